@@ -1,0 +1,60 @@
+// Copies between a Space and memory of one's own.
+//
+// Each answers how many bytes went through, and if not all, why and where. Guest memory is read
+// exactly once: what lands in the destination is what the caller checks and uses.
+#ifndef XENCOMM_COPY_H_
+#define XENCOMM_COPY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "xencomm/space.h"
+
+namespace xencomm {
+
+// After a copy out of guest memory the compiler must not read the guest's bytes again in place of
+// the local copy; behind this barrier it has to assume that they changed.
+inline void ForgetGuestMemory() { asm volatile("" ::: "memory"); }
+
+inline CopyResult CopyFrom(Space& space, VirtualAddress pointer, std::uint64_t offset, void* to,
+                           std::uint64_t length) {
+  if (length == 0) return {};
+  auto copy = [to](std::byte* run, std::uint64_t at, std::uint64_t bytes) {
+    std::memcpy(static_cast<std::byte*>(to) + at, run, bytes);
+  };
+  const CopyResult result = space.ForEachRun(pointer, offset, length, Access::kRead, copy);
+  ForgetGuestMemory();
+  return result;
+}
+
+inline CopyResult CopyTo(Space& space, VirtualAddress pointer, std::uint64_t offset,
+                         const void* from, std::uint64_t length) {
+  if (length == 0) return {};
+  auto copy = [from](std::byte* run, std::uint64_t at, std::uint64_t bytes) {
+    std::memcpy(run, static_cast<const std::byte*>(from) + at, bytes);
+  };
+  return space.ForEachRun(pointer, offset, length, Access::kWrite, copy);
+}
+
+inline CopyResult Clear(Space& space, VirtualAddress pointer, std::uint64_t offset,
+                        std::uint64_t length) {
+  if (length == 0) return {};
+  auto clear = [](std::byte* run, std::uint64_t, std::uint64_t bytes) {
+    std::memset(run, 0, bytes);
+  };
+  return space.ForEachRun(pointer, offset, length, Access::kWrite, clear);
+}
+
+// Whether the whole range can be accessed, without touching a byte of it: for calls that must
+// refuse before they have an effect.
+inline CopyResult Probe(Space& space, VirtualAddress pointer, std::uint64_t offset,
+                        std::uint64_t length, Access access) {
+  if (length == 0) return {};
+  auto nothing = [](std::byte*, std::uint64_t, std::uint64_t) {};
+  return space.ForEachRun(pointer, offset, length, access, nothing);
+}
+
+}  // namespace xencomm
+
+#endif  // XENCOMM_COPY_H_

@@ -1,0 +1,74 @@
+// Memory: guest-physical memory as the hypervisor reaches it.
+//
+// The only way from a guest-physical address to bytes. An implementation looks the address up (a
+// p2m, a second stage, an array in a test), refuses what the access may not have, and marks what
+// is written as dirty. What Map answers stays valid until the call that asked for it ends.
+#ifndef XENCOMM_MEMORY_H_
+#define XENCOMM_MEMORY_H_
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include "xencomm/address.h"
+#include "xencomm/byte_order.h"
+#include "xencomm/fault.h"
+
+namespace xencomm {
+
+enum class Access : std::uint8_t { kRead, kWrite };
+
+// A contiguous run that begins at what was asked for: an address and a length in bytes, at least
+// one; or else a fault. Sixteen bytes, so that it travels in two registers. A fault has length 0:
+// comparing the length with the bytes wanted is all that a caller's fast path needs.
+template <class Start>
+class [[nodiscard]] Run {
+ public:
+  constexpr Run(Start start, std::uint64_t length) : start_(start), length_(length) {}
+  constexpr Run(FaultInfo fault) : fault_(fault), length_(0) {}
+  constexpr Run(Fault fault) : Run(FaultInfo(fault)) {}
+
+  constexpr bool ok() const { return length_ != 0; }
+  constexpr std::uint64_t length() const { return length_; }
+  // Only when ok().
+  constexpr Start start() const { return start_; }
+  // Only when not ok().
+  constexpr FaultInfo fault() const { return fault_; }
+
+ private:
+  union {
+    Start start_;
+    FaultInfo fault_;
+  };
+  std::uint64_t length_;
+};
+
+// Guest-physical: what a translation gives.
+using Segment = Run<PhysicalAddress>;
+
+// In the hypervisor's own address space: what Memory gives.
+using Mapping = Run<std::byte*>;
+static_assert(sizeof(Mapping) == 16 || sizeof(void*) != 8);
+
+// `Map(physical, length, access)`: the longest contiguous run at `physical`, of at most `length`
+// bytes (`length` is at least 1), or why there is none.
+template <class M>
+concept Memory = requires(M& memory, PhysicalAddress physical, std::uint64_t length) {
+  { memory.Map(physical, length, Access::kRead) } -> std::same_as<Mapping>;
+};
+
+// One aligned u64 of a guest's table (a base, a descriptor's entry, a page-table entry), read once.
+// An aligned word never straddles a page, so one run always holds it.
+template <Memory M>
+inline Result<std::uint64_t> ReadWord(M& memory, PhysicalAddress physical, ByteOrder order) {
+  if (!IsAligned(physical.value, sizeof(std::uint64_t))) return Fault::kMisaligned;
+  const Mapping mapping = memory.Map(physical, sizeof(std::uint64_t), Access::kRead);
+  if (mapping.length() < sizeof(std::uint64_t)) {
+    return mapping.ok() ? FaultInfo(Fault::kNoMemory) : mapping.fault();
+  }
+  return LoadSharedField<std::uint64_t>(mapping.start(), order);
+}
+
+}  // namespace xencomm
+
+#endif  // XENCOMM_MEMORY_H_

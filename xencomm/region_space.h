@@ -1,0 +1,201 @@
+// Pointers into a region, translated.
+//
+//   RegisteredRegion  the hypervisor's own copy of the bases, checked when they were registered:
+//                     a range check and one load, whatever the region's size
+//   StatelessRegion   the guest's table, read in every call; for callers that are as trusted as
+//                     their kernel, since nothing but the kernel keeps a table's bases honest
+#ifndef XENCOMM_REGION_SPACE_H_
+#define XENCOMM_REGION_SPACE_H_
+
+#include <cstdint>
+#include <cstring>
+
+#include "xencomm/copy.h"
+#include "xencomm/region.h"
+#include "xencomm/space.h"
+
+namespace xencomm {
+
+// Where a pointer falls in a region: `into` is the distance from virtual_base. One subtraction
+// serves both ends of the range; the reasons are told apart only when it fails.
+[[gnu::always_inline]] inline Fault LocateInRegion(VirtualAddress virtual_base,
+                                                   std::uint64_t payload_offset,
+                                                   std::uint64_t length, VirtualAddress pointer,
+                                                   std::uint64_t offset, std::uint64_t* into) {
+  VirtualAddress address;
+  if (!AddOffset(pointer, offset, &address)) [[unlikely]]
+    return Fault::kOverflow;
+  *into = address - virtual_base;
+  if (*into - payload_offset < length - payload_offset) [[likely]]
+    return Fault::kNone;
+  return *into < payload_offset ? Fault::kInTable : Fault::kOutOfRange;
+}
+
+// The bases of a registered region as the hypervisor holds them: each a guest-physical address
+// aligned to the granule, or kNotBackedBase. The alignment leaves room for one flag.
+inline constexpr std::uint64_t kHeldForWriting = 1;
+
+class RegisteredRegion {
+ public:
+  struct Cursor {};
+
+  // `bases` has layout.base_count() elements. It is borrowed and may be extended meanwhile: an
+  // element goes once from kNotBackedBase to a base and then stays.
+  RegisteredRegion(const RegionLayout& layout, const std::uint64_t* bases)
+      : virtual_base_(layout.virtual_base()),
+        payload_offset_(layout.payload_offset()),
+        length_(layout.length()),
+        granule_mask_(layout.granule_size() - 1),
+        granule_shift_(layout.granule_shift()),
+        bases_(bases) {}
+
+  Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                    Access access, Cursor&) const {
+    std::uint64_t into;
+    const Fault fault =
+        LocateInRegion(virtual_base_, payload_offset_, length_, pointer, offset, &into);
+    if (fault != Fault::kNone) [[unlikely]]
+      return fault;
+    const std::uint64_t base = __atomic_load_n(&bases_[into >> granule_shift_], __ATOMIC_ACQUIRE);
+    if (base == kNotBackedBase) [[unlikely]]
+      return Fault::kNotBacked;
+    if (access == Access::kWrite && (base & kHeldForWriting) == 0) [[unlikely]] {
+      return Fault::kNotWritable;
+    }
+    const std::uint64_t within = into & granule_mask_;
+    const std::uint64_t rest = granule_mask_ + 1 - within;
+    return {PhysicalAddress{(base & ~kHeldForWriting) + within}, length < rest ? length : rest};
+  }
+
+ private:
+  VirtualAddress virtual_base_;
+  std::uint64_t payload_offset_;
+  std::uint64_t length_;
+  std::uint64_t granule_mask_;
+  unsigned granule_shift_;
+  const std::uint64_t* bases_;
+};
+
+// A region's table as the guest keeps it, read base by base.
+template <Memory M>
+class TableReader {
+ public:
+  // The table granule whose place was found last: consecutive granules share one.
+  struct Cursor {
+    std::uint64_t granule = 0;  // 0: none, since granule 0 needs no finding
+    PhysicalAddress place;
+  };
+
+  // `handle` is the guest-physical address of granule 0. `memory` is borrowed.
+  TableReader(M& memory, const RegionLayout& layout, PhysicalAddress handle, ByteOrder order)
+      : memory_(&memory), layout_(layout), handle_(handle), order_(order) {}
+
+  // The guest-physical address of the word that holds base `index`. A loop, bounded by
+  // kMaxBaseReads: first down the chain of granules to one whose place is known, then back, a base
+  // at a time.
+  Result<PhysicalAddress> Locate(std::uint64_t index, Cursor& cursor) const {
+    std::uint64_t chain[kMaxBaseReads];
+    unsigned depth = 0;
+    std::uint64_t granule = layout_.BaseGranule(index);
+    const std::uint64_t wanted = granule;
+    while (granule != 0 && granule != cursor.granule) {
+      chain[depth++] = granule;
+      granule = layout_.BaseGranule(granule);
+    }
+    PhysicalAddress place = granule == 0 ? handle_ : cursor.place;
+    while (depth != 0) {
+      const Result<PhysicalAddress> base = ReadBase(WordIn(place, chain[--depth]));
+      if (!base.ok()) return base.fault();
+      place = *base;
+    }
+    cursor = {wanted, place};
+    return WordIn(place, index);
+  }
+
+  // Base `index`: the guest-physical address of that granule.
+  Result<PhysicalAddress> Base(std::uint64_t index, Cursor& cursor) const {
+    const Result<PhysicalAddress> word = Locate(index, cursor);
+    if (!word.ok()) return word.fault();
+    return ReadBase(*word);
+  }
+
+  const RegionLayout& layout() const { return layout_; }
+  PhysicalAddress handle() const { return handle_; }
+  ByteOrder order() const { return order_; }
+  M& memory() const { return *memory_; }
+
+ private:
+  PhysicalAddress WordIn(PhysicalAddress granule, std::uint64_t index) const {
+    return granule + (BaseOffset(index) & (layout_.granule_size() - 1));
+  }
+
+  Result<PhysicalAddress> ReadBase(PhysicalAddress word) const {
+    const Result<std::uint64_t> base = ReadWord(*memory_, word, order_);
+    if (!base.ok()) return base.fault();
+    if (*base == kNotBackedBase) return Fault::kNotBacked;
+    if (!IsAligned(*base, layout_.granule_size())) return Fault::kMisaligned;
+    return PhysicalAddress{*base};
+  }
+
+  M* memory_;
+  RegionLayout layout_;
+  PhysicalAddress handle_;
+  ByteOrder order_;
+};
+
+// Reads and checks the header at `handle`, the granule-aligned guest-physical address of a region's
+// first granule, which bases[0] must name too.
+template <Memory M>
+Result<TableReader<M>> OpenTable(M& memory, PhysicalAddress handle, ByteOrder order) {
+  if (!IsAligned(handle.value, std::uint64_t{1} << kMinGranuleShift)) return Fault::kMisaligned;
+
+  // Header and first base lie in one page: one run holds them, and is copied before it is checked.
+  std::byte head[BaseOffset(1)];
+  const Mapping run = memory.Map(handle, sizeof(head), Access::kRead);
+  if (run.length() < sizeof(head)) return run.ok() ? FaultInfo(Fault::kNoMemory) : run.fault();
+  std::memcpy(head, run.start(), sizeof(head));
+  ForgetGuestMemory();
+
+  const Result<RegionLayout> layout = RegionLayout::Parse(head, order);
+  if (!layout.ok()) return layout.fault();
+  if (!IsAligned(handle.value, layout->granule_size())) return Fault::kMisaligned;
+  if (LoadField<std::uint64_t>(head + BaseOffset(0), order) != handle.value) {
+    return Fault::kBadHeader;
+  }
+  return TableReader<M>(memory, *layout, handle, order);
+}
+
+template <Memory M>
+class StatelessRegion {
+ public:
+  using Cursor = typename TableReader<M>::Cursor;
+
+  explicit StatelessRegion(const TableReader<M>& table)
+      : table_(table), payload_offset_(table.layout().payload_offset()) {}
+
+  Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+                    Cursor& cursor) const {
+    const RegionLayout& layout = table_.layout();
+    std::uint64_t into;
+    const Fault fault = LocateInRegion(layout.virtual_base(), payload_offset_, layout.length(),
+                                       pointer, offset, &into);
+    if (fault != Fault::kNone) return fault;
+    const std::uint64_t index = into >> layout.granule_shift();
+    // Granule 0 is where the handle says: its base was compared with the handle when the table was
+    // opened, and what it reads now does not matter.
+    const Result<PhysicalAddress> base =
+        index == 0 ? Result<PhysicalAddress>(table_.handle()) : table_.Base(index, cursor);
+    if (!base.ok()) return base.fault();
+    const std::uint64_t within = into & (layout.granule_size() - 1);
+    const std::uint64_t rest = layout.granule_size() - within;
+    return {*base + within, length < rest ? length : rest};
+  }
+
+ private:
+  TableReader<M> table_;
+  std::uint64_t payload_offset_;
+};
+
+}  // namespace xencomm
+
+#endif  // XENCOMM_REGION_SPACE_H_
