@@ -16,7 +16,8 @@
 
 namespace xencomm {
 
-enum class Access : std::uint8_t { kRead, kWrite };
+// A fetch differs from a read only in a page walk; to a Memory it is a read.
+enum class Access : std::uint8_t { kRead, kWrite, kExecute };
 
 // A contiguous run that begins at what was asked for: an address and a length in bytes, at least
 // one; or else a fault. Sixteen bytes, so that it travels in two registers. A fault has length 0:

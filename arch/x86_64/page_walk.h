@@ -1,0 +1,226 @@
+// The x86-64 page walk: a guest's raw pointer, through the guest's own tables.
+//
+//        63      57|56    48|47    39|38    30|29    21|20    12|11         0
+//       +----------+--------+--------+--------+--------+--------+------------+
+//       | = bit 56 |  PML5  |  PML4  |  PDPT  |   PD   |   PT   |   offset   |   or with 4 levels:
+//       | (47)     |  index |  index |  index |  index |  index |            |   = bit 47
+//       +----------+----|---+----|---+----|---+----|---+----|---+------|-----+
+//                       |        |        |        |        |          |
+//   CR3 (LA57) -----> PML5 --> PML4 --> PDPT ---> PD ----> PT ----> 4 KiB page
+//   CR3 ---------------------> PML4       |        |
+//                                         | PS     | PS
+//                                         |        +--------------> 2 MiB page, offset 20…0
+//                                         +-----------------------> 1 GiB page, offset 29…0
+//
+// Rules:
+// 1. Each entry is read once; what was checked is what is used.
+// 2. The walk ends with the first entry that is not present or has a reserved bit set. Rights are
+//    judged at the leaf, from all entries on the way (4.6), so that is the level of such a fault.
+// 3. A fault has the error code that the processor would push (4.7). Where the processor raises no
+//    page fault, the code is 0: an address that is not canonical, a table that is not in memory.
+// 4. Nothing is remembered across copies. Within one, the cursor keeps the last table of each
+//    level, as a processor's paging-structure caches may (4.10.3).
+//
+// Sections are of the Intel SDM, volume 3.
+#ifndef ARCH_X86_64_PAGE_WALK_H_
+#define ARCH_X86_64_PAGE_WALK_H_
+
+#include <cstdint>
+
+#include "arch/x86_64/paging.h"
+#include "xencomm/space.h"
+
+namespace xencomm::x86_64 {
+
+// An entry that a walk read.
+struct Step {
+  std::uint8_t level;
+  std::uint16_t index;
+  PhysicalAddress table;
+  std::uint64_t entry;
+
+  PhysicalAddress place() const { return table + index * sizeof(std::uint64_t); }
+};
+
+// A walk, step by step. A fault in it belongs to the last step, unless that step's table could not
+// be read: then fault().level is one below the last step's.
+struct Trace {
+  Step steps[kMaxLevels];
+  unsigned count = 0;
+  Segment page = Fault::kNone;  // from the address to the end of its page
+
+  void operator()(const Step& step) { steps[count++] = step; }
+};
+
+template <Memory M>
+class PageWalk {
+ public:
+  struct Cursor {
+    std::uint64_t address = 0;  // the last one walked
+    unsigned level = 0;         // of the lowest table kept; 0: none
+    // By level, the address of the table that maps `address`, and among its low bits what the
+    // entries above it deny.
+    std::uint64_t tables[kMaxLevels] = {};
+  };
+
+  // `memory` is borrowed.
+  PageWalk(M& memory, const PagingState& state) : PageWalk(memory, PagingRules(state)) {}
+  PageWalk(M& memory, const PagingRules& rules) : memory_(&memory), rules_(rules) {}
+
+  Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                    Access access, Cursor& cursor) const {
+    VirtualAddress address;
+    if (!AddOffset(pointer, offset, &address)) [[unlikely]]
+      return Fault::kOverflow;
+    if (rules_.mark_accessed()) [[unlikely]]
+      return WalkAndMark(address.value, length, access, cursor);
+    auto unseen = [](const Step&) {};
+    return Walk(address.value, length, access, cursor, unseen);
+  }
+
+  // For people: the same walk, with what it saw on the way. Marks nothing as accessed.
+  Trace TraceWalk(VirtualAddress address, Access access) const {
+    Cursor cursor;
+    Trace trace;
+    trace.page = Walk(address.value, ~std::uint64_t{0}, access, cursor, trace);
+    return trace;
+  }
+
+  const PagingRules& rules() const { return rules_; }
+
+ private:
+  // Another vcpu that changes an entry between its reading and its marking starts the walk anew.
+  // One that does so every time is not waited for.
+  static constexpr unsigned kMarkAttempts = 64;
+
+  // `see` is told of each entry read.
+  template <class See>
+  [[gnu::always_inline]] Segment Walk(std::uint64_t address, std::uint64_t length, Access access,
+                                      Cursor& cursor, See& see) const {
+    if (!IsCanonical(address, rules_.levels())) [[unlikely]]
+      return Fault::kNotCanonical;
+
+    unsigned level = rules_.levels();
+    std::uint64_t table = rules_.root();
+    std::uint64_t denied = 0;
+    if (cursor.level != 0) {
+      const unsigned kept = LowestSharedTable(address, cursor);
+      if (kept < level) {
+        level = kept;
+        table = cursor.tables[level] & kEntryAddress;
+        denied = cursor.tables[level] & PagingRules::kDenials;
+      }
+    }
+
+    std::uint64_t entry;
+    for (;; --level) {
+      const auto index = TableIndex(address, level);
+      const Result<std::uint64_t> read = ReadWord(
+          *memory_, PhysicalAddress{table + index * sizeof(std::uint64_t)}, ByteOrder::kLittle);
+      if (!read.ok()) [[unlikely]]
+        return FaultInfo(read.fault().fault, static_cast<std::uint8_t>(level));
+      entry = *read;
+      see(Step{static_cast<std::uint8_t>(level), static_cast<std::uint16_t>(index),
+               PhysicalAddress{table}, entry});
+
+      // Present and nothing reserved, in one comparison.
+      if (((entry ^ kEntryPresent) & (rules_.reserved(level) | kEntryPresent)) != 0) [[unlikely]]
+        return BadEntry(entry, level, access);
+      denied |= (entry ^ PagingRules::kGrants) & PagingRules::kDenials;
+      if (level == 1) break;
+      if ((entry & kEntryLargePage) != 0) {
+        // Between PAT (bit 12) and the page's address nothing may be set (tables 4-15, 4-17).
+        if ((entry & Bits(13, kLevels[level].shift - 1)) != 0) [[unlikely]]
+          return BadEntry(entry, level, access);
+        break;
+      }
+      table = entry & kEntryAddress;
+      cursor.tables[level - 1] = table | denied;
+    }
+    cursor.address = address;
+    cursor.level = level;
+
+    const PagingRules::Rights& rights = rules_.rights(access);
+    const bool key_forbids =
+        rules_.keys_in_force() && rules_.KeyForbids(entry, (denied & kEntryUser) == 0, access);
+    if (((denied ^ rights.inverted) & rights.needed) != 0 || key_forbids) [[unlikely]]
+      return Forbidden(denied, key_forbids, level, access);
+
+    const std::uint64_t within = address & (PageBytes(level) - 1);
+    const std::uint64_t page = entry & kEntryAddress & ~(PageBytes(level) - 1);
+    const std::uint64_t rest = PageBytes(level) - within;
+    return {PhysicalAddress{page + within}, length < rest ? length : rest};
+  }
+
+  // The level of the lowest table in the cursor that maps `address` too: the table of a level is
+  // found by the address bits above those that index it.
+  unsigned LowestSharedTable(std::uint64_t address, const Cursor& cursor) const {
+    const std::uint64_t difference = address ^ cursor.address;
+    unsigned level = cursor.level;
+    while (level < rules_.levels() && difference >> kLevels[level + 1].shift != 0) ++level;
+    return level;
+  }
+
+  [[gnu::cold, gnu::noinline]] FaultInfo BadEntry(std::uint64_t entry, unsigned level,
+                                                  Access access) const {
+    const auto at = static_cast<std::uint8_t>(level);
+    const std::uint32_t error = rules_.rights(access).error;
+    if ((entry & kEntryPresent) == 0) return {Fault::kNotPresent, at, error};
+    return {Fault::kReserved, at, error | kErrorPresent | kErrorReserved};
+  }
+
+  // When several rights are missing, R/W and U/S are named before NX and the key; the error code
+  // has a bit for the key whatever else is wrong.
+  [[gnu::cold, gnu::noinline]] FaultInfo Forbidden(std::uint64_t denied, bool key_forbids,
+                                                   unsigned level, Access access) const {
+    const auto at = static_cast<std::uint8_t>(level);
+    const PagingRules::Rights& rights = rules_.rights(access);
+    const std::uint64_t missing = (denied ^ rights.inverted) & rights.needed;
+    const std::uint32_t error = rights.error | kErrorPresent | (key_forbids ? kErrorKey : 0);
+    if ((missing & ~kEntryNoExecute) != 0) return {Fault::kProtection, at, error};
+    return {missing != 0 ? Fault::kNoExecute : Fault::kProtectionKey, at, error};
+  }
+
+  // Walks first and marks then, so that an access that faults has changed nothing.
+  [[gnu::noinline]] Segment WalkAndMark(std::uint64_t address, std::uint64_t length, Access access,
+                                        Cursor& cursor) const {
+    for (unsigned attempt = 0; attempt < kMarkAttempts; ++attempt) {
+      Trace trace;
+      const Segment segment = Walk(address, length, access, cursor, trace);
+      if (!segment.ok()) return segment;
+      bool marked = true;
+      for (unsigned i = 0; marked && i < trace.count; ++i) {
+        const bool leaf = i + 1 == trace.count;
+        const std::uint64_t bits =
+            kEntryAccessed | (leaf && access == Access::kWrite ? kEntryDirty : std::uint64_t{0});
+        const Result<bool> result = Mark(trace.steps[i], bits);
+        if (!result.ok()) return FaultInfo(result.fault().fault, trace.steps[i].level);
+        marked = *result;
+      }
+      if (marked) return segment;
+      cursor = Cursor();
+    }
+    return Fault::kNotWritable;
+  }
+
+  // Sets `bits` in the entry if it is still as the walk saw it; false if it is not.
+  Result<bool> Mark(const Step& step, std::uint64_t bits) const {
+    if ((step.entry & bits) == bits) return true;
+    const Mapping word = memory_->Map(step.place(), sizeof(std::uint64_t), Access::kWrite);
+    if (word.length() < sizeof(std::uint64_t)) {
+      return word.ok() ? FaultInfo(Fault::kNoMemory) : word.fault();
+    }
+    std::uint64_t expected = step.entry;
+    // The guest's entry as an object that both sides change; Map's run has its 8-byte alignment.
+    auto* entry = reinterpret_cast<std::uint64_t*>(word.start());
+    return __atomic_compare_exchange_n(entry, &expected, step.entry | bits, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+  }
+
+  M* memory_;
+  PagingRules rules_;
+};
+
+}  // namespace xencomm::x86_64
+
+#endif  // ARCH_X86_64_PAGE_WALK_H_
