@@ -1,0 +1,134 @@
+"""The test suites, and the sum of what they found.
+
+Each suite ends in counts: Meson's tests by their JUnit record, every other program by the line
+"N passed, N failed[, N skipped]" that it closes with. A program that ends without its closing line
+has failed, whatever its exit code says.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+BUILD = TOP / 'build'
+CLOSING = re.compile(r'^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$')
+
+
+class Counts:
+  def __init__(self, passed=0, failed=0, skipped=0):
+    self.passed, self.failed, self.skipped = passed, failed, skipped
+
+  def __iadd__(self, other):
+    self.passed += other.passed
+    self.failed += other.failed
+    self.skipped += other.skipped
+    return self
+
+  def __str__(self):
+    skipped = f', {self.skipped} skipped' if self.skipped else ''
+    return f'{self.passed} passed, {self.failed} failed{skipped}'
+
+
+def build(folder, *options):
+  """Configures `folder` when it is new, and builds it. Quiet unless it fails."""
+  if not (folder / 'build.ninja').exists():
+    print(f'configuring {folder.relative_to(TOP)}', flush=True)
+    run_quietly(['meson', 'setup', str(folder), str(TOP), *options])
+  print(f'building {folder.relative_to(TOP)}', flush=True)
+  run_quietly(['ninja', '-C', str(folder)])
+
+
+def run_quietly(command):
+  done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+  if done.returncode != 0:
+    print(done.stdout)
+    sys.exit(f'failed: {" ".join(command)}')
+
+
+def meson_tests(folder, suite):
+  """Runs one Meson suite; a GoogleTest program counts by its test cases."""
+  record = folder / 'meson-logs' / 'testlog.junit.xml'
+  record.unlink(missing_ok=True)
+  done = subprocess.run(['meson', 'test', '-C', str(folder), '--suite', suite, '--no-rebuild',
+                         '--print-errorlogs'])
+  if not record.exists():
+    print(f'{suite}: no tests were run')
+    return Counts(failed=1)
+  counts = Counts()
+  for case in xml.etree.ElementTree.parse(record).iter('testcase'):
+    if case.find('failure') is not None or case.find('error') is not None:
+      counts.failed += 1
+    elif case.find('skipped') is not None or case.get('status') == 'notrun':
+      counts.skipped += 1
+      print(f'skipped: {case.get("classname")}.{case.get("name")}')
+    else:
+      counts.passed += 1
+  if done.returncode != 0 and counts.failed == 0:
+    print(f'{suite}: meson test ended with code {done.returncode}')
+    counts.failed += 1
+  return counts
+
+
+def program(*command):
+  """Runs a program that prints its own checks and closes with their counts."""
+  counts = None
+  with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                        errors='replace', cwd=TOP) as running:
+    for line in running.stdout:
+      closing = CLOSING.match(line.rstrip())
+      if closing:
+        counts = Counts(*(int(number or 0) for number in closing.groups()))
+      else:
+        print(line, end='', flush=True)
+  if counts is None:
+    print(f'{command[0]} ended without its closing line')
+    return Counts(failed=1)
+  if running.returncode != 0 and counts.failed == 0:
+    print(f'{command[0]} ended with code {running.returncode}')
+    counts.failed += 1
+  return counts
+
+
+def unit():
+  build(BUILD)
+  counts = meson_tests(BUILD, 'unit')
+  # The same tests once more under the address and undefined-behaviour sanitizers.
+  sanitized = BUILD / 'sanitize'
+  build(sanitized, '-Db_sanitize=address,undefined')
+  counts += meson_tests(sanitized, 'unit')
+  return counts
+
+
+SUITES = {
+    'unit': (unit, 'GoogleTest programs, plain and under the sanitizers'),
+}
+
+
+def main():
+  listing = '\n'.join(f'  {name:<8} {what}' for name, (_, what) in SUITES.items())
+  parser = argparse.ArgumentParser(
+      prog='./tests/run', description='Runs the tests.', epilog=f'suites:\n{listing}',
+      formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('suites', metavar='SUITE', nargs='*', help='the suites to run (default: all)')
+  names = parser.parse_args().suites
+  for name in names:
+    if name not in SUITES:
+      parser.error(f"there is no suite '{name}'; the suites are {', '.join(SUITES)}")
+
+  os.chdir(TOP)
+  total = Counts()
+  for name in names or SUITES:
+    print(f'== {name}: {SUITES[name][1]}', flush=True)
+    counts = SUITES[name][0]()
+    print(f'== {name}: {counts}', flush=True)
+    total += counts
+  print(total)
+  return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

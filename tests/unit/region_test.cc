@@ -1,0 +1,524 @@
+// The region format, the kernel's part that writes it, and both ways to translate by it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/fake_memory.h"
+#include "xencomm/copy.h"
+#include "xencomm/region_space.h"
+#include "xencomm/region_table.h"
+
+namespace xencomm {
+namespace {
+
+using testing::FakeMemory;
+using testing::kPage;
+using testing::ScatteredPages;
+
+constexpr VirtualAddress kBase{0x7f00'0000'0000};
+
+RegionLayout LayoutOf(std::uint64_t granules, unsigned shift = 12, VirtualAddress base = kBase) {
+  return *RegionLayout::Make(base, granules << shift, shift);
+}
+
+// ---- The shape -----------------------------------------------------------------------------
+
+TEST(RegionLayout, ReachesEveryGranuleInTheStatedNumberOfBaseReads) {
+  struct Row {
+    std::uint64_t granules, table_granules;
+    unsigned reads;  // to reach the last one
+  };
+  // The table of the design, and both sides of each step.
+  for (const Row& row : {Row{2, 1, 1},
+                         {507, 1, 1},
+                         {508, 1, 1},
+                         {509, 2, 2},
+                         {1020, 2, 2},
+                         {260'091, 508, 2},
+                         {260'092, 508, 2},
+                         {260'093, 509, 3},
+                         {262'144, 513, 3}}) {
+    const RegionLayout layout = LayoutOf(row.granules);
+    EXPECT_EQ(layout.table_granules(), row.table_granules) << row.granules;
+    EXPECT_EQ(layout.BaseReads(row.granules - 1), row.reads) << row.granules;
+  }
+  EXPECT_EQ(LayoutOf(262'144).BaseReads(260'091), 2u);
+  EXPECT_EQ(LayoutOf(262'144).BaseReads(260'092), 3u);
+}
+
+TEST(RegionLayout, BaseChainsOfAGibibyteAreThoseOfTheDesign) {
+  const RegionLayout layout = LayoutOf(262'144);
+  EXPECT_EQ(layout.BaseGranule(262'143), 512u);
+  EXPECT_EQ(layout.BaseGranule(512), 1u);
+  EXPECT_EQ(layout.BaseGranule(1), 0u);
+}
+
+TEST(RegionLayout, EveryBaseLiesInALowerGranuleForEveryShift) {
+  for (unsigned shift = kMinGranuleShift; shift <= kMaxGranuleShift; ++shift) {
+    const std::uint64_t most = shift < 32 ? 0xffff'ffffu : 0;
+    const RegionLayout layout = LayoutOf(most, shift, {0});
+    const std::uint64_t per_granule = layout.granule_size() / 8;
+    for (std::uint64_t i :
+         {std::uint64_t{1}, std::uint64_t{2}, per_granule - 5, per_granule - 4, per_granule - 3,
+          std::uint64_t{507}, std::uint64_t{508}, std::uint64_t{509}, std::uint64_t{260'091},
+          std::uint64_t{260'092}, most - 2, most - 1}) {
+      EXPECT_LT(layout.BaseGranule(i), i) << "shift " << shift << " base " << i;
+      EXPECT_LE(layout.BaseReads(i), kMaxBaseReads) << "shift " << shift << " base " << i;
+    }
+  }
+}
+
+TEST(RegionLayout, PayloadBeginsBehindTheTable) {
+  EXPECT_EQ(LayoutOf(1).payload_offset(), 40u);  // the page form shares its granule
+  EXPECT_EQ(LayoutOf(2).payload_offset(), kPage);
+  EXPECT_EQ(LayoutOf(508).payload_offset(), kPage);
+  EXPECT_EQ(LayoutOf(509).payload_offset(), 2 * kPage);
+  EXPECT_EQ(LayoutOf(2, 16).payload_offset(), 65536u);
+}
+
+TEST(RegionLayout, RefusesNumbersThatCannotBeARegions) {
+  struct Row {
+    std::uint64_t base, length;
+    unsigned shift;
+    Fault fault;
+    const char* what;
+  };
+  const std::uint64_t top = ~std::uint64_t{0} - kPage + 1;
+  for (const Row& row : {
+           Row{0, kPage, 11, Fault::kBadHeader, "granule below 4 KiB"},
+           {0, std::uint64_t{1} << 31, 31, Fault::kBadHeader, "granule above 1 GiB"},
+           {8, kPage, 12, Fault::kMisaligned, "base inside a granule"},
+           {kPage, 65536, 16, Fault::kMisaligned, "base aligned to a page only"},
+           {0, 0, 12, Fault::kBadHeader, "empty"},
+           {0, kPage + 8, 12, Fault::kBadHeader, "a part of a granule"},
+           {0, kPage << 32, 12, Fault::kBadHeader, "more bases than 32 bits count"},
+           {top, 2 * kPage, 12, Fault::kOverflow, "past 2^64"},
+       }) {
+    EXPECT_EQ(RegionLayout::Make({row.base}, row.length, row.shift).fault().fault, row.fault)
+        << row.what;
+  }
+  EXPECT_TRUE(RegionLayout::Make({top}, kPage, 12).ok()) << "ending exactly at 2^64";
+}
+
+// ---- The header ----------------------------------------------------------------------------
+
+class RegionHeaderTest : public ::testing::TestWithParam<ByteOrder> {
+ protected:
+  std::array<std::byte, sizeof(RegionHeader)> Stored(const RegionLayout& layout) {
+    std::array<std::byte, sizeof(RegionHeader)> bytes;
+    layout.Store(bytes.data(), GetParam());
+    return bytes;
+  }
+};
+
+std::string OrderName(const ::testing::TestParamInfo<ByteOrder>& order) {
+  return order.param == ByteOrder::kLittle ? "Little" : "Big";
+}
+INSTANTIATE_TEST_SUITE_P(Orders, RegionHeaderTest,
+                         ::testing::Values(ByteOrder::kLittle, ByteOrder::kBig), OrderName);
+
+TEST_P(RegionHeaderTest, ReadsBackWhatWasStored) {
+  for (unsigned shift : {12u, 16u, 21u, 30u}) {
+    const RegionLayout layout = LayoutOf(3, shift, {std::uint64_t{1} << 40});
+    const Result<RegionLayout> parsed = RegionLayout::Parse(Stored(layout).data(), GetParam());
+    ASSERT_TRUE(parsed.ok());
+    EXPECT_EQ(*parsed, layout);
+  }
+}
+
+TEST(RegionHeader, HasTheBytesOfTheDesign) {
+  std::array<std::byte, sizeof(RegionHeader)> bytes;
+  RegionLayout::Make({0x1122'3344'5566'7000}, 2 * kPage, 12)->Store(bytes.data(), ByteOrder::kBig);
+  const unsigned char expected[] = {0x58, 0x43, 0x52, 0x47, 0, 1, 12, 0, 0x11, 0x22, 0x33,
+                                    0x44, 0x55, 0x66, 0x70, 0, 0, 0,  0, 0,    0,    0,
+                                    32,   0,    0,    0,    0, 2, 0,  0, 0,    0};
+  EXPECT_EQ(std::memcmp(bytes.data(), expected, sizeof(expected)), 0);
+}
+
+TEST_P(RegionHeaderTest, RefusesEachDamagedField) {
+  struct Row {
+    std::size_t offset;
+    std::size_t size;
+    std::uint64_t value;
+    Fault fault;
+    const char* what;
+  };
+  for (const Row& row : {
+           Row{offsetof(RegionHeader, magic), 4, 0x58435248, Fault::kBadMagic, "magic"},
+           {offsetof(RegionHeader, magic), 4, 0x58434f4d, Fault::kBadMagic, "XCOM's magic"},
+           {offsetof(RegionHeader, magic), 4, __builtin_bswap32(kRegionMagic), Fault::kByteOrder,
+            "magic turned round"},
+           {offsetof(RegionHeader, version), 2, 0, Fault::kBadVersion, "version 0"},
+           {offsetof(RegionHeader, version), 2, 2, Fault::kBadVersion, "version 2"},
+           {offsetof(RegionHeader, granule_shift), 1, 11, Fault::kBadHeader, "shift 11"},
+           {offsetof(RegionHeader, granule_shift), 1, 255, Fault::kBadHeader, "shift 255"},
+           {offsetof(RegionHeader, flags), 1, 1, Fault::kBadHeader, "flags"},
+           {offsetof(RegionHeader, virtual_base), 8, 1, Fault::kMisaligned, "base"},
+           {offsetof(RegionHeader, virtual_base), 8, ~std::uint64_t{0} - 4095, Fault::kOverflow,
+            "base at the end"},
+           {offsetof(RegionHeader, length), 8, 0, Fault::kBadHeader, "no length"},
+           {offsetof(RegionHeader, length), 8, ~std::uint64_t{0}, Fault::kBadHeader, "odd length"},
+           {offsetof(RegionHeader, length), 8, 4 * kPage, Fault::kBadHeader, "count unlike length"},
+           {offsetof(RegionHeader, base_count), 4, 4, Fault::kBadHeader, "length unlike count"},
+           {offsetof(RegionHeader, reserved), 4, 1, Fault::kBadHeader, "reserved"},
+       }) {
+    auto bytes = Stored(LayoutOf(3));
+    std::byte* field = bytes.data() + row.offset;
+    if (row.size == 1) StoreField(field, static_cast<std::uint8_t>(row.value), GetParam());
+    if (row.size == 2) StoreField(field, static_cast<std::uint16_t>(row.value), GetParam());
+    if (row.size == 4) StoreField(field, static_cast<std::uint32_t>(row.value), GetParam());
+    if (row.size == 8) StoreField(field, row.value, GetParam());
+    EXPECT_EQ(RegionLayout::Parse(bytes.data(), GetParam()).fault().fault, row.fault) << row.what;
+  }
+}
+
+TEST_P(RegionHeaderTest, RefusesTheOtherByteOrder) {
+  EXPECT_EQ(RegionLayout::Parse(Stored(LayoutOf(3)).data(), Opposite(GetParam())).fault().fault,
+            Fault::kByteOrder);
+}
+
+// ---- The table, written by the kernel's part and read by both translators --------------------
+
+// A region over scattered pages, with some granules left unbacked.
+struct TestRegion {
+  TestRegion(std::uint64_t granules, ByteOrder byte_order, unsigned shift = 12)
+      : layout(LayoutOf(granules, shift)),
+        order(byte_order),
+        table_pages(ScatteredPages(memory, layout.table_granules())),
+        table(*RegionTable<FakeMemory>::Build(memory, layout, order, table_pages)) {}
+
+  PhysicalAddress BackOne(std::uint64_t granule, int fill = 0) {
+    const PhysicalAddress page = ScatteredPages(memory, 1, fill, 4096 + granule)[0];
+    EXPECT_TRUE(table.Back(granule, page).ok());
+    return page;
+  }
+
+  VirtualAddress Pointer(std::uint64_t granule, std::uint64_t offset = 0) const {
+    return layout.virtual_base() + ((granule << layout.granule_shift()) + offset);
+  }
+
+  // What registering leaves in the hypervisor's hands.
+  std::vector<std::uint64_t> HeldBases(std::uint64_t flags = kHeldForWriting) const {
+    std::vector<std::uint64_t> bases;
+    for (std::uint64_t i = 0; i < layout.base_count(); ++i) {
+      const Result<PhysicalAddress> base = table.Base(i);
+      bases.push_back(base.ok() ? base->value | flags : kNotBackedBase);
+    }
+    return bases;
+  }
+
+  FakeMemory memory;
+  RegionLayout layout;
+  ByteOrder order;
+  std::vector<PhysicalAddress> table_pages;
+  RegionTable<FakeMemory> table;
+};
+
+TEST_P(RegionHeaderTest, TableIsReachedThroughItself) {
+  for (std::uint64_t granules : {2u, 508u, 509u, 1021u, 5000u}) {
+    TestRegion region(granules, GetParam());
+    const PhysicalAddress last = region.BackOne(granules - 1);
+    const auto table = OpenTable(region.memory, region.table.handle(), GetParam());
+    ASSERT_TRUE(table.ok());
+    EXPECT_EQ(table->layout(), region.layout);
+    TableReader<FakeMemory>::Cursor cursor;
+    const auto base = table->Base(granules - 1, cursor);
+    ASSERT_TRUE(base.ok());
+    EXPECT_EQ(*base, last);
+    for (std::uint64_t i = 0; i < region.table_pages.size(); ++i) {
+      TableReader<FakeMemory>::Cursor fresh;
+      EXPECT_EQ(*table->Base(i, fresh), region.table_pages[i]);
+    }
+  }
+}
+
+TEST(RegionTable, ReadsNoMoreBasesThanTheLayoutSays) {
+  TestRegion region(262'144, ByteOrder::kBig);
+  region.BackOne(262'143);
+  const auto table = OpenTable(region.memory, region.table.handle(), ByteOrder::kBig);
+  TableReader<FakeMemory>::Cursor cursor;
+  const std::uint64_t before = region.memory.maps();
+  ASSERT_TRUE(table->Base(262'143, cursor).ok());
+  EXPECT_EQ(region.memory.maps() - before, region.layout.BaseReads(262'143));
+  // A neighbour in the same table granule costs one.
+  EXPECT_EQ(table->Base(262'142, cursor).fault().fault, Fault::kNotBacked);
+  EXPECT_EQ(region.memory.maps() - before, region.layout.BaseReads(262'143) + 1);
+}
+
+TEST(RegionTable, NeverReplacesALiveBase) {
+  TestRegion region(4, ByteOrder::kLittle);
+  const PhysicalAddress first = region.BackOne(2);
+  const PhysicalAddress other = ScatteredPages(region.memory, 1, 0, 9000)[0];
+  EXPECT_EQ(region.table.Back(2, other).fault, Fault::kNotWritable);
+  EXPECT_EQ(*region.table.Base(2), first);
+}
+
+TEST(RegionTable, RefusesWhatIsNotAPayloadGranule) {
+  TestRegion region(509, ByteOrder::kLittle);
+  const PhysicalAddress page = ScatteredPages(region.memory, 1, 0, 9000)[0];
+  EXPECT_EQ(region.table.Back(0, page).fault, Fault::kInTable);
+  EXPECT_EQ(region.table.Back(1, page).fault, Fault::kInTable);
+  EXPECT_TRUE(region.table.Back(2, page).ok());
+  EXPECT_EQ(region.table.Back(509, page).fault, Fault::kOutOfRange);
+  EXPECT_EQ(region.table.Back(3, page + 8).fault, Fault::kMisaligned);
+}
+
+TEST(RegionTable, RefusesTheWrongNumberOfTableGranules) {
+  FakeMemory memory;
+  const auto pages = ScatteredPages(memory, 2);
+  const auto build = [&](std::uint64_t granules) {
+    return RegionTable<FakeMemory>::Build(memory, LayoutOf(granules), ByteOrder::kLittle, pages)
+        .fault()
+        .fault;
+  };
+  EXPECT_EQ(build(508), Fault::kOutOfRange);
+  EXPECT_EQ(build(509), Fault::kNone);
+  EXPECT_EQ(build(1021), Fault::kOutOfRange);
+}
+
+TEST(RegionTable, FailsWithoutARegionWhenItsMemoryIsGone) {
+  FakeMemory memory;
+  auto pages = ScatteredPages(memory, 2);
+  memory.RemovePage(pages[1].value);
+  EXPECT_EQ(RegionTable<FakeMemory>::Build(memory, LayoutOf(509), ByteOrder::kLittle, pages)
+                .fault()
+                .fault,
+            Fault::kNoMemory);
+  EXPECT_EQ(OpenTable(memory, pages[0], ByteOrder::kLittle).fault().fault, Fault::kBadMagic);
+}
+
+TEST(RegionTable, HandleMustBeTheFirstBase) {
+  TestRegion region(4, ByteOrder::kLittle);
+  // A copy of a table elsewhere: the forged header of a hostile process.
+  const PhysicalAddress copy = ScatteredPages(region.memory, 1, 0, 9000)[0];
+  std::memcpy(region.memory.At(copy.value), region.memory.At(region.table.handle().value), kPage);
+  EXPECT_EQ(OpenTable(region.memory, copy, ByteOrder::kLittle).fault().fault, Fault::kBadHeader);
+  EXPECT_EQ(OpenTable(region.memory, region.table.handle() + 8, ByteOrder::kLittle).fault().fault,
+            Fault::kMisaligned);
+  EXPECT_EQ(OpenTable(region.memory, {0x1000}, ByteOrder::kLittle).fault().fault, Fault::kNoMemory);
+}
+
+// ---- Both translators, by the same expectations ----------------------------------------------
+
+enum class Model { kRegistered, kStateless };
+
+class RegionSpaceTest : public ::testing::TestWithParam<std::tuple<Model, ByteOrder>> {
+ protected:
+  // Runs `use` with a Space over `region`.
+  template <class Use>
+  void WithSpace(TestRegion& region, Use use) {
+    if (std::get<Model>(GetParam()) == Model::kRegistered) {
+      const std::vector<std::uint64_t> bases = region.HeldBases();
+      SpaceOver space(RegisteredRegion(region.layout, bases.data()), region.memory);
+      use(space);
+    } else {
+      const auto table = OpenTable(region.memory, region.table.handle(), region.order);
+      ASSERT_TRUE(table.ok());
+      SpaceOver space(StatelessRegion{*table}, region.memory);
+      use(space);
+    }
+  }
+  ByteOrder order() const { return std::get<ByteOrder>(GetParam()); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Models, RegionSpaceTest,
+                         ::testing::Combine(::testing::Values(Model::kRegistered,
+                                                              Model::kStateless),
+                                            ::testing::Values(ByteOrder::kLittle, ByteOrder::kBig)),
+                         [](const auto& row) {
+                           return std::string(std::get<0>(row.param) == Model::kRegistered
+                                                  ? "Registered"
+                                                  : "Stateless") +
+                                  (std::get<1>(row.param) == ByteOrder::kLittle ? "Little" : "Big");
+                         });
+
+TEST_P(RegionSpaceTest, CopiesAcrossScatteredGranulesInBothDirections) {
+  TestRegion region(600, order());
+  for (std::uint64_t granule = 2; granule < 600; ++granule) region.BackOne(granule);
+  WithSpace(region, [&](Space& space) {
+    std::vector<unsigned char> out(100'000);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<unsigned char>(i * 31);
+    const VirtualAddress pointer = region.Pointer(2, 4093);
+    ASSERT_EQ(CopyTo(space, pointer, 0, out.data(), out.size()).bytes, out.size());
+    std::vector<unsigned char> in(out.size());
+    ASSERT_EQ(CopyFrom(space, pointer, 0, in.data(), in.size()).bytes, in.size());
+    EXPECT_EQ(in, out);
+    // The bytes lie where the table says, not merely somewhere consistent.
+    EXPECT_EQ(*region.memory.At(region.table.Base(3)->value), static_cast<std::byte>(out[3]));
+    ASSERT_EQ(Clear(space, pointer, 10, 50'000).bytes, 50'000u);
+    ASSERT_TRUE(CopyFrom(space, pointer, 0, in.data(), in.size()).ok());
+    std::fill_n(out.begin() + 10, 50'000, static_cast<unsigned char>(0));
+    EXPECT_EQ(in, out);
+  });
+}
+
+TEST_P(RegionSpaceTest, RefusesPointerIntoTableInEveryDirection) {
+  TestRegion region(509, order());
+  region.BackOne(2);
+  WithSpace(region, [&](Space& space) {
+    char byte = 0;
+    for (std::uint64_t offset :
+         {std::uint64_t{0}, std::uint64_t{31}, std::uint64_t{40}, kPage, 2 * kPage - 1}) {
+      const VirtualAddress pointer = region.Pointer(0, offset);
+      EXPECT_EQ(CopyFrom(space, pointer, 0, &byte, 1).fault.fault, Fault::kInTable) << offset;
+      EXPECT_EQ(CopyTo(space, pointer, 0, &byte, 1).fault.fault, Fault::kInTable) << offset;
+      EXPECT_EQ(Clear(space, pointer, 0, 1).fault.fault, Fault::kInTable) << offset;
+    }
+    EXPECT_TRUE(CopyTo(space, region.Pointer(2), 0, &byte, 1).ok());
+  });
+}
+
+TEST_P(RegionSpaceTest, FaultsAtTheFirstByteThatIsNotThere) {
+  TestRegion region(8, order());
+  region.BackOne(5);
+  region.BackOne(7);
+  WithSpace(region, [&](Space& space) {
+    std::vector<char> buffer(3 * kPage);
+    struct Row {
+      VirtualAddress pointer;
+      std::uint64_t offset, length, bytes;
+      Fault fault;
+      const char* what;
+    };
+    const std::uint64_t end = region.layout.virtual_base().value + 8 * kPage;
+    for (const Row& row : {
+             Row{region.Pointer(5, 4090), 0, 6, 6, Fault::kNone, "up to a granule's last byte"},
+             {region.Pointer(5, 4090), 0, 7, 6, Fault::kNotBacked, "into an unbacked granule"},
+             {region.Pointer(6), 0, 1, 0, Fault::kNotBacked, "at an unbacked granule"},
+             {region.Pointer(7), 0, kPage, kPage, Fault::kNone, "up to the region's last byte"},
+             {region.Pointer(7), 0, kPage + 1, kPage, Fault::kOutOfRange, "past the end"},
+             {region.Pointer(7), kPage - 1, 2, 1, Fault::kOutOfRange, "an offset at the end"},
+             {{end}, 0, 1, 0, Fault::kOutOfRange, "behind the end"},
+             {{region.layout.virtual_base().value - 1}, 0, 2, 0, Fault::kOutOfRange, "before"},
+             {{0}, 0, 1, 0, Fault::kOutOfRange, "null"},
+             {{~std::uint64_t{0}}, 0, 2, 0, Fault::kOutOfRange, "the last byte of all"},
+             {region.Pointer(7), ~std::uint64_t{0}, 1, 0, Fault::kOverflow, "an offset that wraps"},
+             {{8}, region.Pointer(7).value - 8, 1, 1, Fault::kNone, "an offset that leads inside"},
+         }) {
+      const CopyResult result = CopyFrom(space, row.pointer, row.offset, buffer.data(), row.length);
+      EXPECT_EQ(result.fault.fault, row.fault) << row.what;
+      EXPECT_EQ(result.bytes, row.bytes) << row.what;
+      if (!result.ok()) {
+        EXPECT_EQ(result.address, row.pointer + (row.offset + row.bytes)) << row.what;
+      }
+    }
+  });
+}
+
+TEST_P(RegionSpaceTest, ZeroBytesTouchNothing) {
+  TestRegion region(4, order());
+  WithSpace(region, [&](Space& space) {
+    const std::uint64_t before = region.memory.maps();
+    for (const std::uint64_t pointer : {std::uint64_t{0}, ~std::uint64_t{0}, kBase.value}) {
+      EXPECT_TRUE(CopyFrom(space, {pointer}, ~std::uint64_t{0}, nullptr, 0).ok());
+      EXPECT_TRUE(CopyTo(space, {pointer}, 1, nullptr, 0).ok());
+      EXPECT_TRUE(Clear(space, {pointer}, 1, 0).ok());
+    }
+    EXPECT_EQ(region.memory.maps(), before);
+  });
+}
+
+TEST_P(RegionSpaceTest, PageFormSharesItsPageAndGuardsItsHead) {
+  TestRegion region(1, order());
+  WithSpace(region, [&](Space& space) {
+    const std::uint64_t value = 42;
+    EXPECT_EQ(CopyTo(space, region.Pointer(0, 32), 0, &value, 8).fault.fault, Fault::kInTable);
+    EXPECT_TRUE(CopyTo(space, region.Pointer(0, 40), 0, &value, 8).ok());
+    EXPECT_TRUE(CopyTo(space, region.Pointer(0, 4088), 0, &value, 8).ok());
+    EXPECT_EQ(CopyTo(space, region.Pointer(0, 4092), 0, &value, 8).fault.fault, Fault::kOutOfRange);
+  });
+}
+
+TEST_P(RegionSpaceTest, LargeGranulesCoverManyPages) {
+  FakeMemory memory;
+  const RegionLayout layout = LayoutOf(3, 16, {0x10'0000});
+  for (std::uint64_t page = 0; page < 48; ++page) memory.AddPage(0x80'0000 + page * kPage);
+  const PhysicalAddress table_page[] = {{0x80'0000}};
+  const auto table = *RegionTable<FakeMemory>::Build(memory, layout, order(), table_page);
+  ASSERT_TRUE(table.Back(2, {0x82'0000}).ok());
+  const std::vector<std::uint64_t> held = {0x80'0001, kNotBackedBase, 0x82'0001};
+  SpaceOver registered(RegisteredRegion(layout, held.data()), memory);
+  SpaceOver stateless(StatelessRegion(*OpenTable(memory, table.handle(), order())), memory);
+  Space& space = std::get<Model>(GetParam()) == Model::kRegistered ? static_cast<Space&>(registered)
+                                                                   : static_cast<Space&>(stateless);
+  const std::vector<char> out(65536, 'x');
+  EXPECT_TRUE(CopyTo(space, layout.virtual_base(), 2 * 65536, out.data(), out.size()).ok());
+  EXPECT_EQ(*memory.At(0x82'ffff), std::byte{'x'});
+  EXPECT_EQ(CopyTo(space, layout.virtual_base(), 65536, out.data(), 1).fault.fault,
+            Fault::kNotBacked);
+}
+
+TEST(RegisteredRegion, WritesOnlyWhatIsHeldForWriting) {
+  TestRegion region(4, ByteOrder::kLittle);
+  region.BackOne(2);
+  const std::vector<std::uint64_t> bases = region.HeldBases(0);
+  SpaceOver space(RegisteredRegion(region.layout, bases.data()), region.memory);
+  char byte = 0;
+  EXPECT_TRUE(CopyFrom(space, region.Pointer(2), 0, &byte, 1).ok());
+  EXPECT_EQ(CopyTo(space, region.Pointer(2), 0, &byte, 1).fault.fault, Fault::kNotWritable);
+}
+
+TEST(RegisteredRegion, DoesNotCareWhatTheGuestWritesIntoItsTableLater) {
+  TestRegion region(4, ByteOrder::kLittle);
+  region.BackOne(2, 7);
+  const std::vector<std::uint64_t> bases = region.HeldBases();
+  SpaceOver space(RegisteredRegion(region.layout, bases.data()), region.memory);
+  std::memset(region.memory.At(region.table.handle().value), 0x5a, kPage);
+  char byte = 0;
+  EXPECT_TRUE(CopyFrom(space, region.Pointer(2), 0, &byte, 1).ok());
+  EXPECT_EQ(byte, 7);
+}
+
+TEST(StatelessRegion, RefusesBasesThatCannotBe) {
+  struct Row {
+    std::uint64_t base;
+    Fault fault;
+  };
+  for (const Row& row : {Row{0x1008, Fault::kMisaligned},
+                         {~std::uint64_t{0}, Fault::kNotBacked},
+                         {0xfff'ffff'ffff'f000, Fault::kNoMemory},
+                         {0x1000, Fault::kNoMemory}}) {
+    TestRegion region(4, ByteOrder::kBig);
+    const auto table = OpenTable(region.memory, region.table.handle(), ByteOrder::kBig);
+    SpaceOver space(StatelessRegion{*table}, region.memory);
+    region.memory.Put(region.table.handle().value + BaseOffset(2), row.base, ByteOrder::kBig);
+    char byte;
+    EXPECT_EQ(CopyFrom(space, region.Pointer(2), 0, &byte, 1).fault.fault, row.fault)
+        << std::hex << row.base;
+  }
+}
+
+TEST(StatelessRegion, SeesOneOfTwoBasesNeverAMixWhileAnotherVcpuWrites) {
+  TestRegion region(4, ByteOrder::kBig);
+  // Chosen so that a torn read would be neither.
+  const std::uint64_t a = 0x0000'0001'0000'1000, b = 0x0000'0002'0000'2000;
+  region.memory.AddPage(a, 'a');
+  region.memory.AddPage(b, 'b');
+  ASSERT_TRUE(region.table.Back(2, {a}).ok());
+  const auto table = OpenTable(region.memory, region.table.handle(), ByteOrder::kBig);
+  ASSERT_TRUE(table.ok());
+  std::byte* word = region.memory.At(region.table.handle().value + BaseOffset(2));
+  std::atomic<bool> stop = false;
+  std::thread mutator([&] {
+    while (!stop) {
+      StoreSharedField(word, a, ByteOrder::kBig);
+      StoreSharedField(word, b, ByteOrder::kBig);
+    }
+  });
+  SpaceOver space(StatelessRegion{*table}, region.memory);
+  for (int i = 0; i < 100'000; ++i) {
+    char bytes[2];
+    ASSERT_TRUE(CopyFrom(space, region.Pointer(2), 0, bytes, 2).ok());
+    ASSERT_TRUE((bytes[0] == 'a' || bytes[0] == 'b') && bytes[0] == bytes[1]);
+  }
+  stop = true;
+  mutator.join();
+}
+
+}  // namespace
+}  // namespace xencomm
