@@ -1,0 +1,60 @@
+// DomainMemory: a domain's guest-physical memory (xencomm/memory.h), through its p2m.
+//
+// Reading takes RAM, written or not; writing takes RAM that the domain may write: a page table, an
+// MMIO page, a grant, a foreign frame and a read-only page refuse. What is mapped for writing is
+// marked dirty.
+#ifndef HCALL_HYPERVISOR_DOMAIN_MEMORY_H_
+#define HCALL_HYPERVISOR_DOMAIN_MEMORY_H_
+
+#include <cstdint>
+
+#include "hcall/hypervisor/frame_table.h"
+#include "hcall/hypervisor/p2m.h"
+#include "xencomm/memory.h"
+
+namespace xencomm::hypervisor {
+
+class DomainMemory {
+ public:
+  // Both are borrowed.
+  DomainMemory(const P2m& p2m, const FrameTable& frames) : p2m_(&p2m), frames_(&frames) {}
+
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+    std::uint64_t gfn = physical.value >> kPageShift;
+    P2mEntry entry = p2m_->Load(gfn);
+    if (!Permits(entry, access)) [[unlikely]]
+      return Refusal(entry, access);
+    if (access == Access::kWrite) p2m_->MarkDirty(gfn, entry);
+
+    const std::uint64_t within = physical.value & (kPageSize - 1);
+    std::uint64_t run = kPageSize - within;
+    const std::uint64_t machine = (entry.mfn() << kPageShift) + within;
+    // Frames that follow each other in the machine too are one run.
+    while (run < length) {
+      const P2mEntry next = p2m_->Load(++gfn);
+      if (next.mfn() != entry.mfn() + 1 || !Permits(next, access)) break;
+      if (access == Access::kWrite) p2m_->MarkDirty(gfn, next);
+      entry = next;
+      run += kPageSize;
+    }
+    return {frames_->Pointer({machine}), length < run ? length : run};
+  }
+
+ private:
+  static bool Permits(P2mEntry entry, Access access) {
+    return access == Access::kWrite ? entry.writable() : entry.readable();
+  }
+
+  static Fault Refusal(P2mEntry entry, Access access) {
+    if (!entry.present()) return Fault::kNoMemory;
+    return access == Access::kWrite ? Fault::kNotWritable : Fault::kNotReadable;
+  }
+
+  const P2m* p2m_;
+  const FrameTable* frames_;
+};
+static_assert(Memory<DomainMemory>);
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_DOMAIN_MEMORY_H_

@@ -1,0 +1,123 @@
+// The embedded hypervisor: domains, their memory, and Xen's hypercalls as Xen 4.17 answers them.
+//
+// The same sources run in a process, in ring 0 and in real mode. Memory comes from a pool given at
+// start, is charged to domains and capped; frames are scattered on purpose, so that nothing works
+// by accident that needs guest-physical addresses to be machine addresses.
+//
+// Rules:
+// 1. A vcpu makes one call at a time. Different vcpus call at the same time, from any thread.
+// 2. Every answer is Xen's: a value, or a negative errno (hcall/hypervisor/errno.h).
+// 3. A frame that a domain gives up is reused only when no call is under way that began before.
+// 4. What a guest says is checked here and nowhere else: the transport passes registers through.
+#ifndef HCALL_HYPERVISOR_HYPERVISOR_H_
+#define HCALL_HYPERVISOR_HYPERVISOR_H_
+
+#include <cstdint>
+
+#include "hcall/hypervisor/domain_memory.h"
+#include "hcall/hypervisor/machine.h"
+#include "xencomm/address.h"
+#include "xencomm/byte_order.h"
+#include "xencomm/space.h"
+
+namespace xencomm::hypervisor {
+
+class Core;
+class Vcpu;
+
+// What the handles of a domain's calls mean.
+enum class PointerModel : std::uint8_t {
+  kRaw,     // virtual addresses, by the vcpu's raw space; a call opts into a region by bit 30
+  kRegion,  // into the region that the call names; a call without one has no pointers
+  kXcom,    // descriptors and inline addresses
+};
+
+// A domain that the machine sets up by itself, as Xen sets up domain 0.
+struct DomainConfig {
+  std::uint16_t id = 0;
+  std::uint64_t pages = 0;  // at gfn 0 and up, in runs of 16 that are permuted in machine memory
+  unsigned vcpus = 1;
+  ByteOrder order = kNativeOrder;
+  PointerModel pointers = PointerModel::kRegion;
+  bool privileged = false;  // a control domain; without it, only what Xen lets a guest do
+};
+
+// The registers of a call. `index` may carry kRegionCall; `arguments` end before the register that
+// holds `region` (xencomm/hypercall.h).
+struct HypercallFrame {
+  std::uint64_t index = 0;
+  std::uint64_t arguments[5] = {};
+  std::uint64_t region = 0;
+  bool from_kernel = true;  // CPL 0, MSR[PR] = 0; others are refused
+
+  // Set when the call stopped half way: the frame was changed as Xen changes a guest's registers,
+  // and is to be called again as it is. The answer says nothing yet.
+  bool continued = false;
+};
+
+struct Statistics {
+  std::uint64_t total_pages = 0;    // of the pool, without the frame table
+  std::uint64_t free_pages = 0;     // can be handed out now or once the calls under way have ended
+  std::uint64_t held_frames = 0;    // mapped by HoldFrame
+  std::uint64_t pinned_frames = 0;  // of registered regions and areas
+  unsigned domains = 0;             // dying ones that still have pages included
+  unsigned regions = 0;             // registered
+};
+
+struct DomainStatistics {
+  std::uint64_t pages = 0;           // its memory, tot_pages in Xen
+  std::uint64_t overhead_pages = 0;  // what it costs besides
+  unsigned regions = 0;
+};
+
+class Hypervisor {
+ public:
+  Hypervisor() = default;
+  Hypervisor(const Hypervisor&) = delete;
+  Hypervisor& operator=(const Hypervisor&) = delete;
+
+  // `machine` is borrowed for as long as the hypervisor is used. Ending it is dropping the pool.
+  // -EINVAL for a configuration that makes no sense, -ENOMEM for a pool that is too small.
+  std::int64_t Init(const MachineConfig& config, Machine& machine);
+
+  // -EEXIST, -EINVAL, -ENOMEM. Its vcpus are up.
+  std::int64_t BuildDomain(const DomainConfig& config);
+
+  // The right to make calls as a vcpu, or null when there is none, it is claimed already, or
+  // max_callers are. The vcpu lives until it is released, even when its domain is destroyed: calls
+  // then answer -ESRCH.
+  Vcpu* ClaimVcpu(std::uint16_t domain, unsigned vcpu);
+  void ReleaseVcpu(Vcpu& vcpu);
+
+  // What raw pointers of this vcpu mean: a page walk from its CR3, a process's own addresses. The
+  // space is borrowed. Without one, raw pointers fault.
+  void SetRawSpace(Vcpu& vcpu, Space& space);
+
+  // One leg of a call, or all of it. Call gives the answer; Hypercall may set frame.continued.
+  std::int64_t Hypercall(Vcpu& caller, HypercallFrame& frame);
+  std::int64_t Call(Vcpu& caller, HypercallFrame frame);
+
+  // Guest-physical memory of the vcpu's domain, for spaces and for a machine's own needs. Between
+  // calls, what it maps is stable only while the domain does not give it up.
+  DomainMemory MemoryOf(Vcpu& vcpu);
+
+  // The frame behind a gfn, or kNoFrame. For second stages: see Machine::PhysmapChanged.
+  std::uint64_t FrameOf(std::uint16_t domain, std::uint64_t gfn);
+
+  // A frame of `domain` for a mapping of somebody else's, as a privileged caller maps foreign
+  // memory. `frame` is what a toolstack passes: a gfn of a translated domain, an mfn of a PV one.
+  // It is not reused until it is released. -ESRCH, -EINVAL (no such frame), -EPERM (not writable).
+  std::int64_t HoldFrame(std::uint16_t domain, std::uint64_t frame, Access access,
+                         std::uint64_t* mfn);
+  void ReleaseFrame(std::uint64_t mfn);
+
+  Statistics statistics() const;
+  DomainStatistics domain_statistics(std::uint16_t domain) const;
+
+ private:
+  Core* core_ = nullptr;  // in the pool
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_HYPERVISOR_H_
