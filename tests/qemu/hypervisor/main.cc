@@ -1,0 +1,88 @@
+// The hypervisor program: builds one domain whose memory lies in scattered machine frames, puts the
+// kernel's image at guest-physical 0 and serves its calls.
+
+#include <errno.h>
+#include <string.h>
+
+#include "tests/qemu/hypervisor/machine.h"
+#include "tests/qemu/runtime/platform_call.h"
+#include "tests/qemu/runtime/print.h"
+#include "tests/qemu/runtime/startup.h"
+
+namespace qemu {
+namespace {
+
+extern "C" const char kernel_begin[];
+extern "C" const char kernel_end[];
+
+constexpr uint64_t kGuestMemory = 96 << 20;
+constexpr uint64_t kGuestFrames = kGuestMemory / kFrameSize;
+constexpr uint64_t kPoolFrames = (kPoolEnd - kPoolBegin) / kFrameSize;
+
+// No two neighbours of the guest are neighbours in the machine: a step that has no common factor
+// with the pool's size visits every frame once.
+constexpr uint64_t kScatter = 20011;
+static_assert(kPoolFrames % kScatter != 0 && kGuestFrames <= kPoolFrames);
+
+constexpr uint64_t MachineFrame(uint64_t guest_frame) {
+  return kPoolBegin + (guest_frame * kScatter + 7) % kPoolFrames * kFrameSize;
+}
+
+void FillPoison() {
+  for (const uint64_t start : kPoisonStarts) {
+    for (uint64_t at = start; at < start + kPoisonBytes; at += sizeof(uint64_t)) {
+      *reinterpret_cast<volatile uint64_t*>(at) = kPoison;
+    }
+  }
+}
+
+void LoadKernel() {
+  const auto size = static_cast<uint64_t>(kernel_end - kernel_begin);
+  for (uint64_t done = 0; done < size; done += kFrameSize) {
+    const uint64_t part = size - done < kFrameSize ? size - done : kFrameSize;
+    memcpy(reinterpret_cast<void*>(MachineFrame(done / kFrameSize)), kernel_begin + done, part);
+  }
+}
+
+}  // namespace
+
+uint64_t HandleGuestCall(const GuestCall& call) {
+  if (!call.from_kernel) return static_cast<uint64_t>(-EPERM);
+  switch (call.index) {
+    case PLATFORM_PUT_CHAR:
+      PutChar(static_cast<char>(call.argument[0]));
+      return 0;
+    case PLATFORM_EXIT:
+      Print("DONE ", call.argument[0] != 0 ? "PASS" : "FAIL", "\n");
+      Exit(call.argument[0] != 0);
+    case PLATFORM_CRASH:
+      HandleCrash({.what = "interrupt in the guest",
+                   .vector = call.argument[0],
+                   .pc = call.argument[1],
+                   .state = call.argument[2],
+                   .address = call.argument[3]});
+    default:
+      return static_cast<uint64_t>(HandleMachineCall(call));
+  }
+}
+
+void HandleCrash(const Crash& crash) {
+  Print("\nCRASH ", crash.what, ": vector ", Hex{crash.vector}, " pc ", Hex{crash.pc}, " state ",
+        Hex{crash.state}, " address ", Hex{crash.address}, "\nDONE FAIL\n");
+  Exit(false);
+}
+
+extern "C" [[noreturn]] void HypervisorMain() {
+  RunConstructors();
+  StartConsole();
+  InstallVectors();
+  FillPoison();
+  StartSecondStage(kGuestMemory);
+  for (uint64_t frame = 0; frame < kGuestFrames; ++frame) {
+    MapGuestFrame(frame * kFrameSize, MachineFrame(frame));
+  }
+  LoadKernel();
+  RunGuest(kGuestMemory, *reinterpret_cast<const volatile uint8_t*>(kBootPageShiftAddress));
+}
+
+}  // namespace qemu

@@ -1,0 +1,27 @@
+// powernv9: starts the kernel in guest real mode, below hypervisor state. It installs process
+// tables of its own when it has built them.
+
+#include <errno.h>
+
+#include "tests/qemu/hypervisor/machine.h"
+#include "tests/qemu/powernv9/second_stage.h"
+#include "tests/qemu/powerpc/hypervisor_calls.h"
+#include "tests/qemu/powerpc/registers.h"
+#include "tests/qemu/runtime/platform_call.h"
+
+namespace qemu {
+
+void RunGuest(uint64_t memory_size, uint64_t page_shift) {
+  EnterGuest(KERNEL_START, uint64_t{1} << MSR_SF_SHIFT | MSR_ME | MSR_RI | MSR_ENDIAN, memory_size,
+             page_shift);
+}
+
+int64_t HandleMachineCall(const GuestCall& call) {
+  if (call.index != PLATFORM_SET_PROCESS_TABLE) return -ENOSYS;
+  constexpr uint64_t kProcessTableBytes = 0x10000;
+  if (call.argument[0] % kProcessTableBytes != 0) return -EINVAL;
+  SetProcessTable(call.argument[0]);
+  return 0;
+}
+
+}  // namespace qemu

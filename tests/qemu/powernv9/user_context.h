@@ -1,0 +1,1 @@
+#include "tests/qemu/powerpc/user_context.h"
