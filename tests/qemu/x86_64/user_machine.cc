@@ -1,0 +1,26 @@
+// x86-64: system calls and clock of a user program.
+
+#include "tests/qemu/user/machine.h"
+
+namespace qemu {
+
+uint64_t SystemCall(SystemCallNumber number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+                    uint64_t a5, uint64_t a6, uint64_t a7) {
+  uint64_t result = number;
+  register uint64_t r10 asm("r10") = a4;
+  register uint64_t r8 asm("r8") = a5;
+  register uint64_t r9 asm("r9") = a6;
+  asm volatile("syscall"
+               : "+a"(result), "+D"(a1), "+S"(a2), "+d"(a3), "+r"(r10), "+r"(r8), "+r"(r9), "+b"(a7)
+               :
+               : "rcx", "r11", "memory");
+  return result;
+}
+
+uint64_t Clock() {
+  uint32_t low, high;
+  asm volatile("rdtsc" : "=a"(low), "=d"(high));
+  return uint64_t{high} << 32 | low;
+}
+
+}  // namespace qemu
