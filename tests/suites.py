@@ -33,17 +33,18 @@ class Counts:
     return f'{self.passed} passed, {self.failed} failed{skipped}'
 
 
-def build(folder, *options):
+def build(folder, *options, target='all', compilers=None):
   """Configures `folder` when it is new, and builds it. Quiet unless it fails."""
   if not (folder / 'build.ninja').exists():
     print(f'configuring {folder.relative_to(TOP)}', flush=True)
-    run_quietly(['meson', 'setup', str(folder), str(TOP), *options])
+    run_quietly(['meson', 'setup', str(folder), str(TOP), *options], compilers)
   print(f'building {folder.relative_to(TOP)}', flush=True)
-  run_quietly(['ninja', '-C', str(folder)])
+  run_quietly(['ninja', '-C', str(folder), target])
 
 
-def run_quietly(command):
-  done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run_quietly(command, environment=None):
+  done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                        env={**os.environ, **(environment or {})})
   if done.returncode != 0:
     print(done.stdout)
     sys.exit(f'failed: {" ".join(command)}')
@@ -103,8 +104,30 @@ def unit():
   return counts
 
 
+def fuzz():
+  folder = BUILD / 'fuzz'
+  build(folder, '-Dfuzz=true', '-Db_sanitize=address,undefined', '-Db_lundef=false',
+        target='fuzzers', compilers={'CC': 'clang', 'CXX': 'clang++'})
+  counts = Counts()
+  for fuzzer in sorted((folder / 'tests' / 'fuzz').glob('*_fuzz')):
+    # A fixed seed and a bounded number of inputs: the same work in every run.
+    done = subprocess.run([fuzzer, '-seed=1', '-runs=60000', '-max_len=4096', '-timeout=10',
+                           f'-artifact_prefix={folder}/'],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors='replace')
+    if done.returncode == 0 and 'Done 60000 runs' in done.stdout:
+      print(f'{fuzzer.name}: 60000 inputs')
+      counts.passed += 1
+    else:
+      print(done.stdout[-4000:])
+      print(f'{fuzzer.name}: failed')
+      counts.failed += 1
+  return counts
+
+
 SUITES = {
     'unit': (unit, 'GoogleTest programs, plain and under the sanitizers'),
+    'fuzz': (fuzz, 'libFuzzer targets, a fixed number of inputs each'),
 }
 
 

@@ -97,12 +97,12 @@ class DescriptorSpace {
  private:
   static Segment Inline(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length) {
     const std::uint64_t start = pointer.value & ~kInlineFlag;
-    // An inline address has 63 bits: neither end may grow into the flag.
-    if (!Contains(0, kInlineFlag, start, offset) ||
-        !Contains(0, kInlineFlag, start + offset, length)) {
+    // An inline address has 63 bits: an offset must not carry into the flag.
+    if (!Contains(0, kInlineFlag, start, offset) || start + offset == kInlineFlag) {
       return Fault::kOverflow;
     }
-    return {PhysicalAddress{start + offset}, length};
+    const std::uint64_t rest = kInlineFlag - (start + offset);
+    return {PhysicalAddress{start + offset}, length < rest ? length : rest};
   }
 
   FaultInfo ReadHead(VirtualAddress pointer, Cursor& cursor) const {

@@ -177,7 +177,7 @@ TEST_P(DescriptorTest, InlineAddressNamesTheBytesThemselves) {
   EXPECT_TRUE(Read(InlineAddress({0x7000}).value, 4, 8).ok());
   EXPECT_EQ(buffer_[0], 3);
   EXPECT_EQ(ReadFault(InlineAddress({0x7ffc}).value, 0, 8), Fault::kNoMemory);
-  EXPECT_EQ(ReadFault(~std::uint64_t{0}, 0, 2), Fault::kOverflow);
+  EXPECT_EQ(ReadFault(~std::uint64_t{0}, 1, 1), Fault::kOverflow);
   EXPECT_EQ(ReadFault(kInlineFlag | 0x7000, kInlineFlag, 1), Fault::kOverflow)
       << "an offset must not carry into the flag";
 }
