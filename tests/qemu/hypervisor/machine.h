@@ -30,9 +30,10 @@ inline constexpr uint64_t kPoison = 0xbadbadbadbadbad1;
 
 inline constexpr uint64_t kFrameSize = 4096;
 
-// What the runner chose for this run, written to memory before the machine starts
-// (`-device loader`): one byte, the page size of the kernel's tables as a shift.
-inline constexpr uint64_t kBootPageShiftAddress = 0x3fff00;
+// What the runner chose for this run, written to memory before the machine starts (`-device
+// loader`), a byte each: the page size of the kernel's tables as a shift; a fault to plant.
+inline constexpr uint64_t kBootPageShift = 0x3fff00;
+inline constexpr uint64_t kBootPlanted = 0x3fff01;
 
 // One call of the guest's kernel, as the call instruction left the registers.
 struct GuestCall {
@@ -70,9 +71,9 @@ void StartSecondStage(uint64_t size);
 // kFrameSize.
 void MapGuestFrame(uint64_t guest, uint64_t machine);
 
-// Starts the guest's kernel at guest-physical (and kernel-virtual) 0 with its memory's size and
-// page shift, and serves its calls for ever.
-[[noreturn]] void RunGuest(uint64_t memory_size, uint64_t page_shift);
+// Starts the guest's kernel with its memory's size and what the runner chose
+// (runtime/boot_options.h), and serves its calls for ever.
+[[noreturn]] void RunGuest(uint64_t memory_size, uint64_t options);
 
 // A call that only this machine's kernel makes (platform_call.h), -ENOSYS if there is none.
 int64_t HandleMachineCall(const GuestCall& call);

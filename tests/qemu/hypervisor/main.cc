@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/qemu/hypervisor/machine.h"
+#include "tests/qemu/runtime/boot_options.h"
 #include "tests/qemu/runtime/platform_call.h"
 #include "tests/qemu/runtime/print.h"
 #include "tests/qemu/runtime/startup.h"
@@ -27,6 +28,8 @@ static_assert(kPoolFrames % kScatter != 0 && kGuestFrames <= kPoolFrames);
 constexpr uint64_t MachineFrame(uint64_t guest_frame) {
   return kPoolBegin + (guest_frame * kScatter + 7) % kPoolFrames * kFrameSize;
 }
+
+uint8_t BootByte(uint64_t address) { return *reinterpret_cast<const volatile uint8_t*>(address); }
 
 void FillPoison() {
   for (const uint64_t start : kPoisonStarts) {
@@ -82,7 +85,9 @@ extern "C" [[noreturn]] void HypervisorMain() {
     MapGuestFrame(frame * kFrameSize, MachineFrame(frame));
   }
   LoadKernel();
-  RunGuest(kGuestMemory, *reinterpret_cast<const volatile uint8_t*>(kBootPageShiftAddress));
+  RunGuest(kGuestMemory, BootOptions{.page_shift = BootByte(kBootPageShift),
+                                     .planted = static_cast<Planted>(BootByte(kBootPlanted))}
+                             .Pack());
 }
 
 }  // namespace qemu

@@ -6,6 +6,7 @@
 #include "tests/qemu/kernel/frames.h"
 #include "tests/qemu/kernel/machine.h"
 #include "tests/qemu/kernel/process.h"
+#include "tests/qemu/runtime/boot_options.h"
 #include "tests/qemu/runtime/platform_call.h"
 #include "tests/qemu/runtime/print.h"
 #include "tests/qemu/runtime/startup.h"
@@ -75,12 +76,12 @@ extern "C" UserContext* HandleSystemCall(UserContext* context) {
   }
 }
 
-extern "C" UserContext* KernelMain(uint64_t memory_size, uint64_t page_shift) {
+extern "C" UserContext* KernelMain(uint64_t memory_size, uint64_t options) {
   RunConstructors();
-  StartFrames(memory_size, static_cast<unsigned>(page_shift));
+  StartFrames(memory_size, BootOptions::Unpack(options).page_shift);
   StartTranslation(memory_size);
-  processes[0].Load(scenario_begin, scenario_end, page_shift);
-  processes[1].Load(hostile_begin, hostile_end, page_shift);
+  processes[0].Load(scenario_begin, scenario_end, options);
+  processes[1].Load(hostile_begin, hostile_end, options);
   current = kProcesses - 1;
   return NextProcess();
 }

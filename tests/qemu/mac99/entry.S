@@ -1,6 +1,6 @@
 // mac99: the machine's first instruction, in 64-bit real mode.
 
-#include "tests/qemu/powerpc/registers.h"
+#include "tests/qemu/powerpc/assembly.inc"
 
   .section .head, "ax"
   .global _start

@@ -21,7 +21,7 @@ constexpr uint64_t kSlbUserKey = 0x400;
 
 }  // namespace
 
-void RunGuest(uint64_t memory_size, uint64_t page_shift) {
+void RunGuest(uint64_t memory_size, uint64_t options) {
   for (uint64_t page = 0; page < memory_size; page += kFrameSize) {
     uint64_t machine;
     if (!GuestToMachine(page, &machine)) continue;
@@ -35,7 +35,7 @@ void RunGuest(uint64_t memory_size, uint64_t page_shift) {
                : "memory");
   EnterGuest(KERNEL_START,
              uint64_t{1} << MSR_SF_SHIFT | MSR_ME | MSR_IR | MSR_DR | MSR_RI | MSR_ENDIAN,
-             memory_size, page_shift);
+             memory_size, options);
 }
 
 int64_t HandleMachineCall(const GuestCall& call) {

@@ -4,7 +4,7 @@
 // way round. HID0[HILE] makes the interrupts that arrive in hypervisor state little-endian too
 // (POWER9 Processor User's Manual, "HID0", bit 4).
 
-#include "tests/qemu/powerpc/registers.h"
+#include "tests/qemu/powerpc/assembly.inc"
 
 #define HID0_HILE_SHIFT 59
 

@@ -11,9 +11,9 @@
 
 namespace qemu {
 
-void RunGuest(uint64_t memory_size, uint64_t page_shift) {
+void RunGuest(uint64_t memory_size, uint64_t options) {
   EnterGuest(KERNEL_START, uint64_t{1} << MSR_SF_SHIFT | MSR_ME | MSR_RI | MSR_ENDIAN, memory_size,
-             page_shift);
+             options);
 }
 
 int64_t HandleMachineCall(const GuestCall& call) {

@@ -12,7 +12,7 @@
 // Convention of a call: index in r0, arguments in r3 to r8, region handle in r9, answer in r3;
 // r4 to r12, CTR, XER and CR0 are lost, and come back cleared where they could tell something.
 
-#include "tests/qemu/powerpc/registers.h"
+#include "tests/qemu/powerpc/assembly.inc"
 
 // Slots of the saved registers (guest.cc: SavedRegisters).
 #define SAVED_R0 0

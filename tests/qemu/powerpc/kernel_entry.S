@@ -4,7 +4,7 @@
 // interrupts there, in guest real mode; on mac99 the hypervisor's vectors lie at physical 0 and
 // enter KERNEL_ENTRY directly.
 
-#include "tests/qemu/powerpc/registers.h"
+#include "tests/qemu/powerpc/assembly.inc"
 #include "tests/qemu/runtime/platform_call.h"
 
 // Offsets in UserContext (user_context.h).
@@ -117,7 +117,7 @@ Resume:
 .endr
   rfid
 
-// The first instruction: memory size in r3, page shift in r4.
+// The first instruction: memory size in r3, options in r4.
   .org vectors + KERNEL_START
 _start:
   enter_cxx kernel_stack_top

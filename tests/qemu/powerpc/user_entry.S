@@ -1,6 +1,6 @@
 // A user program's first instruction. The kernel has set the stack; r3 is the argument.
 
-#include "tests/qemu/powerpc/registers.h"
+#include "tests/qemu/powerpc/assembly.inc"
 
   .section .head, "ax"
   .global _start

@@ -2,8 +2,5 @@
 #include "tests/qemu/user/machine.h"
 
 namespace qemu {
-bool UserMain(uint64_t argument) {
-  Print("user: hostile, page shift ", argument, "\n");
-  return true;
-}
+bool UserMain(const BootOptions&) { return true; }
 }  // namespace qemu

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include "tests/qemu/runtime/boot_options.h"
 #include "tests/qemu/runtime/system_call.h"
 
 namespace qemu {
@@ -17,8 +18,8 @@ uint64_t SystemCall(SystemCallNumber number, uint64_t a1 = 0, uint64_t a2 = 0, u
 // in each.
 uint64_t Clock();
 
-// The program itself; `argument` is the kernel's page shift. True: passed.
-bool UserMain(uint64_t argument);
+// The program itself. True: passed.
+bool UserMain(const BootOptions& options);
 
 }  // namespace qemu
 

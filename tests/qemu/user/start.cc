@@ -22,9 +22,9 @@ void PutChar(char c) {
   line_length = 0;
 }
 
-extern "C" [[noreturn]] void UserStart(uint64_t argument) {
+extern "C" [[noreturn]] void UserStart(uint64_t options) {
   RunConstructors();
-  const bool pass = UserMain(argument);
+  const bool pass = UserMain(BootOptions::Unpack(options));
   if (line_length != 0) PutChar('\n');
   SystemCall(kSysExit, pass ? 1 : 0);
   for (;;) {

@@ -1,6 +1,6 @@
 // x86-64: the hypervisor's first instruction, its exceptions and the way into the guest.
 
-#include "tests/qemu/x86_64/long_mode.h"
+#include "tests/qemu/x86_64/long_mode.inc"
 
 // PVH entry (public/elfnote.h, XEN_ELFNOTE_PHYS32_ENTRY): 32-bit protected mode, no paging.
   .section .note.pvh, "a", @note

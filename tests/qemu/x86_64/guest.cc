@@ -125,7 +125,7 @@ void Serve(GeneralRegisters& registers) {
 
 }  // namespace
 
-void RunGuest(uint64_t memory_size, uint64_t page_shift) {
+void RunGuest(uint64_t memory_size, uint64_t options) {
   WriteMsr(kMsrEfer, ReadMsr(kMsrEfer) | kEferSvme);
   WriteMsr(kMsrHostSave, reinterpret_cast<uint64_t>(host_save));
 
@@ -146,7 +146,7 @@ void RunGuest(uint64_t memory_size, uint64_t page_shift) {
 
   GeneralRegisters registers = {};
   registers.rdi = memory_size;
-  registers.rsi = page_shift;
+  registers.rsi = options;
   for (;;) {
     EnterVirtualMachine(reinterpret_cast<uint64_t>(&vmcb), &registers);
     if (vmcb.exit_code == kExitVmmcall) {

@@ -1,6 +1,6 @@
 // The kernel's start and its system call entry on x86-64.
 
-#include "tests/qemu/x86_64/long_mode.h"
+#include "tests/qemu/x86_64/long_mode.inc"
 
 #define MSR_STAR 0xc0000081
 #define MSR_LSTAR 0xc0000082
@@ -11,7 +11,7 @@
 // the descriptor table.
 #define STAR_HIGH ((0x18 | 3) << 16 | CODE_SELECTOR)
 
-// Guest-physical 0: memory size in edi, page shift in esi.
+// Guest-physical 0: memory size in edi, options in esi.
   .section .head, "ax"
   .code32
   .global _start

@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Boots the bare-metal images under QEMU and reads what they print.
+
+  tests/qemu/run.py SUITE [--build FOLDER] [--machine NAME] [--verbose]
+
+SUITE is ppc64 or x86_64. One line for each check, `machine: ok|FAIL name`; closes with
+`N passed, N failed[, N skipped]`.
+
+A machine has passed when its closing line says so. One that crashes says FAIL, one that hangs is
+ended and has no closing line: two boots with a planted crash and a planted hang make sure that both
+are noticed. The machines run the same scenario, and so does a program of this process: all must
+record the same results, and the first difference is named.
+"""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+SECONDS = 120  # a machine's time limit; a boot takes a few
+HANG_SECONDS = 3
+
+# One nanosecond of the guest's clock is one instruction: the figures repeat.
+DETERMINISTIC = ['-icount', 'shift=0,sleep=off']
+PLAIN = ['-nodefaults', '-display', 'none', '-monitor', 'none', '-no-reboot']
+
+# Bytes that the image finds in memory (tests/qemu/hypervisor/machine.h).
+BOOT_PAGE_SHIFT = 0x3fff00
+BOOT_PLANTED = 0x3fff01
+PLANTED = {'nothing': 0, 'crash': 1, 'hang': 2}
+
+
+@dataclasses.dataclass
+class Machine:
+  """A machine, and the image that runs on it."""
+  suite: str
+  name: str
+  image: str
+  page_shift: int
+  emulator: str
+  options: list
+
+  def command(self, images, planted):
+    options = [o.format(elf=images / f'{self.image}-hypervisor.elf',
+                        flat=images / f'{self.image}-hypervisor.bin') for o in self.options]
+    return [self.emulator, *PLAIN, *options, *DETERMINISTIC,
+            '-device', f'loader,addr={BOOT_PAGE_SHIFT:#x},data={self.page_shift},data-len=1',
+            '-device', f'loader,addr={BOOT_PLANTED:#x},data={PLANTED[planted]},data-len=1']
+
+
+def mac99():
+  return Machine('ppc64', 'mac99', 'mac99', 12, 'qemu-system-ppc64', [
+      '-M', 'mac99', '-cpu', '970', '-m', '1G', '-vga', 'none', '-device', 'i82378',
+      '-chardev', 'stdio,id=c0', '-device', 'isa-serial,chardev=c0', '-device', 'i8042',
+      '-device', 'pvpanic-pci,addr=0xe', '-action', 'panic=exit-failure',
+      '-device', 'loader,file={elf},cpu-num=0'])
+
+
+def powernv9(order, page_shift):
+  kilobytes = 1 << (page_shift - 10)
+  return Machine('ppc64', f'powernv9-{order}-{kilobytes}k', f'powernv9-{order}', page_shift,
+                 'qemu-system-ppc64', [
+      '-M', 'powernv9', '-m', '2G', '-smp', '1', '-serial', 'stdio', '-device', 'i8042',
+      '-device', 'loader,file={flat},addr=0x400000,force-raw=on,cpu-num=0'])
+
+
+def x86_64(levels):
+  return Machine('x86_64', f'x86_64-{levels}level', 'x86_64', 12, 'qemu-system-x86_64', [
+      '-machine', 'pc', '-accel', 'tcg', '-m', '1G', '-serial', 'stdio',
+      '-cpu', 'max' if levels == 5 else 'max,-la57',
+      '-device', 'isa-debug-exit,iobase=0xf4,iosize=4', '-kernel', '{elf}'])
+
+
+MACHINES = [
+    mac99(),
+    powernv9('be', 12), powernv9('be', 16), powernv9('le', 12), powernv9('le', 16),
+    x86_64(4), x86_64(5),
+]
+
+
+class Report:
+  """Counts checks and prints one line for each."""
+
+  def __init__(self):
+    self.passed = self.failed = self.skipped = 0
+
+  def check(self, machine, name, ok, detail=''):
+    self.passed += ok
+    self.failed += not ok
+    print(f'{machine}: {"ok" if ok else "FAIL"} {name}{": " + detail if detail else ""}',
+          flush=True)
+
+  def skip(self, machine, why):
+    self.skipped += 1
+    print(f'{machine}: skipped: {why}', flush=True)
+
+  def closing_line(self):
+    skipped = f', {self.skipped} skipped' if self.skipped else ''
+    return f'{self.passed} passed, {self.failed} failed{skipped}'
+
+
+@dataclasses.dataclass
+class Boot:
+  """What a machine printed, by line."""
+  lines: list
+  timed_out: bool
+
+  def passed(self):
+    return not self.timed_out and 'DONE PASS' in self.lines and 'DONE FAIL' not in self.lines
+
+  def after(self, keyword):
+    return [line[len(keyword) + 1:] for line in self.lines if line.startswith(keyword + ' ')]
+
+
+def run(command, seconds):
+  try:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=seconds)
+    output, timed_out = done.stdout, False
+  except subprocess.TimeoutExpired as expired:
+    output, timed_out = expired.stdout or b'', True
+  return Boot([line.rstrip() for line in output.decode(errors='replace').splitlines()], timed_out)
+
+
+def first_difference(one, other):
+  """Of two lists of steps: a sentence, or nothing when they are equal."""
+  for index, (a, b) in enumerate(zip(one, other)):
+    if a != b:
+      return f'step {index}: "{a}" here, "{b}" there'
+  if len(one) != len(other):
+    longer = one if len(one) > len(other) else other
+    return (f'{len(one)} steps here, {len(other)} there; '
+            f'the first more is "{longer[min(len(one), len(other))]}"')
+  return ''
+
+
+def build(folder, suite):
+  """Builds the images of a suite. Without a compiler for them there is no such target."""
+  done = subprocess.run(['ninja', '-C', str(folder), f'qemu-{suite}'], stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT, text=True)
+  if done.returncode != 0 and 'unknown target' not in done.stdout:
+    print(done.stdout)
+    sys.exit(f'the images of {suite} do not build')
+
+
+def read_boot(report, machine, boot):
+  """Counts a machine's own checks. Answers the steps that its scenario recorded."""
+  for check in boot.after('CHECK'):
+    verdict, _, name = check.partition(' ')
+    name, _, detail = name.partition(' ')
+    report.check(machine, name, verdict == 'ok', detail)
+  for figure in boot.after('FIGURE'):
+    print(f'{machine}: {figure}', flush=True)
+  report.check(machine, 'EndsWithItsClosingLine', boot.passed(),
+               '' if boot.passed() else
+               'timed out' if boot.timed_out else '; '.join(boot.lines[-3:]) or 'no output')
+  return boot.after('STEP')
+
+
+def main():
+  parser = argparse.ArgumentParser(description='Boots the bare-metal images under QEMU.')
+  parser.add_argument('suite', choices=['ppc64', 'x86_64'])
+  parser.add_argument('--build', type=pathlib.Path, default=TOP / 'build')
+  parser.add_argument('--machine', help='only the machines whose names contain this')
+  parser.add_argument('--verbose', action='store_true', help='print all that the machines print')
+  arguments = parser.parse_args()
+  report = Report()
+  images = arguments.build / 'tests' / 'qemu'
+  build(arguments.build, arguments.suite)
+
+  planted = set()  # images whose planted faults have been run
+  hosted = images / 'scenario'
+  reference = None
+  if hosted.exists():
+    boot = run([hosted], SECONDS)
+    reference = ('the process', read_boot(report, 'process', boot))
+
+  for machine in MACHINES:
+    if machine.suite != arguments.suite or (arguments.machine or '') not in machine.name:
+      continue
+    if not shutil.which(machine.emulator):
+      report.skip(machine.name, f'{machine.emulator} is not installed')
+      continue
+    if not (images / f'{machine.image}-hypervisor.bin').exists():
+      report.skip(machine.name, 'its image was not built: no cross compiler')
+      continue
+
+    boot = run(machine.command(images, 'nothing'), SECONDS)
+    if arguments.verbose:
+      print('\n'.join(boot.lines))
+    steps = read_boot(report, machine.name, boot)
+    if reference is None:
+      reference = (machine.name, steps)
+    difference = first_difference(steps, reference[1])
+    report.check(machine.name, f'AnswersAs:{reference[0]}'.replace(' ', ''),
+                 bool(steps) and not difference,
+                 difference or ('' if steps else 'no step was recorded'))
+
+    if machine.image in planted:
+      continue
+    planted.add(machine.image)
+    crash = run(machine.command(images, 'crash'), SECONDS)
+    report.check(machine.name, 'CrashIsReported',
+                 not crash.passed() and not crash.timed_out and bool(crash.after('CRASH')))
+    hang = run(machine.command(images, 'hang'), HANG_SECONDS)
+    report.check(machine.name, 'HangIsNoticed', not hang.passed() and hang.timed_out)
+
+  print(report.closing_line())
+  return 1 if report.failed or not report.passed + report.skipped else 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())
