@@ -104,6 +104,11 @@ def unit():
   return counts
 
 
+def xen():
+  build(BUILD)
+  return program('/usr/bin/python3', 'tests/xen/run.py', str(BUILD))
+
+
 def fuzz():
   folder = BUILD / 'fuzz'
   build(folder, '-Dfuzz=true', '-Db_sanitize=address,undefined', '-Db_lundef=false',
@@ -127,6 +132,7 @@ def fuzz():
 
 SUITES = {
     'unit': (unit, 'GoogleTest programs, plain and under the sanitizers'),
+    'xen': (xen, 'the same toolstack program on real Xen 4.17 in QEMU'),
     'fuzz': (fuzz, 'libFuzzer targets, a fixed number of inputs each'),
 }
 

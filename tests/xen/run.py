@@ -1,0 +1,168 @@
+"""Runs programs on real Xen 4.17: QEMU boots it with a Linux dom0 made of Debian's packages.
+
+    /usr/bin/python3 tests/xen/run.py BUILD
+
+Nothing is installed: the packages are downloaded and unpacked into BUILD/xen, once. An image is a
+few megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
+machine prints on its serial line decides; an image that does not print its closing line has failed.
+"""
+
+import gzip
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+LIBRARIES = 'usr/lib/x86_64-linux-gnu'
+MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
+PACKAGES = [
+    'xen-hypervisor-4.17-amd64', 'busybox-static', 'libxenmisc4.17', 'libxencall1',
+    'libxendevicemodel1', 'libxenevtchn1', 'libxenforeignmemory1', 'libxengnttab1', 'libxenhypfs1',
+    'libxenstore4', 'libxentoolcore1', 'libxentoollog1',
+]
+
+# The programs, and whose libxencall and libxenforeignmemory they get. Each prints its checks, one
+# a line, and closes with their counts.
+RUNS = [
+    ('stock', '', '/toolstack'),
+]
+
+
+def command(*words, **options):
+  return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
+
+
+def unpack_packages(folder):
+  """Debian's Xen, kernel and libraries, unpacked into folder/root. Done once."""
+  root = folder / 'root'
+  done = folder / 'unpacked'
+  if done.exists():
+    return root
+  print('unpacking Xen and a kernel', flush=True)
+  depends = command('apt-cache', 'depends', '--important', 'linux-image-amd64')
+  kernel = re.search(r'Depends: (linux-image-\S+)', depends).group(1)
+  shutil.rmtree(folder, ignore_errors=True)
+  packages = folder / 'packages'
+  packages.mkdir(parents=True)
+  command('apt-get', 'download', '-q', '-o', 'APT::Sandbox::User=root', *PACKAGES, kernel,
+          cwd=packages)
+  for package in sorted(packages.iterdir()):
+    command('dpkg', '-x', str(package), str(root))
+  shutil.rmtree(packages)
+  done.touch()
+  return root
+
+
+def needed_libraries(program, *search):
+  """The files that the loader would take for a program, found without running it."""
+  environment = {'LD_LIBRARY_PATH': ':'.join(map(str, search))}
+  lines = command('ldd', str(program), env={'PATH': '/usr/bin:/bin', **environment})
+  if 'not found' in lines:
+    sys.exit(f'{program}: a library is missing:\n{lines}')
+  return [pathlib.Path(path) for path in re.findall(r'(?:=> )?(/\S+) \(0x', lines)]
+
+
+def build_image(folder, root, build):
+  """The initramfs: busybox, the modules, the programs, and two sets of libraries."""
+  image = folder / 'image'
+  shutil.rmtree(image, ignore_errors=True)
+  for name in ['bin', 'lib', 'lib64', 'drop-in', 'modules', 'proc', 'sys', 'dev']:
+    (image / name).mkdir(parents=True)
+  shutil.copy(root / 'bin' / 'busybox', image / 'bin')
+  for module in MODULES:
+    found = list(root.glob(f'lib/modules/*/kernel/drivers/xen/**/{module}.ko*'))
+    if len(found) != 1:
+      sys.exit(f'the kernel has no module {module}')
+    shutil.copy(found[0], image / 'modules' / f'{module}.ko')
+
+  def add_libraries(program, *search):
+    for path in needed_libraries(program, *search):
+      place = image / ('lib64' if path.name.startswith('ld-linux') else 'lib') / path.name
+      if not place.exists() and not (image / 'drop-in' / path.name).exists():
+        shutil.copy(path.resolve(), place)
+
+  # The stock libraries first: what the drop-ins replace is found beside them, never instead.
+  toolstack = build / 'tests' / 'xen' / 'toolstack'
+  shutil.copy(toolstack, image / 'toolstack')
+  add_libraries(toolstack, root / LIBRARIES)
+  for library in sorted((build / 'hcall' / 'xencall').glob('lib*.so.1')):
+    shutil.copy(library.resolve(), image / 'drop-in' / library.name)
+    add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport', root / LIBRARIES)
+
+  init = image / 'init'
+  steps = '\n'.join(f'''echo "run: {name}"
+LD_LIBRARY_PATH={path}:/lib {program} </dev/null''' for name, path, program in RUNS)
+  init.write_text(f'''#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t devtmpfs none /dev
+for module in {' '.join(MODULES)}; do insmod /modules/$module.ko; done
+mount -t xenfs none /proc/xen
+{steps}
+echo "run: end"
+poweroff -f
+''')
+  init.chmod(0o755)
+  names = command('find', '.', cwd=image)
+  archive = folder / 'initramfs.cpio.gz'
+  with archive.open('wb') as out:
+    packed = subprocess.run(['cpio', '-o', '-H', 'newc', '--quiet'], cwd=image, check=True,
+                            input=names.encode(), stdout=subprocess.PIPE).stdout
+    out.write(gzip.compress(packed, 1))
+  return archive
+
+
+def boot(folder, root, archive):
+  """Boots and answers what dom0 printed."""
+  xen = folder / 'xen.elf'
+  xen.write_bytes(gzip.decompress((root / 'boot' / 'xen-4.17-amd64.gz').read_bytes()))
+  kernel = next((root / 'boot').glob('vmlinuz-*'))
+  log = folder / 'serial.log'
+  log.unlink(missing_ok=True)
+  # No comma may stand in Linux' own arguments: QEMU separates modules by them. QEMU's exit code
+  # says nothing.
+  subprocess.run([
+      'timeout', '300', 'qemu-system-x86_64', '-machine', 'pc', '-accel', 'tcg', '-cpu',
+      'qemu64,+npt', '-m', '512', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot',
+      '-serial', f'file:{log}', '-kernel', str(xen), '-append',
+      'console=com1 com1=115200,8n1 dom0_mem=256M,max:256M loglvl=all guest_loglvl=all', '-initrd',
+      f'{kernel} console=hvc0 quiet panic=-1,{archive}'])
+  return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
+
+
+def main():
+  if len(sys.argv) != 2:
+    sys.exit('usage: run.py BUILD, the build folder')
+  build = pathlib.Path(sys.argv[1]).resolve()
+  folder = build / 'xen'
+  root = unpack_packages(folder)
+  text = boot(folder, root, build_image(folder, root, build))
+
+  passed = failed = 0
+  parts = re.split(r'^run: (\w+)$', text, flags=re.MULTILINE)
+  outputs = dict(zip(parts[1::2], parts[2::2]))
+  for name, _, _ in RUNS:
+    output = outputs.get(name, '')
+    counts = re.search(r'^(\d+) passed, (\d+) failed', output, flags=re.MULTILINE)
+    for line in output.splitlines():
+      if not line.startswith('(XEN)') and line.strip():
+        print(f'{name}: {line}')
+    if counts is None:
+      print(f'{name}: ended without its closing line')
+      failed += 1
+    else:
+      passed += int(counts.group(1))
+      failed += int(counts.group(2))
+  if 'end' not in outputs:
+    print('\n'.join(text.splitlines()[-30:]))
+    print('the machine stopped before its end')
+    failed += 1
+  print(f'{passed} passed, {failed} failed')
+  return 1 if failed else 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())
