@@ -1,6 +1,7 @@
 // What the hypervisor program needs of a machine; every machine folder implements it under the same
 // file names:
 //
+//   arch.h           the library's backend, as namespace arch
 //   console.cc       PutChar (runtime/print.h), StartConsole, Exit
 //   second_stage.cc  how the guest's physical addresses reach machine frames
 //   guest.cc         RunGuest and the calls that only this machine's kernel makes
@@ -12,6 +13,8 @@
 #define TESTS_QEMU_HYPERVISOR_MACHINE_H_
 
 #include <stdint.h>
+
+#include "arch.h"
 
 namespace qemu {
 
@@ -35,16 +38,9 @@ inline constexpr uint64_t kFrameSize = 4096;
 inline constexpr uint64_t kBootPageShift = 0x3fff00;
 inline constexpr uint64_t kBootPlanted = 0x3fff01;
 
-// One call of the guest's kernel, as the call instruction left the registers.
-struct GuestCall {
-  uint64_t index;
-  uint64_t argument[6];
-  uint64_t region;   // the register after the fifth argument where the machine has it apart
-  bool from_kernel;  // PowerPC: MSR[PR] was 0; x86-64: CPL was 0
-};
-
-// Machine → hypervisor: answers a call. Implemented by main.cc.
-uint64_t HandleGuestCall(const GuestCall& call);
+// Machine → hypervisor: serves a call of the guest and puts the answer into its registers.
+// Implemented by main.cc.
+void HandleGuestCall(arch::HypercallRegisters& registers);
 
 // Machine → hypervisor: something happened that nobody expects; prints and fails the run.
 struct Crash {
@@ -76,7 +72,8 @@ void MapGuestFrame(uint64_t guest, uint64_t machine);
 [[noreturn]] void RunGuest(uint64_t memory_size, uint64_t options);
 
 // A call that only this machine's kernel makes (platform_call.h), -ENOSYS if there is none.
-int64_t HandleMachineCall(const GuestCall& call);
+int64_t HandleMachineCall(uint64_t index,
+                          const uint64_t (&arguments)[arch::HypercallRegisters::kArguments]);
 
 }  // namespace qemu
 

@@ -1,9 +1,9 @@
 // The hypervisor program: builds one domain whose memory lies in scattered machine frames, puts the
 // kernel's image at guest-physical 0 and serves its calls.
 
-#include <errno.h>
 #include <string.h>
 
+#include "hcall/hypervisor/errno.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/runtime/boot_options.h"
 #include "tests/qemu/runtime/platform_call.h"
@@ -12,6 +12,8 @@
 
 namespace qemu {
 namespace {
+
+using xencomm::hypervisor::kEPERM;
 
 extern "C" const char kernel_begin[];
 extern "C" const char kernel_end[];
@@ -49,23 +51,28 @@ void LoadKernel() {
 
 }  // namespace
 
-uint64_t HandleGuestCall(const GuestCall& call) {
-  if (!call.from_kernel) return static_cast<uint64_t>(-EPERM);
-  switch (call.index) {
+void HandleGuestCall(arch::HypercallRegisters& registers) {
+  uint64_t arguments[arch::HypercallRegisters::kArguments];
+  registers.get_arguments(arguments);
+  if (!registers.from_kernel()) {
+    registers.set_result(-kEPERM);
+    return;
+  }
+  switch (registers.index()) {
     case PLATFORM_PUT_CHAR:
-      PutChar(static_cast<char>(call.argument[0]));
-      return 0;
+      PutChar(static_cast<char>(arguments[0]));
+      return registers.set_result(0);
     case PLATFORM_EXIT:
-      Print("DONE ", call.argument[0] != 0 ? "PASS" : "FAIL", "\n");
-      Exit(call.argument[0] != 0);
+      Print("DONE ", arguments[0] != 0 ? "PASS" : "FAIL", "\n");
+      Exit(arguments[0] != 0);
     case PLATFORM_CRASH:
       HandleCrash({.what = "interrupt in the guest",
-                   .vector = call.argument[0],
-                   .pc = call.argument[1],
-                   .state = call.argument[2],
-                   .address = call.argument[3]});
+                   .vector = arguments[0],
+                   .pc = arguments[1],
+                   .state = arguments[2],
+                   .address = arguments[3]});
     default:
-      return static_cast<uint64_t>(HandleMachineCall(call));
+      return registers.set_result(HandleMachineCall(registers.index(), arguments));
   }
 }
 

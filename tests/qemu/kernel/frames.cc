@@ -21,6 +21,7 @@ uint64_t scattered_step;
 uint64_t scattered_used;
 uint64_t contiguous_begin;
 uint64_t contiguous_end;
+uint64_t memory_bytes;
 
 uint64_t CommonDivisor(uint64_t a, uint64_t b) { return b == 0 ? a : CommonDivisor(b, a % b); }
 
@@ -28,8 +29,11 @@ uint64_t CommonDivisor(uint64_t a, uint64_t b) { return b == 0 ? a : CommonDivis
 
 unsigned PageShift() { return page_shift; }
 
+uint64_t MemorySize() { return memory_bytes; }
+
 void StartFrames(uint64_t memory_size, unsigned shift) {
   page_shift = shift;
+  memory_bytes = memory_size;
   scattered_begin = (reinterpret_cast<uint64_t>(image_end) + PageSize() - 1) & ~(PageSize() - 1);
   contiguous_begin = memory_size - kContiguousBytes;
   contiguous_end = memory_size;

@@ -13,6 +13,9 @@ namespace qemu {
 unsigned PageShift();
 inline uint64_t PageSize() { return uint64_t{1} << PageShift(); }
 
+// Bytes of guest-physical memory, from 0.
+uint64_t MemorySize();
+
 // Takes [end of the kernel's image, memory_size) over.
 void StartFrames(uint64_t memory_size, unsigned page_shift);
 

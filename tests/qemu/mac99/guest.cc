@@ -1,8 +1,7 @@
 // mac99: starts the kernel with translation on. Its own segment, effective address = guest-physical
 // address, is all that is entered for it; everything else it asks for itself.
 
-#include <errno.h>
-
+#include "hcall/hypervisor/errno.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/mac99/hashed_table.h"
 #include "tests/qemu/powerpc/hypervisor_calls.h"
@@ -11,6 +10,10 @@
 
 namespace qemu {
 namespace {
+
+using xencomm::hypervisor::kEINVAL;
+using xencomm::hypervisor::kENOSPC;
+using xencomm::hypervisor::kENOSYS;
 
 // The kernel's segment: effective addresses below 256 MiB, virtual segment 0, supervisor key 0 and
 // user key 1, so that pages with protection 0 are the kernel's alone. SLB entry: ESID and valid bit
@@ -38,12 +41,13 @@ void RunGuest(uint64_t memory_size, uint64_t options) {
              memory_size, options);
 }
 
-int64_t HandleMachineCall(const GuestCall& call) {
-  if (call.index != PLATFORM_ENTER_PAGE) return -ENOSYS;
-  const auto [vsid, page, guest, protection, unused4, unused5] = call.argument;
+int64_t HandleMachineCall(uint64_t index,
+                          const uint64_t (&arguments)[arch::HypercallRegisters::kArguments]) {
+  if (index != PLATFORM_ENTER_PAGE) return -kENOSYS;
+  const auto [vsid, page, guest, protection, unused] = arguments;
   uint64_t machine;
-  if (vsid == kKernelVsid || protection > 3 || !GuestToMachine(guest, &machine)) return -EINVAL;
-  return hashed_table::Enter(vsid, page, machine, protection) ? 0 : -ENOSPC;
+  if (vsid == kKernelVsid || protection > 3 || !GuestToMachine(guest, &machine)) return -kEINVAL;
+  return hashed_table::Enter(vsid, page, machine, protection) ? 0 : -kENOSPC;
 }
 
 }  // namespace qemu

@@ -1,8 +1,7 @@
 // powernv9: starts the kernel in guest real mode, below hypervisor state. It installs process
 // tables of its own when it has built them.
 
-#include <errno.h>
-
+#include "hcall/hypervisor/errno.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/powernv9/second_stage.h"
 #include "tests/qemu/powerpc/hypervisor_calls.h"
@@ -16,11 +15,12 @@ void RunGuest(uint64_t memory_size, uint64_t options) {
              options);
 }
 
-int64_t HandleMachineCall(const GuestCall& call) {
-  if (call.index != PLATFORM_SET_PROCESS_TABLE) return -ENOSYS;
+int64_t HandleMachineCall(uint64_t index,
+                          const uint64_t (&arguments)[arch::HypercallRegisters::kArguments]) {
+  if (index != PLATFORM_SET_PROCESS_TABLE) return -xencomm::hypervisor::kENOSYS;
   constexpr uint64_t kProcessTableBytes = 0x10000;
-  if (call.argument[0] % kProcessTableBytes != 0) return -EINVAL;
-  SetProcessTable(call.argument[0]);
+  if (arguments[0] % kProcessTableBytes != 0) return -xencomm::hypervisor::kEINVAL;
+  SetProcessTable(arguments[0]);
   return 0;
 }
 

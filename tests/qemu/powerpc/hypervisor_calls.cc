@@ -12,16 +12,6 @@
 namespace qemu {
 namespace {
 
-// As CallEntry stores them.
-struct SavedRegisters {
-  uint64_t r0;
-  uint64_t r3_to_r9[7];
-  uint64_t srr0;
-  uint64_t srr1;
-};
-static_assert(offsetof(SavedRegisters, r3_to_r9) == 8);
-static_assert(offsetof(SavedRegisters, srr0) == 64 && offsetof(SavedRegisters, srr1) == 72);
-
 extern "C" const char vectors_begin[];
 extern "C" const char vectors_end[];
 extern "C" [[noreturn]] void EnterGuestAssembly(uint64_t pc, uint64_t msr, uint64_t argument0,
@@ -29,13 +19,9 @@ extern "C" [[noreturn]] void EnterGuestAssembly(uint64_t pc, uint64_t msr, uint6
 
 }  // namespace
 
-extern "C" void PowerPcGuestCall(SavedRegisters* registers) {
-  GuestCall call = {};
-  call.index = registers->r0;
-  for (size_t i = 0; i < 6; ++i) call.argument[i] = registers->r3_to_r9[i];
-  call.region = registers->r3_to_r9[6];
-  call.from_kernel = (registers->srr1 & MSR_PR) == 0;
-  registers->r3_to_r9[0] = HandleGuestCall(call);
+// The registers as CallEntry stores them.
+extern "C" void PowerPcGuestCall(arch::HypercallRegisters* registers) {
+  HandleGuestCall(*registers);
 }
 
 extern "C" [[noreturn]] void PowerPcCrash(uint64_t vector, uint64_t srr0, uint64_t srr1,

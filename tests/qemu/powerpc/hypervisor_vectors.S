@@ -9,23 +9,21 @@
 //   Otherwise (powernv9): only `sc 1`, which sets MSR[HV], arrives here. Whether it came from the
 //   kernel is for C++ to judge.
 //
-// Convention of a call: index in r0, arguments in r3 to r8, region handle in r9, answer in r3;
-// r4 to r12, CTR, XER and CR0 are lost, and come back cleared where they could tell something.
+// A call's registers are those of arch/powerpc/hypercall_entry.h. r0, r4 to r12, CTR, XER and CR0
+// are lost; they come back cleared, so that they tell nothing of the hypervisor.
 
 #include "tests/qemu/powerpc/assembly.inc"
 
-// Slots of the saved registers (guest.cc: SavedRegisters).
-#define SAVED_R0 0
-#define SAVED_R3 8
-#define SAVED_R9 56
-#define SAVED_SRR0 64
-#define SAVED_SRR1 72
-#define SAVED_R1 80
-#define SAVED_R2 88
-#define SAVED_R13 96
-#define SAVED_LR 104
-#define SAVED_CR 112
-#define SAVED_SIZE 128
+// HypercallRegisters (arch/powerpc/hypercall_entry.h) and what C++ does not need to see.
+#define SAVED_R3 0
+#define SAVED_SRR0 56
+#define SAVED_SRR1 64
+#define SAVED_R1 72
+#define SAVED_R2 80
+#define SAVED_R13 88
+#define SAVED_LR 96
+#define SAVED_CR 104
+#define SAVED_SIZE 112
 
   .machine "power9"
 
@@ -103,7 +101,6 @@ vectors_end:
 CallEntry:
   mr r11, r1
   load_address r1, call_stack_top - SAVED_SIZE - STACK_HEADER
-  std r0, STACK_HEADER + SAVED_R0(r1)
 .irp n, 3, 4, 5, 6, 7, 8, 9
   std r\n, STACK_HEADER + SAVED_R3 + (\n - 3) * 8(r1)
 .endr
@@ -125,6 +122,7 @@ CallEntry:
   addi r3, r1, STACK_HEADER
   bl PowerPcGuestCall
   nop
+  ld r3, STACK_HEADER + SAVED_R3(r1)
   ld r10, STACK_HEADER + SAVED_LR(r1)
   ld r12, STACK_HEADER + SAVED_CR(r1)
   mtlr r10

@@ -11,18 +11,17 @@ namespace qemu {
 template <int kLevel>
 uint64_t HypervisorCall(uint64_t index, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
                         uint64_t a5, uint64_t region) {
-  register uint64_t r0 asm("r0") = index;
-  register uint64_t r3 asm("r3") = a1;
-  register uint64_t r4 asm("r4") = a2;
-  register uint64_t r5 asm("r5") = a3;
-  register uint64_t r6 asm("r6") = a4;
-  register uint64_t r7 asm("r7") = a5;
-  register uint64_t r8 asm("r8") = 0;
+  register uint64_t r3 asm("r3") = index;
+  register uint64_t r4 asm("r4") = a1;
+  register uint64_t r5 asm("r5") = a2;
+  register uint64_t r6 asm("r6") = a3;
+  register uint64_t r7 asm("r7") = a4;
+  register uint64_t r8 asm("r8") = a5;
   register uint64_t r9 asm("r9") = region;
-  asm volatile("sc %8"
-               : "+r"(r0), "+r"(r3), "+r"(r4), "+r"(r5), "+r"(r6), "+r"(r7), "+r"(r8), "+r"(r9)
+  asm volatile("sc %7"
+               : "+r"(r3), "+r"(r4), "+r"(r5), "+r"(r6), "+r"(r7), "+r"(r8), "+r"(r9)
                : "i"(kLevel)
-               : "r10", "r11", "r12", "ctr", "xer", "cr0", "memory");
+               : "r0", "r10", "r11", "r12", "ctr", "xer", "cr0", "memory");
   return r3;
 }
 

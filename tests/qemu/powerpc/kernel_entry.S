@@ -23,11 +23,11 @@ vectors:
 // Tells the hypervisor, which ends the run.
 .macro crash_vector offset
   .org vectors + \offset
-  li r0, PLATFORM_CRASH
-  li r3, \offset
-  mfsrr0 r4
-  mfsrr1 r5
-  mfdar r6
+  li r3, PLATFORM_CRASH
+  li r4, \offset
+  mfsrr0 r5
+  mfsrr1 r6
+  mfdar r7
   sc 1
 .endm
 
@@ -90,7 +90,6 @@ vectors:
   std r5, CONTEXT_CR(r10)
   std r6, CONTEXT_XER(r10)
   enter_cxx kernel_stack_top
-  mr r3, r10
   bl HandleSystemCall
   nop
 

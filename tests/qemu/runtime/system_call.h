@@ -1,5 +1,5 @@
 // The calls between a user program and the kernel: numbers and meanings, for both sides. Answers
-// are 0 or positive, or a negative errno.
+// are 0 or positive, or a negative errno (hcall/hypervisor/errno.h has the numbers).
 
 #ifndef TESTS_QEMU_RUNTIME_SYSTEM_CALL_H_
 #define TESTS_QEMU_RUNTIME_SYSTEM_CALL_H_
@@ -11,15 +11,49 @@ namespace qemu {
 enum SystemCallNumber : uint64_t {
   // (text, bytes): to the console.
   kSysWrite,
-  // (pass): ends the process.
+  // (pass): ends the process; its regions end with it.
   kSysExit,
-  // (): lets the other processes run.
+  // (): lets the other process run.
   kSysYield,
   // (address, bytes): backs a page-aligned range of the process with cleared memory.
   kSysMap,
+
   // (index, a1…a5, region): a hypercall. `region` is the process's own number of a region that it
-  // created, or kNoRegion; the kernel puts the region handle into the call.
+  // created, or kNoRegion; the kernel puts the region handle into the call, and the bit that opts
+  // into it.
   kSysHypercall,
+
+  // (address, bytes, granule shift, RegionForm): reserves the range for a region and builds its
+  // table. The table is mapped read-only, the payload not at all yet. Answers the region's number.
+  kSysCreateRegion,
+  // (region, first granule, granules): backs granules of the payload with cleared memory.
+  kSysBackRegion,
+  // (region): ends it. Its memory stays mapped.
+  kSysDestroyRegion,
+
+  // (address, bytes, slot): answers the guest-physical address of a descriptor ('XCOM') of the
+  // range,
+  // which stays until the next call with the same slot, 0 to 7.
+  kSysDescribe,
+
+  // What no kernel would offer, for tests of the hypervisor against a kernel gone wrong:
+  // (index, a1…a5, region handle): a hypercall, with the region handle as the program gives it.
+  kSysForgeHypercall,
+  // (address): the guest-physical address behind it.
+  kSysPhysical,
+  // (region): its region handle.
+  kSysRegionHandle,
+  // (guest-physical address, value): writes a doubleword. Tables included.
+  kSysPoke,
+  // (guest-physical address): reads one.
+  kSysPeek,
+};
+
+enum RegionForm : uint64_t {
+  kFormRegistered,      // checked and held by the hypervisor, for reading and writing
+  kFormRegisteredRead,  // for reading only
+  kFormStateless,       // its table is read in every call
+  kFormPage,            // one granule, writable header and all, stateless: trusts the program
 };
 
 inline constexpr uint64_t kNoRegion = ~uint64_t{0};

@@ -5,9 +5,9 @@
 //
 // Every exception of the guest ends the run: its kernel needs none.
 
-#include <errno.h>
 #include <stddef.h>
 
+#include "hcall/hypervisor/errno.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/x86_64/second_stage.h"
 
@@ -112,14 +112,16 @@ void WriteMsr(uint32_t msr, uint64_t value) {
 }
 
 void Serve(GeneralRegisters& registers) {
-  const bool from_kernel = vmcb.cpl == 0;
-  // The registers of Xen's own 64-bit convention (public/arch-x86/xen-x86_64.h), the region handle
-  // in the sixth argument's.
-  vmcb.rax = HandleGuestCall(
-      {.index = vmcb.rax,
-       .argument = {registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, 0},
-       .region = registers.r9,
-       .from_kernel = from_kernel});
+  arch::HypercallRegisters call = {.rax = vmcb.rax,
+                                   .rdi = registers.rdi,
+                                   .rsi = registers.rsi,
+                                   .rdx = registers.rdx,
+                                   .r10 = registers.r10,
+                                   .r8 = registers.r8,
+                                   .r9 = registers.r9,
+                                   .cpl = vmcb.cpl};
+  HandleGuestCall(call);
+  vmcb.rax = call.rax;
   vmcb.rip += kVmmcallLength;
 }
 
@@ -163,6 +165,8 @@ void RunGuest(uint64_t memory_size, uint64_t options) {
   }
 }
 
-int64_t HandleMachineCall(const GuestCall&) { return -ENOSYS; }
+int64_t HandleMachineCall(uint64_t, const uint64_t (&)[arch::HypercallRegisters::kArguments]) {
+  return -xencomm::hypervisor::kENOSYS;
+}
 
 }  // namespace qemu

@@ -75,9 +75,8 @@ SystemCallEntry:
   movq %r13, 104(%rsp)
   movq %r14, 112(%rsp)
   movq %r15, 120(%rsp)
-  movq %rsp, %rdi
   movq user_stack, %rax
-  movq %rax, 56(%rdi)
+  movq %rax, 56(%rsp)
   movq $kernel_stack_top, %rsp
   call HandleSystemCall
   jmp Resume

@@ -1,4 +1,4 @@
-#include "tests/qemu/kernel/process.h"
+#include "tests/qemu/kernel/process_memory.h"
 
 #include <string.h>
 
@@ -11,12 +11,11 @@ namespace {
 constexpr uint64_t kFrameBookBytes = 2 << 20;
 static_assert((kUserEnd - kUserBegin) / 4096 * sizeof(uint64_t) <= kFrameBookBytes);
 
-constexpr uint64_t kStackTop = 0x18000000;
 constexpr uint64_t kStackBytes = 256 << 10;
 
 }  // namespace
 
-void Process::Load(const char* image_begin, const char* image_end, uint64_t argument) {
+void ProcessMemory::Load(const char* image_begin, const char* image_end) {
   frames_ = KernelPointer<uint64_t>(AllocateContiguous(kFrameBookBytes));
   space_.Create();
   const auto size = static_cast<uint64_t>(image_end - image_begin);
@@ -27,10 +26,9 @@ void Process::Load(const char* image_begin, const char* image_end, uint64_t argu
     MapPage(kUserBegin + done, frame, Protection::kReadWrite);
   }
   Map(kStackTop - kStackBytes, kStackBytes);
-  context_.Start(kUserBegin, kStackTop, argument);
 }
 
-bool Process::Map(uint64_t address, uint64_t bytes) {
+bool ProcessMemory::Map(uint64_t address, uint64_t bytes) {
   if (bytes % PageSize() != 0) return false;
   for (uint64_t done = 0; done < bytes; done += PageSize()) {
     if (!MapPage(address + done, AllocateFrame(), Protection::kReadWrite)) return false;
@@ -38,7 +36,7 @@ bool Process::Map(uint64_t address, uint64_t bytes) {
   return true;
 }
 
-bool Process::MapPage(uint64_t address, uint64_t frame, Protection protection) {
+bool ProcessMemory::MapPage(uint64_t address, uint64_t frame, Protection protection) {
   if (address % PageSize() != 0 || address < kUserBegin || address >= kUserEnd) return false;
   uint64_t& known = frames_[(address - kUserBegin) >> PageShift()];
   if (known != 0) return false;
@@ -47,14 +45,23 @@ bool Process::MapPage(uint64_t address, uint64_t frame, Protection protection) {
   return true;
 }
 
-bool Process::Translate(uint64_t address, uint64_t* guest_physical) const {
+bool ProcessMemory::Translate(uint64_t address, uint64_t* guest_physical) const {
   if (address < kUserBegin || address >= kUserEnd) return false;
   const uint64_t frame = frames_[(address - kUserBegin) >> PageShift()];
   *guest_physical = frame + (address & (PageSize() - 1));
   return frame != 0;
 }
 
-bool Process::Covers(uint64_t address, uint64_t bytes) const {
+bool ProcessMemory::IsFree(uint64_t address, uint64_t bytes) const {
+  if (address < kUserBegin || address > kUserEnd || bytes > kUserEnd - address) return false;
+  for (uint64_t page = address & ~(PageSize() - 1); page < address + bytes; page += PageSize()) {
+    uint64_t unused;
+    if (Translate(page, &unused)) return false;
+  }
+  return true;
+}
+
+bool ProcessMemory::Covers(uint64_t address, uint64_t bytes) const {
   if (address + bytes < address) return false;
   for (uint64_t page = address & ~(PageSize() - 1); page < address + bytes; page += PageSize()) {
     uint64_t unused;

@@ -1,0 +1,91 @@
+#include "tests/qemu/kernel/region.h"
+
+#include "hcall/hypervisor/errno.h"
+
+namespace qemu {
+namespace {
+
+using xencomm::Access;
+using xencomm::RegionHandle;
+using xencomm::RegionLayout;
+using xencomm::RegionTable;
+using xencomm::XencommOp;
+using xencomm::hypervisor::kEINVAL;
+using xencomm::hypervisor::kENOSPC;
+
+KernelMemory memory;
+
+uint64_t XencommCall(XencommOp op, uint64_t a2, uint64_t a3 = 0, uint64_t a4 = 0) {
+  return Hypercall(xencomm::kXencommOp, static_cast<uint64_t>(op), a2, a3, a4);
+}
+
+}  // namespace
+
+int64_t Region::Create(ProcessMemory& process, uint64_t address, uint64_t bytes,
+                       unsigned granule_shift, RegionForm form) {
+  // A granule of less than a page would put a part of the table beside payload.
+  if (granule_shift < PageShift() || form > kFormPage) return -kEINVAL;
+  const auto layout = RegionLayout::Make({address}, bytes, granule_shift);
+  if (!layout.ok() || !process.IsFree(address, bytes)) return -kEINVAL;
+  if ((form == kFormPage) != (layout->base_count() == 1)) return -kEINVAL;
+
+  // A table of that many granules serves a gigabyte and more.
+  constexpr uint64_t kMaxTableGranules = 640;
+  static xencomm::PhysicalAddress granules[kMaxTableGranules];
+  if (layout->table_granules() > kMaxTableGranules) return -kENOSPC;
+  for (uint64_t i = 0; i < layout->table_granules(); ++i) {
+    const Protection protection =
+        form == kFormPage ? Protection::kReadWrite : Protection::kReadOnly;
+    if (!Granule(process, i, *layout, protection, &granules[i])) return -kEINVAL;
+  }
+  const auto table = RegionTable<KernelMemory>::Build(memory, *layout, xencomm::kNativeOrder,
+                                                      {granules, layout->table_granules()});
+  if (!table.ok()) return -kEINVAL;
+
+  handle_ = RegionHandle::Stateless(table->handle());
+  if (form == kFormRegistered || form == kFormRegisteredRead) {
+    const auto access =
+        static_cast<uint64_t>(form == kFormRegistered ? Access::kWrite : Access::kRead);
+    const uint64_t answer = XencommCall(XencommOp::kRegister, table->handle().value, access);
+    if (static_cast<int64_t>(answer) < 0) return static_cast<int64_t>(answer);
+    handle_ = RegionHandle::FromRegister(answer);
+  }
+  table_.emplace(*table);
+  return 0;
+}
+
+int64_t Region::Back(ProcessMemory& process, uint64_t first, uint64_t count) {
+  for (uint64_t i = first; i - first < count; ++i) {
+    // Judged before memory is spent on it: a granule of the payload, and not backed yet.
+    if (i >= table_->layout().base_count() || i < table_->layout().table_granules() ||
+        table_->Base(i).ok()) {
+      return -kEINVAL;
+    }
+    xencomm::PhysicalAddress granule;
+    if (!Granule(process, i, table_->layout(), Protection::kReadWrite, &granule) ||
+        !table_->Back(i, granule).ok()) {
+      return -kEINVAL;
+    }
+  }
+  if (!handle_.is_registered()) return 0;
+  return static_cast<int64_t>(XencommCall(XencommOp::kExtend, handle_.value(), first, count));
+}
+
+void Region::Destroy() {
+  if (handle_.is_registered()) XencommCall(XencommOp::kUnregister, handle_.value());
+  handle_ = RegionHandle::None();
+  table_.reset();
+}
+
+bool Region::Granule(ProcessMemory& process, uint64_t index, const RegionLayout& layout,
+                     Protection protection, xencomm::PhysicalAddress* granule) {
+  granule->value = layout.granule_size() == PageSize() ? AllocateFrame()
+                                                       : AllocateContiguous(layout.granule_size());
+  const uint64_t address = layout.virtual_base().value + (index << layout.granule_shift());
+  for (uint64_t done = 0; done < layout.granule_size(); done += PageSize()) {
+    if (!process.MapPage(address + done, granule->value + done, protection)) return false;
+  }
+  return true;
+}
+
+}  // namespace qemu

@@ -1,0 +1,44 @@
+// A region of a process, from the kernel's side: it decides where the table lies, backs granules
+// with frames that stay, and keeps the region handle to itself.
+
+#ifndef TESTS_QEMU_KERNEL_REGION_H_
+#define TESTS_QEMU_KERNEL_REGION_H_
+
+#include <stdint.h>
+
+#include <optional>
+
+#include "tests/qemu/kernel/memory.h"
+#include "tests/qemu/kernel/process_memory.h"
+#include "tests/qemu/runtime/system_call.h"
+#include "xencomm/hypercall.h"
+#include "xencomm/region_table.h"
+
+namespace qemu {
+
+class Region {
+ public:
+  bool exists() const { return table_.has_value(); }
+  xencomm::RegionHandle handle() const { return handle_; }
+
+  // Answers 0 or a negative errno; then nothing exists.
+  int64_t Create(ProcessMemory& process, uint64_t address, uint64_t bytes, unsigned granule_shift,
+                 RegionForm form);
+
+  // Granules [first, first + count) of the payload. Stops at the first that cannot be backed.
+  int64_t Back(ProcessMemory& process, uint64_t first, uint64_t count);
+
+  void Destroy();
+
+ private:
+  // Memory for one granule, mapped for the process at its place in the region.
+  static bool Granule(ProcessMemory& process, uint64_t index, const xencomm::RegionLayout& layout,
+                      Protection protection, xencomm::PhysicalAddress* granule);
+
+  std::optional<xencomm::RegionTable<KernelMemory>> table_;
+  xencomm::RegionHandle handle_ = xencomm::RegionHandle::None();
+};
+
+}  // namespace qemu
+
+#endif  // TESTS_QEMU_KERNEL_REGION_H_
