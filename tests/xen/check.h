@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned checks_passed, checks_failed;
+// Defined by the program.
+extern unsigned checks_passed, checks_failed;
 
 static inline void check_that(bool holds, const char *what, int line) {
   if (holds) {

@@ -3,19 +3,17 @@
 // The same program runs on real Xen under Debian's libxencall and under ours, and on the embedded
 // hypervisor by every way of reaching its arguments. A check that only one of them passes is a bug
 // of the other, or of the check.
+#include "tests/xen/toolstack.h"
+
 #include <stdlib.h>
 #include <unistd.h>
-#include <xen/features.h>
-#include <xenctrl.h>
 
 #include "tests/xen/check.h"
 
-static xc_interface *xch;
+xc_interface *xch;
+unsigned checks_passed, checks_failed;
 
-// Of a domain that nobody has: DOMID_FIRST_RESERVED is 0x7ff0.
-static const uint32_t kNobody = 0x7abc;
-
-static uint32_t create_domain(uint32_t flags, unsigned max_vcpus) {
+uint32_t create_domain(uint32_t flags, unsigned max_vcpus) {
   struct xen_domctl_createdomain config = {
       .flags = flags,
       .max_vcpus = max_vcpus,
@@ -28,6 +26,23 @@ static uint32_t create_domain(uint32_t flags, unsigned max_vcpus) {
   if (flags & XEN_DOMCTL_CDF_hvm) config.arch.emulation_flags = XEN_X86_EMU_LAPIC;
   uint32_t domid = 0;
   CHECK(xc_domain_create(xch, &domid, &config) == 0);
+  return domid;
+}
+
+uint32_t create_domain_with_pages(uint32_t flags, unsigned max_vcpus, unsigned pages,
+                                  xen_pfn_t *frames) {
+  const uint32_t domid = create_domain(flags, max_vcpus);
+  CHECK(xc_domain_max_vcpus(xch, domid, max_vcpus) == 0);
+  CHECK(xc_domain_setmaxmem(xch, domid, (pages + 64) * 4) == 0);
+  if (flags & XEN_DOMCTL_CDF_hap) {
+    unsigned megabytes = 2;
+    CHECK(xc_shadow_control(xch, domid, XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION, &megabytes, 0) == 0);
+  }
+  xen_pfn_t *extents = calloc(pages, sizeof(*extents));
+  for (unsigned i = 0; i < pages; i++) extents[i] = i;
+  CHECK(xc_domain_populate_physmap_exact(xch, domid, pages, 0, 0, extents) == 0);
+  if (frames != NULL) memcpy(frames, extents, pages * sizeof(*extents));
+  free(extents);
   return domid;
 }
 
@@ -77,7 +92,7 @@ static void check_version(void) {
   CHECK(length == 20 || (length < 0 && errno == ENODATA));
 }
 
-static void check_host(void) {
+static void check_host_basics(void) {
   xc_physinfo_t physinfo;
   memset(&physinfo, 0x5a, sizeof(physinfo));
   CHECK(xc_physinfo(xch, &physinfo) == 0);
@@ -217,10 +232,13 @@ int main(void) {
   CHECK(xch != NULL);
   if (xch == NULL) return close_checks();
   check_version();
-  check_host();
+  check_host_basics();
   check_domain_info();
   check_creation();
   check_domain();
+  check_host_calls();
+  check_domain_calls();
+  check_memory_calls();
   CHECK(xc_interface_close(xch) == 0);
   return close_checks();
 }
