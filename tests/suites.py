@@ -104,6 +104,11 @@ def unit():
   return counts
 
 
+def bare_metal(suite):
+  build(BUILD, target=f'qemu-{suite}')
+  return program('/usr/bin/python3', 'tests/qemu/run.py', suite, '--build', str(BUILD))
+
+
 def xen():
   build(BUILD)
   return program('/usr/bin/python3', 'tests/xen/run.py', str(BUILD))
@@ -132,6 +137,8 @@ def fuzz():
 
 SUITES = {
     'unit': (unit, 'GoogleTest programs, plain and under the sanitizers'),
+    'ppc64': (lambda: bare_metal('ppc64'), 'PowerPC without firmware in QEMU: 970, powernv9'),
+    'x86_64': (lambda: bare_metal('x86_64'), 'ring 0 and ring 3 of x86-64 in QEMU'),
     'xen': (xen, 'the same toolstack program on real Xen 4.17 in QEMU'),
     'fuzz': (fuzz, 'libFuzzer targets, a fixed number of inputs each'),
 }
