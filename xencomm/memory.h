@@ -26,7 +26,7 @@ template <class Start>
 class [[nodiscard]] Run {
  public:
   constexpr Run(Start start, std::uint64_t length) : start_(start), length_(length) {}
-  constexpr Run(FaultInfo fault) : fault_(fault), length_(0) {}
+  constexpr Run(FaultInfo fault) : fault_(Pack(fault)), length_(0) {}
   constexpr Run(Fault fault) : Run(FaultInfo(fault)) {}
 
   constexpr bool ok() const { return length_ != 0; }
@@ -34,12 +34,22 @@ class [[nodiscard]] Run {
   // Only when ok().
   constexpr Start start() const { return start_; }
   // Only when not ok().
-  constexpr FaultInfo fault() const { return fault_; }
+  constexpr FaultInfo fault() const {
+    return {static_cast<Fault>(fault_ & 0xff), static_cast<std::uint8_t>(fault_ >> 8),
+            static_cast<std::uint32_t>(fault_ >> 32)};
+  }
 
  private:
+  // As one word: a struct of three fields would be taken apart and put together again wherever a
+  // run is passed on.
+  static constexpr std::uint64_t Pack(FaultInfo fault) {
+    return static_cast<std::uint64_t>(fault.fault) | std::uint64_t{fault.level} << 8 |
+           std::uint64_t{fault.error_code} << 32;
+  }
+
   union {
     Start start_;
-    FaultInfo fault_;
+    std::uint64_t fault_;
   };
   std::uint64_t length_;
 };
@@ -52,7 +62,8 @@ using Mapping = Run<std::byte*>;
 static_assert(sizeof(Mapping) == 16 || sizeof(void*) != 8);
 
 // `Map(physical, length, access)`: the longest contiguous run at `physical`, of at most `length`
-// bytes (`length` is at least 1), or why there is none.
+// bytes (`length` is at least 1), or why there is none. A run ends where the caller wanted, or at
+// the end of a page.
 template <class M>
 concept Memory = requires(M& memory, PhysicalAddress physical, std::uint64_t length) {
   { memory.Map(physical, length, Access::kRead) } -> std::same_as<Mapping>;
@@ -64,9 +75,7 @@ template <Memory M>
 inline Result<std::uint64_t> ReadWord(M& memory, PhysicalAddress physical, ByteOrder order) {
   if (!IsAligned(physical.value, sizeof(std::uint64_t))) return Fault::kMisaligned;
   const Mapping mapping = memory.Map(physical, sizeof(std::uint64_t), Access::kRead);
-  if (mapping.length() < sizeof(std::uint64_t)) {
-    return mapping.ok() ? FaultInfo(Fault::kNoMemory) : mapping.fault();
-  }
+  if (!mapping.ok()) return mapping.fault();
   return LoadSharedField<std::uint64_t>(mapping.start(), order);
 }
 

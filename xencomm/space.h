@@ -95,10 +95,30 @@ class SpaceOver final : public Space {
 
   CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
                         Access access, RunVisitor visit) override {
+    if (length == 0) return {};
     typename T::Cursor cursor;
-    std::byte* run = nullptr;  // found and not visited yet, in case the next one continues it
+    const Mapping first = Step(pointer, offset, length, access, cursor);
+    if (first.length() == length) [[likely]] {
+      visit(first.start(), 0, length);
+      return {.bytes = length};
+    }
+    if (!first.ok()) {
+      return {.fault = first.fault(), .address = pointer + offset};
+    }
+    return FollowingRuns(first, pointer, offset, length, access, visit, cursor);
+  }
+
+  T& translator() { return translator_; }
+
+ private:
+  // Goes on from the run that was found first.
+  [[gnu::noinline]] CopyResult FollowingRuns(Mapping first, VirtualAddress pointer,
+                                             std::uint64_t offset, std::uint64_t length,
+                                             Access access, RunVisitor visit,
+                                             typename T::Cursor cursor) {
+    std::byte* run = first.start();  // found and not visited yet, in case the next continues it
     std::uint64_t run_offset = 0;
-    std::uint64_t done = 0;
+    std::uint64_t done = first.length();
     CopyResult result;
     while (done < length) {
       const Mapping next = Step(pointer, offset + done, length - done, access, cursor);
@@ -107,23 +127,22 @@ class SpaceOver final : public Space {
         result.address = pointer + (offset + done);
         break;
       }
-      if (run == nullptr || next.start() != run + (done - run_offset)) {
-        if (run != nullptr) visit(run, run_offset, done - run_offset);
+      if (next.start() != run + (done - run_offset)) {
+        visit(run, run_offset, done - run_offset);
         run = next.start();
         run_offset = done;
       }
       done += next.length();
     }
-    if (run != nullptr) visit(run, run_offset, done - run_offset);
+    visit(run, run_offset, done - run_offset);
     result.bytes = done;
     return result;
   }
 
-  T& translator() { return translator_; }
-
- private:
-  Mapping Step(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-               typename T::Cursor& cursor) {
+  // Inlined, so that nothing is left of a cursor that a single step neither finds nor leaves.
+  [[gnu::always_inline]] Mapping Step(VirtualAddress pointer, std::uint64_t offset,
+                                      std::uint64_t length, Access access,
+                                      typename T::Cursor& cursor) {
     const Segment segment = translator_.Translate(pointer, offset, length, access, cursor);
     if (!segment.ok()) [[unlikely]]
       return segment.fault();

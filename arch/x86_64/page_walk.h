@@ -67,13 +67,19 @@ class PageWalk {
   PageWalk(M& memory, const PagingState& state) : PageWalk(memory, PagingRules(state)) {}
   PageWalk(M& memory, const PagingRules& rules) : memory_(&memory), rules_(rules) {}
 
-  Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                    Access access, Cursor& cursor) const {
+  [[gnu::always_inline]] Segment Translate(VirtualAddress pointer, std::uint64_t offset,
+                                           std::uint64_t length, Access access,
+                                           Cursor& cursor) const {
     VirtualAddress address;
     if (!AddOffset(pointer, offset, &address)) [[unlikely]]
       return Fault::kOverflow;
-    if (rules_.mark_accessed()) [[unlikely]]
-      return WalkAndMark(address.value, length, access, cursor);
+    if (rules_.mark_accessed()) [[unlikely]] {
+      // On a copy, lest the cursor must be in memory for the sake of this call.
+      Cursor marked = cursor;
+      const Segment segment = WalkAndMark(address.value, length, access, marked);
+      cursor = marked;
+      return segment;
+    }
     auto unseen = [](const Step&) {};
     return Walk(address.value, length, access, cursor, unseen);
   }
@@ -93,49 +99,54 @@ class PageWalk {
   // One that does so every time is not waited for.
   static constexpr unsigned kMarkAttempts = 64;
 
-  // `see` is told of each entry read.
+  // `see` is told of each entry read. Inlined where it is used: a small copy begins with an empty
+  // cursor and ends with it, and then nothing of the cursor is left in the code.
   template <class See>
   [[gnu::always_inline]] Segment Walk(std::uint64_t address, std::uint64_t length, Access access,
                                       Cursor& cursor, See& see) const {
-    if (!IsCanonical(address, rules_.levels())) [[unlikely]]
+    if (!rules_.IsCanonical(address)) [[unlikely]]
       return Fault::kNotCanonical;
 
-    unsigned level = rules_.levels();
-    std::uint64_t table = rules_.root();
+    unsigned first = rules_.levels();
+    std::uint64_t entry = rules_.root();  // of the level above, as far as its address goes
     std::uint64_t denied = 0;
     if (cursor.level != 0) {
       const unsigned kept = LowestSharedTable(address, cursor);
-      if (kept < level) {
-        level = kept;
-        table = cursor.tables[level] & kEntryAddress;
-        denied = cursor.tables[level] & PagingRules::kDenials;
+      if (kept < first) {
+        first = kept;
+        entry = cursor.tables[kept];
+        denied = entry;
       }
     }
 
-    std::uint64_t entry;
-    for (;; --level) {
-      const auto index = TableIndex(address, level);
-      const Result<std::uint64_t> read = ReadWord(
-          *memory_, PhysicalAddress{table + index * sizeof(std::uint64_t)}, ByteOrder::kLittle);
+    // Unrolled, so that what the level table says of a level is a constant in its copy.
+    std::uint64_t page_bytes = 0;
+    unsigned level = kMaxLevels;
+#pragma GCC unroll 5
+    for (; level > 0; --level) {
+      if (level > first) continue;
+      const PhysicalAddress table{entry & kEntryAddress};
+      const std::uint64_t index = TableIndex(address, level);
+      const Result<std::uint64_t> read =
+          ReadWord(*memory_, table + index * sizeof(std::uint64_t), ByteOrder::kLittle);
       if (!read.ok()) [[unlikely]]
-        return FaultInfo(read.fault().fault, static_cast<std::uint8_t>(level));
+        return NoTable(read.fault(), level);
       entry = *read;
-      see(Step{static_cast<std::uint8_t>(level), static_cast<std::uint16_t>(index),
-               PhysicalAddress{table}, entry});
+      see(Step{static_cast<std::uint8_t>(level), static_cast<std::uint16_t>(index), table, entry});
 
       // Present and nothing reserved, in one comparison.
-      if (((entry ^ kEntryPresent) & (rules_.reserved(level) | kEntryPresent)) != 0) [[unlikely]]
+      if (((entry ^ kEntryPresent) & rules_.fixed(level)) != 0) [[unlikely]]
         return BadEntry(entry, level, access);
-      denied |= (entry ^ PagingRules::kGrants) & PagingRules::kDenials;
-      if (level == 1) break;
-      if ((entry & kEntryLargePage) != 0) {
+      denied |= entry ^ PagingRules::kGrants;
+      page_bytes = PageBytes(level);
+      if (kLevels[level].leaf == Leaf::kAlways) break;
+      if (kLevels[level].leaf != Leaf::kNever && (entry & kEntryLargePage) != 0) [[unlikely]] {
         // Between PAT (bit 12) and the page's address nothing may be set (tables 4-15, 4-17).
         if ((entry & Bits(13, kLevels[level].shift - 1)) != 0) [[unlikely]]
           return BadEntry(entry, level, access);
         break;
       }
-      table = entry & kEntryAddress;
-      cursor.tables[level - 1] = table | denied;
+      cursor.tables[level - 1] = (entry & kEntryAddress) | (denied & PagingRules::kDenials);
     }
     cursor.address = address;
     cursor.level = level;
@@ -146,9 +157,9 @@ class PageWalk {
     if (((denied ^ rights.inverted) & rights.needed) != 0 || key_forbids) [[unlikely]]
       return Forbidden(denied, key_forbids, level, access);
 
-    const std::uint64_t within = address & (PageBytes(level) - 1);
-    const std::uint64_t page = entry & kEntryAddress & ~(PageBytes(level) - 1);
-    const std::uint64_t rest = PageBytes(level) - within;
+    const std::uint64_t within = address & (page_bytes - 1);
+    const std::uint64_t page = entry & kEntryAddress & ~(page_bytes - 1);
+    const std::uint64_t rest = page_bytes - within;
     return {PhysicalAddress{page + within}, length < rest ? length : rest};
   }
 
@@ -161,24 +172,28 @@ class PageWalk {
     return level;
   }
 
-  [[gnu::cold, gnu::noinline]] FaultInfo BadEntry(std::uint64_t entry, unsigned level,
-                                                  Access access) const {
+  [[gnu::cold, gnu::noinline]] static Segment NoTable(FaultInfo fault, unsigned level) {
+    return FaultInfo(fault.fault, static_cast<std::uint8_t>(level));
+  }
+
+  [[gnu::cold, gnu::noinline]] Segment BadEntry(std::uint64_t entry, unsigned level,
+                                                Access access) const {
     const auto at = static_cast<std::uint8_t>(level);
     const std::uint32_t error = rules_.rights(access).error;
-    if ((entry & kEntryPresent) == 0) return {Fault::kNotPresent, at, error};
-    return {Fault::kReserved, at, error | kErrorPresent | kErrorReserved};
+    if ((entry & kEntryPresent) == 0) return FaultInfo(Fault::kNotPresent, at, error);
+    return FaultInfo(Fault::kReserved, at, error | kErrorPresent | kErrorReserved);
   }
 
   // When several rights are missing, R/W and U/S are named before NX and the key; the error code
   // has a bit for the key whatever else is wrong.
-  [[gnu::cold, gnu::noinline]] FaultInfo Forbidden(std::uint64_t denied, bool key_forbids,
-                                                   unsigned level, Access access) const {
+  [[gnu::cold, gnu::noinline]] Segment Forbidden(std::uint64_t denied, bool key_forbids,
+                                                 unsigned level, Access access) const {
     const auto at = static_cast<std::uint8_t>(level);
     const PagingRules::Rights& rights = rules_.rights(access);
     const std::uint64_t missing = (denied ^ rights.inverted) & rights.needed;
     const std::uint32_t error = rights.error | kErrorPresent | (key_forbids ? kErrorKey : 0);
-    if ((missing & ~kEntryNoExecute) != 0) return {Fault::kProtection, at, error};
-    return {missing != 0 ? Fault::kNoExecute : Fault::kProtectionKey, at, error};
+    if ((missing & ~kEntryNoExecute) != 0) return FaultInfo(Fault::kProtection, at, error);
+    return FaultInfo(missing != 0 ? Fault::kNoExecute : Fault::kProtectionKey, at, error);
   }
 
   // Walks first and marks then, so that an access that faults has changed nothing.

@@ -74,10 +74,16 @@ constexpr std::uint64_t TableIndex(std::uint64_t address, unsigned level) {
   return (address >> kLevels[level].shift) & (kTableEntries - 1);
 }
 
-// Whether the bits above the walk's width repeat its top bit (3.3.7.1 in volume 1).
+// How many of an address's bits are above the width of a walk.
+constexpr unsigned BitsAbove(unsigned levels) { return 64 - kLevels[levels].shift - kTableShift; }
+
+// Whether `above` bits of an address repeat the one below them (3.3.7.1 in volume 1).
+constexpr bool RepeatsTopBit(std::uint64_t address, unsigned above) {
+  const auto top = static_cast<std::int64_t>(address << above);
+  return static_cast<std::uint64_t>(top >> above) == address;
+}
 constexpr bool IsCanonical(std::uint64_t address, unsigned levels) {
-  const unsigned width = kLevels[levels].shift + kTableShift;
-  return (address + Bit(width - 1)) >> width == 0;
+  return RepeatsTopBit(address, BitsAbove(levels));
 }
 static_assert(IsCanonical(0x0000'7fff'ffff'ffff, 4) && !IsCanonical(0x0000'8000'0000'0000, 4));
 static_assert(IsCanonical(0xffff'8000'0000'0000, 4) && !IsCanonical(0xffff'7fff'ffff'ffff, 4));
@@ -126,21 +132,25 @@ class PagingRules {
   explicit constexpr PagingRules(const PagingState& state)
       : root_(state.cr3 & kEntryAddress),
         levels_((state.cr4 & kCr4La57) != 0 ? 5 : 4),
+        bits_above_(BitsAbove(levels_)),
         mark_accessed_(state.mark_accessed) {
-    SetReserved(state);
+    SetFixed(state);
     SetRights(state);
     SetKeys(state);
   }
 
   constexpr std::uint64_t root() const { return root_; }
   constexpr unsigned levels() const { return levels_; }
+  constexpr bool IsCanonical(std::uint64_t address) const {
+    return RepeatsTopBit(address, bits_above_);
+  }
   constexpr bool mark_accessed() const { return mark_accessed_; }
   constexpr const Rights& rights(Access access) const {
     return rights_[static_cast<unsigned>(access)];
   }
 
-  // Bits that must be zero in a present entry of `level`.
-  constexpr std::uint64_t reserved(unsigned level) const { return reserved_[level]; }
+  // Bits of an entry of `level` that leave no choice: P must be set, reserved bits must not.
+  constexpr std::uint64_t fixed(unsigned level) const { return fixed_[level]; }
 
   // Whether the protection key of a leaf forbids `access`; `user_page`: U/S is set all the way
   // (4.6.2). Only data accesses have a key to pass.
@@ -153,7 +163,7 @@ class PagingRules {
  private:
   static constexpr unsigned kAccesses = 3;
 
-  constexpr void SetReserved(const PagingState& state) {
+  constexpr void SetFixed(const PagingState& state) {
     const std::uint64_t everywhere =
         (state.physical_bits < 52 ? Bits(state.physical_bits, 51) : 0) |
         ((state.efer & kEferNxe) == 0 ? kEntryNoExecute : 0);
@@ -161,7 +171,7 @@ class PagingRules {
       const Leaf leaf = kLevels[level].leaf;
       const bool ps_reserved =
           leaf == Leaf::kNever || (leaf == Leaf::kIfPsAndGigabytePages && !state.gigabyte_pages);
-      reserved_[level] = everywhere | (ps_reserved ? kEntryLargePage : 0);
+      fixed_[level] = kEntryPresent | everywhere | (ps_reserved ? kEntryLargePage : 0);
     }
   }
 
@@ -208,10 +218,11 @@ class PagingRules {
   }
 
   std::uint64_t root_;
-  std::uint64_t reserved_[kMaxLevels + 1] = {};
+  std::uint64_t fixed_[kMaxLevels + 1] = {};
   Rights rights_[kAccesses] = {};
   std::uint32_t key_forbids_[2][kAccesses] = {};
   unsigned levels_;
+  unsigned bits_above_;
   bool keys_in_force_ = false;
   bool mark_accessed_;
 };
