@@ -269,10 +269,13 @@ TEST_P(EachWalk, ReservedBitMatrix) {
 TEST(PageWalk, PsIsReservedInTheTopLevels) {
   for (const unsigned levels : {4u, 5u}) {
     for (unsigned level = levels; level >= 4; --level) {
-      Tables tables(levels);
-      tables.Add(level, kPs);
-      EXPECT_EQ(tables.Fails(), FaultInfo(Fault::kReserved, static_cast<std::uint8_t>(level),
-                                          kErrP | kErrU | kErrRsvd));
+      // With the address of a table, and with one that would do for a page of any size.
+      for (const std::uint64_t address : {kTable[level - 1], std::uint64_t{0}}) {
+        Tables tables(levels);
+        tables.Set(level, address | kAll | kPs);
+        EXPECT_EQ(tables.Fails(), FaultInfo(Fault::kReserved, static_cast<std::uint8_t>(level),
+                                            kErrP | kErrU | kErrRsvd));
+      }
     }
   }
 }
@@ -447,6 +450,27 @@ TEST(PageWalk, StartsAnewWhenAnEntryChangesBeforeItIsMarked) {
   ASSERT_TRUE(segment.ok());
   EXPECT_EQ(segment.start().value, other + kOffset) << "what is marked is what is used";
   EXPECT_EQ(tables.Get(1), other | kAll | kA | kD);
+}
+
+TEST(PageWalk, StartsAnewFromTheTopWhenAnUpperEntryChanges) {
+  Tables tables(4);
+  tables.state.mark_accessed = true;
+  tables.memory.AddPage(0x9'8000);
+  tables.memory.Put(0x9'8000 + kIndex[1] * 8, kFrame[2] | kAll, ByteOrder::kLittle);
+  int changes = 0;
+  Meddled meddled{tables.memory, [&](PhysicalAddress at, Access access) {
+                    if (access == Access::kWrite && at.value - at.value % kPage == kTable[2] &&
+                        changes++ == 0) {
+                      tables.Set(2, 0x9'8000 | kAll);
+                    }
+                  }};
+  const PageWalk<Meddled> walk(meddled, tables.state);
+  typename PageWalk<Meddled>::Cursor cursor;
+  const Segment segment = walk.Translate({Address(4)}, 0, 8, Access::kRead, cursor);
+  ASSERT_TRUE(segment.ok());
+  EXPECT_EQ(segment.start().value, kFrame[2] + kOffset);
+  EXPECT_EQ(tables.Get(2), 0x9'8000 | kAll | kA);
+  EXPECT_EQ(tables.Get(1) & kA, 0u) << "of the table that was left";
 }
 
 TEST(PageWalk, DoesNotMarkAnEntryThatWasTakenAway) {
