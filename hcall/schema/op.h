@@ -1,0 +1,177 @@
+// The op table: every hypercall, every op, every field of its argument, with layout and meaning
+// joined.
+//
+// `Find` answers an op's row; all else that this library knows of ops is derived from it. The table
+// is constant data without a constructor: it works in a process, in ring 0 and in real mode. It is
+// made at build time, from the layout in Xen's headers (generate.py) and the meaning written by
+// hand (domctl.h, sysctl.h …), by the program in compiler/.
+//
+// Offsets are in bytes from the start of the record that a part belongs to. An op has two records:
+// its registers, 8 bytes each, and the argument that one of them points at.
+#ifndef HCALL_SCHEMA_OP_H_
+#define HCALL_SCHEMA_OP_H_
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "hcall/schema/type.h"
+
+namespace xencomm::schema {
+
+// The argument registers of a hypercall, in order.
+using Registers = std::array<std::uint64_t, 6>;
+
+enum class Direction : std::uint8_t {
+  kIn,       // the hypervisor reads it
+  kOut,      // it writes it
+  kInOut,    // it reads it, then writes it
+  kIgnored,  // padding, or a field with no meaning in this op: neither
+};
+
+enum class Lifetime : std::uint8_t {
+  kCall,           // a pointer is used before the call returns, and never after
+  kUntilReplaced,  // the hypervisor keeps it, until another call takes its place
+};
+
+// How a number is counted; see the functions in meaning.h for each.
+enum class CountKind : std::uint8_t {
+  kNone,       // not a buffer
+  kNumber,     // ceil(scale * a * b / per); a field that is absent counts as 1
+  kRange,      // b - a + 1, and none when b is less
+  kText,       // characters up to and including a zero one
+  kUntilZero,  // structures up to and including one whose field `a` is zero
+  kInside,     // `scale` and the number that stands in the buffer, at byte `at`, `per` bytes wide
+  kReturned,   // what the hypercall returned, when not negative
+  kVcpus,      // one bit for each vcpu of the calling domain, in whole bytes
+};
+
+// How a number's values are called: by the constants that begin with a prefix.
+enum class Naming : std::uint8_t { kNone, kEnum, kFlags };
+
+// A number somewhere in a record; size 0: none.
+struct Ref {
+  std::uint32_t offset = 0;
+  std::uint32_t size = 0;
+
+  constexpr explicit operator bool() const { return size != 0; }
+};
+
+struct Amount {
+  CountKind kind = CountKind::kNone;
+  Ref a = {};
+  Ref b = {};
+  std::uint32_t scale = 1;
+  std::uint32_t per = 1;
+  std::uint32_t at = 0;
+};
+
+// A discriminator and the values of it for which a part is there.
+struct Test {
+  Ref field = {};
+  std::span<const std::int64_t> values = {};
+  bool is_flags = false;  // holds when the field has one of the bits of the only value
+
+  constexpr bool Holds(std::int64_t value) const {
+    if (is_flags) return (value & values[0]) != 0;
+    for (const std::int64_t each : values) {
+      if (each == value) return true;
+    }
+    return false;
+  }
+};
+
+struct Record;
+
+// One field of a record, or a register.
+struct Part {
+  const char* path;    // from the op's own structure: "cpumap.bitmap"
+  const Field* field;  // nullptr: a register
+  std::uint32_t offset;
+  std::uint32_t size;   // of all elements of an array
+  const Type* type;     // of one element
+  Direction direction;  // of a buffer: of what it holds
+  // A field is there when both tests hold; without a field, a test always does.
+  Test tests[2] = {};
+
+  // Of a buffer: what its elements are, nullptr when this is none.
+  const Type* element = nullptr;
+  // The rows of an element, when pointers or unions stand in it.
+  const Record* element_record = nullptr;
+  Amount room = {};    // how many elements there is room for, by the argument before the call
+  Amount filled = {};  // how many of them hold a result, by the argument after it
+  const char* null = nullptr;  // what a null pointer means; nullptr: it is not allowed
+  Lifetime lifetime = Lifetime::kCall;
+  bool is_trailing = false;  // not behind a pointer, but the end of the record itself
+
+  // For people.
+  const char* note = nullptr;
+  const char* prefix = nullptr;
+  Naming naming = Naming::kNone;
+
+  constexpr bool is_buffer() const { return element != nullptr; }
+  constexpr bool is_pointer() const { return is_buffer() && !is_trailing; }
+  constexpr bool reads() const {
+    return direction == Direction::kIn || direction == Direction::kInOut;
+  }
+  constexpr bool writes() const {
+    return direction == Direction::kOut || direction == Direction::kInOut;
+  }
+};
+
+// No record has more: the compiler of the table sees to it.
+inline constexpr unsigned kMaxParts = 128;
+
+struct Record {
+  const Type* type = nullptr;  // nullptr: registers, or no argument at all
+  const char* about = nullptr;
+  std::span<const Part> parts = {};
+};
+
+struct Hypercall;
+
+struct Op {
+  std::uint64_t number;
+  const char* name;
+  const char* about;
+  const char* returns;  // what a result that is not negative says; nullptr: 0, nothing
+  const Hypercall* hypercall;
+  Record registers;
+  Record argument;
+  // The op's own part of the argument (xen_domctl's u.getdomaininfo); all of it when ops do not
+  // share a structure.
+  std::uint32_t own_offset;
+  const Type* own_type;
+  Direction direction;  // of the argument as a whole
+};
+
+// Where a hypercall keeps the number of its op.
+enum class OpPlace : std::uint8_t { kNone, kRegister, kArgument };
+
+struct Hypercall {
+  std::uint64_t number;
+  const char* name;
+  const char* about;
+  std::span<const char* const> registers;  // their names
+  std::span<const Op> ops;
+  OpPlace op_place;
+  Ref op_field;           // in the registers or in the argument
+  std::uint64_t op_mask;  // bits of it that are the number
+  int pointer;            // register of the argument, or -1
+  const Type* type;       // of the argument, when all ops share one
+  Ref version_field;      // in the argument
+  std::span<const std::uint32_t> versions;
+};
+
+std::span<const Hypercall> Hypercalls();
+
+// nullptr: unknown. `op` may have bits outside the hypercall's op_mask.
+const Hypercall* Find(std::uint64_t hypercall);
+const Op* Find(std::uint64_t hypercall, std::uint64_t op);
+const Hypercall* Find(std::string_view hypercall);
+const Op* Find(std::string_view hypercall, std::string_view op);
+
+}  // namespace xencomm::schema
+
+#endif  // HCALL_SCHEMA_OP_H_

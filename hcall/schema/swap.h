@@ -1,0 +1,35 @@
+// Byte swapping by the table: a domain of the other order is served by the same handlers.
+//
+// An argument is swapped once when it was read and once before it is written back. Swapping twice
+// changes nothing, so that what the hypervisor leaves alone comes back as it was.
+//
+// Buffers are swapped element by element, by GuestHandle and the generated SwapBytes; here are the
+// structures that need a look at a discriminator.
+#ifndef HCALL_SCHEMA_SWAP_H_
+#define HCALL_SCHEMA_SWAP_H_
+
+#include "hcall/schema/op.h"
+#include "hcall/schema/type.h"
+#include "xencomm/byte_order.h"
+
+namespace xencomm::schema {
+
+// All integers of one value of a type without discriminators.
+void Swap(const Type& type, void* value);
+
+// All integers of a record, of unions those that their discriminators name. `order` is the order in
+// which the record is now.
+void Swap(const Record& record, void* bytes, ByteOrder order);
+
+// One field of a record alone, at `field`; it is there (RecordView::Has) or not, the caller knows.
+void SwapPart(const Part& part, void* field);
+
+// A record that came from a domain of the other order, for use here; and back.
+inline void SwapIn(const Record& record, void* bytes) {
+  Swap(record, bytes, Opposite(kNativeOrder));
+}
+inline void SwapOut(const Record& record, void* bytes) { Swap(record, bytes, kNativeOrder); }
+
+}  // namespace xencomm::schema
+
+#endif  // HCALL_SCHEMA_SWAP_H_
