@@ -71,6 +71,9 @@ class FrameTable {
   std::byte* Pointer(MachineAddress address) const {
     return reinterpret_cast<std::byte*>(memory_ + address.value);
   }
+  std::uint64_t MfnOfPointer(const void* bytes) const {
+    return (reinterpret_cast<std::uintptr_t>(bytes) - memory_) >> kPageShift;
+  }
 
  private:
   std::uintptr_t memory_ = 0;

@@ -100,7 +100,10 @@ class P2m {
   bool Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
   void Store(std::uint64_t gfn, P2mEntry entry);
 
-  // One past the highest gfn that has an entry: of a translated domain.
+  // Gives all pages back. The domain is unreachable by then.
+  void Destroy(OverheadPages& pages);
+
+  // One past the highest gfn that ever had an entry: of a translated domain.
   std::uint64_t end() const { return end_.load(std::memory_order_relaxed); }
 
  private:

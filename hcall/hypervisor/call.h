@@ -1,0 +1,90 @@
+// Call: one hypercall under way, as a handler sees it.
+//
+// A handler gets numbers out of registers and everything else through handles over `space`; it does
+// not know what the guest's pointers mean, nor the guest's byte order.
+#ifndef HCALL_HYPERVISOR_CALL_H_
+#define HCALL_HYPERVISOR_CALL_H_
+
+#include <cstdint>
+
+#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/domain.h"
+#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/hypervisor.h"
+#include "xencomm/guest_handle.h"
+#include "xencomm/hypercall.h"
+
+namespace xencomm::hypervisor {
+
+class Call {
+ public:
+  Call(Core& hypervisor_core, Vcpu& caller_vcpu, Space& call_space, HypercallFrame& registers)
+      : core(hypervisor_core),
+        vcpu(caller_vcpu),
+        domain(*caller_vcpu.domain),
+        space(call_space),
+        frame(registers),
+        budget_(hypervisor_core.config.preempt_interval) {}
+
+  Core& core;
+  Vcpu& vcpu;
+  Domain& domain;  // the caller's
+  Space& space;
+  HypercallFrame& frame;
+
+  // To be asked after each piece of work: whether it is time to stop and be continued. There is
+  // always progress, since the first piece is done without asking.
+  bool ShouldPreempt(std::uint64_t pieces = 1) {
+    budget_ = budget_ > pieces ? budget_ - pieces : 0;
+    return budget_ == 0;
+  }
+
+  // Leaves the frame such that calling again goes on: these arguments, where `first` arguments are
+  // not enough the rest stays. The value returned is for the dispatcher to hand on.
+  std::int64_t ContinueWith(std::uint64_t index, std::uint64_t argument0, std::uint64_t argument1) {
+    frame.index = index | (frame.index & kRegionCall);
+    frame.arguments[0] = argument0;
+    frame.arguments[1] = argument1;
+    frame.continued = true;
+    return 0;
+  }
+  // As it is.
+  std::int64_t Continue() {
+    frame.continued = true;
+    return 0;
+  }
+
+  // `count` elements at a pointer of the guest's.
+  template <class T>
+  Result<GuestHandle<T>> Handle(std::uint64_t pointer, std::uint64_t count) {
+    return GuestHandle<T>::Make(space, VirtualAddress{pointer}, count, domain.order);
+  }
+
+  // The domain that an id names for this caller, DOMID_SELF included; or null.
+  Domain* FindAny(std::uint16_t id) const {
+    constexpr std::uint16_t kSelf = 0x7ff0;  // DOMID_SELF, public/xen.h
+    return id == kSelf ? &domain : core.domains.Find(id);
+  }
+
+  // Whether the caller controls `target`: itself, or any when it is privileged (XSM_TARGET in Xen's
+  // dummy policy).
+  bool Controls(const Domain& target) const { return domain.privileged || &target == &domain; }
+
+ private:
+  std::uint64_t budget_;
+};
+
+// The handlers, one file each. They answer a value or a negative errno.
+std::int64_t XenVersion(Call& call);
+std::int64_t MemoryOp(Call& call);
+std::int64_t Multicall(Call& call);
+std::int64_t Sysctl(Call& call);
+std::int64_t Domctl(Call& call);
+std::int64_t RegionOp(Call& call);
+
+// Any hypercall by the frame's index; -ENOSYS for one that there is not.
+std::int64_t Dispatch(Call& call);
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_CALL_H_

@@ -1,0 +1,47 @@
+// Core: everything that the hypervisor holds, in one place at the front of the pool.
+#ifndef HCALL_HYPERVISOR_CORE_H_
+#define HCALL_HYPERVISOR_CORE_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "hcall/hypervisor/console.h"
+#include "hcall/hypervisor/domain_table.h"
+#include "hcall/hypervisor/frame_heap.h"
+#include "hcall/hypervisor/frame_table.h"
+#include "hcall/hypervisor/hypervisor.h"
+#include "hcall/hypervisor/machine.h"
+#include "hcall/hypervisor/quiescence.h"
+#include "hcall/hypervisor/spin_lock.h"
+
+namespace xencomm::hypervisor {
+
+class Core {
+ public:
+  Core(const MachineConfig& machine_config, Machine& on) : config(machine_config), machine(on) {}
+
+  MachineConfig config;
+  Machine& machine;
+  FrameTable frames;
+  FrameHeap heap;
+  Quiescence quiescence;
+  DomainTable domains;
+  Console console;
+
+  // Domctl and sysctl, and whatever makes or ends a domain.
+  SpinLock control;
+  unsigned domain_count = 0;      // under the control lock, as what follows
+  std::uint16_t last_domain = 0;  // that an id was chosen for
+
+  std::uint64_t total_pages = 0;
+  std::atomic<std::uint64_t> held_frames = 0;
+  std::atomic<std::uint64_t> pinned_frames = 0;
+  std::atomic<unsigned> region_count = 0;
+
+  // One past the highest machine frame.
+  std::uint64_t max_page() const { return config.pool_end >> kPageShift; }
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_CORE_H_

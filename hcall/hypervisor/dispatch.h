@@ -1,0 +1,19 @@
+// The way into a hypercall, from its registers.
+#ifndef HCALL_HYPERVISOR_DISPATCH_H_
+#define HCALL_HYPERVISOR_DISPATCH_H_
+
+#include <cstdint>
+
+#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/domain.h"
+#include "hcall/hypervisor/hypervisor.h"
+
+namespace xencomm::hypervisor {
+
+// One leg of a call: refuses a caller that may not call, opens the space that the call's pointers
+// are in and runs the handler. The caller is inside its quiescence section.
+std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame);
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_DISPATCH_H_

@@ -1,0 +1,111 @@
+// Domain and Vcpu: what the hypervisor knows of a guest.
+//
+// Both live in pages of the pool that are charged to the domain. A call that found a domain may use
+// it until the call ends: a destroyed domain's pages wait for quiescence (quiescence.h). What is
+// written under the domain's lock says so; what is read without it is atomic.
+#ifndef HCALL_HYPERVISOR_DOMAIN_H_
+#define HCALL_HYPERVISOR_DOMAIN_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "hcall/hypervisor/cpu_mask.h"
+#include "hcall/hypervisor/hypervisor.h"
+#include "hcall/hypervisor/overhead.h"
+#include "hcall/hypervisor/p2m.h"
+#include "hcall/hypervisor/quiescence.h"
+#include "hcall/hypervisor/spin_lock.h"
+
+namespace xencomm::hypervisor {
+
+class Domain;
+class RegionRegistry;
+struct EventChannels;
+struct GrantTable;
+struct HvmState;
+struct MemoryMap;
+struct Vnuma;
+struct CpuPolicy;
+
+class Vcpu {
+ public:
+  Domain* domain = nullptr;
+  unsigned id = 0;
+  unsigned processor = 0;
+
+  // Down until it is brought up with a context: VPF_down in Xen.
+  std::atomic<bool> online = false;
+  bool initialised = false;
+  CpuMask hard_affinity = {};
+  CpuMask soft_affinity = {};
+  std::byte* context = nullptr;  // what setvcpucontext gave; pages of the domain
+
+  // Only of a vcpu that makes calls here.
+  std::atomic<bool> claimed = false;
+  CallerSlot* slot = nullptr;
+  Space* raw_space = nullptr;
+  bool in_multicall = false;
+};
+
+enum class Life : std::uint8_t { kAlive, kDying, kDead };
+
+class Domain {
+ public:
+  std::uint16_t id = 0;
+  ByteOrder order = kNativeOrder;
+  PointerModel pointers = PointerModel::kRaw;
+  bool privileged = false;
+  bool hvm = false;
+  bool built = false;         // by BuildDomain: the machine hears of physmap changes
+  std::uint32_t options = 0;  // XEN_DOMCTL_CDF_*
+  std::uint32_t ssidref = 0;
+  std::uint32_t emulation_flags = 0;
+
+  std::atomic<Life> life = Life::kAlive;
+  std::atomic<int> controller_pauses = 0;
+  bool creation_finished = false;  // was unpaused once
+  bool debugger_attached = false;
+  bool shut_down = false;
+  std::uint8_t shutdown_code = 0;
+  std::array<std::uint8_t, 16> handle = {};
+  std::uint16_t sched_weight = 256;
+  std::uint16_t sched_cap = 0;
+  std::uint64_t shared_info_mfn = kNoFrame;
+
+  P2m p2m;
+  OverheadPages overhead;
+
+  // Of the physmap, the page list and the counts below.
+  SpinLock lock;
+  std::atomic<std::uint64_t> tot_pages = 0;
+  std::atomic<std::uint64_t> max_pages = 0;
+  std::atomic<std::uint64_t> outstanding_pages = 0;  // claimed
+  std::uint32_t first_page = kNoIndex;  // the domain's memory, in the order it was given
+  std::uint32_t last_page = kNoIndex;
+  std::uint64_t paging_pages = 0;  // of the pool for p2m and shadows that a toolstack sets
+
+  unsigned max_vcpus = 0;
+  Vcpu** vcpus = nullptr;      // max_vcpus places; a vcpu appears once and stays
+  unsigned claimed_vcpus = 0;  // under the control lock
+
+  // Parts that only some ops need, made when the first of them comes. Each is the domain's own and
+  // changes under the lock that its header names.
+  std::atomic<RegionRegistry*> regions = nullptr;
+  EventChannels* event_channels = nullptr;
+  GrantTable* grants = nullptr;
+  HvmState* hvm_state = nullptr;
+  MemoryMap* memory_map = nullptr;
+  Vnuma* vnuma = nullptr;
+  CpuPolicy* cpu_policy = nullptr;
+
+  Vcpu* vcpu(std::uint64_t vcpu_id) const {
+    return vcpu_id < max_vcpus ? std::atomic_ref<Vcpu*>(vcpus[vcpu_id]).load() : nullptr;
+  }
+  bool dying() const { return life.load(std::memory_order_acquire) != Life::kAlive; }
+  bool translated() const { return p2m.translated(); }
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_DOMAIN_H_

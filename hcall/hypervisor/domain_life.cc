@@ -1,0 +1,128 @@
+#include "hcall/hypervisor/domain_life.h"
+
+#include <new>
+
+#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/physmap.h"
+#include "hcall/hypervisor/region_registry.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr unsigned kVcpusPerPage = kPageSize / sizeof(Vcpu);
+static_assert(kVcpusPerPage != 0);
+
+constexpr unsigned kDomainOrder = OrderOf(sizeof(Domain));
+
+// Everything the domain costs; calls under way on other vcpus may still look at it.
+void FreeParts(Core& core, Domain& domain) {
+  domain.p2m.Destroy(domain.overhead);
+  RegionRegistry::Destroy(domain);
+  if (domain.vcpus != nullptr) {
+    for (unsigned first = 0; first < domain.max_vcpus; first += kVcpusPerPage) {
+      domain.overhead.Delete(domain.vcpus[first], kVcpusPerPage);
+    }
+    domain.overhead.Delete(domain.vcpus, domain.max_vcpus);
+  }
+  if (domain.shared_info_mfn != kNoFrame) domain.overhead.Free(domain.shared_info_mfn, 0);
+  static_cast<void>(core);
+}
+
+void FreeDomain(Core& core, Domain& domain) {
+  core.heap.FreeLater(core.frames.MfnOfPointer(&domain), kDomainOrder);
+}
+
+}  // namespace
+
+std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** created) {
+  if (core.domains.Find(traits.id) != nullptr) return -kEEXIST;
+  if (core.domain_count >= core.config.max_domains) return -kENOMEM;
+
+  const std::uint64_t home = core.heap.Allocate(kDomainOrder);
+  if (home == kNoFrame) return -kENOMEM;
+  Domain& domain = *new (core.frames.Bytes(home)) Domain;
+  domain.id = traits.id;
+  domain.order = traits.order;
+  domain.pointers = traits.pointers;
+  domain.privileged = traits.privileged;
+  domain.hvm = traits.hvm;
+  domain.built = traits.built;
+  domain.options = traits.options;
+  domain.ssidref = traits.ssidref;
+  domain.emulation_flags = traits.emulation_flags;
+  domain.handle = traits.handle;
+  domain.max_vcpus = traits.max_vcpus;
+  domain.controller_pauses.store(1, std::memory_order_relaxed);
+  domain.overhead.Init(core.heap, core.frames, traits.id, core.config.max_overhead_pages);
+
+  bool complete = true;
+  if (traits.translated) {
+    complete = domain.p2m.InitTranslated(core.frames, domain.overhead);
+  } else {
+    domain.p2m.InitDirect(core.frames, traits.id);
+  }
+  domain.vcpus = complete ? domain.overhead.New<Vcpu*>(traits.max_vcpus) : nullptr;
+  complete = domain.vcpus != nullptr;
+  if (complete) {
+    domain.shared_info_mfn = domain.overhead.Allocate(0);
+    complete = domain.shared_info_mfn != kNoFrame;
+  }
+  if (!complete || !core.domains.Insert(traits.id, &domain, core.heap, core.frames)) {
+    FreeParts(core, domain);
+    FreeDomain(core, domain);
+    return -kENOMEM;
+  }
+  Frame& shared_info = core.frames.Of(domain.shared_info_mfn);
+  shared_info.gfn = kNoFrame;
+  shared_info.owner.store({traits.id, FrameUse::kShared}, std::memory_order_release);
+  ++core.domain_count;
+  *created = &domain;
+  return 0;
+}
+
+std::int64_t CreateVcpus(Core& core, Domain& domain) {
+  for (unsigned first = 0; first < domain.max_vcpus; first += kVcpusPerPage) {
+    if (domain.vcpus[first] != nullptr) continue;
+    Vcpu* page = domain.overhead.New<Vcpu>(kVcpusPerPage);
+    if (page == nullptr) return -kENOMEM;
+    for (unsigned i = 0; i < kVcpusPerPage && first + i < domain.max_vcpus; ++i) {
+      Vcpu& vcpu = page[i];
+      vcpu.domain = &domain;
+      vcpu.id = first + i;
+      vcpu.processor = vcpu.id % core.config.cpus;
+      vcpu.hard_affinity = CpuMask::All();
+      vcpu.soft_affinity = CpuMask::All();
+      std::atomic_ref<Vcpu*>(domain.vcpus[first + i]).store(&vcpu);
+    }
+  }
+  return 0;
+}
+
+bool KillDomain(Core& core, Domain& domain, std::uint64_t limit) {
+  if (domain.life.load() == Life::kDead) return true;
+  {
+    // From here on no page and no region is added: both look under this lock.
+    SpinGuard guard(domain.lock);
+    domain.life.store(Life::kDying);
+    domain.outstanding_pages = 0;
+  }
+  RegionRegistry::UnregisterAll(core, domain);
+  if (Physmap(core, domain).FreeSome(limit) == limit) return false;
+  domain.life.store(Life::kDead);
+  ForgetDomain(core, domain);
+  return true;
+}
+
+void ForgetDomain(Core& core, Domain& domain) {
+  if (domain.life.load() != Life::kDead || domain.claimed_vcpus != 0 ||
+      domain.tot_pages.load() != 0) {
+    return;
+  }
+  core.domains.Remove(domain.id);
+  --core.domain_count;
+  FreeParts(core, domain);
+  FreeDomain(core, domain);
+}
+
+}  // namespace xencomm::hypervisor

@@ -1,0 +1,96 @@
+// The heap: free frames, as a buddy allocator.
+//
+// What it hands out reads as zero: nobody sees what the last owner left. Single pages of domains
+// come scattered on purpose, in runs of 16 (64 KiB) that never continue each other, so that
+// guest-physical neighbours are machine neighbours only inside a run.
+#ifndef HCALL_HYPERVISOR_FRAME_HEAP_H_
+#define HCALL_HYPERVISOR_FRAME_HEAP_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "hcall/hypervisor/frame_table.h"
+#include "hcall/hypervisor/quiescence.h"
+#include "hcall/hypervisor/spin_lock.h"
+
+namespace xencomm::hypervisor {
+
+class FrameHeap {
+ public:
+  // The largest extent is 2^18 pages, as on x86 (CONFIG_PAGEALLOC_MAX_ORDER).
+  static constexpr unsigned kMaxOrder = 18;
+  static constexpr unsigned kRunOrder = 4;
+  static constexpr std::uint64_t kRunPages = std::uint64_t{1} << kRunOrder;
+
+  // All of `frames` from index `first_free` on is free. Everything is borrowed.
+  void Init(const FrameTable& frames, std::uint32_t first_free, bool zero, Machine& machine,
+            Quiescence& quiescence);
+
+  // 2^order contiguous frames aligned to their size, all below `end`; or kNoFrame.
+  std::uint64_t Allocate(unsigned order, std::uint64_t end = kNoFrame);
+
+  // A frame for a domain's `gfn`: the one of the run at hand that keeps 16 aligned gfns together
+  // where it is free.
+  std::uint64_t AllocateScattered(std::uint64_t gfn);
+
+  // A block that nobody but its owner ever saw.
+  void Free(std::uint64_t mfn, unsigned order);
+  // A block that a call under way may still use.
+  void FreeLater(std::uint64_t mfn, unsigned order);
+  // Frees what no call can reach any more.
+  void Reclaim();
+  bool has_waiting() const { return waiting_.load(std::memory_order_relaxed) != 0; }
+
+  std::uint64_t free_pages() const { return free_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr unsigned kOrders = kMaxOrder + 1;
+  // Blocks that runs are taken from in turn; each has 16 runs.
+  static constexpr unsigned kOpenBlocks = 8;
+  static constexpr unsigned kOpenOrder = kRunOrder + 4;
+  // From here on the machine is asked to discard instead of clearing by hand: a 2 MiB superpage.
+  static constexpr unsigned kDiscardOrder = 9;
+
+  struct Block {
+    std::uint64_t mfn = kNoFrame;
+    bool dirty = false;
+  };
+  struct OpenBlock {
+    std::uint64_t mfn = kNoFrame;
+    std::uint16_t runs = 0;  // bit i: run i was not taken
+    bool dirty = false;
+  };
+
+  // All with the lock held.
+  Block Take(unsigned order, std::uint64_t end);
+  Block TakeWithRetries(unsigned order, std::uint64_t end);
+  bool OpenRun();
+  void CloseRuns();
+  void Insert(std::uint64_t mfn, unsigned order, bool dirty);
+  void Unlink(std::uint32_t index, unsigned order);
+  void Link(std::uint32_t index, unsigned order);
+  bool IsFree(std::uint64_t mfn, unsigned order) const;
+  void ReclaimLocked(std::uint64_t oldest);
+
+  void Clear(std::uint64_t mfn, unsigned order);
+
+  const FrameTable* frames_ = nullptr;
+  Machine* machine_ = nullptr;
+  Quiescence* quiescence_ = nullptr;
+
+  SpinLock lock_;
+  std::uint32_t heads_[kOrders] = {};
+  OpenBlock open_[kOpenBlocks] = {};
+  unsigned next_open_ = 0;
+  std::uint64_t run_ = kNoFrame;  // the run at hand
+  std::uint16_t run_free_ = 0;
+  std::uint32_t waiting_head_ = kNoIndex;
+  std::uint32_t waiting_tail_ = kNoIndex;
+
+  std::atomic<std::uint64_t> free_ = 0;     // pages, what waits and open runs included
+  std::atomic<std::uint64_t> waiting_ = 0;  // blocks
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_FRAME_HEAP_H_

@@ -1,0 +1,188 @@
+#include "hcall/hypervisor/hypervisor.h"
+
+#include <bit>
+#include <cstring>
+#include <new>
+
+#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/dispatch.h"
+#include "hcall/hypervisor/domain_life.h"
+#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/physmap.h"
+#include "hcall/hypervisor/region_registry.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+// A call by the machine itself: no guest's, so it has no vcpu, but what it finds must not vanish
+// meanwhile. Everything that frees a domain holds the control lock.
+std::int64_t Built(Core& core, Domain& domain, const DomainConfig& config) {
+  std::int64_t error = CreateVcpus(core, domain);
+  if (error != 0) return error;
+  for (unsigned i = 0; i < config.vcpus; ++i) {
+    domain.vcpus[i]->online = true;
+    domain.vcpus[i]->initialised = true;
+  }
+  domain.max_pages.store(config.pages);
+  Physmap physmap(core, domain);
+  for (std::uint64_t gfn = 0; gfn < config.pages; ++gfn) {
+    std::uint64_t mfn = 0;
+    error = physmap.Allocate(gfn, 0, kNoFrame, &mfn);
+    if (error == 0) error = physmap.Place(gfn, mfn, 0, P2mType::kRam);
+    if (error != 0) return error;
+  }
+  domain.controller_pauses.store(0);
+  domain.creation_finished = true;
+  return 0;
+}
+
+}  // namespace
+
+std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
+  if (!IsAligned(config.pool_begin | config.pool_end, kPageSize) ||
+      config.pool_begin >= config.pool_end || config.cpus == 0 || config.cpus > kMaxCpus ||
+      config.max_callers == 0 || config.preempt_interval == 0) {
+    return -kEINVAL;
+  }
+  const std::uint64_t count = (config.pool_end - config.pool_begin) >> kPageShift;
+  if (count >= kNoIndex) return -kEINVAL;
+
+  // From the front of the pool: the frame table, this object, the callers' slots.
+  const std::uint64_t table_bytes = AlignUp(count * sizeof(Frame), kPageSize);
+  const std::uint64_t core_bytes = AlignUp(sizeof(Core), kPageSize);
+  const std::uint64_t slot_bytes = AlignUp(config.max_callers * sizeof(CallerSlot), kPageSize);
+  const std::uint64_t front = table_bytes + core_bytes + slot_bytes;
+  if (front >= config.pool_end - config.pool_begin) return -kENOMEM;
+
+  auto* at = reinterpret_cast<std::byte*>(config.memory + config.pool_begin);
+  // A frame's row that reads as zero is one that nobody owns.
+  if (!config.pool_is_zero) std::memset(at, 0, table_bytes);
+  auto* frames = std::launder(reinterpret_cast<Frame*>(at));
+  Core& core = *new (at + table_bytes) Core(config, machine);
+  auto* slots = reinterpret_cast<CallerSlot*>(at + table_bytes + core_bytes);
+  for (unsigned i = 0; i < config.max_callers; ++i) new (slots + i) CallerSlot;
+
+  core.frames = FrameTable(config.memory, frames, config.pool_begin >> kPageShift,
+                           static_cast<std::uint32_t>(count));
+  core.quiescence.Init(slots, config.max_callers);
+  const auto first_free = static_cast<std::uint32_t>(front >> kPageShift);
+  core.heap.Init(core.frames, first_free, config.pool_is_zero, machine, core.quiescence);
+  core.total_pages = core.heap.free_pages();
+  core_ = &core;
+  return 0;
+}
+
+std::int64_t Hypervisor::BuildDomain(const DomainConfig& config) {
+  if (config.id >= kFirstReservedDomain || config.vcpus == 0 || config.vcpus > 128) {
+    return -kEINVAL;
+  }
+  SpinGuard guard(core_->control);
+  Domain* domain = nullptr;
+  std::int64_t error = CreateDomain(*core_,
+                                    {.id = config.id,
+                                     .order = config.order,
+                                     .pointers = config.pointers,
+                                     .privileged = config.privileged,
+                                     .translated = true,
+                                     .built = true,
+                                     .max_vcpus = config.vcpus},
+                                    &domain);
+  if (error != 0) return error;
+  error = Built(*core_, *domain, config);
+  if (error != 0) {
+    while (!KillDomain(*core_, *domain, core_->config.preempt_interval)) {
+    }
+    core_->heap.Reclaim();
+  }
+  return error;
+}
+
+Vcpu* Hypervisor::ClaimVcpu(std::uint16_t domain_id, unsigned vcpu_id) {
+  SpinGuard guard(core_->control);
+  Domain* domain = core_->domains.Find(domain_id);
+  Vcpu* vcpu = domain == nullptr || domain->dying() ? nullptr : domain->vcpu(vcpu_id);
+  if (vcpu == nullptr || vcpu->slot != nullptr) return nullptr;
+  vcpu->slot = core_->quiescence.Claim();
+  if (vcpu->slot == nullptr) return nullptr;
+  vcpu->claimed.store(true, std::memory_order_relaxed);
+  ++domain->claimed_vcpus;
+  return vcpu;
+}
+
+void Hypervisor::ReleaseVcpu(Vcpu& vcpu) {
+  SpinGuard guard(core_->control);
+  Domain& domain = *vcpu.domain;
+  Quiescence::Release(*vcpu.slot);
+  vcpu.slot = nullptr;
+  vcpu.claimed.store(false, std::memory_order_relaxed);
+  vcpu.raw_space = nullptr;
+  --domain.claimed_vcpus;
+  ForgetDomain(*core_, domain);
+  core_->heap.Reclaim();
+}
+
+void Hypervisor::SetRawSpace(Vcpu& vcpu, Space& space) { vcpu.raw_space = &space; }
+
+std::int64_t Hypervisor::Hypercall(Vcpu& caller, HypercallFrame& frame) {
+  core_->quiescence.Enter(*caller.slot);
+  const std::int64_t answer = Run(*core_, caller, frame);
+  Quiescence::Leave(*caller.slot);
+  if (core_->heap.has_waiting()) [[unlikely]]
+    core_->heap.Reclaim();
+  return answer;
+}
+
+std::int64_t Hypervisor::Call(Vcpu& caller, HypercallFrame frame) {
+  std::int64_t answer = Hypercall(caller, frame);
+  while (frame.continued) answer = Hypercall(caller, frame);
+  return answer;
+}
+
+DomainMemory Hypervisor::MemoryOf(Vcpu& vcpu) { return {vcpu.domain->p2m, core_->frames}; }
+
+std::uint64_t Hypervisor::FrameOf(std::uint16_t domain_id, std::uint64_t gfn) {
+  SpinGuard guard(core_->control);
+  const Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr) return kNoFrame;
+  const P2mEntry entry = domain->p2m.Load(gfn);
+  return entry.present() ? entry.mfn() : kNoFrame;
+}
+
+std::int64_t Hypervisor::HoldFrame(std::uint16_t domain_id, std::uint64_t frame, Access access,
+                                   std::uint64_t* mfn) {
+  SpinGuard guard(core_->control);
+  Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr || domain->dying()) return -kESRCH;
+  return Physmap(*core_, *domain).Hold(frame, access, mfn);
+}
+
+void Hypervisor::ReleaseFrame(std::uint64_t mfn) {
+  SpinGuard guard(core_->control);
+  const FrameOwner owner = core_->frames.Of(mfn).owner.load(std::memory_order_acquire);
+  Domain* domain = core_->domains.Find(owner.domain);
+  if (domain == nullptr) return;
+  Physmap(*core_, *domain).Release(mfn);
+  ForgetDomain(*core_, *domain);
+  core_->heap.Reclaim();
+}
+
+Statistics Hypervisor::statistics() const {
+  SpinGuard guard(core_->control);
+  return {.total_pages = core_->total_pages,
+          .free_pages = core_->heap.free_pages(),
+          .held_frames = core_->held_frames.load(std::memory_order_relaxed),
+          .pinned_frames = core_->pinned_frames.load(std::memory_order_relaxed),
+          .domains = core_->domain_count,
+          .regions = core_->region_count.load(std::memory_order_relaxed)};
+}
+
+DomainStatistics Hypervisor::domain_statistics(std::uint16_t domain_id) const {
+  SpinGuard guard(core_->control);
+  const Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr) return {};
+  return {.pages = domain->tot_pages.load(std::memory_order_relaxed),
+          .overhead_pages = domain->overhead.used(),
+          .regions = RegionRegistry::Count(*domain)};
+}
+
+}  // namespace xencomm::hypervisor

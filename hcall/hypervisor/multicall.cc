@@ -1,0 +1,83 @@
+// multicall (13): many calls in one.
+//
+// Entries are read one at a time, each once, and only their results are written. A call in an entry
+// that stops half way leaves its continuation in the entry (op and arguments, as Xen does: a
+// toolstack that sends memory_op this way finds the progress in the entry's op afterwards), and the
+// list goes on from there.
+
+#include "hcall/hypervisor/call.h"
+#include "hcall/schema/xen.h"
+#include "xencomm/hypercall.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr unsigned kEntryWords = sizeof(multicall_entry_t) / sizeof(std::uint64_t);
+constexpr unsigned kOpWord = offsetof(multicall_entry_t, op) / sizeof(std::uint64_t);
+constexpr unsigned kResultWord = offsetof(multicall_entry_t, result) / sizeof(std::uint64_t);
+constexpr unsigned kArgumentsWord = offsetof(multicall_entry_t, args) / sizeof(std::uint64_t);
+static_assert(kEntryWords == 8 && sizeof(multicall_entry_t::args) == 6 * sizeof(std::uint64_t));
+
+// On x86 the index in an entry is taken as 32 bits: Xen's dispatcher compares it as such.
+HypercallFrame FrameOfEntry(const std::uint64_t (&words)[kEntryWords]) {
+  HypercallFrame frame;
+  frame.index = words[kOpWord] & ~kRegionCall;
+  for (unsigned i = 0; i < 5; ++i) frame.arguments[i] = words[kArgumentsWord + i];
+  return frame;
+}
+
+}  // namespace
+
+std::int64_t Multicall(Call& call) {
+  if (call.vcpu.in_multicall) return -kEINVAL;
+  const std::uint64_t list = call.frame.arguments[0];
+  const auto count = static_cast<std::uint32_t>(call.frame.arguments[1]);
+  const auto entries =
+      call.Handle<std::uint64_t>(list, static_cast<std::uint64_t>(count) * kEntryWords);
+  if (!entries.ok()) return -kEFAULT;
+
+  call.vcpu.in_multicall = true;
+  std::int64_t answer = 0;
+  std::uint32_t done = 0;
+  bool stopped = false;
+  while (done < count && answer == 0) {
+    if (done != 0 && call.ShouldPreempt()) {
+      stopped = true;
+      break;
+    }
+    const std::uint64_t first = std::uint64_t{done} * kEntryWords;
+    std::uint64_t words[kEntryWords];
+    if (!entries->Read(first, words).ok()) {
+      answer = -kEFAULT;
+      break;
+    }
+    HypercallFrame frame = FrameOfEntry(words);
+    // The space stays the outer call's: its region covers what the entries point at.
+    Call inner(call.core, call.vcpu, call.space, frame);
+    const bool opts_in = (words[kOpWord] & kRegionCall) != 0;
+    const std::int64_t result = opts_in ? -kENOSYS : Dispatch(inner);
+    words[kResultWord] = static_cast<std::uint64_t>(result);
+
+    if (frame.continued) {
+      words[kOpWord] = frame.index;
+      for (unsigned i = 0; i < 5; ++i) words[kArgumentsWord + i] = frame.arguments[i];
+      if (!entries->Write(first, words).ok()) {
+        answer = -kEFAULT;
+        break;
+      }
+      stopped = true;
+      break;
+    }
+    if (!entries->Write(first + kResultWord, words[kResultWord]).ok()) {
+      answer = -kEFAULT;
+      break;
+    }
+    ++done;
+  }
+  call.vcpu.in_multicall = false;
+  if (!stopped) return answer;
+  return call.ContinueWith(__HYPERVISOR_multicall,
+                           list + std::uint64_t{done} * sizeof(multicall_entry_t), count - done);
+}
+
+}  // namespace xencomm::hypervisor

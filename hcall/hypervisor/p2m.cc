@@ -1,0 +1,119 @@
+#include "hcall/hypervisor/p2m.h"
+
+#include <cstring>
+
+#include "hcall/hypervisor/overhead.h"
+
+namespace xencomm::hypervisor {
+
+bool P2m::InitTranslated(const FrameTable& frames, OverheadPages& pages) {
+  frames_ = &frames;
+  translated_ = true;
+  return GrowTop(0, pages);
+}
+
+void P2m::InitDirect(const FrameTable& frames, std::uint16_t domain) {
+  frames_ = &frames;
+  domain_ = domain;
+}
+
+P2mEntry P2m::LoadDirect(std::uint64_t mfn) const {
+  if (!frames_->Has(mfn)) return {};
+  const Frame& frame = frames_->Of(mfn);
+  const FrameOwner owner = frame.owner.load(std::memory_order_acquire);
+  if (owner.domain != domain_) return {};
+  const P2mType type = owner.use == FrameUse::kMemory   ? P2mType::kRam
+                       : owner.use == FrameUse::kShared ? P2mType::kShared
+                                                        : P2mType::kNone;
+  if (type == P2mType::kNone) return {};
+  const std::uint64_t dirty = frame.written.load(std::memory_order_relaxed) ? P2mEntry::kDirty : 0;
+  return P2mEntry::FromWord(P2mEntry(mfn, type).word() | dirty);
+}
+
+void P2m::SetDirty(std::uint64_t gfn) const {
+  if (!translated_) {
+    frames_->Of(gfn).written.store(true, std::memory_order_relaxed);
+    return;
+  }
+  std::uint64_t* slot = Slot(gfn);
+  if (slot == nullptr) return;
+  std::atomic_ref<std::uint64_t> entry(*slot);
+  std::uint64_t word = entry.load(std::memory_order_relaxed);
+  // Only on an entry that is still there: a mark must not bring a removed one back to life.
+  while (word != 0 &&
+         !entry.compare_exchange_weak(word, word | P2mEntry::kDirty, std::memory_order_relaxed)) {
+  }
+}
+
+bool P2m::TestDirty(std::uint64_t gfn, bool clear) const {
+  if (!translated_) {
+    if (!LoadDirect(gfn).dirty()) return false;
+    if (clear) frames_->Of(gfn).written.store(false, std::memory_order_relaxed);
+    return true;
+  }
+  std::uint64_t* slot = Slot(gfn);
+  if (slot == nullptr) return false;
+  std::atomic_ref<std::uint64_t> entry(*slot);
+  const std::uint64_t word = clear ? entry.fetch_and(~P2mEntry::kDirty, std::memory_order_relaxed)
+                                   : entry.load(std::memory_order_relaxed);
+  return P2mEntry::FromWord(word).dirty();
+}
+
+bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) {
+  constexpr std::uint64_t kLimit = kLeafEntries << kLeafBits << kMaxTopOrder;
+  if (!translated_ || !Contains(0, kLimit, gfn, count)) return false;
+  if (count == 0) return true;
+  const std::uint64_t last = (gfn + count - 1) >> kLeafBits;
+  unsigned order = static_cast<unsigned>(top_.load(std::memory_order_relaxed) & kOrderMask);
+  if (last >= kLeafEntries << order) {
+    while (last >= kLeafEntries << order) ++order;
+    if (!GrowTop(order, pages)) return false;
+  }
+  std::uint64_t* top = Words(top_.load(std::memory_order_relaxed) & ~kOrderMask);
+  for (std::uint64_t index = gfn >> kLeafBits; index <= last; ++index) {
+    if (top[index] != 0) continue;
+    const std::uint64_t leaf = pages.Allocate(0);
+    if (leaf == kNoFrame) return false;
+    std::atomic_ref<std::uint64_t>(top[index]).store(leaf << kPageShift, std::memory_order_release);
+  }
+  return true;
+}
+
+void P2m::Store(std::uint64_t gfn, P2mEntry entry) {
+  // A new place counts as written: whoever copies memory by the dirty log has not seen it.
+  const std::uint64_t word = entry.present() ? entry.word() | P2mEntry::kDirty : 0;
+  std::uint64_t* slot = Slot(gfn);
+  if (slot == nullptr) return;
+  std::atomic_ref<std::uint64_t>(*slot).store(word, std::memory_order_release);
+  if (entry.present() && gfn >= end_.load(std::memory_order_relaxed)) {
+    end_.store(gfn + 1, std::memory_order_relaxed);
+  }
+}
+
+// A larger top with the same leaves; look-ups under way go on using the old one.
+bool P2m::GrowTop(unsigned order, OverheadPages& pages) {
+  const std::uint64_t old = top_.load(std::memory_order_relaxed);
+  const std::uint64_t block = pages.Allocate(order);
+  if (block == kNoFrame) return false;
+  const std::uint64_t top = block << kPageShift;
+  if (old != 0) {
+    const auto old_order = static_cast<unsigned>(old & kOrderMask);
+    std::memcpy(Words(top), Words(old & ~kOrderMask), kPageSize << old_order);
+  }
+  top_.store(top | order, std::memory_order_release);
+  if (old != 0) pages.Free(old >> kPageShift, static_cast<unsigned>(old & kOrderMask));
+  return true;
+}
+
+void P2m::Destroy(OverheadPages& pages) {
+  const std::uint64_t top = top_.exchange(0, std::memory_order_acq_rel);
+  if (top == 0) return;
+  const auto order = static_cast<unsigned>(top & kOrderMask);
+  const std::uint64_t* words = Words(top & ~kOrderMask);
+  for (std::uint64_t i = 0; i < kLeafEntries << order; ++i) {
+    if (words[i] != 0) pages.Free(words[i] >> kPageShift, 0);
+  }
+  pages.Free(top >> kPageShift, order);
+}
+
+}  // namespace xencomm::hypervisor

@@ -1,0 +1,215 @@
+#include "hcall/hypervisor/physmap.h"
+
+#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/errno.h"
+
+namespace xencomm::hypervisor {
+
+std::int64_t Physmap::Allocate(std::uint64_t gfn, unsigned order, std::uint64_t end,
+                               std::uint64_t* mfn) {
+  const std::uint64_t pages = std::uint64_t{1} << order;
+  const std::uint64_t first = order == 0 && end >= core_.max_page()
+                                  ? core_.heap.AllocateScattered(gfn)
+                                  : core_.heap.Allocate(order, end);
+  if (first == kNoFrame) return -kENOMEM;
+
+  std::int64_t error = 0;
+  {
+    SpinGuard guard(domain_.lock);
+    const std::uint64_t total = domain_.tot_pages.load(std::memory_order_relaxed);
+    const std::uint64_t limit = domain_.max_pages.load(std::memory_order_relaxed);
+    if (domain_.dying()) {
+      error = -kEINVAL;
+    } else if (total > limit) {
+      error = -kEPERM;
+    } else if (pages > limit - total) {
+      error = -kE2BIG;
+    } else {
+      for (std::uint64_t i = 0; i < pages; ++i) Append(first + i);
+      domain_.tot_pages.store(total + pages, std::memory_order_relaxed);
+      const std::uint64_t claimed = domain_.outstanding_pages.load(std::memory_order_relaxed);
+      domain_.outstanding_pages.store(claimed > pages ? claimed - pages : 0,
+                                      std::memory_order_relaxed);
+    }
+  }
+  if (error != 0) {
+    core_.heap.Free(first, order);
+    return error;
+  }
+  *mfn = first;
+  return 0;
+}
+
+void Physmap::Withdraw(std::uint64_t mfn, unsigned order) {
+  SpinGuard guard(domain_.lock);
+  for (std::uint64_t i = 0; i < std::uint64_t{1} << order; ++i) {
+    // A domain that was killed meanwhile has lost them already.
+    const FrameOwner owner = core_.frames.Of(mfn + i).owner.load(std::memory_order_relaxed);
+    if (owner == FrameOwner{domain_.id, FrameUse::kMemory}) GiveUp(mfn + i);
+  }
+}
+
+std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order, P2mType type) {
+  const std::uint64_t pages = std::uint64_t{1} << order;
+  SpinGuard guard(domain_.lock);
+  if (domain_.dying()) return -kEINVAL;
+  if (!domain_.translated()) {
+    for (std::uint64_t i = 0; i < pages; ++i) core_.frames.Of(mfn + i).gfn = gfn + i;
+    return 0;
+  }
+  if (!domain_.p2m.Reserve(gfn, pages, domain_.overhead)) return -kENOMEM;
+  for (std::uint64_t i = 0; i < pages; ++i) {
+    const P2mEntry old = domain_.p2m.Load(gfn + i);
+    if (old.present() && core_.frames.Has(old.mfn()) && core_.frames.Of(old.mfn()).pins != 0) {
+      return -kEBUSY;
+    }
+  }
+  for (std::uint64_t i = 0; i < pages; ++i) {
+    const P2mEntry old = domain_.p2m.Load(gfn + i);
+    if (old.present() && old.mfn() != mfn + i && core_.frames.Has(old.mfn())) {
+      core_.frames.Of(old.mfn()).gfn = kNoFrame;
+    }
+    // A frame is at one gfn only.
+    Frame& frame = core_.frames.Of(mfn + i);
+    if (frame.gfn != kNoFrame && frame.gfn != gfn + i) StoreEntry(frame.gfn, {});
+    frame.gfn = gfn + i;
+    StoreEntry(gfn + i, {mfn + i, type});
+  }
+  return 0;
+}
+
+std::int64_t Physmap::Free(std::uint64_t frame_number) {
+  SpinGuard guard(domain_.lock);
+  const P2mEntry entry = domain_.p2m.Load(frame_number);
+  if (!entry.present()) return domain_.translated() ? -kENOENT : -kEINVAL;
+  if (entry.type() == P2mType::kMmio) return -kEPERM;
+  if (!core_.frames.Has(entry.mfn())) return -kEINVAL;
+  Frame& frame = core_.frames.Of(entry.mfn());
+  const FrameOwner owner = frame.owner.load(std::memory_order_relaxed);
+  if (owner.domain != domain_.id) return -kENXIO;
+  if (frame.pins != 0) return -kEBUSY;
+  if (domain_.translated()) {
+    StoreEntry(frame_number, {});
+    frame.gfn = kNoFrame;
+  }
+  if (owner.use == FrameUse::kMemory) GiveUp(entry.mfn());
+  return 0;
+}
+
+std::int64_t Physmap::Unplace(std::uint64_t gfn) {
+  SpinGuard guard(domain_.lock);
+  const P2mEntry entry = domain_.p2m.Load(gfn);
+  if (!entry.present()) return -kENOENT;
+  if (core_.frames.Has(entry.mfn())) {
+    Frame& frame = core_.frames.Of(entry.mfn());
+    if (frame.pins != 0) return -kEBUSY;
+    frame.gfn = kNoFrame;
+  }
+  StoreEntry(gfn, {});
+  return 0;
+}
+
+std::uint64_t Physmap::FreeSome(std::uint64_t limit) {
+  std::uint64_t freed = 0;
+  SpinGuard guard(domain_.lock);
+  while (freed < limit && domain_.first_page != kNoIndex) {
+    const std::uint64_t mfn = core_.frames.MfnOf(domain_.first_page);
+    Frame& frame = core_.frames.Of(mfn);
+    if (domain_.translated() && frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
+    GiveUp(mfn);
+    ++freed;
+  }
+  return freed;
+}
+
+std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint64_t* mfn) {
+  SpinGuard guard(domain_.lock);
+  const P2mEntry entry = domain_.p2m.Load(frame_number);
+  if (!entry.readable() || !core_.frames.Has(entry.mfn())) return -kEINVAL;
+  if (access == Access::kWrite && !entry.writable()) return -kEPERM;
+  if (access == Access::kWrite) domain_.p2m.MarkDirty(frame_number, entry);
+  core_.frames.Of(entry.mfn()).holds.fetch_add(1, std::memory_order_relaxed);
+  core_.held_frames.fetch_add(1, std::memory_order_relaxed);
+  *mfn = entry.mfn();
+  return 0;
+}
+
+void Physmap::Release(std::uint64_t mfn) {
+  SpinGuard guard(domain_.lock);
+  Frame& frame = core_.frames.Of(mfn);
+  core_.held_frames.fetch_sub(1, std::memory_order_relaxed);
+  if (frame.holds.fetch_sub(1, std::memory_order_relaxed) != 1) return;
+  if (frame.owner.load(std::memory_order_relaxed).use == FrameUse::kGivenUp) Finish(mfn);
+}
+
+bool Physmap::Pin(std::uint64_t mfn) {
+  Frame& frame = core_.frames.Of(mfn);
+  if (frame.pins == 0xffff) return false;
+  if (frame.pins++ == 0) core_.pinned_frames.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+void Physmap::Unpin(std::uint64_t mfn) {
+  Frame& frame = core_.frames.Of(mfn);
+  if (frame.pins == 0) return;
+  if (--frame.pins == 0) core_.pinned_frames.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Physmap::Append(std::uint64_t mfn) {
+  Frame& frame = core_.frames.Of(mfn);
+  frame.gfn = kNoFrame;
+  frame.pins = 0;
+  frame.written.store(true, std::memory_order_relaxed);
+  frame.previous = domain_.last_page;
+  frame.next = kNoIndex;
+  const std::uint32_t index = core_.frames.IndexOf(mfn);
+  if (domain_.last_page == kNoIndex) {
+    domain_.first_page = index;
+  } else {
+    core_.frames.At(domain_.last_page).next = index;
+  }
+  domain_.last_page = index;
+  frame.owner.store({domain_.id, FrameUse::kMemory}, std::memory_order_release);
+}
+
+void Physmap::Unlink(std::uint64_t mfn) {
+  const Frame& frame = core_.frames.Of(mfn);
+  if (frame.previous == kNoIndex) {
+    domain_.first_page = frame.next;
+  } else {
+    core_.frames.At(frame.previous).next = frame.next;
+  }
+  if (frame.next == kNoIndex) {
+    domain_.last_page = frame.previous;
+  } else {
+    core_.frames.At(frame.next).previous = frame.previous;
+  }
+}
+
+void Physmap::GiveUp(std::uint64_t mfn) {
+  Unlink(mfn);
+  Frame& frame = core_.frames.Of(mfn);
+  // Only a dying domain loses pinned frames.
+  if (frame.pins != 0) core_.pinned_frames.fetch_sub(1, std::memory_order_relaxed);
+  frame.pins = 0;
+  if (frame.holds.load(std::memory_order_relaxed) != 0) {
+    frame.owner.store({domain_.id, FrameUse::kGivenUp}, std::memory_order_release);
+  } else {
+    Finish(mfn);
+  }
+}
+
+void Physmap::Finish(std::uint64_t mfn) {
+  core_.frames.Of(mfn).owner.store({}, std::memory_order_release);
+  domain_.tot_pages.fetch_sub(1, std::memory_order_relaxed);
+  core_.heap.FreeLater(mfn, 0);
+}
+
+void Physmap::StoreEntry(std::uint64_t gfn, P2mEntry entry) {
+  domain_.p2m.Store(gfn, entry);
+  if (domain_.built) {
+    core_.machine.PhysmapChanged(domain_.id, gfn, entry.present() ? entry.mfn() : kNoFrame);
+  }
+}
+
+}  // namespace xencomm::hypervisor

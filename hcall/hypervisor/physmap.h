@@ -1,0 +1,69 @@
+// The physmap: giving memory to a domain and taking it away.
+//
+// Every frame of a domain is on its page list and counted in tot_pages; where a translated domain
+// has it is in the p2m and, the other way round, in the frame's gfn. A frame that somebody still
+// maps (Frame::holds) stays the domain's and counted until it is released, as in Xen.
+//
+// Except where it says otherwise a function takes the domain's lock itself, and answers 0 or a
+// negative errno.
+#ifndef HCALL_HYPERVISOR_PHYSMAP_H_
+#define HCALL_HYPERVISOR_PHYSMAP_H_
+
+#include <cstdint>
+
+#include "hcall/hypervisor/domain.h"
+
+namespace xencomm::hypervisor {
+
+class Core;
+
+class Physmap {
+ public:
+  Physmap(Core& core, Domain& domain) : core_(core), domain_(domain) {}
+
+  // 2^order new frames that read as zero, all below machine frame `end`, on the page list and
+  // counted, but at no gfn yet. `gfn` is where they are going to be. -ENOMEM, -E2BIG (beyond
+  // max_pages), -EPERM (already beyond), -EINVAL (dying).
+  std::int64_t Allocate(std::uint64_t gfn, unsigned order, std::uint64_t end, std::uint64_t* mfn);
+
+  // Takes such frames back that were not placed.
+  void Withdraw(std::uint64_t mfn, unsigned order);
+
+  // Puts frames that the domain owns at [gfn, gfn + 2^order). What was there stays the domain's,
+  // at no gfn, as in Xen. For a PV domain it only notes the gfn. -ENOMEM, -EINVAL (beyond what a
+  // p2m holds), -EBUSY (pinned).
+  std::int64_t Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order, P2mType type);
+
+  // Takes the page at `frame` (a gfn, or a PV domain's mfn) off the physmap and frees it. -ENOENT
+  // (nothing there), -EPERM (MMIO), -EBUSY (pinned), -ENXIO (not the domain's own), -EINVAL.
+  std::int64_t Free(std::uint64_t frame);
+
+  // Takes it off the physmap only. -ENOENT, -EBUSY.
+  std::int64_t Unplace(std::uint64_t gfn);
+
+  // Frees up to `limit` pages of a dying domain from its list; how many.
+  std::uint64_t FreeSome(std::uint64_t limit);
+
+  // A mapping of somebody else's. -EINVAL, -EPERM.
+  std::int64_t Hold(std::uint64_t frame, Access access, std::uint64_t* mfn);
+  void Release(std::uint64_t mfn);
+
+  // Registered regions and areas; with the lock held, of pages that were looked up with it held.
+  // False when the frame cannot be pinned once more.
+  bool Pin(std::uint64_t mfn);
+  void Unpin(std::uint64_t mfn);
+
+ private:
+  void Append(std::uint64_t mfn);
+  void Unlink(std::uint64_t mfn);
+  void GiveUp(std::uint64_t mfn);
+  void Finish(std::uint64_t mfn);
+  void StoreEntry(std::uint64_t gfn, P2mEntry entry);
+
+  Core& core_;
+  Domain& domain_;
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_PHYSMAP_H_

@@ -1,0 +1,27 @@
+// sysctl (35): what its ops share.
+//
+// One structure of fixed size. Version and permission are checked before an op sees it. An op's
+// outputs are written when it succeeds, and in the cases in which Xen writes them all the same.
+#ifndef HCALL_HYPERVISOR_SYSCTL_H_
+#define HCALL_HYPERVISOR_SYSCTL_H_
+
+#include <cstdint>
+
+#include "hcall/hypervisor/argument.h"
+#include "hcall/hypervisor/call.h"
+
+namespace xencomm::hypervisor {
+
+struct SysctlCall {
+  Call& call;
+  Argument<xen_sysctl_t>& argument;
+  bool copy_back_always = false;  // also when the op fails
+};
+
+std::int64_t PhysInfo(SysctlCall& op);
+std::int64_t GetCpuInfo(SysctlCall& op);
+std::int64_t GetDomainInfoList(SysctlCall& op);
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_SYSCTL_H_

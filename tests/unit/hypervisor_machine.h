@@ -1,0 +1,178 @@
+// A machine for tests of the embedded hypervisor: memory of the process, a domain 0 whose raw
+// pointers are the process's own, and calls as a kernel makes them.
+#ifndef TESTS_UNIT_HYPERVISOR_MACHINE_H_
+#define TESTS_UNIT_HYPERVISOR_MACHINE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/hypervisor.h"
+#include "hcall/schema/generated/xen_types.h"
+#include "xencomm/space.h"
+
+namespace xencomm::hypervisor {
+
+// Pointers are addresses of this process. Null faults, as a page that is not mapped would.
+class DirectSpace final : public Space {
+ public:
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+    if (pointer.value < kPageSize) return Fault::kNotPresent;
+    return {reinterpret_cast<std::byte*>(pointer.value + offset), length};
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    if (length == 0) return {};
+    const Mapping run = Map(pointer, offset, length, access);
+    if (!run.ok()) return {.fault = run.fault(), .address = pointer + offset};
+    visit(run.start(), 0, length);
+    return {.bytes = length};
+  }
+};
+
+struct TestMachineOptions {
+  std::uint64_t pool_bytes = std::uint64_t{64} << 20;
+  std::uint64_t pages = 256;  // of domain 0
+  unsigned cpus = 2;
+  unsigned vcpus = 2;
+  unsigned preempt_interval = 4096;
+  std::uint64_t max_overhead_pages = 4096;
+  PointerModel pointers = PointerModel::kRaw;
+  ByteOrder order = kNativeOrder;
+  bool privileged = true;
+};
+
+class TestMachine final : public Machine {
+ public:
+  explicit TestMachine(const TestMachineOptions& options = {})
+      : memory_(static_cast<std::byte*>(std::aligned_alloc(kAlignment, options.pool_bytes)),
+                &std::free) {
+    // Not zero, so that memory which was not cleared shows.
+    std::memset(memory_.get(), 0xa5, options.pool_bytes);
+    // Machine addresses begin at 1 GiB: a machine address taken for an offset shows too.
+    const MachineConfig config = {
+        .memory = reinterpret_cast<std::uintptr_t>(memory_.get()) - kMachineStart,
+        .pool_begin = kMachineStart,
+        .pool_end = kMachineStart + options.pool_bytes,
+        .cpus = options.cpus,
+        .preempt_interval = options.preempt_interval,
+        .max_overhead_pages = options.max_overhead_pages,
+    };
+    init_result = hypervisor.Init(config, *this);
+    build_result = hypervisor.BuildDomain({.id = 0,
+                                           .pages = options.pages,
+                                           .vcpus = options.vcpus,
+                                           .order = options.order,
+                                           .pointers = options.pointers,
+                                           .privileged = options.privileged});
+    vcpu = hypervisor.ClaimVcpu(0, 0);
+    if (vcpu != nullptr) hypervisor.SetRawSpace(*vcpu, direct);
+  }
+
+  std::uint64_t NowNanoseconds() override { return now += 1000; }
+  void WriteConsole(std::string_view text) override { console += text; }
+
+  template <class... Arguments>
+  HypercallFrame Frame(std::uint64_t index, Arguments... arguments) {
+    HypercallFrame frame;
+    frame.index = index;
+    std::uint64_t values[] = {Register(arguments)..., 0};
+    for (unsigned i = 0; i < sizeof...(arguments); ++i) frame.arguments[i] = values[i];
+    return frame;
+  }
+
+  // A call of vcpu 0 of domain 0, continued until it is done.
+  template <class... Arguments>
+  std::int64_t Call(std::uint64_t index, Arguments... arguments) {
+    return hypervisor.Call(*vcpu, Frame(index, arguments...));
+  }
+
+  std::int64_t Domctl(std::uint32_t cmd, std::uint16_t domain, xen_domctl_t& op) {
+    op.cmd = cmd;
+    op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+    op.domain = domain;
+    return Call(__HYPERVISOR_domctl, &op);
+  }
+  std::int64_t Domctl(std::uint32_t cmd, std::uint16_t domain) {
+    xen_domctl_t op = {};
+    return Domctl(cmd, domain, op);
+  }
+  std::int64_t Sysctl(std::uint32_t cmd, xen_sysctl_t& op) {
+    op.cmd = cmd;
+    op.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+    return Call(__HYPERVISOR_sysctl, &op);
+  }
+
+  static xen_domctl_t CreateRequest(std::uint32_t flags = 0, unsigned max_vcpus = 1) {
+    xen_domctl_t op = {};
+    op.u.createdomain.flags = flags;
+    op.u.createdomain.max_vcpus = max_vcpus;
+    op.u.createdomain.max_evtchn_port = 1023;
+    op.u.createdomain.max_grant_frames = -1;
+    op.u.createdomain.max_maptrack_frames = -1;
+    op.u.createdomain.grant_opts = 1;
+    if ((flags & XEN_DOMCTL_CDF_hvm) != 0) {
+      op.u.createdomain.arch.emulation_flags = XEN_X86_EMU_LAPIC;
+    }
+    return op;
+  }
+  // A domain with room for `pages` and its vcpus, or a negative errno.
+  std::int64_t CreateDomain(std::uint16_t id, std::uint64_t pages, std::uint32_t flags = 0,
+                            unsigned max_vcpus = 1) {
+    xen_domctl_t create = CreateRequest(flags, max_vcpus);
+    std::int64_t result = Domctl(XEN_DOMCTL_createdomain, id, create);
+    if (result != 0) return result;
+    const std::uint16_t chosen = create.domain;
+    xen_domctl_t op = {};
+    op.u.max_vcpus.max = max_vcpus;
+    result = Domctl(XEN_DOMCTL_max_vcpus, chosen, op);
+    if (result != 0) return result;
+    op = {};
+    op.u.max_mem.max_memkb = pages << 2;
+    result = Domctl(XEN_DOMCTL_max_mem, chosen, op);
+    return result != 0 ? result : chosen;
+  }
+
+  static xen_memory_reservation Reservation(std::uint16_t domain, xen_pfn_t* extents,
+                                            std::uint64_t count, unsigned order = 0) {
+    xen_memory_reservation reservation = {};
+    reservation.extent_start.p = extents;
+    reservation.nr_extents = count;
+    reservation.extent_order = order;
+    reservation.domid = domain;
+    return reservation;
+  }
+
+  DirectSpace direct;
+  Hypervisor hypervisor;
+  Vcpu* vcpu = nullptr;
+  std::int64_t init_result = 0;
+  std::int64_t build_result = 0;
+  std::uint64_t now = 0;
+  std::string console;
+
+ private:
+  static constexpr std::size_t kAlignment = std::size_t{2} << 20;
+  static constexpr std::uint64_t kMachineStart = std::uint64_t{1} << 30;
+
+  template <class T>
+  static std::uint64_t Register(T* pointer) {
+    return reinterpret_cast<std::uint64_t>(pointer);
+  }
+  template <class T>
+  requires(!std::is_pointer_v<T>) static std::uint64_t Register(T value) {
+    return static_cast<std::uint64_t>(value);
+  }
+
+  std::unique_ptr<std::byte, decltype(&std::free)> memory_;
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // TESTS_UNIT_HYPERVISOR_MACHINE_H_
