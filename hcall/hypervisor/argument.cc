@@ -1,5 +1,6 @@
 #include "hcall/hypervisor/argument.h"
 
+#include "hcall/schema/count.h"
 #include "hcall/schema/swap.h"
 #include "xencomm/copy.h"
 
@@ -12,29 +13,26 @@ bool ArgumentBase::FetchBytes() {
 bool ArgumentBase::SelectRow(std::uint64_t hypercall, std::uint64_t op) {
   op_ = schema::Find(hypercall, op);
   if (op_ == nullptr) return false;
-  if (call_.domain.order != kNativeOrder) {
-    schema::Swap(op_->argument, value_, call_.domain.order);
-  }
+  if (call_.domain.order != kNativeOrder) schema::SwapIn(op_->argument, value_);
   return true;
 }
 
 bool ArgumentBase::StoreParts(std::uint64_t offset, std::uint64_t size) const {
-  // Swapped where it is for as long as it takes, since a field alone does not know its order.
   const bool swap = call_.domain.order != kNativeOrder;
-  if (swap) schema::Swap(op_->argument, value_, kNativeOrder);
-  bool stored = true;
-  const auto* record = static_cast<const std::byte*>(value_);
+  auto* record = static_cast<std::byte*>(value_);
+  const schema::RecordView view(record, kNativeOrder);
   for (const schema::Part& part : op_->argument.parts) {
-    if (!part.writes() || part.is_buffer()) continue;
+    if (!part.writes() || part.is_buffer() || !view.Has(part, schema::Phase::kAfter)) continue;
     if (!Contains(offset, size, part.offset, part.size)) continue;
-    if (!CopyTo(call_.space, VirtualAddress{pointer_}, part.offset, record + part.offset, part.size)
-             .ok()) {
-      stored = false;
-      break;
-    }
+    std::byte* field = record + part.offset;
+    // Turned for as long as it is copied: what is left here stays fit for use.
+    if (swap) schema::SwapPart(part, field);
+    const CopyResult copied =
+        CopyTo(call_.space, VirtualAddress{pointer_}, part.offset, field, part.size);
+    if (swap) schema::SwapPart(part, field);
+    if (!copied.ok()) return false;
   }
-  if (swap) schema::Swap(op_->argument, value_, call_.domain.order);
-  return stored;
+  return true;
 }
 
 }  // namespace xencomm::hypervisor

@@ -149,6 +149,10 @@ class TestMachine final : public Machine {
     return reservation;
   }
 
+  std::byte* BytesOf(std::uint64_t mfn) {
+    return memory_.get() + ((mfn << kPageShift) - kMachineStart);
+  }
+
   DirectSpace direct;
   Hypervisor hypervisor;
   Vcpu* vcpu = nullptr;
