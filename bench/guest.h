@@ -1,0 +1,71 @@
+// A guest for benchmarks: a buffer of scattered frames that is reached in every way there is.
+//
+// The frames are of a memfd and also mapped into this process, in the buffer's order, at the
+// buffer's own virtual address: the direct pointer reads the same bytes as the spaces do, at the
+// address that they are given.
+#ifndef BENCH_GUEST_H_
+#define BENCH_GUEST_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "arch/x86_64/page_walk.h"
+#include "bench/memory.h"
+#include "xencomm/descriptor.h"
+#include "xencomm/region_space.h"
+
+namespace xencomm::bench {
+
+inline constexpr std::uint64_t kPage = 4096;
+inline constexpr std::uint64_t kBufferBytes = std::uint64_t{8} << 20;
+inline constexpr std::uint64_t kBufferPages = kBufferBytes / kPage;
+
+// A way to the buffer: the pointer means what its space says.
+struct Way {
+  const char* name;
+  Space* space;
+  VirtualAddress buffer;
+};
+
+class Guest {
+ public:
+  Guest();
+  Guest(const Guest&) = delete;
+  Guest& operator=(const Guest&) = delete;
+
+  std::byte* direct() const { return buffer_; }
+  std::span<const Way> ways() const { return ways_; }
+
+ private:
+  template <class Translator>
+  using Over = SpaceOver<Translator, GuestMemory>;
+  using Walk = x86_64::PageWalk<GuestMemory>;
+
+  PhysicalAddress NewFrame();
+  void MapBuffer();
+  void BuildRegion();
+  PhysicalAddress BuildPageTables(unsigned levels);
+  PhysicalAddress BuildDescriptor();
+
+  MachineMemory machine_;
+  GuestMemory memory_;
+  std::uint64_t next_gfn_ = 0;
+  std::vector<PhysicalAddress> frames_;  // of the buffer, page by page
+  std::byte* buffer_ = nullptr;
+
+  std::optional<RegionLayout> layout_;
+  PhysicalAddress region_;
+  std::vector<std::uint64_t> bases_;  // as a hypervisor holds them
+
+  std::optional<Over<RegisteredRegion>> registered_;
+  std::optional<Over<StatelessRegion<GuestMemory>>> stateless_;
+  std::optional<Over<Walk>> walk4_, walk5_;
+  std::optional<Over<DescriptorSpace<GuestMemory>>> descriptor_;
+  std::vector<Way> ways_;
+};
+
+}  // namespace xencomm::bench
+
+#endif  // BENCH_GUEST_H_

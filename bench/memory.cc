@@ -1,0 +1,40 @@
+#include "bench/memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <random>
+
+namespace xencomm::bench {
+
+MachineMemory::MachineMemory(std::uint64_t pages)
+    : pages_(pages), file_(memfd_create("bench", MFD_CLOEXEC)) {
+  const std::uint64_t length = pages << 12;
+  void* mapped = MAP_FAILED;
+  if (file_ >= 0 && ftruncate(file_, static_cast<off_t>(length)) == 0) {
+    mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file_, 0);
+  }
+  if (mapped == MAP_FAILED) {
+    std::perror("bench: memory for a guest");
+    std::exit(1);
+  }
+  bytes_ = static_cast<std::byte*>(mapped);
+}
+
+MachineMemory::~MachineMemory() {
+  munmap(bytes_, pages_ << 12);
+  close(file_);
+}
+
+GuestMemory::GuestMemory(const MachineMemory& machine)
+    : bytes_(machine.bytes()), p2m_(machine.pages()) {
+  std::iota(p2m_.begin(), p2m_.end(), std::uint64_t{0});
+  std::shuffle(p2m_.begin(), p2m_.end(), std::mt19937_64(1));
+  for (std::uint64_t& entry : p2m_) entry = entry << 12 | kPresent;
+}
+
+}  // namespace xencomm::bench
