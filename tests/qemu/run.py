@@ -31,6 +31,7 @@ PLAIN = ['-nodefaults', '-display', 'none', '-monitor', 'none', '-no-reboot']
 # Bytes that the image finds in memory (tests/qemu/hypervisor/machine.h).
 BOOT_PAGE_SHIFT = 0x3fff00
 BOOT_PLANTED = 0x3fff01
+BOOT_XCOM = 0x3fff02
 PLANTED = {'nothing': 0, 'crash': 1, 'hang': 2}
 
 
@@ -44,12 +45,13 @@ class Machine:
   emulator: str
   options: list
 
-  def command(self, images, planted):
+  def command(self, images, planted='nothing', xcom=False):
     options = [o.format(elf=images / f'{self.image}-hypervisor.elf',
                         flat=images / f'{self.image}-hypervisor.bin') for o in self.options]
     return [self.emulator, *PLAIN, *options, *DETERMINISTIC,
             '-device', f'loader,addr={BOOT_PAGE_SHIFT:#x},data={self.page_shift},data-len=1',
-            '-device', f'loader,addr={BOOT_PLANTED:#x},data={PLANTED[planted]},data-len=1']
+            '-device', f'loader,addr={BOOT_PLANTED:#x},data={PLANTED[planted]},data-len=1',
+            '-device', f'loader,addr={BOOT_XCOM:#x},data={int(xcom)},data-len=1']
 
 
 def mac99():
@@ -147,8 +149,39 @@ def build(folder, suite):
     sys.exit(f'the images of {suite} do not build')
 
 
+def records(boot):
+  """The scenario's records: the steps of each run by its name."""
+  found = {}
+  for line in boot.lines:
+    keyword, _, rest = line.partition(' ')
+    if keyword == 'RUN':
+      steps = found[rest] = []
+    elif keyword == 'STEP':
+      steps.append(rest)
+  return found
+
+
+class Comparison:
+  """Every record must be as the first one was."""
+
+  def __init__(self, report):
+    self.report = report
+    self.first = None
+
+  def add(self, machine, boot):
+    found = records(boot)
+    if not found:
+      self.report.check(machine, 'RecordsTheScenario', False, 'nothing was recorded')
+    for run, steps in found.items():
+      if self.first is None:
+        self.first = (f'{machine}.{run}', steps)
+      difference = first_difference(steps, self.first[1])
+      self.report.check(machine, f'{run}.AnswersAs.{self.first[0]}', bool(steps) and not difference,
+                        difference)
+
+
 def read_boot(report, machine, boot):
-  """Counts a machine's own checks. Answers the steps that its scenario recorded."""
+  """Counts a machine's own checks, and shows its figures."""
   for check in boot.after('CHECK'):
     verdict, _, name = check.partition(' ')
     name, _, detail = name.partition(' ')
@@ -158,7 +191,6 @@ def read_boot(report, machine, boot):
   report.check(machine, 'EndsWithItsClosingLine', boot.passed(),
                '' if boot.passed() else
                'timed out' if boot.timed_out else '; '.join(boot.lines[-3:]) or 'no output')
-  return boot.after('STEP')
 
 
 def main():
@@ -169,16 +201,21 @@ def main():
   parser.add_argument('--verbose', action='store_true', help='print all that the machines print')
   arguments = parser.parse_args()
   report = Report()
+  comparison = Comparison(report)
   images = arguments.build / 'tests' / 'qemu'
   build(arguments.build, arguments.suite)
 
-  planted = set()  # images whose planted faults have been run
-  hosted = images / 'scenario'
-  reference = None
-  if hosted.exists():
-    boot = run([hosted], SECONDS)
-    reference = ('the process', read_boot(report, 'process', boot))
+  def boot_once(name, command):
+    boot = run(command, SECONDS)
+    if arguments.verbose:
+      print('\n'.join(boot.lines))
+    read_boot(report, name, boot)
+    comparison.add(name, boot)
 
+  # The process comes first: its answers are what all others are compared with.
+  boot_once('process', [images / 'scenario'])
+
+  planted = set()  # images whose planted faults have been run
   for machine in MACHINES:
     if machine.suite != arguments.suite or (arguments.machine or '') not in machine.name:
       continue
@@ -189,24 +226,16 @@ def main():
       report.skip(machine.name, 'its image was not built: no cross compiler')
       continue
 
-    boot = run(machine.command(images, 'nothing'), SECONDS)
-    if arguments.verbose:
-      print('\n'.join(boot.lines))
-    steps = read_boot(report, machine.name, boot)
-    if reference is None:
-      reference = (machine.name, steps)
-    difference = first_difference(steps, reference[1])
-    report.check(machine.name, f'AnswersAs:{reference[0]}'.replace(' ', ''),
-                 bool(steps) and not difference,
-                 difference or ('' if steps else 'no step was recorded'))
+    boot_once(machine.name, machine.command(images))
+    boot_once(f'{machine.name}-xcom', machine.command(images, xcom=True))
 
     if machine.image in planted:
       continue
     planted.add(machine.image)
-    crash = run(machine.command(images, 'crash'), SECONDS)
+    crash = run(machine.command(images, planted='crash'), SECONDS)
     report.check(machine.name, 'CrashIsReported',
                  not crash.passed() and not crash.timed_out and bool(crash.after('CRASH')))
-    hang = run(machine.command(images, 'hang'), HANG_SECONDS)
+    hang = run(machine.command(images, planted='hang'), HANG_SECONDS)
     report.check(machine.name, 'HangIsNoticed', not hang.passed() and hang.timed_out)
 
   print(report.closing_line())

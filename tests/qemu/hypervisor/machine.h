@@ -2,7 +2,7 @@
 // file names:
 //
 //   arch.h           the library's backend, as namespace arch
-//   console.cc       PutChar (runtime/print.h), StartConsole, Exit
+//   devices.cc       PutChar (runtime/print.h), StartConsole, Exit
 //   second_stage.cc  how the guest's physical addresses reach machine frames
 //   guest.cc         RunGuest and the calls that only this machine's kernel makes
 //
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "arch.h"
+#include "hcall/hypervisor/hypervisor.h"
 
 namespace qemu {
 
@@ -34,9 +35,11 @@ inline constexpr uint64_t kPoison = 0xbadbadbadbadbad1;
 inline constexpr uint64_t kFrameSize = 4096;
 
 // What the runner chose for this run, written to memory before the machine starts (`-device
-// loader`), a byte each: the page size of the kernel's tables as a shift; a fault to plant.
+// loader`), a byte each: the page size of the kernel's tables as a shift; a fault to plant;
+// whether the domain's pointers are descriptors ('XCOM') instead of the machine's own.
 inline constexpr uint64_t kBootPageShift = 0x3fff00;
 inline constexpr uint64_t kBootPlanted = 0x3fff01;
+inline constexpr uint64_t kBootXcom = 0x3fff02;
 
 // Machine → hypervisor: serves a call of the guest and puts the answer into its registers.
 // Implemented by main.cc.
@@ -59,6 +62,22 @@ void InstallVectors();
 
 // Ends the machine. The closing line must have been printed.
 [[noreturn]] void Exit(bool pass);
+
+// What the machine's own kernel means by a pointer: kRegion where page tables cannot be walked.
+extern const xencomm::hypervisor::PointerModel kNativePointers;
+
+// The meaning of raw pointers during one call of the guest: a walk of its page tables as they are
+// at that moment. Without one, raw pointers fault.
+class RawSpace {
+ public:
+  // `memory` is borrowed.
+  explicit RawSpace(xencomm::hypervisor::DomainMemory& memory);
+  xencomm::Space* space() { return space_; }
+
+ private:
+  xencomm::Space* space_ = nullptr;
+  alignas(8) char storage_[512];
+};
 
 // Prepares the second stage for guest-physical [0, size).
 void StartSecondStage(uint64_t size);

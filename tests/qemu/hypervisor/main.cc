@@ -1,9 +1,13 @@
-// The hypervisor program: builds one domain whose memory lies in scattered machine frames, puts the
-// kernel's image at guest-physical 0 and serves its calls.
+// The hypervisor program: the embedded hypervisor on a bare machine. It builds domain 0, whose
+// memory lies in scattered machine frames, puts the kernel's image at guest-physical 0 and serves
+// its calls.
+
+#include <new>
 
 #include <string.h>
 
 #include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/hypervisor.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/runtime/boot_options.h"
 #include "tests/qemu/runtime/platform_call.h"
@@ -13,23 +17,31 @@
 namespace qemu {
 namespace {
 
-using xencomm::hypervisor::kEPERM;
+using xencomm::hypervisor::DomainMemory;
+using xencomm::hypervisor::Hypervisor;
+using xencomm::hypervisor::kNoFrame;
+using xencomm::hypervisor::PointerModel;
+using xencomm::hypervisor::Vcpu;
 
 extern "C" const char kernel_begin[];
 extern "C" const char kernel_end[];
 
 constexpr uint64_t kGuestMemory = 96 << 20;
-constexpr uint64_t kGuestFrames = kGuestMemory / kFrameSize;
-constexpr uint64_t kPoolFrames = (kPoolEnd - kPoolBegin) / kFrameSize;
+constexpr uint16_t kDomain0 = 0;
 
-// No two neighbours of the guest are neighbours in the machine: a step that has no common factor
-// with the pool's size visits every frame once.
-constexpr uint64_t kScatter = 20011;
-static_assert(kPoolFrames % kScatter != 0 && kGuestFrames <= kPoolFrames);
+// The hypervisor's second stage follows the p2m of domain 0.
+class BareMachine final : public xencomm::hypervisor::Machine {
+ public:
+  void PhysmapChanged(uint16_t domain, uint64_t gfn, uint64_t mfn) override {
+    if (domain != kDomain0) return;
+    if (mfn == kNoFrame) HandleCrash({.what = "the kernel gave up memory", .address = gfn});
+    MapGuestFrame(gfn * kFrameSize, mfn * kFrameSize);
+  }
+};
 
-constexpr uint64_t MachineFrame(uint64_t guest_frame) {
-  return kPoolBegin + (guest_frame * kScatter + 7) % kPoolFrames * kFrameSize;
-}
+BareMachine machine;
+Hypervisor hypervisor;
+Vcpu* vcpu;
 
 uint8_t BootByte(uint64_t address) { return *reinterpret_cast<const volatile uint8_t*>(address); }
 
@@ -43,21 +55,48 @@ void FillPoison() {
 
 void LoadKernel() {
   const auto size = static_cast<uint64_t>(kernel_end - kernel_begin);
-  for (uint64_t done = 0; done < size; done += kFrameSize) {
-    const uint64_t part = size - done < kFrameSize ? size - done : kFrameSize;
-    memcpy(reinterpret_cast<void*>(MachineFrame(done / kFrameSize)), kernel_begin + done, part);
+  DomainMemory memory = hypervisor.MemoryOf(*vcpu);
+  for (uint64_t done = 0; done < size;) {
+    const auto run = memory.Map({done}, size - done, xencomm::Access::kWrite);
+    if (!run.ok()) HandleCrash({.what = "no memory for the kernel's image", .address = done});
+    memcpy(run.start(), kernel_begin + done, run.length());
+    done += run.length();
   }
+}
+
+void BuildDomain0(PointerModel pointers) {
+  if (hypervisor.Init({.pool_begin = kPoolBegin, .pool_end = kPoolEnd}, machine) != 0) {
+    HandleCrash({.what = "the hypervisor does not start"});
+  }
+  const int64_t error = hypervisor.BuildDomain({.id = kDomain0,
+                                                .pages = kGuestMemory / kFrameSize,
+                                                .pointers = pointers,
+                                                .privileged = true});
+  vcpu = hypervisor.ClaimVcpu(kDomain0, 0);
+  if (error != 0 || vcpu == nullptr) HandleCrash({.what = "domain 0 cannot be built"});
+}
+
+int64_t Hypercall(const arch::HypercallRegisters& registers) {
+  xencomm::hypervisor::HypercallFrame frame;
+  frame.index = registers.index();
+  registers.get_arguments(frame.arguments);
+  frame.region = registers.region();
+  frame.from_kernel = registers.from_kernel();
+  // Page tables are as the caller left them at this moment.
+  DomainMemory memory = hypervisor.MemoryOf(*vcpu);
+  RawSpace raw(memory);
+  if (raw.space() != nullptr) hypervisor.SetRawSpace(*vcpu, *raw.space());
+  return hypervisor.Call(*vcpu, frame);
 }
 
 }  // namespace
 
 void HandleGuestCall(arch::HypercallRegisters& registers) {
+  if ((registers.index() & ~uint64_t{0xfff}) != PLATFORM_CALLS || !registers.from_kernel()) {
+    return registers.set_result(Hypercall(registers));
+  }
   uint64_t arguments[arch::HypercallRegisters::kArguments];
   registers.get_arguments(arguments);
-  if (!registers.from_kernel()) {
-    registers.set_result(-kEPERM);
-    return;
-  }
   switch (registers.index()) {
     case PLATFORM_PUT_CHAR:
       PutChar(static_cast<char>(arguments[0]));
@@ -88,13 +127,12 @@ extern "C" [[noreturn]] void HypervisorMain() {
   InstallVectors();
   FillPoison();
   StartSecondStage(kGuestMemory);
-  for (uint64_t frame = 0; frame < kGuestFrames; ++frame) {
-    MapGuestFrame(frame * kFrameSize, MachineFrame(frame));
-  }
+  const BootOptions options = {.page_shift = BootByte(kBootPageShift),
+                               .planted = static_cast<Planted>(BootByte(kBootPlanted)),
+                               .xcom = BootByte(kBootXcom) != 0};
+  BuildDomain0(options.xcom ? PointerModel::kXcom : kNativePointers);
   LoadKernel();
-  RunGuest(kGuestMemory, BootOptions{.page_shift = BootByte(kBootPageShift),
-                                     .planted = static_cast<Planted>(BootByte(kBootPlanted))}
-                             .Pack());
+  RunGuest(kGuestMemory, options.Pack());
 }
 
 }  // namespace qemu

@@ -24,6 +24,12 @@ constexpr uint64_t kSlbUserKey = 0x400;
 
 }  // namespace
 
+// The page tables of a domain are not walked for it here.
+const xencomm::hypervisor::PointerModel kNativePointers =
+    xencomm::hypervisor::PointerModel::kRegion;
+
+RawSpace::RawSpace(xencomm::hypervisor::DomainMemory&) {}
+
 void RunGuest(uint64_t memory_size, uint64_t options) {
   for (uint64_t page = 0; page < memory_size; page += kFrameSize) {
     uint64_t machine;

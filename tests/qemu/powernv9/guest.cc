@@ -10,6 +10,12 @@
 
 namespace qemu {
 
+// The page tables of a domain are not walked for it here.
+const xencomm::hypervisor::PointerModel kNativePointers =
+    xencomm::hypervisor::PointerModel::kRegion;
+
+RawSpace::RawSpace(xencomm::hypervisor::DomainMemory&) {}
+
 void RunGuest(uint64_t memory_size, uint64_t options) {
   EnterGuest(KERNEL_START, uint64_t{1} << MSR_SF_SHIFT | MSR_ME | MSR_RI | MSR_ENDIAN, memory_size,
              options);

@@ -1,7 +1,6 @@
 // PowerPC: system calls and clock of a user program.
 
 #include "tests/qemu/user/machine.h"
-#include "timebase.h"
 
 namespace qemu {
 
@@ -22,10 +21,16 @@ uint64_t SystemCall(SystemCallNumber number, uint64_t a1, uint64_t a2, uint64_t 
   return r3;
 }
 
-uint64_t Clock() {
+uint64_t Ticks() {
   uint64_t ticks;
   asm volatile("mftb %0" : "=r"(ticks));
-  return ticks * 1000 / kTimebaseMegahertz;
+  return ticks;
 }
+
+void Spin(uint64_t instructions) {
+  asm volatile("mtctr %0; 1: bdnz 1b" : : "r"(instructions) : "ctr");
+}
+
+const bool kRawPointersWork = false;
 
 }  // namespace qemu

@@ -15,10 +15,15 @@ struct BootOptions {
   uint8_t page_shift = 12;
   Planted planted = Planted::kNothing;
 
-  uint64_t Pack() const { return page_shift | uint64_t{static_cast<uint8_t>(planted)} << 8; }
+  bool xcom = false;
+
+  uint64_t Pack() const {
+    return page_shift | uint64_t{static_cast<uint8_t>(planted)} << 8 | uint64_t{xcom} << 16;
+  }
   static BootOptions Unpack(uint64_t packed) {
     return {.page_shift = static_cast<uint8_t>(packed),
-            .planted = static_cast<Planted>(packed >> 8 & 0xff)};
+            .planted = static_cast<Planted>(packed >> 8 & 0xff),
+            .xcom = (packed >> 16 & 1) != 0};
   }
 };
 

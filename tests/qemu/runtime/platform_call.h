@@ -5,7 +5,8 @@
 #ifndef TESTS_QEMU_RUNTIME_PLATFORM_CALL_H_
 #define TESTS_QEMU_RUNTIME_PLATFORM_CALL_H_
 
-#define PLATFORM_FIRST 0x1000
+// Hypercall indices whose bits above the lowest twelve are these.
+#define PLATFORM_CALLS 0x1000
 
 // (character): prints it.
 #define PLATFORM_PUT_CHAR 0x1000

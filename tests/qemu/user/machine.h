@@ -14,9 +14,18 @@ namespace qemu {
 uint64_t SystemCall(SystemCallNumber number, uint64_t a1 = 0, uint64_t a2 = 0, uint64_t a3 = 0,
                     uint64_t a4 = 0, uint64_t a5 = 0, uint64_t a6 = 0, uint64_t a7 = 0);
 
-// Nanoseconds of the machine's clock. Under -icount shift=0 the emulator executes one instruction
-// in each.
-uint64_t Clock();
+// The machine's counter of time.
+uint64_t Ticks();
+
+// Executes `instructions` instructions, about.
+void Spin(uint64_t instructions);
+
+// How many instructions take so many ticks. Only an emulator that lets time pass with instructions
+// (-icount) gives an answer that means something.
+uint64_t InstructionsOf(uint64_t ticks);
+
+// Whether the machine's hypervisor takes the program's own pointers.
+extern const bool kRawPointersWork;
 
 // The program itself. True: passed.
 bool UserMain(const BootOptions& options);

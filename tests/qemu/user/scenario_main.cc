@@ -1,8 +1,21 @@
-#include "tests/qemu/runtime/print.h"
+// The scenario, once for each meaning that a pointer can have on this machine, and what each costs.
+
+#include <string.h>
+
+#include "hcall/hypervisor/errno.h"
+#include "hcall/schema/xen.h"
+#include "tests/qemu/scenario/scenario.h"
+#include "tests/qemu/user/check.h"
 #include "tests/qemu/user/machine.h"
+#include "tests/qemu/user/worlds.h"
 
 namespace qemu {
 namespace {
+
+using xencomm::RegionLayout;
+using xencomm::hypervisor::kEFAULT;
+
+Checks checks;
 
 // For the runner's own test. An address that nothing is mapped at.
 void CommitPlanted(Planted planted) {
@@ -11,12 +24,130 @@ void CommitPlanted(Planted planted) {
   while (planted == Planted::kHang) asm volatile("");
 }
 
+// The cost of a call from the program and back, with its arguments by this world: instructions, on
+// an emulator that executes one in each tick.
+void Measure(const char* world_name, World& world) {
+  constexpr uint64_t kCalls = 200;
+  constexpr uint32_t kDomains = 8;
+  constexpr uint64_t kTextBytes = XEN_CAPABILITIES_INFO_LEN;
+  auto* text = world.New<char>(kTextBytes, 64);
+  auto* infos = world.New<xen_domctl_getdomaininfo_t>(kDomains, 60);
+  auto* list = world.New<xen_sysctl>();
+  memset(list, 0, sizeof(*list));
+  list->cmd = XEN_SYSCTL_getdomaininfolist;
+  list->interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+  list->u.getdomaininfolist.max_domains = kDomains;
+  const uint64_t nested = world.Handle(infos, kDomains * sizeof(*infos));
+  memcpy(&list->u.getdomaininfolist.buffer, &nested, sizeof(nested));
+  const uint64_t argument = world.Handle(list, sizeof(*list));
+  const uint64_t text_handle = world.Handle(text, kTextBytes);
+
+  const auto cost = [](auto call) {
+    call();
+    const uint64_t start = Ticks();
+    for (uint64_t i = 0; i < kCalls; ++i) call();
+    return InstructionsOf(Ticks() - start) / kCalls;
+  };
+  Print("FIGURE ", world_name, " xen_version.version ",
+        cost([&] { world.Hypercall(__HYPERVISOR_xen_version, XENVER_version, 0, 0); }), "\n");
+  Print("FIGURE ", world_name, " xen_version.capabilities ", cost([&] {
+          world.Hypercall(__HYPERVISOR_xen_version, XENVER_capabilities, text_handle, 0);
+        }),
+        "\n");
+  Print("FIGURE ", world_name, " sysctl.getdomaininfolist ",
+        cost([&] { world.Hypercall(__HYPERVISOR_sysctl, argument, 0, 0); }), "\n");
+  world.FreeAll();
+}
+
+void RunIn(const char* name, World& world) {
+  Record record(name);
+  RunScenario(world, record);
+  Measure(name, world);
+}
+
+// Regions of thousands of pages, at addresses below and beyond each other.
+constexpr uint64_t kRegionBytes = 12 << 20;
+
+void RunInRegion(const char* name, uint64_t address, unsigned granule_shift, RegionForm form) {
+  const auto layout = RegionLayout::Make({address}, kRegionBytes, granule_shift);
+  const uint64_t number = SystemCall(kSysCreateRegion, address, kRegionBytes, granule_shift, form);
+  checks.Expect("RegionIsCreated", static_cast<int64_t>(number) >= 0);
+  const uint64_t table = layout->table_granules();
+  checks.ExpectEqual(
+      "RegionIsBacked",
+      static_cast<int64_t>(SystemCall(kSysBackRegion, number, table, layout->base_count() - table)),
+      0);
+  RegionWorld world(number, *layout);
+  RunIn(name, world);
+  checks.ExpectEqual("RegionEnds", static_cast<int64_t>(SystemCall(kSysDestroyRegion, number)), 0);
+}
+
+// One page with header and payload.
+void UsePageForm(uint64_t address, unsigned granule_shift) {
+  const auto layout = RegionLayout::Make({address}, uint64_t{1} << granule_shift, granule_shift);
+  const uint64_t number =
+      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, kFormPage);
+  RegionWorld world(number, *layout);
+  auto* text = world.New<char>(XEN_EXTRAVERSION_LEN);
+  checks.ExpectEqual("PageFormCarriesAnAnswer",
+                     world.Hypercall(__HYPERVISOR_xen_version, XENVER_extraversion,
+                                     world.Handle(text, XEN_EXTRAVERSION_LEN), 0),
+                     0);
+  checks.Expect("PageFormHasTheAnswer", text[0] == '.');
+}
+
+void MapBuffers(uint64_t address) {
+  checks.ExpectEqual("BuffersAreMapped",
+                     static_cast<int64_t>(SystemCall(kSysMap, address, kRegionBytes)), 0);
+}
+
+void RunNative(const BootOptions& options) {
+  RunInRegion("registered", 0x20000000, options.page_shift, kFormRegistered);
+  if (options.page_shift < 16) {
+    RunInRegion("registered-64k-granules", 0x21000000, 16, kFormRegistered);
+  }
+  RunInRegion("stateless", 0x22000000, options.page_shift, kFormStateless);
+  UsePageForm(0x23000000, options.page_shift);
+
+  constexpr uint64_t kBuffers = 0x24000000;
+  MapBuffers(kBuffers);
+  RawWorld raw(reinterpret_cast<void*>(kBuffers), kRegionBytes, uint64_t{1} << options.page_shift);
+  if (kRawPointersWork) return RunIn("raw", raw);
+  auto* text = raw.New<char>(XEN_EXTRAVERSION_LEN);
+  checks.ExpectEqual("RawPointerIsRefused",
+                     raw.Hypercall(__HYPERVISOR_xen_version, XENVER_extraversion,
+                                   raw.Handle(text, XEN_EXTRAVERSION_LEN), 0),
+                     -kEFAULT);
+  checks.Expect("RefusedBufferIsUntouched", static_cast<uint8_t>(text[0]) == World::kUntouched);
+}
+
+void RunXcom(const BootOptions& options) {
+  constexpr uint64_t kBuffers = 0x20000000;
+  MapBuffers(kBuffers);
+  const uint64_t page = uint64_t{1} << options.page_shift;
+  XcomWorld descriptors(reinterpret_cast<void*>(kBuffers), kRegionBytes, page, false);
+  RunIn("descriptors", descriptors);
+  XcomWorld inlines(reinterpret_cast<void*>(kBuffers), kRegionBytes, page, true);
+  RunIn("inline", inlines);
+
+  RawWorld raw(reinterpret_cast<void*>(kBuffers), kRegionBytes, page);
+  auto* text = raw.New<char>(XEN_EXTRAVERSION_LEN);
+  checks.ExpectEqual("RawPointerIsNoDescriptor",
+                     raw.Hypercall(__HYPERVISOR_xen_version, XENVER_extraversion,
+                                   raw.Handle(text, XEN_EXTRAVERSION_LEN), 0),
+                     -kEFAULT);
+}
+
 }  // namespace
 
 bool UserMain(const BootOptions& options) {
   CommitPlanted(options.planted);
-  SystemCall(kSysYield);
-  Print("CHECK ok ProgramsRunInTurn\n");
-  return true;
+  if (options.xcom) {
+    RunXcom(options);
+  } else {
+    RunNative(options);
+  }
+  return checks.passed();
 }
+
 }  // namespace qemu

@@ -22,6 +22,17 @@ void PutChar(char c) {
   line_length = 0;
 }
 
+uint64_t InstructionsOf(uint64_t ticks) {
+  constexpr uint64_t kSample = 1000000;
+  static uint64_t sample_ticks = 0;
+  if (sample_ticks == 0) {
+    const uint64_t start = Ticks();
+    Spin(kSample);
+    sample_ticks = Ticks() - start;
+  }
+  return ticks * kSample / sample_ticks;
+}
+
 extern "C" [[noreturn]] void UserStart(uint64_t options) {
   RunConstructors();
   const bool pass = UserMain(BootOptions::Unpack(options));

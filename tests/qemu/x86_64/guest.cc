@@ -7,12 +7,17 @@
 
 #include <stddef.h>
 
+#include <new>
+
+#include "arch/x86_64/page_walk.h"
 #include "hcall/hypervisor/errno.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/x86_64/second_stage.h"
 
 namespace qemu {
 namespace {
+
+using xencomm::hypervisor::DomainMemory;
 
 // Virtual machine control block (AMD APM volume 2, appendix B), the fields used here.
 struct Segment {
@@ -126,6 +131,17 @@ void Serve(GeneralRegisters& registers) {
 }
 
 }  // namespace
+
+const xencomm::hypervisor::PointerModel kNativePointers = xencomm::hypervisor::PointerModel::kRaw;
+
+// The walk that the processor itself would make for the user program.
+RawSpace::RawSpace(DomainMemory& memory) {
+  using Walk = xencomm::SpaceOver<xencomm::x86_64::PageWalk<DomainMemory>, DomainMemory>;
+  static_assert(sizeof(Walk) <= sizeof(storage_));
+  const xencomm::x86_64::PagingState state = {
+      .cr0 = vmcb.cr0, .cr3 = vmcb.cr3, .cr4 = vmcb.cr4, .efer = vmcb.efer, .rflags = vmcb.rflags};
+  space_ = new (storage_) Walk(xencomm::x86_64::PageWalk(memory, state), memory);
+}
 
 void RunGuest(uint64_t memory_size, uint64_t options) {
   WriteMsr(kMsrEfer, ReadMsr(kMsrEfer) | kEferSvme);

@@ -17,10 +17,17 @@ uint64_t SystemCall(SystemCallNumber number, uint64_t a1, uint64_t a2, uint64_t 
   return result;
 }
 
-uint64_t Clock() {
+uint64_t Ticks() {
   uint32_t low, high;
   asm volatile("rdtsc" : "=a"(low), "=d"(high));
   return uint64_t{high} << 32 | low;
 }
+
+void Spin(uint64_t instructions) {
+  uint64_t turns = instructions / 2;
+  asm volatile("1: dec %0; jnz 1b" : "+r"(turns));
+}
+
+const bool kRawPointersWork = true;
 
 }  // namespace qemu
