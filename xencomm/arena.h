@@ -31,6 +31,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "xencomm/backing.h"
+#include "xencomm/export.h"
 #include "xencomm/fork_marker.h"
 #include "xencomm/free_stack.h"
 #include "xencomm/lazy_array.h"
@@ -45,7 +46,7 @@ enum class Contents : std::uint8_t {
   kCleared,  // zeroes, in the bytes that were asked for
 };
 
-class Arena final : private Freer {
+class XENCOMM_API Arena final : private Freer {
  public:
   static constexpr std::uint64_t kPageSize = 4096;
   static constexpr std::uint64_t kDefaultSize = std::uint64_t{256} << 20;

@@ -1,0 +1,174 @@
+// The C API (xencomm/xencomm.h): contexts over clients, and refusals as errno and a sentence.
+
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "xencomm/client.h"
+#include "xencomm/private.h"
+#include "xencomm/xencomm.h"
+
+struct xencomm_context {
+  std::shared_ptr<xencomm::Client> client;
+};
+
+namespace xencomm {
+namespace {
+
+std::string& LastError() {
+  thread_local std::string error;
+  return error;
+}
+
+int ErrnoOf(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kResourceExhausted:
+      return ENOMEM;
+    case absl::StatusCode::kFailedPrecondition:
+      return ESTALE;
+    case absl::StatusCode::kPermissionDenied:
+      return EACCES;
+    case absl::StatusCode::kUnavailable:
+      return ENODEV;
+    case absl::StatusCode::kUnimplemented:
+      return ENOTSUP;
+    case absl::StatusCode::kOutOfRange:
+      return EFAULT;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+      return EINVAL;
+    default:
+      return EIO;
+  }
+}
+
+int Refuse(int error, std::string sentence) {
+  LastError() = std::move(sentence);
+  errno = error;
+  return -1;
+}
+
+int Refuse(const absl::Status& status) {
+  return Refuse(ErrnoOf(status.code()), std::string(status.message()));
+}
+
+void* PointerOrRefuse(const absl::StatusOr<void*>& memory) {
+  if (memory.ok()) return *memory;
+  Refuse(memory.status());
+  return nullptr;
+}
+
+// The language border: no exception crosses it. The only one to expect is lack of memory.
+template <class Body>
+auto Guarded(Body body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::exception& exception) {
+    Refuse(ENOMEM, exception.what());
+    if constexpr (std::is_pointer_v<decltype(body())>) {
+      return nullptr;
+    } else {
+      return -1;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace xencomm
+
+using xencomm::Contents;
+using xencomm::Guarded;
+using xencomm::PointerOrRefuse;
+using xencomm::Refuse;
+
+xencomm_context* xencomm_open(const char* transport) {
+  return Guarded([&]() -> xencomm_context* {
+    auto client = xencomm::Client::Open(transport == nullptr ? "" : transport);
+    if (!client.ok()) {
+      Refuse(client.status());
+      return nullptr;
+    }
+    return new xencomm_context{*std::move(client)};
+  });
+}
+
+int xencomm_close(xencomm_context* x) {
+  delete x;
+  return 0;
+}
+
+const char* xencomm_error(void) { return xencomm::LastError().c_str(); }
+
+void* xencomm_alloc(xencomm_context* x, size_t size) {
+  return Guarded([&] { return PointerOrRefuse(x->client->arena().Allocate(size)); });
+}
+
+void* xencomm_alloc_array(xencomm_context* x, size_t count, size_t size) {
+  return Guarded([&] { return PointerOrRefuse(x->client->arena().AllocateArray(count, size)); });
+}
+
+void* xencomm_calloc(xencomm_context* x, size_t count, size_t size) {
+  return Guarded([&] {
+    return PointerOrRefuse(x->client->arena().AllocateArray(count, size, Contents::kCleared));
+  });
+}
+
+void* xencomm_alloc_aligned(xencomm_context* x, size_t alignment, size_t size) {
+  return Guarded([&] {
+    return PointerOrRefuse(x->client->arena().Allocate(size, Contents::kAny, alignment));
+  });
+}
+
+int xencomm_free(xencomm_context* x, void* pointer) {
+  return Guarded([&] {
+    const absl::Status status = x->client->arena().Free(pointer);
+    return status.ok() ? 0 : Refuse(status);
+  });
+}
+
+int xencomm_check(xencomm_context* x, const void* pointer, size_t count, size_t size) {
+  return Guarded([&] {
+    std::size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+      return Refuse(
+          EFAULT, absl::StrFormat("%u elements of %u bytes: the product passes 2^64", count, size));
+    }
+    const absl::Status status = x->client->arena().Check(pointer, bytes);
+    if (status.ok()) return 0;
+    const bool inherited = status.code() == absl::StatusCode::kFailedPrecondition;
+    return Refuse(inherited ? ESTALE : EFAULT, std::string(status.message()));
+  });
+}
+
+std::int64_t xencomm_call(xencomm_context* x, unsigned op, uint64_t arg1, uint64_t arg2,
+                          uint64_t arg3, uint64_t arg4, uint64_t arg5) {
+  return Guarded([&]() -> std::int64_t {
+    const std::int64_t answer = x->client->CallWith(op, {arg1, arg2, arg3, arg4, arg5});
+    if (answer >= 0) return answer;
+    const int error = static_cast<int>(-answer);
+    const char* const name = strerrorname_np(error);
+    return Refuse(error, absl::StrFormat("hypercall %u answered %s (%s)", op,
+                                         name == nullptr ? std::to_string(-error).c_str() : name,
+                                         strerrordesc_np(error)));
+  });
+}
+
+int xencomm_translate(xencomm_context* x, const void* pointer, enum xencomm_way way,
+                      struct xencomm_translation* translation) {
+  return Guarded([&] {
+    const absl::Status checked = x->client->arena().Check(pointer, 1);
+    if (!checked.ok()) return Refuse(checked);
+    *translation = {};
+    const absl::Status status = x->client->transport().Translate(pointer, way, *translation);
+    return status.ok() ? 0 : Refuse(status);
+  });
+}
+
+int xencomm_private_fd(xencomm_context* x) { return x->client->transport().fd(); }
+
+int xencomm_private_never_faults(xencomm_context* x) {
+  return x->client->transport().never_faults() ? 1 : 0;
+}

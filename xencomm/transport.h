@@ -1,0 +1,55 @@
+// Transport: the way from this process to a hypervisor.
+//
+// This layer knows no more of it than what is here; the transports themselves are in
+// hcall/transport.
+#ifndef XENCOMM_TRANSPORT_H_
+#define XENCOMM_TRANSPORT_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "xencomm/backing.h"
+#include "xencomm/xencomm.h"
+
+namespace xencomm {
+
+class Transport {
+ public:
+  Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+  virtual ~Transport() = default;
+
+  // Where the Arena of this transport's calls gets its memory. Called once. The backing must not
+  // outlive the transport.
+  virtual absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() = 0;
+
+  // A hypercall: the hypervisor's answer, or a negative errno. By any thread.
+  virtual std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) = 0;
+
+  // How `pointer`, into the Arena's payload, is translated. kUnimplemented where it cannot be
+  // known.
+  virtual absl::Status Translate(const void* pointer, xencomm_way way,
+                                 xencomm_translation& translation) = 0;
+
+  // The file descriptor that calls go through, or -1 when there is none.
+  virtual int fd() const { return -1; }
+
+  // Whether memory of the backing stays present whatever the kernel does (a call never answers
+  // -EFAULT for it).
+  virtual bool never_faults() const = 0;
+};
+
+// By a setting as xencomm_open takes it, never empty. Implemented by hcall/transport.
+absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& setting);
+
+// The setting that stands for none: that of the environment, or the default.
+std::string DefaultTransport();
+
+}  // namespace xencomm
+
+#endif  // XENCOMM_TRANSPORT_H_
