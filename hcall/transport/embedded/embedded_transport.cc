@@ -1,0 +1,57 @@
+#include "hcall/transport/embedded/embedded_transport.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "xencomm/hypercall.h"
+
+namespace xencomm::embedded {
+
+absl::StatusOr<std::unique_ptr<Backing>> EmbeddedTransport::MakeBacking() {
+  auto backing = std::make_unique<RegionBacking>(
+      *machine_, GuestRegion::Options{.registered = reach_ == Reach::kRegion,
+                                      .levels = reach_ == Reach::kWalk5 ? 5u : 4u});
+  backing_ = backing.get();
+  return backing;
+}
+
+std::int64_t EmbeddedTransport::Call(std::uint64_t op,
+                                     const std::array<std::uint64_t, 5>& arguments) {
+  hypervisor::HypercallFrame frame = {.index = op};
+  std::copy(arguments.begin(), arguments.end(), frame.arguments);
+  machine_->foreign_mappings().Sweep();
+  VcpuPool::Lease lease(machine_->vcpus());
+  if (reach_ == Reach::kRegion || reach_ == Reach::kStateless) {
+    frame.index |= kRegionCall;
+    frame.region = backing_->region().handle().value();
+  } else {
+    lease.SetRawSpace(RawSpace());
+  }
+  return machine_->hypervisor().Call(lease.vcpu(), frame);
+}
+
+Space& EmbeddedTransport::RawSpace() {
+  if (Space* const space = raw_.load(std::memory_order_acquire)) return *space;
+  const MutexLock lock(mutex_);
+  const GuestRegion& region = backing_->region();
+  if (reach_ == Reach::kDirect) {
+    if (direct_ == nullptr) {
+      direct_ = std::make_unique<DirectSpace>(region.layout(), backing_->backed());
+    }
+    raw_.store(direct_.get(), std::memory_order_release);
+    return *direct_;
+  }
+  hypervisor::DomainMemory& memory = machine_->kernel().memory();
+  if (walk_ == nullptr) {
+    walk_ = std::make_unique<WalkSpace>(x86_64::PageWalk(memory, region.paging()), memory);
+  }
+  raw_.store(walk_.get(), std::memory_order_release);
+  return *walk_;
+}
+
+absl::Status EmbeddedTransport::Translate(const void* pointer, xencomm_way way,
+                                          xencomm_translation& translation) {
+  return backing_->region().Translate(std::bit_cast<std::uint64_t>(pointer), way, translation);
+}
+
+}  // namespace xencomm::embedded

@@ -1,0 +1,44 @@
+// The transport to the embedded machine: a process of its domain 0 makes calls.
+#ifndef HCALL_TRANSPORT_EMBEDDED_EMBEDDED_TRANSPORT_H_
+#define HCALL_TRANSPORT_EMBEDDED_EMBEDDED_TRANSPORT_H_
+
+#include <memory>
+
+#include "hcall/transport/embedded/direct_space.h"
+#include "hcall/transport/embedded/machine.h"
+#include "hcall/transport/embedded/region_backing.h"
+#include "hcall/transport/setting.h"
+#include "xencomm/transport.h"
+
+namespace xencomm::embedded {
+
+class EmbeddedTransport final : public Transport {
+ public:
+  EmbeddedTransport(std::shared_ptr<EmbeddedMachine> machine, Reach reach)
+      : machine_(std::move(machine)), reach_(reach) {}
+
+  absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override;
+  std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override;
+  absl::Status Translate(const void* pointer, xencomm_way way,
+                         xencomm_translation& translation) override;
+  bool never_faults() const override { return true; }
+
+ private:
+  using WalkSpace = SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory>;
+
+  // What the pointers of a call mean when it names no region; made when the first is made.
+  Space& RawSpace();
+
+  const std::shared_ptr<EmbeddedMachine> machine_;
+  const Reach reach_;
+  RegionBacking* backing_ = nullptr;  // the Arena's
+
+  Mutex mutex_;
+  std::unique_ptr<DirectSpace> direct_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<WalkSpace> walk_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<Space*> raw_ = nullptr;
+};
+
+}  // namespace xencomm::embedded
+
+#endif  // HCALL_TRANSPORT_EMBEDDED_EMBEDDED_TRANSPORT_H_

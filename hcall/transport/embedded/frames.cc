@@ -1,0 +1,55 @@
+#include "hcall/transport/embedded/frames.h"
+
+#include <algorithm>
+
+namespace xencomm::embedded {
+
+Frames::Frames(std::uint64_t count) : total_(count / kBlockFrames * kBlockFrames) {
+  // The same order in every run: a failure can be looked at again.
+  const MutexLock lock(mutex_);
+  for (std::uint64_t gfn = kBlockFrames; gfn < total_; gfn += kBlockFrames) blocks_.push_back(gfn);
+  std::shuffle(blocks_.begin(), blocks_.end(), random_);
+}
+
+std::optional<FrameRun> Frames::TakeOne() {
+  const MutexLock lock(mutex_);
+  if (singles_.empty()) {
+    for (std::size_t i = 0; i < kBlocksMixed && !blocks_.empty(); ++i) {
+      for (std::uint64_t frame = 0; frame < kBlockFrames; ++frame) {
+        singles_.push_back(blocks_.back() + frame);
+      }
+      blocks_.pop_back();
+    }
+    std::shuffle(singles_.begin(), singles_.end(), random_);
+  }
+  if (singles_.empty()) return std::nullopt;
+  const FrameRun run = {singles_.back(), 1};
+  singles_.pop_back();
+  return run;
+}
+
+std::optional<FrameRun> Frames::TakeBlock() {
+  const MutexLock lock(mutex_);
+  if (blocks_.empty()) return std::nullopt;
+  const FrameRun run = {blocks_.back(), kBlockFrames};
+  blocks_.pop_back();
+  return run;
+}
+
+void Frames::GiveBack(FrameRun run) {
+  const MutexLock lock(mutex_);
+  (run.count == 1 ? singles_ : blocks_).push_back(run.gfn);
+}
+
+std::uint64_t Frames::free() const {
+  const MutexLock lock(mutex_);
+  return singles_.size() + blocks_.size() * kBlockFrames;
+}
+
+Result<PhysicalAddress> Frames::Allocate() {
+  const std::optional<FrameRun> frame = TakeOne();
+  if (!frame) return Fault::kNoMemory;
+  return PhysicalAddress{frame->gfn << 12};
+}
+
+}  // namespace xencomm::embedded

@@ -1,0 +1,65 @@
+// The guest kernel: domain 0's kernel in the embedded machine, as far as regions need one.
+//
+// It owns the domain's frames and is the only one that makes xencomm_op calls. It knows no op of
+// any other hypercall.
+#ifndef HCALL_TRANSPORT_EMBEDDED_GUEST_KERNEL_H_
+#define HCALL_TRANSPORT_EMBEDDED_GUEST_KERNEL_H_
+
+#include <cstdint>
+
+#include "hcall/hypervisor/hypervisor.h"
+#include "hcall/transport/embedded/frames.h"
+#include "hcall/transport/embedded/machine_memory.h"
+#include "hcall/transport/embedded/vcpu_pool.h"
+#include "xencomm/hypercall.h"
+
+namespace xencomm::embedded {
+
+class GuestKernel {
+ public:
+  // Everything is borrowed. Domain 0 has `frames` frames from gfn 0 on, and its vcpus are claimed.
+  GuestKernel(hypervisor::Hypervisor& hypervisor, MachineMemory& machine, VcpuPool& vcpus,
+              std::uint64_t frames)
+      : hypervisor_(hypervisor),
+        machine_(machine),
+        vcpus_(vcpus),
+        frames_(frames),
+        memory_(hypervisor.MemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
+
+  Frames& frames() { return frames_; }
+  // As the kernel's linear map reaches it.
+  hypervisor::DomainMemory& memory() { return memory_; }
+
+  // The machine address behind a guest-physical one that is domain 0's.
+  MachineAddress MachineOf(PhysicalAddress physical) {
+    return {(hypervisor_.FrameOf(0, physical.value >> hypervisor::kPageShift)
+             << hypervisor::kPageShift) +
+            (physical.value & (hypervisor::kPageSize - 1))};
+  }
+
+  // A call of xencomm_op: its answer, or a negative errno.
+  std::int64_t Call(XencommOp op, std::uint64_t a, std::uint64_t b = 0, std::uint64_t c = 0) {
+    VcpuPool::Lease lease(vcpus_);
+    return hypervisor_.Call(lease.vcpu(), {.index = kXencommOp,
+                                           .arguments = {static_cast<std::uint64_t>(op), a, b, c}});
+  }
+
+  // A frame that was in use goes back cleared: the next user must not see what was in it.
+  void Recycle(FrameRun run) {
+    for (std::uint64_t i = 0; i < run.count; ++i) {
+      machine_.Discard(MachineOf({(run.gfn + i) << hypervisor::kPageShift}), hypervisor::kPageSize);
+    }
+    frames_.GiveBack(run);
+  }
+
+ private:
+  hypervisor::Hypervisor& hypervisor_;
+  MachineMemory& machine_;
+  VcpuPool& vcpus_;
+  Frames frames_;
+  hypervisor::DomainMemory memory_;
+};
+
+}  // namespace xencomm::embedded
+
+#endif  // HCALL_TRANSPORT_EMBEDDED_GUEST_KERNEL_H_

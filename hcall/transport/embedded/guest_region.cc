@@ -1,0 +1,192 @@
+#include "hcall/transport/embedded/guest_region.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+namespace xencomm::embedded {
+namespace {
+
+constexpr std::uint64_t kUserRead = x86_64::kEntryUser | x86_64::kEntryNoExecute;
+constexpr std::uint64_t kUserWrite = kUserRead | x86_64::kEntryWritable;
+
+absl::Status NoFrames(GuestKernel& kernel) {
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "domain 0's %uM of memory are in use (option dom0)", kernel.frames().total() >> 8));
+}
+
+absl::Status KernelFault(const char* what, FaultInfo fault) {
+  return absl::InternalError(
+      absl::StrFormat("the guest kernel's %s: %s", what, Describe(fault.fault)));
+}
+
+}  // namespace
+
+Result<PhysicalAddress> GuestRegion::TableFrames::Allocate() {
+  const std::optional<FrameRun> frame = kernel.frames().TakeOne();
+  if (!frame) return Fault::kNoMemory;
+  owned.push_back(*frame);
+  return PhysicalAddress{frame->gfn << hypervisor::kPageShift};
+}
+
+GuestRegion::Parts::Parts(GuestKernel& guest_kernel)
+    : kernel(guest_kernel), source{guest_kernel, frames} {}
+
+GuestRegion::Parts::~Parts() {
+  for (const FrameRun run : frames) kernel.Recycle(run);
+}
+
+absl::StatusOr<std::unique_ptr<GuestRegion>> GuestRegion::Create(GuestKernel& kernel,
+                                                                 const RegionLayout& layout,
+                                                                 Options options) {
+  if (layout.granule_shift() != hypervisor::kPageShift) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("a granule of 2^%u bytes: the guest kernel's are 2^%u",
+                        layout.granule_shift(), hypervisor::kPageShift));
+  }
+  auto parts = std::make_unique<Parts>(kernel);
+  std::vector<PhysicalAddress> table_frames;
+  for (std::uint64_t i = 0; i < layout.table_granules(); ++i) {
+    const Result<PhysicalAddress> frame = parts->source.Allocate();
+    if (!frame.ok()) return NoFrames(kernel);
+    table_frames.push_back(*frame);
+  }
+  const Result<Table> table = Table::Build(kernel.memory(), layout, kNativeOrder, table_frames);
+  if (!table.ok()) return KernelFault("region table", table.fault());
+  const Result<Tables> page_tables = Tables::Make(kernel.memory(), parts->source, options.levels);
+  if (!page_tables.ok()) return KernelFault("page tables", page_tables.fault());
+
+  auto region = std::unique_ptr<GuestRegion>(
+      new GuestRegion(std::move(parts), std::move(table_frames), *table, *page_tables));
+  const absl::Status made = region->Publish(options);
+  if (!made.ok()) return made;
+  return region;
+}
+
+GuestRegion::GuestRegion(std::unique_ptr<Parts> parts, std::vector<PhysicalAddress> table_frames,
+                         const Table& table, const Tables& page_tables)
+    : parts_(std::move(parts)),
+      table_frames_(std::move(table_frames)),
+      table_(table),
+      page_tables_(page_tables),
+      handle_(RegionHandle::Stateless(table.handle())) {}
+
+GuestRegion::~GuestRegion() {
+  if (handle_.is_registered()) kernel().Call(XencommOp::kUnregister, handle_.value());
+}
+
+// What the process may see of its table, and the table's registration.
+absl::Status GuestRegion::Publish(Options options) {
+  for (std::uint64_t i = 0; i < table_frames_.size(); ++i) {
+    const FaultInfo fault = page_tables_.Map(layout().virtual_base() + i * layout().granule_size(),
+                                             table_frames_[i], layout().granule_size(), kUserRead);
+    if (!fault.ok()) return KernelFault("page tables", fault);
+  }
+  if (!options.registered) return absl::OkStatus();
+  const std::int64_t answer =
+      kernel().Call(XencommOp::kRegister, table_.handle().value, kForReadingAndWriting);
+  if (answer < 0) {
+    return absl::ErrnoToStatus(static_cast<int>(-answer), "the region cannot be registered");
+  }
+  handle_ = RegionHandle::FromRegister(static_cast<std::uint64_t>(answer));
+  return absl::OkStatus();
+}
+
+absl::Status GuestRegion::Back(std::uint64_t first, std::span<const FrameRun> runs) {
+  parts_->frames.insert(parts_->frames.end(), runs.begin(), runs.end());
+  if (state_.ok()) state_ = TryBack(first, runs);
+  return state_;
+}
+
+absl::Status GuestRegion::TryBack(std::uint64_t first, std::span<const FrameRun> runs) {
+  const unsigned shift = layout().granule_shift();
+  std::uint64_t granule = first;
+  for (const FrameRun run : runs) {
+    const PhysicalAddress physical = {run.gfn << shift};
+    for (std::uint64_t i = 0; i < run.count; ++i) {
+      const FaultInfo fault = table_.Back(granule + i, physical + (i << shift));
+      if (!fault.ok()) return KernelFault("region table", fault);
+    }
+    const FaultInfo fault = page_tables_.Map(layout().virtual_base() + (granule << shift), physical,
+                                             run.count << shift, kUserWrite);
+    if (fault.fault == Fault::kNoMemory) return NoFrames(kernel());
+    if (!fault.ok()) return KernelFault("page tables", fault);
+    granule += run.count;
+  }
+  if (!handle_.is_registered()) return absl::OkStatus();
+  const std::int64_t answer =
+      kernel().Call(XencommOp::kExtend, handle_.value(), first, granule - first);
+  if (answer < 0) {
+    return absl::ErrnoToStatus(static_cast<int>(-answer), "the region cannot be extended");
+  }
+  return absl::OkStatus();
+}
+
+x86_64::PagingState GuestRegion::paging() const {
+  return {.cr3 = page_tables_.root().value,
+          .cr4 = page_tables_.levels() == 5 ? x86_64::kCr4La57 : 0};
+}
+
+absl::Status GuestRegion::Translate(std::uint64_t pointer, xencomm_way way,
+                                    xencomm_translation& translation) const {
+  translation = {};
+  translation.pointer = pointer;
+  const absl::Status status = way == XENCOMM_BY_WALK ? TranslateByWalk({pointer}, translation)
+                                                     : TranslateByRegion({pointer}, translation);
+  if (!status.ok()) return status;
+  translation.machine = kernel().MachineOf({translation.guest_physical}).value;
+  return absl::OkStatus();
+}
+
+absl::Status GuestRegion::TranslateByRegion(VirtualAddress pointer,
+                                            xencomm_translation& translation) const {
+  const RegionLayout& region = layout();
+  translation.region = region.virtual_base().value;
+  std::uint64_t into;
+  const Fault located = LocateInRegion(region.virtual_base(), region.payload_offset(),
+                                       region.length(), pointer, 0, &into);
+  if (located != Fault::kNone) return NoWay(pointer, located);
+
+  // The bases to read: that of the pointer's granule, and before it those that lead there.
+  const TableReader<hypervisor::DomainMemory> reader(kernel().memory(), region, table_.handle(),
+                                                     kNativeOrder);
+  std::uint64_t chain[kMaxBaseReads];
+  unsigned reads = 0;
+  for (std::uint64_t granule = into >> region.granule_shift(); granule != 0;
+       granule = region.BaseGranule(granule)) {
+    chain[reads++] = granule;
+  }
+  while (reads != 0) {
+    const std::uint64_t granule = chain[--reads];
+    TableReader<hypervisor::DomainMemory>::Cursor cursor;
+    const Result<PhysicalAddress> place = reader.Locate(granule, cursor);
+    if (!place.ok()) return NoWay(pointer, place.fault());
+    const Result<std::uint64_t> base = ReadWord(kernel().memory(), *place, kNativeOrder);
+    if (!base.ok()) return NoWay(pointer, base.fault());
+    translation.step[translation.steps++] = {"base", granule, place->value, *base};
+    if (*base == kNotBackedBase) return NoWay(pointer, Fault::kNotBacked);
+    translation.guest_physical = *base + (into & (region.granule_size() - 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GuestRegion::TranslateByWalk(VirtualAddress pointer,
+                                          xencomm_translation& translation) const {
+  const x86_64::PageWalk walk(kernel().memory(), paging());
+  const x86_64::Trace trace = walk.TraceWalk(pointer, Access::kRead);
+  for (unsigned i = 0; i < trace.count; ++i) {
+    const x86_64::Step& step = trace.steps[i];
+    translation.step[translation.steps++] = {x86_64::kLevels[step.level].name, step.index,
+                                             step.place().value, step.entry};
+  }
+  if (!trace.page.ok()) return NoWay(pointer, trace.page.fault());
+  translation.guest_physical = trace.page.start().value;
+  return absl::OkStatus();
+}
+
+absl::Status GuestRegion::NoWay(VirtualAddress pointer, FaultInfo fault) {
+  return absl::OutOfRangeError(absl::StrFormat("%#x: %s", pointer.value, Describe(fault.fault)));
+}
+
+}  // namespace xencomm::embedded

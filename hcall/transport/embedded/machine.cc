@@ -1,0 +1,130 @@
+#include "hcall/transport/embedded/machine.h"
+
+#include <time.h>
+
+#include <atomic>
+#include <bit>
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+namespace xencomm::embedded {
+namespace {
+
+// The machine of a process, never destroyed: handles may be closed by destructors that run later.
+struct Slot {
+  ForkMarker marker;
+  Mutex mutex;
+  std::shared_ptr<EmbeddedMachine> machine ABSL_GUARDED_BY(mutex);
+};
+
+Slot& SlotOfThisProcess() {
+  static std::atomic<Slot*> current{new Slot};
+  Slot* slot = current.load(std::memory_order_acquire);
+  if (!slot->marker.in_same_process()) {
+    // The inherited slot stays behind: its machine's memory is not here, and its lock may have been
+    // held by a thread that is not here either.
+    auto* const fresh = new Slot;
+    if (current.compare_exchange_strong(slot, fresh, std::memory_order_acq_rel)) {
+      slot = fresh;
+    } else {
+      delete fresh;
+    }
+  }
+  return *slot;
+}
+
+absl::Status Refused(const char* what, std::int64_t answer) {
+  return absl::ErrnoToStatus(static_cast<int>(-answer), what);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<EmbeddedMachine>> EmbeddedMachine::Create(
+    const MachineSetting& setting) {
+  absl::StatusOr<std::unique_ptr<MachineMemory>> memory =
+      MachineMemory::Create(setting.memory_bytes);
+  if (!memory.ok()) return memory.status();
+  std::shared_ptr<EmbeddedMachine> machine(new EmbeddedMachine(setting, *std::move(memory)));
+  const absl::Status on = machine->SwitchOn();
+  if (!on.ok()) return on;
+  return machine;
+}
+
+absl::StatusOr<std::shared_ptr<EmbeddedMachine>> EmbeddedMachine::OfThisProcess(
+    const MachineSetting& setting) {
+  Slot& slot = SlotOfThisProcess();
+  const MutexLock lock(slot.mutex);
+  if (slot.machine == nullptr) {
+    absl::StatusOr<std::shared_ptr<EmbeddedMachine>> machine = Create(setting);
+    if (!machine.ok()) return machine.status();
+    slot.machine = *machine;
+  } else if (slot.machine->setting_ != setting) {
+    return absl::InvalidArgumentError(
+        "this process has its embedded machine already, with other options: expected the same "
+        "(only space can differ)");
+  }
+  return slot.machine;
+}
+
+EmbeddedMachine::EmbeddedMachine(const MachineSetting& setting,
+                                 std::unique_ptr<MachineMemory> memory)
+    : setting_(setting),
+      memory_(std::move(memory)),
+      hypervisor_(std::make_unique<hypervisor::Hypervisor>()),
+      vcpus_(std::make_unique<VcpuPool>(*hypervisor_)) {}
+
+EmbeddedMachine::~EmbeddedMachine() {
+  if (marker_.in_same_process()) return;
+  // A forked child does not have the machine's memory: nothing in it can be taken down here.
+  static_cast<void>(kernel_.release());
+  static_cast<void>(vcpus_.release());
+  static_cast<void>(hypervisor_.release());
+  static_cast<void>(memory_.release());
+}
+
+absl::Status EmbeddedMachine::SwitchOn() {
+  std::int64_t answer = hypervisor_->Init(
+      {
+          .memory = std::bit_cast<std::uintptr_t>(memory_->data()),
+          .pool_begin = 0,
+          .pool_end = memory_->size(),
+          .pool_is_zero = true,
+          .cpus = setting_.cpus,
+      },
+      *this);
+  if (answer < 0) return Refused("the embedded hypervisor does not start", answer);
+  const std::uint64_t frames = setting_.dom0_bytes >> hypervisor::kPageShift;
+  answer = hypervisor_->BuildDomain({
+      .id = 0,
+      .pages = frames,
+      .vcpus = setting_.vcpus,
+      .pointers = hypervisor::PointerModel::kRaw,
+      .privileged = true,
+  });
+  if (answer < 0) return Refused("domain 0 cannot be built", answer);
+  const absl::Status claimed = vcpus_->Claim(setting_.vcpus);
+  if (!claimed.ok()) return claimed;
+  kernel_ = std::make_unique<GuestKernel>(*hypervisor_, *memory_, *vcpus_, frames);
+  foreign_mappings_ = std::make_unique<ForeignMappings>(*hypervisor_, *memory_);
+  return absl::OkStatus();
+}
+
+std::uint64_t EmbeddedMachine::NowNanoseconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+void EmbeddedMachine::WriteConsole(std::string_view text) {
+  if (!setting_.console) return;
+  std::fprintf(stderr, "(xen) %.*s\n", static_cast<int>(text.size()), text.data());
+}
+
+bool EmbeddedMachine::Discard(MachineAddress start, std::uint64_t bytes) {
+  return memory_->Discard(start, bytes);
+}
+
+}  // namespace xencomm::embedded

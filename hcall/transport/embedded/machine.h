@@ -1,0 +1,62 @@
+// The embedded machine: memory, the hypervisor, and domain 0 with its kernel. All in this process.
+#ifndef HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
+#define HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "hcall/hypervisor/hypervisor.h"
+#include "hcall/hypervisor/machine.h"
+#include "hcall/transport/embedded/foreign_mappings.h"
+#include "hcall/transport/embedded/guest_kernel.h"
+#include "hcall/transport/embedded/machine_memory.h"
+#include "hcall/transport/embedded/vcpu_pool.h"
+#include "hcall/transport/setting.h"
+#include "xencomm/fork_marker.h"
+
+namespace xencomm::embedded {
+
+class EmbeddedMachine final : private hypervisor::Machine {
+ public:
+  // Switched on, with domain 0 up.
+  static absl::StatusOr<std::shared_ptr<EmbeddedMachine>> Create(const MachineSetting& setting);
+
+  // The machine of this process, made by its first caller. It stays on until the process ends, so
+  // that a domain outlives the handle through which it was made. kInvalidArgument when it stands
+  // and was made with another setting. A forked child has a machine of its own.
+  static absl::StatusOr<std::shared_ptr<EmbeddedMachine>> OfThisProcess(
+      const MachineSetting& setting);
+
+  EmbeddedMachine(const EmbeddedMachine&) = delete;
+  EmbeddedMachine& operator=(const EmbeddedMachine&) = delete;
+  ~EmbeddedMachine();
+
+  MachineMemory& memory() { return *memory_; }
+  hypervisor::Hypervisor& hypervisor() { return *hypervisor_; }
+  VcpuPool& vcpus() { return *vcpus_; }
+  GuestKernel& kernel() { return *kernel_; }
+  ForeignMappings& foreign_mappings() { return *foreign_mappings_; }
+
+ private:
+  EmbeddedMachine(const MachineSetting& setting, std::unique_ptr<MachineMemory> memory);
+
+  absl::Status SwitchOn();
+
+  std::uint64_t NowNanoseconds() override;
+  void WriteConsole(std::string_view text) override;
+  bool Discard(MachineAddress start, std::uint64_t bytes) override;
+
+  const MachineSetting setting_;
+  const ForkMarker marker_;
+  std::unique_ptr<MachineMemory> memory_;
+  std::unique_ptr<hypervisor::Hypervisor> hypervisor_;
+  std::unique_ptr<VcpuPool> vcpus_;
+  std::unique_ptr<GuestKernel> kernel_;
+  std::unique_ptr<ForeignMappings> foreign_mappings_;
+};
+
+}  // namespace xencomm::embedded
+
+#endif  // HCALL_TRANSPORT_EMBEDDED_MACHINE_H_

@@ -1,0 +1,47 @@
+// The embedded machine's memory: a sparse memfd.
+//
+// Its offsets are machine addresses. The hypervisor reaches all of it through one mapping; a
+// process's region maps single frames of it again, at the region's own addresses.
+#ifndef HCALL_TRANSPORT_EMBEDDED_MACHINE_MEMORY_H_
+#define HCALL_TRANSPORT_EMBEDDED_MACHINE_MEMORY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "xencomm/address.h"
+
+namespace xencomm::embedded {
+
+class MachineMemory {
+ public:
+  // `size` in bytes, whole pages. It reads as zero and takes host memory only where it is touched.
+  static absl::StatusOr<std::unique_ptr<MachineMemory>> Create(std::uint64_t size);
+
+  MachineMemory(const MachineMemory&) = delete;
+  MachineMemory& operator=(const MachineMemory&) = delete;
+  ~MachineMemory();
+
+  std::byte* data() const { return data_; }
+  std::uint64_t size() const { return size_; }
+
+  // Maps [machine, machine + length) at `at` too, in place of what was mapped there, with mmap's
+  // `protection`. kResourceExhausted when the process has no room for another mapping.
+  absl::Status MapAt(std::byte* at, MachineAddress machine, std::uint64_t length, int protection);
+
+  // The range reads as zero from now on and takes no host memory; false when that failed.
+  bool Discard(MachineAddress machine, std::uint64_t length);
+
+ private:
+  MachineMemory(int fd, std::byte* data, std::uint64_t size) : fd_(fd), data_(data), size_(size) {}
+
+  const int fd_;
+  std::byte* const data_;
+  const std::uint64_t size_;
+};
+
+}  // namespace xencomm::embedded
+
+#endif  // HCALL_TRANSPORT_EMBEDDED_MACHINE_MEMORY_H_

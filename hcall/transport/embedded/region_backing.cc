@@ -1,0 +1,160 @@
+#include "hcall/transport/embedded/region_backing.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+namespace xencomm::embedded {
+namespace {
+
+using hypervisor::kPageShift;
+using hypervisor::kPageSize;
+
+// The layout of a region with this much payload: the table's own granules count, too.
+Result<RegionLayout> LayoutFor(std::uint64_t payload_size) {
+  std::uint64_t table = kPageSize;
+  for (;;) {
+    const Result<RegionLayout> layout = RegionLayout::Make({0}, table + payload_size, kPageShift);
+    if (!layout.ok() || layout->payload_offset() == table) return layout;
+    table = layout->payload_offset();
+  }
+}
+
+}  // namespace
+
+RegionBacking::~RegionBacking() {
+  // Only in a forked child is there a region left, and it is the parent's.
+  static_cast<void>(region_.release());
+}
+
+absl::StatusOr<Backing::Reservation> RegionBacking::Reserve(std::uint64_t payload_size) {
+  const Result<RegionLayout> shape = LayoutFor(payload_size);
+  if (!shape.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("a region of %u bytes: %s", payload_size, Describe(shape.fault().fault)));
+  }
+  void* const range =
+      mmap(nullptr, shape->length(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (range == MAP_FAILED) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "%u bytes of address space cannot be reserved (RLIMIT_AS, ulimit -v)", shape->length()));
+  }
+  base_ = static_cast<std::byte*>(range);
+  size_ = shape->length();
+
+  const auto layout = RegionLayout::Make({std::bit_cast<std::uintptr_t>(base_)}, size_, kPageShift);
+  absl::StatusOr<std::unique_ptr<GuestRegion>> region =
+      GuestRegion::Create(machine_.kernel(), *layout, options_);
+  absl::Status made = region.status();
+  if (made.ok()) {
+    region_ = *std::move(region);
+    made = MapTable();
+  }
+  if (!made.ok()) {
+    Release();
+    return made;
+  }
+  return Reservation{.base = base_,
+                     .payload_offset = layout->payload_offset(),
+                     .payload_size = size_ - layout->payload_offset()};
+}
+
+absl::Status RegionBacking::MapTable() {
+  std::byte* at = base_;
+  for (const PhysicalAddress frame : region_->table_frames()) {
+    const absl::Status mapped =
+        machine_.memory().MapAt(at, machine_.kernel().MachineOf(frame), kPageSize, PROT_READ);
+    if (!mapped.ok()) return mapped;
+    at += kPageSize;
+  }
+  madvise(base_, size_, MADV_DONTFORK);
+  return absl::OkStatus();
+}
+
+absl::Status RegionBacking::Populate(std::uint64_t offset, std::uint64_t length) {
+  absl::StatusOr<std::vector<FrameRun>> runs = TakeFrames(offset, length);
+  if (!runs.ok()) return runs.status();
+  const std::uint64_t payload_offset = region_->layout().payload_offset();
+  std::byte* const start = base_ + payload_offset + offset;
+  // First what can be undone: a base that the hypervisor has seen stays.
+  absl::Status status = MapRuns(start, *runs);
+  if (!status.ok()) {
+    for (const FrameRun run : *runs) machine_.kernel().frames().GiveBack(run);
+  } else {
+    status = region_->Back((payload_offset + offset) >> kPageShift, *runs);
+  }
+  if (!status.ok()) {
+    Unmap(start, length);
+    return status;
+  }
+  backed_.store(payload_offset + offset + length, std::memory_order_release);
+  return status;
+}
+
+absl::StatusOr<std::vector<FrameRun>> RegionBacking::TakeFrames(std::uint64_t offset,
+                                                                std::uint64_t length) {
+  Frames& frames = machine_.kernel().frames();
+  std::vector<FrameRun> runs;
+  for (std::uint64_t done = 0; done < length;) {
+    const bool block =
+        offset + done >= kScatteredBytes && length - done >= kBlockFrames * kPageSize;
+    const std::optional<FrameRun> run = block ? frames.TakeBlock() : frames.TakeOne();
+    if (!run) {
+      for (const FrameRun taken : runs) frames.GiveBack(taken);
+      return absl::ResourceExhaustedError(absl::StrFormat(
+          "%u bytes for the region: of domain 0's %uM only %u bytes are free (option dom0)", length,
+          frames.total() >> (20 - kPageShift), frames.free() << kPageShift));
+    }
+    runs.push_back(*run);
+    done += run->count * kPageSize;
+  }
+  return runs;
+}
+
+absl::Status RegionBacking::MapRuns(std::byte* at, const std::vector<FrameRun>& runs) {
+  std::byte* const start = at;
+  for (const FrameRun run : runs) {
+    // Frames of a block follow each other in the machine too, unless the hypervisor had no such
+    // place for them.
+    for (std::uint64_t first = 0; first < run.count;) {
+      const MachineAddress machine = machine_.kernel().MachineOf({(run.gfn + first) << kPageShift});
+      std::uint64_t count = 1;
+      while (first + count < run.count &&
+             machine_.kernel().MachineOf({(run.gfn + first + count) << kPageShift}) ==
+                 machine + count * kPageSize) {
+        ++count;
+      }
+      const absl::Status mapped =
+          machine_.memory().MapAt(at, machine, count * kPageSize, PROT_READ | PROT_WRITE);
+      if (!mapped.ok()) {
+        Unmap(start, static_cast<std::uint64_t>(at - start));
+        return mapped;
+      }
+      at += count * kPageSize;
+      first += count;
+    }
+  }
+  const auto length = static_cast<std::size_t>(at - start);
+  madvise(start, length, MADV_DONTFORK);
+  // Populated at once, so that the first use does not fault; where that fails, it does.
+  madvise(start, length, MADV_POPULATE_WRITE);
+  return absl::OkStatus();
+}
+
+void RegionBacking::Unmap(std::byte* at, std::uint64_t length) {
+  if (length == 0) return;
+  mmap(at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+void RegionBacking::Release() {
+  region_.reset();
+  munmap(base_, size_);
+  base_ = nullptr;
+}
+
+}  // namespace xencomm::embedded

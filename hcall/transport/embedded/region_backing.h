@@ -1,0 +1,54 @@
+// RegionBacking: the payload of an Arena as a region of the embedded machine's domain 0.
+//
+// The bytes that the process sees at the region's addresses are the frames that the kernel bound to
+// it: scattered in the machine, contiguous here. The table is mapped in front of them, read-only.
+#ifndef HCALL_TRANSPORT_EMBEDDED_REGION_BACKING_H_
+#define HCALL_TRANSPORT_EMBEDDED_REGION_BACKING_H_
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "hcall/transport/embedded/guest_region.h"
+#include "hcall/transport/embedded/machine.h"
+#include "xencomm/backing.h"
+
+namespace xencomm::embedded {
+
+class RegionBacking final : public Backing {
+ public:
+  // `machine` is borrowed.
+  RegionBacking(EmbeddedMachine& machine, GuestRegion::Options options)
+      : machine_(machine), options_(options) {}
+  ~RegionBacking() override;
+
+  absl::StatusOr<Reservation> Reserve(std::uint64_t payload_size) override;
+  absl::Status Populate(std::uint64_t offset, std::uint64_t length) override;
+  void Release() override;
+
+  // From Reserve to Release.
+  const GuestRegion& region() const { return *region_; }
+  // Bytes from the region's start that are backed. Only grows.
+  const std::atomic<std::uint64_t>& backed() const { return backed_; }
+
+ private:
+  // Up to here the payload's frames are single ones, scattered; beyond, blocks: a mapping for each
+  // page of a large region would be more than vm.max_map_count.
+  static constexpr std::uint64_t kScatteredBytes = std::uint64_t{2} << 20;
+
+  absl::StatusOr<std::vector<FrameRun>> TakeFrames(std::uint64_t offset, std::uint64_t length);
+  absl::Status MapTable();
+  absl::Status MapRuns(std::byte* at, const std::vector<FrameRun>& runs);
+  void Unmap(std::byte* at, std::uint64_t length);
+
+  EmbeddedMachine& machine_;
+  const GuestRegion::Options options_;
+  std::byte* base_ = nullptr;
+  std::uint64_t size_ = 0;  // table included
+  std::unique_ptr<GuestRegion> region_;
+  std::atomic<std::uint64_t> backed_ = 0;
+};
+
+}  // namespace xencomm::embedded
+
+#endif  // HCALL_TRANSPORT_EMBEDDED_REGION_BACKING_H_

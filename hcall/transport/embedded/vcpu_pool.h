@@ -1,0 +1,76 @@
+// Domain 0's vcpus, lent to the threads that make calls.
+//
+// A vcpu makes one call at a time, so a call takes one for as long as it lasts. Taking and giving
+// back cost two atomic operations each; a thread waits only when all vcpus are inside a call.
+#ifndef HCALL_TRANSPORT_EMBEDDED_VCPU_POOL_H_
+#define HCALL_TRANSPORT_EMBEDDED_VCPU_POOL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <semaphore>
+
+#include "absl/status/status.h"
+#include "hcall/hypervisor/hypervisor.h"
+#include "xencomm/free_stack.h"
+
+namespace xencomm::embedded {
+
+class VcpuPool {
+ public:
+  static constexpr unsigned kMaxVcpus = 64;
+
+  explicit VcpuPool(hypervisor::Hypervisor& hypervisor) : hypervisor_(hypervisor) {}
+  VcpuPool(const VcpuPool&) = delete;
+  VcpuPool& operator=(const VcpuPool&) = delete;
+  ~VcpuPool();
+
+  // Claims vcpus 0 to `count` - 1 of domain 0. Before any other function.
+  absl::Status Claim(unsigned count);
+
+  // One vcpu, from construction to destruction.
+  class Lease {
+   public:
+    explicit Lease(VcpuPool& pool) : pool_(pool), slot_(pool.Take()) {}
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    ~Lease() { pool_.GiveBack(slot_); }
+
+    hypervisor::Vcpu& vcpu() const { return *pool_.slots_[slot_].vcpu; }
+
+    // Makes raw pointers of this call mean what `space` says. It must live until no lease uses it.
+    void SetRawSpace(Space& space) {
+      Slot& slot = pool_.slots_[slot_];
+      if (slot.space == &space) return;
+      pool_.hypervisor_.SetRawSpace(*slot.vcpu, space);
+      slot.space = &space;
+    }
+
+   private:
+    VcpuPool& pool_;
+    const std::uint32_t slot_;
+  };
+
+ private:
+  struct Slot {
+    hypervisor::Vcpu* vcpu = nullptr;
+    Space* space = nullptr;
+    std::atomic<std::uint32_t> link = FreeStack::kNone;
+  };
+
+  auto LinkOf() {
+    return [this](std::uint32_t slot) -> std::atomic<std::uint32_t>& { return slots_[slot].link; };
+  }
+  std::uint32_t Take();
+  void GiveBack(std::uint32_t slot);
+
+  hypervisor::Hypervisor& hypervisor_;
+  Slot slots_[kMaxVcpus];
+  unsigned count_ = 0;
+  FreeStack free_;
+  std::counting_semaphore<kMaxVcpus> available_{0};
+};
+
+}  // namespace xencomm::embedded
+
+#endif  // HCALL_TRANSPORT_EMBEDDED_VCPU_POOL_H_

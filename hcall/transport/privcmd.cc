@@ -1,0 +1,71 @@
+#include "hcall/transport/privcmd.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <xen/xen.h>
+
+#include <xen/sys/privcmd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/str_format.h"
+#include "hcall/transport/hypercall_device.h"
+#include "xencomm/locked_memory.h"
+
+namespace xencomm {
+namespace {
+
+constexpr char kPrivcmdPath[] = "/dev/xen/privcmd";
+constexpr char kHypercallPath[] = "/dev/xen/hypercall";
+
+}  // namespace
+
+absl::StatusOr<int> OpenPrivcmdDevice() {
+  const int fd = open(kPrivcmdPath, O_RDWR | O_CLOEXEC);
+  if (fd >= 0) return fd;
+  const int error = errno;
+  if (error == EACCES || error == EPERM) {
+    return absl::PermissionDeniedError(
+        absl::StrFormat("%s cannot be opened: expected to run as root", kPrivcmdPath));
+  }
+  return absl::UnavailableError(
+      absl::StrFormat("%s cannot be opened (%s): expected to run in domain 0 of a Xen, or with "
+                      "XENCOMM_TRANSPORT=embedded",
+                      kPrivcmdPath, strerrordesc_np(error)));
+}
+
+absl::StatusOr<std::unique_ptr<Privcmd>> Privcmd::Open() {
+  const absl::StatusOr<int> privcmd = OpenPrivcmdDevice();
+  if (!privcmd.ok()) return privcmd.status();
+  const int hypercall = open(kHypercallPath, O_RDWR | O_CLOEXEC);
+  return std::unique_ptr<Privcmd>(new Privcmd(*privcmd, hypercall));
+}
+
+Privcmd::~Privcmd() {
+  close(privcmd_);
+  if (hypercall_device_ >= 0) close(hypercall_device_);
+}
+
+absl::StatusOr<std::unique_ptr<Backing>> Privcmd::MakeBacking() {
+  if (hypercall_device_ >= 0) return std::make_unique<HypercallDevice>(hypercall_device_);
+  return std::make_unique<LockedMemory>(LockedMemory::Locking::kRequired);
+}
+
+std::int64_t Privcmd::Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) {
+  privcmd_hypercall_t call = {};
+  call.op = op;
+  std::copy(arguments.begin(), arguments.end(), call.arg);
+  // Not through ioctl's int: maximum_ram_page and its like answer more than 31 bits.
+  const long answer = syscall(SYS_ioctl, privcmd_, IOCTL_PRIVCMD_HYPERCALL, &call);
+  return answer == -1 ? -errno : answer;
+}
+
+absl::Status Privcmd::Translate(const void*, xencomm_way, xencomm_translation&) {
+  return absl::UnimplementedError(
+      "on real Xen the page tables of this process are out of its reach, and there is no region");
+}
+
+}  // namespace xencomm

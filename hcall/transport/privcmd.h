@@ -1,0 +1,43 @@
+// The transport to the Xen that this machine runs on: /dev/xen/privcmd.
+//
+// Today's privcmd passes neither a region handle nor the bit that asks for one, so pointers are raw
+// there. Linux checks none of them; Xen walks this process's page tables. The memory they point
+// into must stay where it is: /dev/xen/hypercall gives such memory, or else it is locked.
+#ifndef HCALL_TRANSPORT_PRIVCMD_H_
+#define HCALL_TRANSPORT_PRIVCMD_H_
+
+#include <memory>
+#include <string>
+
+#include "xencomm/transport.h"
+
+namespace xencomm {
+
+class Privcmd final : public Transport {
+ public:
+  // kUnavailable when this machine runs on no Xen, or shows no privcmd; kPermissionDenied.
+  static absl::StatusOr<std::unique_ptr<Privcmd>> Open();
+
+  ~Privcmd() override;
+
+  absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override;
+  std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override;
+  absl::Status Translate(const void* pointer, xencomm_way way,
+                         xencomm_translation& translation) override;
+  int fd() const override { return privcmd_; }
+  bool never_faults() const override { return hypercall_device_ >= 0; }
+
+ private:
+  Privcmd(int privcmd, int hypercall_device)
+      : privcmd_(privcmd), hypercall_device_(hypercall_device) {}
+
+  const int privcmd_;
+  const int hypercall_device_;  // -1: the kernel has none (before Linux 4.20)
+};
+
+// A file descriptor of /dev/xen/privcmd, closed on exec. As Privcmd::Open.
+absl::StatusOr<int> OpenPrivcmdDevice();
+
+}  // namespace xencomm
+
+#endif  // HCALL_TRANSPORT_PRIVCMD_H_

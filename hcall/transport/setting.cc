@@ -1,0 +1,174 @@
+#include "hcall/transport/setting.h"
+
+#include <charconv>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "xencomm/address.h"
+
+namespace xencomm {
+namespace {
+
+struct ReachWord {
+  const char* name;
+  Reach reach;
+};
+constexpr ReachWord kReachWords[] = {
+    {"direct", Reach::kDirect}, {"walk4", Reach::kWalk4},         {"walk5", Reach::kWalk5},
+    {"region", Reach::kRegion}, {"stateless", Reach::kStateless},
+};
+
+std::string ReachNames() {
+  return absl::StrJoin(kReachWords, ", ", [](std::string* out, const ReachWord& word) {
+    absl::StrAppend(out, word.name);
+  });
+}
+
+bool ParseReach(const std::string& value, EmbeddedSetting& setting) {
+  for (const ReachWord& word : kReachWords) {
+    if (value == word.name) {
+      setting.reach = word.reach;
+      return true;
+    }
+  }
+  return false;
+}
+
+// A number of bytes with an optional K, M or G, within [least, most], in whole pages.
+std::optional<std::uint64_t> ParseBytes(const std::string& value, std::uint64_t least,
+                                        std::uint64_t most) {
+  std::uint64_t number = 0;
+  const char* const end = value.data() + value.size();
+  const auto [rest, error] = std::from_chars(value.data(), end, number);
+  if (error != std::errc()) return std::nullopt;
+  unsigned shift = 0;
+  if (rest != end) {
+    constexpr std::string_view kSuffixes = "KMG";
+    const std::size_t suffix = kSuffixes.find(*rest);
+    if (suffix == std::string_view::npos || rest + 1 != end) return std::nullopt;
+    shift = 10 * (static_cast<unsigned>(suffix) + 1);
+  }
+  if (number > most >> shift || number << shift < least || !IsAligned(number << shift, 4096)) {
+    return std::nullopt;
+  }
+  return number << shift;
+}
+
+bool ParseCount(const std::string& value, unsigned most, unsigned& count) {
+  unsigned number = 0;
+  const char* const end = value.data() + value.size();
+  const auto [rest, error] = std::from_chars(value.data(), end, number);
+  if (error != std::errc() || rest != end || number == 0 || number > most) return false;
+  count = number;
+  return true;
+}
+
+struct Option {
+  const char* name;
+  const char* takes;  // for a refusal and for the help
+  const char* help;
+  std::function<bool(const std::string&, EmbeddedSetting&)> parse;
+};
+
+const std::vector<Option>& Options() {
+  static const auto* const kReaches = new std::string(ReachNames());
+  static const auto* const kOptions = new std::vector<Option>{
+      {"space", kReaches->c_str(), "how the hypervisor reaches arguments (region)", ParseReach},
+      {"memory", "64M to 64G", "the machine's memory (8G)",
+       [](const std::string& value, EmbeddedSetting& setting) {
+         const auto bytes = ParseBytes(value, std::uint64_t{64} << 20, std::uint64_t{64} << 30);
+         if (bytes) setting.machine.memory_bytes = *bytes;
+         return bytes.has_value();
+       }},
+      {"dom0", "16M to 16G", "domain 0's share of it (1152M)",
+       [](const std::string& value, EmbeddedSetting& setting) {
+         const auto bytes = ParseBytes(value, std::uint64_t{16} << 20, std::uint64_t{16} << 30);
+         if (bytes) setting.machine.dom0_bytes = *bytes;
+         return bytes.has_value();
+       }},
+      {"cpus", "1 to 64", "the machine's processors (4)",
+       [](const std::string& value, EmbeddedSetting& setting) {
+         return ParseCount(value, 64, setting.machine.cpus);
+       }},
+      {"vcpus", "1 to 64", "domain 0's vcpus: as many calls at a time (16)",
+       [](const std::string& value, EmbeddedSetting& setting) {
+         return ParseCount(value, 64, setting.machine.vcpus);
+       }},
+      {"console", "on, off", "the hypervisor's messages on stderr (off)",
+       [](const std::string& value, EmbeddedSetting& setting) {
+         setting.machine.console = value == "on";
+         return value == "on" || value == "off";
+       }},
+  };
+  return *kOptions;
+}
+
+}  // namespace
+
+Setting SplitSetting(const std::string& setting) {
+  const std::size_t colon = setting.find(':');
+  if (colon == std::string::npos) return {setting, ""};
+  return {setting.substr(0, colon), setting.substr(colon + 1)};
+}
+
+absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options) {
+  EmbeddedSetting setting;
+  if (options.empty()) return setting;
+  const std::vector<std::string> words = absl::StrSplit(options, ',');
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    const std::string name = word.substr(0, equals);
+    const Option* found = nullptr;
+    for (const Option& option : Options()) {
+      if (name == option.name) found = &option;
+    }
+    if (found == nullptr || equals == std::string::npos) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "'%s' is no option of the embedded hypervisor: expected OPTION=VALUE with one of %s",
+          word, absl::StrJoin(Options(), ", ", [](std::string* out, const Option& option) {
+            absl::StrAppend(out, option.name);
+          })));
+    }
+    const std::string value = word.substr(equals + 1);
+    if (!found->parse(value, setting)) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("%s=%s: expected %s", name, value, found->takes));
+    }
+  }
+  if (setting.machine.dom0_bytes > setting.machine.memory_bytes / 4 * 3) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("dom0=%uM: expected at most three quarters of the machine's memory=%uM",
+                        setting.machine.dom0_bytes >> 20, setting.machine.memory_bytes >> 20));
+  }
+  return setting;
+}
+
+std::vector<std::string> EmbeddedOptionNames() {
+  std::vector<std::string> names;
+  for (const Option& option : Options()) names.emplace_back(option.name);
+  return names;
+}
+
+std::string EmbeddedOptionsHelp() {
+  std::string help;
+  for (const Option& option : Options()) {
+    absl::StrAppendFormat(&help, "  %-18s %s; %s\n", absl::StrCat("--", option.name, "=..."),
+                          option.help, option.takes);
+  }
+  return help;
+}
+
+const char* ReachName(Reach reach) {
+  for (const ReachWord& word : kReachWords) {
+    if (word.reach == reach) return word.name;
+  }
+  return "";
+}
+
+}  // namespace xencomm

@@ -1,0 +1,59 @@
+// A transport's setting: the words that xencomm_open, XENCOMM_TRANSPORT and `xencomm run` take.
+//
+//   NAME[:OPTION=VALUE[,OPTION=VALUE]...]        privcmd, embedded:space=walk4,memory=512M
+#ifndef HCALL_TRANSPORT_SETTING_H_
+#define HCALL_TRANSPORT_SETTING_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace xencomm {
+
+// How the embedded hypervisor reaches what a call points at.
+enum class Reach : std::uint8_t {
+  kDirect,     // the pointer is an address of this process, and so is the hypervisor
+  kWalk4,      // page walk, 4 levels
+  kWalk5,      // page walk, 5 levels
+  kRegion,     // a registered region
+  kStateless,  // a region whose table is read in every call
+};
+
+// What one process's embedded machine is made of.
+struct MachineSetting {
+  std::uint64_t memory_bytes = std::uint64_t{8} << 30;  // sparse: what is touched costs
+  std::uint64_t dom0_bytes = std::uint64_t{1152} << 20;
+  unsigned cpus = 4;
+  unsigned vcpus = 16;   // of domain 0: as many calls at once
+  bool console = false;  // what the hypervisor prints goes to stderr
+
+  friend bool operator==(const MachineSetting&, const MachineSetting&) = default;
+};
+
+struct EmbeddedSetting {
+  Reach reach = Reach::kRegion;
+  MachineSetting machine;
+};
+
+// The part before the colon, and the part behind it.
+struct Setting {
+  std::string name;
+  std::string options;
+};
+Setting SplitSetting(const std::string& setting);
+
+// kInvalidArgument names the option and says what it takes.
+absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options);
+
+std::vector<std::string> EmbeddedOptionNames();
+
+// One line for each option as `xencomm run` takes it, for --help.
+std::string EmbeddedOptionsHelp();
+
+const char* ReachName(Reach reach);
+
+}  // namespace xencomm
+
+#endif  // HCALL_TRANSPORT_SETTING_H_
