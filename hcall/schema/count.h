@@ -42,7 +42,10 @@ class RecordView {
     // Discriminators are unsigned in all headers, so that widening keeps their value.
     return !test.field || test.Holds(static_cast<std::int64_t>(Read(test.field)));
   }
-  // Whether the field is there, in this record.
+  // Whether the field is there, in this record, before the call or after it.
+  bool Has(const Part& part, Phase phase) const {
+    return (part.phase == Phase::kBoth || part.phase == phase) && Has(part);
+  }
   bool Has(const Part& part) const { return Holds(part.tests[0]) && Holds(part.tests[1]); }
 
  private:

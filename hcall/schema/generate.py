@@ -149,8 +149,9 @@ class Reader:
         nested = (f"{name or 'unnamed' + str(offset)}_of_{record.identifier}",
                   f"{record.name}.{name}" if name else record.name)
         inner = self.type_of(type_, nested, member)
+        spelling = inner.name if isinstance(inner, Handle) else spell(member)
         size = max(type_.get_size(), 0) * count
-        return Field(name, spell(member), offset, size, count, is_array, inner)
+        return Field(name, spelling, offset, size, count, is_array, inner)
 
     def type_of(self, type_, nested, member=None):
         if type_.kind in (TypeKind.CHAR_S, TypeKind.CHAR_U):
@@ -457,7 +458,7 @@ def read_constants(unit, reader, source, arguments):
                     values[child.spelling[len("probe_"):]] = child.enum_value
             elif reader.is_xen(child):
                 enumerators.append((child.spelling, child.enum_value, reader.header(child),
-                                    cursor.spelling if not is_unnamed(cursor) else ""))
+                                    cursor.type.spelling))
     rows = [(name, values[name], header, scope) for name, header, scope in macros if name in values]
     return rows + enumerators
 

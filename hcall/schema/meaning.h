@@ -75,7 +75,9 @@ struct Row {
   const char* prefix = nullptr;
   Naming naming = Naming::kNone;
   Lifetime lifetime = Lifetime::kCall;
-  const char* of = nullptr;        // what it points at, where the header's type does not say
+  const char* of = nullptr;  // what it points at, where the header's type does not say
+  Phase phase = Phase::kBoth;
+  std::uint64_t address_bits = ~std::uint64_t{0};  // of a register that holds flags too
   const char* overlays = nullptr;  // another name for bytes that have their row under this one
   bool is_trailing = false;
 
@@ -117,6 +119,22 @@ struct Row {
     row.is_trailing = true;
     return row;
   }
+  // The same bytes have another meaning after the call, or before it.
+  constexpr Row OnlyBefore() const {
+    Row row = *this;
+    row.phase = Phase::kBefore;
+    return row;
+  }
+  constexpr Row OnlyAfter() const {
+    Row row = *this;
+    row.phase = Phase::kAfter;
+    return row;
+  }
+  constexpr Row AddressBits(std::uint64_t bits) const {
+    Row row = *this;
+    row.address_bits = bits;
+    return row;
+  }
   constexpr Row Of(const char* type) const {
     Row row = *this;
     row.of = type;
@@ -146,20 +164,22 @@ constexpr Row Overlay(const char* other, const char* field) {
 }
 
 // `field` has one of the values; or, of a field of flags, has one of the bits in the first value.
+// `is_not` turns it round.
 struct Condition {
-  static constexpr unsigned kMaxValues = 12;
+  static constexpr unsigned kMaxValues = 16;
 
   const char* field = nullptr;
   std::int64_t values[kMaxValues] = {};
   unsigned count = 0;
   bool is_flags = false;
+  bool is_not = false;
 
   constexpr bool Holds(std::int64_t value) const {
-    if (is_flags) return (value & values[0]) != 0;
+    if (is_flags) return ((value & values[0]) != 0) != is_not;
     for (unsigned i = 0; i < count; ++i) {
-      if (values[i] == value) return true;
+      if (values[i] == value) return !is_not;
     }
-    return false;
+    return is_not;
   }
 };
 
@@ -188,6 +208,18 @@ constexpr When WhenFlag(const char* field, std::uint64_t bits) {
   return when;
 }
 
+constexpr When UnlessFlag(const char* field, std::uint64_t bits) {
+  When when = WhenFlag(field, bits);
+  when.first.is_not = true;
+  return when;
+}
+template <class... Values>
+constexpr When Unless(const char* field, Values... values) {
+  When when(field, values...);
+  when.first.is_not = true;
+  return when;
+}
+
 struct Case {
   When when;
   std::initializer_list<Row> rows;
@@ -213,6 +245,8 @@ struct OpSpec {
   std::initializer_list<Case> cases = {};
   std::initializer_list<Row> outer = {};  // fields around it, or registers, that differ from the
                                           // hypercall's own rows for them
+  // Of dm_op: what the buffers after the first one hold. They are as long as the list says.
+  std::initializer_list<Row> buffers = {};
   const char* returns = nullptr;  // what a result that is not negative says; nullptr: 0, nothing
 };
 

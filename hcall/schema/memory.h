@@ -23,8 +23,8 @@ inline constexpr HypercallSpec kMemoryOp = {
     .op_mask = 0x3f,
     .pointer = "arg",
     .prefix = "XENMEM_",
-    .others = {"XENMEM_paging_op_", "XENMEM_access_op_", "XENMEM_sharing_op_", "XENMEM_resource_",
-               "XENMEM_access_", "XENMEM_SHARING_OP_", "XENMEM_RDM_", "XENMEM_FORK_"},
+    .others = {"XENMEM_paging_op_", "XENMEM_access_op_", "XENMEM_sharing_op_", "XENMEM_SHARING_OP_",
+               "XENMEM_FORK_"},
 };
 
 inline constexpr OpSpec kMemoryOps[] = {

@@ -35,6 +35,9 @@ enum class Lifetime : std::uint8_t {
   kUntilReplaced,  // the hypervisor keeps it, until another call takes its place
 };
 
+// When a field has the meaning that a part says.
+enum class Phase : std::uint8_t { kBoth, kBefore, kAfter };
+
 // How a number is counted; see the functions in meaning.h for each.
 enum class CountKind : std::uint8_t {
   kNone,       // not a buffer
@@ -72,13 +75,14 @@ struct Test {
   Ref field = {};
   std::span<const std::int64_t> values = {};
   bool is_flags = false;  // holds when the field has one of the bits of the only value
+  bool is_not = false;    // the other way round
 
   constexpr bool Holds(std::int64_t value) const {
-    if (is_flags) return (value & values[0]) != 0;
+    if (is_flags) return ((value & values[0]) != 0) != is_not;
     for (const std::int64_t each : values) {
-      if (each == value) return true;
+      if (each == value) return !is_not;
     }
-    return false;
+    return is_not;
   }
 };
 
@@ -103,6 +107,8 @@ struct Part {
   Amount filled = {};  // how many of them hold a result, by the argument after it
   const char* null = nullptr;  // what a null pointer means; nullptr: it is not allowed
   Lifetime lifetime = Lifetime::kCall;
+  Phase phase = Phase::kBoth;
+  std::uint64_t address_bits = ~std::uint64_t{0};  // the others are flags
   bool is_trailing = false;  // not behind a pointer, but the end of the record itself
 
   // For people.
@@ -143,11 +149,18 @@ struct Op {
   // share a structure.
   std::uint32_t own_offset;
   const Type* own_type;
-  Direction direction;  // of the argument as a whole
+  Direction direction;                 // of the argument as a whole
+  std::span<const Part> buffers = {};  // of kFirstBuffer: what the second buffer holds, and so on
 };
 
 // Where a hypercall keeps the number of its op.
-enum class OpPlace : std::uint8_t { kNone, kRegister, kArgument };
+enum class OpPlace : std::uint8_t {
+  kNone,
+  kRegister,
+  kArgument,
+  // The register points at a list of buffers, the first of which holds the argument (dm_op).
+  kFirstBuffer,
+};
 
 struct Hypercall {
   std::uint64_t number;

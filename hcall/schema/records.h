@@ -1,5 +1,5 @@
-// Structures that pointers stand in and that more than one op uses, embedded or as elements; and
-// those with a union whose meaning does not depend on the op.
+// Structures that need rows of their own wherever they are met: those with pointers or unlike
+// unions that are embedded in others, and those that are the elements of an array.
 #ifndef HCALL_SCHEMA_RECORDS_H_
 #define HCALL_SCHEMA_RECORDS_H_
 
@@ -9,6 +9,7 @@
 namespace xencomm::schema {
 
 inline constexpr RecordSpec kRecordSpecs[] = {
+    // Embedded: a pointer's direction is that of the row which embeds it.
     {
         .type = "xenctl_bitmap",
         .about = "A set of processors or nodes.",
@@ -20,13 +21,58 @@ inline constexpr RecordSpec kRecordSpecs[] = {
         .rows = {In("name", Elements("size")), In("size").Note("the zero at the end included"),
                  Zero("pad")},
     },
+
+    // Elements of an array that hold a pointer: the second level.
+    {
+        .type = "xen_processor_cx",
+        .about = "An idle state: platform_op.set_processor_pminfo.",
+        .rows = {In("reg").Note("how to enter it"), In("type").Note("n of Cn"), In("latency"),
+                 In("power").Note("milliwatts"), In("dpcnt"),
+                 In("dp", Elements("dpcnt")).OrNull("no dependencies")},
+    },
+    {
+        .type = "xen_kexec_segment",
+        .about = "A piece of a kernel: kexec_op.kexec_load.",
+        .rows = {In("buf.h", Elements("buf_size")).OrNull("with `buf_size` 0: nothing to copy"),
+                 Overlay("buf._pad", "buf.h"), In("buf_size").Note("bytes"),
+                 In("dest_maddr").Note("machine address"),
+                 In("dest_size").Note("bytes; what `buf` does not fill is cleared")},
+    },
+    {
+        .type = "xen_dm_op_buf",
+        .about = "A buffer: dm_op.",
+        .rows = {InOut("h", Elements("size")), In("size").Note("bytes")},
+    },
+    {
+        .type = "xen_argo_iov",
+        .about = "A piece of a message: argo_op.sendv.",
+        .rows = {In("iov_hnd", Elements("iov_len")), In("iov_len").Note("bytes"), Zero("pad")},
+    },
+
+    // Elements with more than one direction, or a union.
+    {
+        .type = "xen_argo_ring_data_ent",
+        .about = "A ring that is asked about: argo_op.notify.",
+        .rows = {In("ring.aport"), In("ring.domain_id"), Zero("ring.pad"),
+                 Out("flags").Flags("XEN_ARGO_RING_"), Zero("pad"),
+                 In("space_required").Note("bytes; 0: no notification wanted"),
+                 Out("max_message_size").Note("bytes")},
+    },
     {
         .type = "xen_domctl_schedparam_vcpu",
-        .about = "A vcpu's share; only RTDS has shares for single vcpus.",
+        .about = "A vcpu's share; only RTDS has shares for single vcpus: domctl.scheduler_op.",
         .rows = {InOut("u.rtds.period").Note("microseconds"), InOut("u.rtds.budget"),
                  InOut("u.rtds.flags").Flags("XEN_DOMCTL_SCHEDRT_"),
                  Overlay("u.credit", "u.rtds.period"), Overlay("u.credit2", "u.rtds.period"),
                  In("vcpuid")},
+    },
+    {
+        .type = "xenpf_resource_entry",
+        .about = "An MSR to read or write: platform_op.resource_op.",
+        .rows = {InOut("u.cmd")
+                     .Enum("XEN_RESOURCE_OP_")
+                     .Note("out, of the entry that failed: its error, as `u.ret`"),
+                 Overlay("u.ret", "u.cmd"), Zero("rsvd"), In("idx"), InOut("val")},
     },
 };
 

@@ -18,17 +18,19 @@ namespace xencomm::schema {
 void Swap(const Type& type, void* value);
 
 // All integers of a record, of unions those that their discriminators name. `order` is the order in
-// which the record is now.
-void Swap(const Record& record, void* bytes, ByteOrder order);
+// which the record is now; `phase` says whether the call was made already.
+void Swap(const Record& record, void* bytes, ByteOrder order, Phase phase);
 
 // One field of a record alone, at `field`; it is there (RecordView::Has) or not, the caller knows.
 void SwapPart(const Part& part, void* field);
 
 // A record that came from a domain of the other order, for use here; and back.
 inline void SwapIn(const Record& record, void* bytes) {
-  Swap(record, bytes, Opposite(kNativeOrder));
+  Swap(record, bytes, Opposite(kNativeOrder), Phase::kBefore);
 }
-inline void SwapOut(const Record& record, void* bytes) { Swap(record, bytes, kNativeOrder); }
+inline void SwapOut(const Record& record, void* bytes) {
+  Swap(record, bytes, kNativeOrder, Phase::kAfter);
+}
 
 }  // namespace xencomm::schema
 

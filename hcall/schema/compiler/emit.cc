@@ -43,7 +43,7 @@ std::string Name(Naming naming) {
 }
 
 std::string Name(OpPlace place) {
-  constexpr const char* kNames[] = {"kNone", "kRegister", "kArgument"};
+  constexpr const char* kNames[] = {"kNone", "kRegister", "kArgument", "kFirstBuffer"};
   return std::string("OpPlace::") + kNames[static_cast<int>(place)];
 }
 
@@ -89,7 +89,8 @@ class ValueLists {
 std::string Text(const ResolvedTest& test, ValueLists& values) {
   if (test.condition == nullptr) return "{}";
   return "{" + Text(test.field) + ", " + values.NameOf(*test.condition) +
-         (test.condition->is_flags ? ", true}" : "}");
+         (test.condition->is_flags ? ", true" : ", false") +
+         (test.condition->is_not ? ", true}" : "}");
 }
 
 class TableWriter {
@@ -152,8 +153,13 @@ class TableWriter {
         if (part.row->lifetime == Lifetime::kUntilReplaced) {
           body << ", .lifetime = Lifetime::kUntilReplaced";
         }
+        if (part.row->address_bits != ~std::uint64_t{0}) {
+          body << ", .address_bits = " << part.row->address_bits << "u";
+        }
         if (part.row->is_trailing) body << ", .is_trailing = true";
       }
+      if (part.row->phase == Phase::kBefore) body << ", .phase = Phase::kBefore";
+      if (part.row->phase == Phase::kAfter) body << ", .phase = Phase::kAfter";
       if (part.row->note != nullptr) body << ", .note = " << Quoted(part.row->note);
       if (part.row->prefix != nullptr) {
         body << ", .prefix = " << Quoted(part.row->prefix)
@@ -179,6 +185,7 @@ class TableWriter {
       const std::string argument = "&" + prefix + "Ops[" + std::to_string(i) + "].argument";
       WriteParts(name + "Registers", op.register_parts, argument.c_str());
       WriteParts(name + "Argument", op.argument_parts, nullptr);
+      WriteParts(name + "Buffers", op.buffer_parts, nullptr);
       ops << "    {.number = " << op.spec->number << ", .name = " << Quoted(op.spec->name)
           << ", .about = " << Quoted(op.spec->about) << ", .returns = " << Quoted(op.spec->returns)
           << ",\n     .hypercall = &kHypercalls[" << h
@@ -187,12 +194,15 @@ class TableWriter {
           << ", .about = " << Quoted(op.spec->about)
           << ", .parts = " << Span(op.argument_parts, name + "Argument")
           << "},\n     .own_offset = " << op.own_offset << ", .own_type = " << Address(op.own)
-          << ", .direction = " << Name(op.direction) << "},\n";
+          << ", .direction = " << Name(op.direction)
+          << ",\n     .buffers = " << Span(op.buffer_parts, name + "Buffers") << "},\n";
     }
     out_ << "\nconstexpr Op " << prefix << "Ops[] = {\n" << ops.str() << "};\n";
-    out_ << "constexpr const char* " << prefix << "Registers[] = {";
-    for (const char* name : hypercall.spec->arguments) out_ << Quoted(name) << ", ";
-    out_ << "};\n";
+    if (hypercall.spec->arguments.size() != 0) {
+      out_ << "constexpr const char* " << prefix << "Registers[] = {";
+      for (const char* name : hypercall.spec->arguments) out_ << Quoted(name) << ", ";
+      out_ << "};\n";
+    }
     if (hypercall.spec->versions.size() != 0) {
       out_ << "constexpr std::uint32_t " << prefix << "Versions[] = {";
       for (const std::uint32_t version : hypercall.spec->versions) out_ << version << ", ";
@@ -220,8 +230,9 @@ class TableWriter {
       const std::string prefix = "kHypercall" + std::to_string(h);
       out << "    {.number = " << hypercall.spec->number
           << ", .name = " << Quoted(hypercall.spec->name)
-          << ", .about = " << Quoted(hypercall.spec->about) << ",\n     .registers = " << prefix
-          << "Registers, .ops = " << prefix << "Ops, .op_place = " << Name(hypercall.spec->op_place)
+          << ", .about = " << Quoted(hypercall.spec->about) << ",\n     .registers = "
+          << (hypercall.spec->arguments.size() == 0 ? "{}" : prefix + "Registers")
+          << ", .ops = " << prefix << "Ops, .op_place = " << Name(hypercall.spec->op_place)
           << ",\n     .op_field = " << Text(hypercall.op_field)
           << ", .op_mask = " << hypercall.spec->op_mask << "u, .pointer = " << hypercall.pointer
           << ", .type = " << Address(hypercall.type)
@@ -245,9 +256,10 @@ bool HasCppType(const Type& type) {
   return std::find(all.begin(), all.end(), &type) != all.end();
 }
 
+// An op or a path as a name in C++.
 std::string Identifier(std::string path) {
   std::replace(path.begin(), path.end(), '.', '_');
-  return path;
+  return path == "register" ? path + "_" : path;
 }
 
 const char* Suffix(Direction direction) {
@@ -297,8 +309,9 @@ std::string EmitRows(const ResolvedTable& table) {
         WriteRows(op.argument_parts, argument, own, HasCppType(*op.own) ? op.own_offset : 0, rows);
       }
       if (rows.str().empty()) continue;
-      out << "\n// " << op.spec->about << "\nnamespace " << op.spec->name << " {\n"
-          << rows.str() << "}  // namespace " << op.spec->name << "\n";
+      const std::string name = Identifier(op.spec->name);
+      out << "\n// " << op.spec->about << "\nnamespace " << name << " {\n"
+          << rows.str() << "}  // namespace " << name << "\n";
     }
     out << "\n}  // namespace " << hypercall.spec->name << "\n";
   }

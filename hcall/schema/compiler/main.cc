@@ -8,6 +8,7 @@
 #include <fstream>
 #include <string>
 
+#include "hcall/schema/compiler/check.h"
 #include "hcall/schema/compiler/emit.h"
 #include "hcall/schema/compiler/resolve.h"
 
@@ -19,6 +20,7 @@ int main(int argc, char** argv) {
   }
   Errors errors;
   const ResolvedTable table = Resolve(errors);
+  if (errors.empty()) Check(table, errors);
   if (!errors.empty()) {
     for (const std::string& message : errors.messages()) {
       std::fprintf(stderr, "op table: %s\n", message.c_str());

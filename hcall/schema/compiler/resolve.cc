@@ -134,11 +134,12 @@ void AddRow(const Scope& scope, const Row& row, const When* when,
     part.tests[0] = scope.Find(when->first);
     part.tests[1] = scope.Find(when->second);
   }
-  const int embedded = part.type->is_record() ? RecordIndex(*part.type) : -1;
+  const bool has_count = row.room.kind != CountKind::kNone;
+  const int embedded = part.type->is_record() && !has_count ? RecordIndex(*part.type) : -1;
   if (embedded != -1) return AddEmbedded(scope, part, embedded, parts);
 
   const bool ignored = row.direction == Direction::kIgnored;
-  if (row.room.kind == CountKind::kNone) {
+  if (!has_count) {
     if (part.type->kind == Kind::kHandle && !ignored) {
       scope.Fail(part.path + " is a pointer, its row needs a count");
     } else if (!IsPlain(*part.type) && !ignored) {
@@ -222,7 +223,8 @@ void AddArgument(Errors& errors, ResolvedOp& op) {
 
 void AddRegister(const Scope& scope, const Row& row, ResolvedOp& op) {
   const HypercallSpec& hypercall = *op.hypercall;
-  const bool is_argument = hypercall.pointer != nullptr && row.of == nullptr &&
+  const bool is_argument = hypercall.op_place != OpPlace::kFirstBuffer &&
+                           hypercall.pointer != nullptr && row.of == nullptr &&
                            std::string_view(hypercall.pointer) == row.field;
   if (!is_argument) return AddRow(scope, row, nullptr, op.register_parts);
   if (op.argument == nullptr) return;  // this op has none
@@ -230,7 +232,8 @@ void AddRegister(const Scope& scope, const Row& row, ResolvedOp& op) {
   part.element = op.argument;
   part.is_argument = true;
   part.direction = op.direction;
-  part.room = scope.Find(row.room);
+  part.room = row.room.kind == CountKind::kUntilZero ? scope.Element(part).Find(row.room)
+                                                     : scope.Find(row.room);
   part.filled = row.filled.kind == CountKind::kNone ? part.room : scope.Find(row.filled);
   op.register_parts.push_back(part);
 }
@@ -244,6 +247,27 @@ void AddRegisters(Errors& errors, ResolvedOp& op) {
   }
   for (const Row& row : op.hypercall->registers) {
     if (!has_own || !Mentions(op.spec->outer, row.field)) AddRegister(scope, row, op);
+  }
+}
+
+// What further buffers of a list hold: their rows count in fields of the argument.
+void AddBuffers(Errors& errors, ResolvedOp& op) {
+  if (op.spec->buffers.size() == 0 || op.own == nullptr) return;
+  const Scope scope(errors, op.name(), *op.own, op.own_offset, op.argument);
+  for (const Row& row : op.spec->buffers) {
+    ResolvedPart part;
+    part.path = row.field;
+    part.row = &row;
+    part.direction = row.direction;
+    part.type = &layout::u64;
+    part.element = row.of != nullptr ? FindType(row.of) : &layout::nothing;
+    if (part.element == nullptr) {
+      scope.Fail(part.path + ": no type is called " + row.of);
+      continue;
+    }
+    part.room = scope.Find(row.room);
+    part.filled = row.filled.kind == CountKind::kNone ? part.room : scope.Find(row.filled);
+    op.buffer_parts.push_back(part);
   }
 }
 
@@ -317,6 +341,7 @@ ResolvedTable Resolve(Errors& errors) {
       op.spec = &spec;
       AddArgument(errors, op);
       AddRegisters(errors, op);
+      AddBuffers(errors, op);
       check_size(op.name(), op.argument_parts);
       hypercall.ops.push_back(op);
     }

@@ -76,6 +76,7 @@ struct ResolvedOp {
   Direction direction = Direction::kIn;
   std::vector<ResolvedPart> register_parts;
   std::vector<ResolvedPart> argument_parts;
+  std::vector<ResolvedPart> buffer_parts;
 
   std::string name() const { return std::string(hypercall->name) + "." + spec->name; }
 };

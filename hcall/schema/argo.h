@@ -1,0 +1,71 @@
+// argo_op (39): messages between domains, copied by the hypervisor. Source: xen/argo.h.
+//
+// Five registers, of which the command says what they are: two may be pointers, the third counts
+// what the second points at.
+#ifndef HCALL_SCHEMA_ARGO_H_
+#define HCALL_SCHEMA_ARGO_H_
+
+#include "hcall/schema/meaning.h"
+#include "hcall/schema/xen.h"
+
+namespace xencomm::schema {
+
+inline constexpr HypercallSpec kArgoOp = {
+    .number = __HYPERVISOR_argo_op,
+    .name = "argo_op",
+    .about = "Sends messages from domain to domain.",
+    .arguments = {"cmd", "arg1", "arg2", "arg3", "arg4"},
+    .registers = {In("cmd").Enum("XEN_ARGO_OP_"), In("arg1", One())},
+    .op_place = OpPlace::kRegister,
+    .op_field = "cmd",
+    .pointer = "arg1",
+    .prefix = "XEN_ARGO_OP_",
+};
+
+inline constexpr OpSpec kArgoOps[] = {
+    {
+        .number = XEN_ARGO_OP_register_ring,
+        .name = "register_ring",
+        .argument = "xen_argo_register_ring",
+        .about = "Gives the hypervisor pages to put messages into.",
+        .rows = {In("aport"), In("partner_id"), Zero("pad"), In("len").Note("bytes")},
+        .outer = {In("arg2", Elements("arg3")).Of("uint64_t").Note("guest frames"),
+                  In("arg3").Note("pages"), In("arg4").Flags("XEN_ARGO_REGISTER_FLAG_")},
+    },
+    {
+        .number = XEN_ARGO_OP_unregister_ring,
+        .name = "unregister_ring",
+        .argument = "xen_argo_unregister_ring",
+        .about = "Takes back register_ring.",
+        .rows = {In("aport"), In("partner_id"), Zero("pad")},
+        .outer = {In("arg2", Exactly(0)).Of("void").OrNull("the only value allowed"), Zero("arg3"),
+                  Zero("arg4")},
+    },
+    {
+        .number = XEN_ARGO_OP_sendv,
+        .name = "sendv",
+        .argument = "xen_argo_send_addr",
+        .about = "Sends a message that lies in several buffers.",
+        .rows = {In("src.aport"), In("src.domain_id"), Zero("src.pad"), In("dst.aport"),
+                 In("dst.domain_id"), Zero("dst.pad")},
+        .outer = {In("arg2", Elements("arg3")).Of("xen_argo_iov"),
+                  In("arg3").Note("buffers, at most 8"), In("arg4").Note("type of the message")},
+        .returns = "bytes sent",
+    },
+    {
+        .number = XEN_ARGO_OP_notify,
+        .name = "notify",
+        .argument = "xen_argo_ring_data",
+        .about = "Asks whether there is room in other domains' rings, and for a notification when "
+                 "there is.",
+        .rows = {In("nent").Note("at most 256"), Zero("pad"),
+                 InOut("data", Elements("nent")).Trailing()},
+        .outer = {InOut("arg1", One()).OrNull("only looks after notifications that are due"),
+                  In("arg2", Exactly(0)).Of("void").OrNull("the only value allowed"), Zero("arg3"),
+                  Zero("arg4")},
+    },
+};
+
+}  // namespace xencomm::schema
+
+#endif  // HCALL_SCHEMA_ARGO_H_

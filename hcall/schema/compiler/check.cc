@@ -1,0 +1,284 @@
+#include "hcall/schema/compiler/check.h"
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hcall/schema/generated/constants.h"
+#include "hcall/schema/generated/layout.h"
+#include "hcall/schema/hypercalls.h"
+
+namespace xencomm::schema::compiler {
+namespace {
+
+bool IsSame(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
+    return std::tolower(x) == std::tolower(y);
+  });
+}
+
+std::string Join(const std::string& path, const char* name) {
+  return path.empty() ? name : name[0] == '\0' ? path : path + "." + name;
+}
+
+// --- Ops -----------------------------------------------------------------------------------------
+
+bool IsOpNumber(const HypercallSpec& hypercall, const Constant& constant) {
+  const std::string_view name = constant.name;
+  if (!name.starts_with(hypercall.prefix)) return false;
+  if (std::string_view(constant.scope) != (hypercall.scope != nullptr ? hypercall.scope : "")) {
+    return false;
+  }
+  return std::none_of(hypercall.others.begin(), hypercall.others.end(),
+                      [&](std::string_view other) { return name.starts_with(other); });
+}
+
+// Each op number of the headers has a row, and each row has the name that goes with its number.
+void CheckOps(const ResolvedHypercall& hypercall, Errors& errors) {
+  const HypercallSpec& spec = *hypercall.spec;
+  if (spec.prefix == nullptr) return;
+  for (const Constant& constant : kConstants) {
+    if (!IsOpNumber(spec, constant)) continue;
+    const bool has_row =
+        std::any_of(hypercall.ops.begin(), hypercall.ops.end(), [&](const ResolvedOp& op) {
+          return op.spec->number == static_cast<std::uint64_t>(constant.value);
+        });
+    if (!has_row) {
+      errors.Add(spec.name, std::string("the op ") + constant.name + " (" +
+                                std::to_string(constant.value) + ", " + constant.header +
+                                ") has no row");
+    }
+  }
+  std::set<std::uint64_t> numbers;
+  for (const ResolvedOp& op : hypercall.ops) {
+    const bool has_name =
+        std::any_of(std::begin(kConstants), std::end(kConstants), [&](const Constant& constant) {
+          return IsOpNumber(spec, constant) &&
+                 static_cast<std::uint64_t>(constant.value) == op.spec->number &&
+                 IsSame(
+                     std::string_view(constant.name).substr(std::string_view(spec.prefix).size()),
+                     op.spec->name);
+        });
+    if (!has_name) {
+      errors.Add(op.name(), "no constant " + std::string(spec.prefix) + op.spec->name +
+                                " has the number " + std::to_string(op.spec->number));
+    }
+    if (!numbers.insert(op.spec->number).second) {
+      errors.Add(op.name(), "another row has the number " + std::to_string(op.spec->number));
+    }
+  }
+}
+
+// --- Fields --------------------------------------------------------------------------------------
+
+using Paths = std::set<std::string, std::less<>>;
+
+// Each field of `root` has a row, itself or as a whole with the structure around it. `type` is what
+// lies in it at `path`.
+void CheckFields(const std::string& where, const Type& root, const Type& type,
+                 const std::string& path, const Paths& paths, std::span<const Field* const> skip,
+                 Errors& errors) {
+  for (const Field& field : type.members()) {
+    if (std::find(skip.begin(), skip.end(), &field) != skip.end()) continue;
+    const std::string inner = Join(path, field.name);
+    if (field.name[0] != '\0' && paths.contains(inner)) continue;
+    if (field.type->is_record() && !field.is_array) {
+      CheckFields(where, root, *field.type, inner, paths, skip, errors);
+      continue;
+    }
+    errors.Add(where, std::string(root.name) + "." + inner + " (" + field.spelling + ", " +
+                          type.header + ") has no meaning");
+  }
+}
+
+Paths PathsOf(const std::vector<ResolvedPart>& parts) {
+  Paths paths;
+  for (const ResolvedPart& part : parts) paths.insert(part.path);
+  return paths;
+}
+
+// The members of the hypercall's structure that belong to single ops: of xen_domctl, u.
+std::vector<const Field*> SharedUnions(const ResolvedHypercall& hypercall) {
+  std::vector<const Field*> fields;
+  for (const ResolvedOp& op : hypercall.ops) {
+    if (hypercall.type == nullptr || op.spec->argument == nullptr) continue;
+    const std::string_view path = op.spec->argument;
+    fields.push_back(Locate(*hypercall.type, path.substr(0, path.find('.'))).field);
+  }
+  return fields;
+}
+
+void CheckFields(const ResolvedHypercall& hypercall, Errors& errors) {
+  const std::vector<const Field*> shared = SharedUnions(hypercall);
+  for (const ResolvedOp& op : hypercall.ops) {
+    if (op.argument == nullptr) continue;
+    const Paths paths = PathsOf(op.argument_parts);
+    if (hypercall.type != nullptr) {
+      CheckFields(op.name(), *op.argument, *op.argument, "", paths, shared, errors);
+      if (op.own == op.argument) continue;
+    }
+    CheckFields(op.name(), *op.own, *op.own, "", paths, {}, errors);
+  }
+  // Each member of the shared union belongs to an op.
+  if (shared.empty() || shared[0] == nullptr) return;
+  for (const Field& member : shared[0]->type->members()) {
+    const bool has_op = std::any_of(hypercall.ops.begin(), hypercall.ops.end(),
+                                    [&](const ResolvedOp& op) { return op.own == member.type; });
+    if (!has_op && std::string_view(member.name) != "pad") {
+      errors.Add(hypercall.spec->name,
+                 std::string(shared[0]->type->name) + "." + member.name + " belongs to no op");
+    }
+  }
+}
+
+// --- Pointers ------------------------------------------------------------------------------------
+
+void Reach(const Type* type, std::set<const Type*>& reached) {
+  if (type == nullptr || !reached.insert(type).second) return;
+  for (const Field& field : type->members()) Reach(field.type, reached);
+}
+
+bool HasPointer(const Type& type) {
+  if (type.kind == Kind::kHandle) return true;
+  const auto members = type.members();
+  return std::any_of(members.begin(), members.end(),
+                     [](const Field& field) { return HasPointer(*field.type); });
+}
+
+// Each structure with a pointer in it is some op's.
+void CheckPointers(const ResolvedTable& table, Errors& errors) {
+  std::set<const Type*> reached;
+  auto reach_elements = [&](const std::vector<ResolvedPart>& parts) {
+    for (const ResolvedPart& part : parts) Reach(part.element, reached);
+  };
+  for (const ResolvedHypercall& hypercall : table.hypercalls) {
+    for (const ResolvedOp& op : hypercall.ops) {
+      Reach(op.argument, reached);
+      reach_elements(op.register_parts);
+      reach_elements(op.argument_parts);
+    }
+  }
+  for (const ResolvedRecord& record : table.records) reach_elements(record.parts);
+  for (const Type* type : layout::kTypes) {
+    if (reached.contains(type)) continue;
+    for (const Field& field : type->members()) {
+      if (HasPointer(*field.type)) {
+        errors.Add(type->header, std::string(type->name) + "." + field.name + " (" +
+                                     field.spelling +
+                                     ") is a pointer, and no op has a meaning "
+                                     "for it");
+      }
+    }
+  }
+  // What an element points at is in its own rows.
+  auto check_elements = [&](const std::string& name, const std::vector<ResolvedPart>& parts) {
+    for (const ResolvedPart& part : parts) {
+      if (part.element != nullptr && !part.is_argument && part.element_record == -1 &&
+          HasPointer(*part.element)) {
+        errors.Add(name, part.path + " leads to " + part.element->name +
+                             ", which has pointers and needs rows in records.h");
+      }
+    }
+  };
+  for (const ResolvedRecord& record : table.records) {
+    CheckFields(record.spec->type, *record.type, *record.type, "", PathsOf(record.parts), {},
+                errors);
+    check_elements(record.spec->type, record.parts);
+  }
+  for (const ResolvedHypercall& hypercall : table.hypercalls) {
+    for (const ResolvedOp& op : hypercall.ops) {
+      check_elements(op.name(), op.argument_parts);
+      check_elements(op.name(), op.register_parts);
+    }
+  }
+}
+
+// --- Rows against each other ---------------------------------------------------------------------
+
+// Whether two parts are never there together: a discriminator of both, and no value in common.
+bool AreDisjoint(const ResolvedPart& a, const ResolvedPart& b) {
+  if ((a.row->phase == Phase::kBefore && b.row->phase == Phase::kAfter) ||
+      (a.row->phase == Phase::kAfter && b.row->phase == Phase::kBefore)) {
+    return true;
+  }
+  for (const ResolvedTest& x : a.tests) {
+    for (const ResolvedTest& y : b.tests) {
+      if (x.condition == nullptr || y.condition == nullptr) continue;
+      if (x.field.offset != y.field.offset) continue;
+      if (x.condition->is_flags != y.condition->is_flags) continue;
+      if (x.condition->is_flags) {
+        const bool same_bits = x.condition->values[0] == y.condition->values[0];
+        if (same_bits && x.condition->is_not != y.condition->is_not) return true;
+        continue;
+      }
+      if (x.condition->is_not && y.condition->is_not) continue;
+      if (x.condition->is_not) {
+        const auto values = std::span(y.condition->values).first(y.condition->count);
+        if (std::none_of(values.begin(), values.end(),
+                         [&](std::int64_t value) { return x.condition->Holds(value); })) {
+          return true;
+        }
+        continue;
+      }
+      const auto values = std::span(x.condition->values).first(x.condition->count);
+      if (std::none_of(values.begin(), values.end(),
+                       [&](std::int64_t value) { return y.condition->Holds(value); })) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+void CheckOverlaps(const std::string& name, const std::vector<ResolvedPart>& parts,
+                   Errors& errors) {
+  for (auto a = parts.begin(); a != parts.end(); ++a) {
+    if (a->row->overlays != nullptr || a->place.field == nullptr) continue;
+    if (a->place.field->bit_width != 0) continue;  // neighbours share their storage
+    for (auto b = a + 1; b != parts.end(); ++b) {
+      if (b->row->overlays != nullptr || AreDisjoint(*a, *b)) continue;
+      if (a->offset < b->offset + b->size && b->offset < a->offset + a->size) {
+        errors.Add(name, a->path + " and " + b->path +
+                             " have bytes in common, and nothing says which of them is meant");
+      }
+    }
+  }
+}
+
+void CheckNames(const std::string& name, const std::vector<ResolvedPart>& parts, Errors& errors) {
+  for (const ResolvedPart& part : parts) {
+    if (part.row->prefix == nullptr) continue;
+    const bool has_any =
+        std::any_of(std::begin(kConstants), std::end(kConstants), [&](const Constant& constant) {
+          return std::string_view(constant.name).starts_with(part.row->prefix);
+        });
+    if (!has_any) {
+      errors.Add(name, part.path + ": no constant begins with " + part.row->prefix);
+    }
+  }
+}
+
+}  // namespace
+
+void Check(const ResolvedTable& table, Errors& errors) {
+  for (const ResolvedHypercall& hypercall : table.hypercalls) {
+    CheckOps(hypercall, errors);
+    CheckFields(hypercall, errors);
+    for (const ResolvedOp& op : hypercall.ops) {
+      CheckOverlaps(op.name(), op.argument_parts, errors);
+      CheckNames(op.name(), op.argument_parts, errors);
+      CheckNames(op.name(), op.register_parts, errors);
+    }
+  }
+  for (const ResolvedRecord& record : table.records) {
+    CheckOverlaps(record.spec->type, record.parts, errors);
+    CheckNames(record.spec->type, record.parts, errors);
+  }
+  CheckPointers(table, errors);
+}
+
+}  // namespace xencomm::schema::compiler

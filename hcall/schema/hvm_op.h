@@ -1,0 +1,170 @@
+// hvm_op (34): what an HVM domain and its toolstack say to one another. Source: xen/hvm/hvm_op.h.
+//
+// Two registers: a command and a pointer to a structure that depends on it.
+#ifndef HCALL_SCHEMA_HVM_OP_H_
+#define HCALL_SCHEMA_HVM_OP_H_
+
+#include "hcall/schema/meaning.h"
+#include "hcall/schema/xen.h"
+
+namespace xencomm::schema {
+
+inline constexpr HypercallSpec kHvmOp = {
+    .number = __HYPERVISOR_hvm_op,
+    .name = "hvm_op",
+    .about = "Sets and reads parameters of an HVM domain, and its alternative views of memory.",
+    .arguments = {"op", "arg"},
+    .registers = {In("op").Enum("HVMOP_"), In("arg", One())},
+    .op_place = OpPlace::kRegister,
+    .op_field = "op",
+    .op_mask = 0xff,
+    .pointer = "arg",
+    .prefix = "HVMOP_",
+    .others = {"HVMOP_ALTP2M_INTERFACE_VERSION"},
+};
+
+inline constexpr OpSpec kHvmOps[] = {
+    {
+        .number = HVMOP_set_param,
+        .name = "set_param",
+        .argument = "xen_hvm_param",
+        .about = "Sets a parameter of a domain.",
+        .rows = {In("domid"), Ignored("pad"), In("index").Enum("HVM_PARAM_"), In("value")},
+    },
+    {
+        .number = HVMOP_get_param,
+        .name = "get_param",
+        .argument = "xen_hvm_param",
+        .about = "Reads a parameter of a domain.",
+        .rows = {In("domid"), Ignored("pad"), In("index").Enum("HVM_PARAM_"), Out("value")},
+    },
+    {
+        .number = HVMOP_flush_tlbs,
+        .name = "flush_tlbs",
+        .argument = nullptr,
+        .about = "Flushes the TLBs of all of the domain's vcpus.",
+        .outer = {In("arg", Exactly(0)).Of("void").OrNull("the only value allowed")},
+    },
+    {
+        .number = HVMOP_pagetable_dying,
+        .name = "pagetable_dying",
+        .argument = "xen_hvm_pagetable_dying",
+        .about = "Tells that a page table is about to go.",
+        .rows = {In("domid"), Ignored("pad"), In("gpa")},
+    },
+    {
+        .number = HVMOP_get_time,
+        .name = "get_time",
+        .argument = "xen_hvm_get_time",
+        .about = "Tells the time since the machine booted.",
+        .rows = {Out("now").Note("nanoseconds")},
+    },
+    {
+        .number = HVMOP_xentrace,
+        .name = "xentrace",
+        .argument = "xen_hvm_xentrace",
+        .about = "Writes a record into the trace buffer.",
+        .rows = {In("event"), In("extra_bytes"), In("extra")},
+    },
+    {
+        .number = HVMOP_set_mem_access,
+        .name = "set_mem_access",
+        .argument = nullptr,
+        .about = "Became access_op of memory_op; no longer implemented.",
+    },
+    {
+        .number = HVMOP_get_mem_access,
+        .name = "get_mem_access",
+        .argument = nullptr,
+        .about = "Became access_op of memory_op; no longer implemented.",
+    },
+    {
+        .number = HVMOP_get_mem_type,
+        .name = "get_mem_type",
+        .argument = "xen_hvm_get_mem_type",
+        .about = "Tells the type of a page.",
+        .rows = {In("domid"), Out("mem_type").Enum("HVMMEM_"), Ignored("pad"), In("pfn")},
+    },
+    {
+        .number = HVMOP_set_evtchn_upcall_vector,
+        .name = "set_evtchn_upcall_vector",
+        .argument = "xen_hvm_evtchn_upcall_vector",
+        .about = "Chooses the interrupt vector by which a vcpu learns of events.",
+        .rows = {In("vcpu"), In("vector")},
+    },
+    {
+        .number = HVMOP_guest_request_vm_event,
+        .name = "guest_request_vm_event",
+        .argument = nullptr,
+        .about = "Sends an event to who monitors the domain.",
+    },
+    {
+        .number = HVMOP_altp2m,
+        .name = "altp2m",
+        .argument = "xen_hvm_altp2m_op",
+        .about = "Creates and changes alternative views of a domain's memory.",
+        .rows = {In("version").Note("HVMOP_ALTP2M_INTERFACE_VERSION"),
+                 In("cmd").Enum("HVMOP_altp2m_"), In("domain"), Zero("pad1"), Zero("pad2")},
+        .cases =
+            {
+                {When("cmd", HVMOP_altp2m_get_domain_state), {Out("u.domain_state.state")}},
+                {When("cmd", HVMOP_altp2m_set_domain_state), {In("u.domain_state.state")}},
+                {When("cmd", HVMOP_altp2m_vcpu_enable_notify),
+                 {In("u.enable_notify.vcpu_id"), Zero("u.enable_notify.pad"),
+                  In("u.enable_notify.gfn")}},
+                {When("cmd", HVMOP_altp2m_vcpu_disable_notify), {In("u.disable_notify.vcpu_id")}},
+                {When("cmd", HVMOP_altp2m_create_p2m),
+                 {Out("u.view.view"), In("u.view.hvmmem_default_access").Enum("XENMEM_access_")}},
+                {When("cmd", HVMOP_altp2m_destroy_p2m, HVMOP_altp2m_switch_p2m),
+                 {In("u.view.view"), Ignored("u.view.hvmmem_default_access")}},
+                {When("cmd", HVMOP_altp2m_set_mem_access),
+                 {In("u.mem_access.view"), In("u.mem_access.access").Enum("XENMEM_access_"),
+                  Zero("u.mem_access.pad"), In("u.mem_access.gfn")}},
+                {When("cmd", HVMOP_altp2m_get_mem_access),
+                 {In("u.mem_access.view"), Out("u.mem_access.access").Enum("XENMEM_access_"),
+                  Zero("u.mem_access.pad"), In("u.mem_access.gfn")}},
+                {When("cmd", HVMOP_altp2m_set_mem_access_multi),
+                 {In("u.set_mem_access_multi.view"), Zero("u.set_mem_access_multi.pad"),
+                  In("u.set_mem_access_multi.nr"),
+                  InOut("u.set_mem_access_multi.opaque").Note("progress; 0 at first"),
+                  In("u.set_mem_access_multi.pfn_list", Elements("u.set_mem_access_multi.nr")),
+                  In("u.set_mem_access_multi.access_list", Elements("u.set_mem_access_multi.nr"))
+                      .Note("XENMEM_access_*, one for each page")}},
+                {When("cmd", HVMOP_altp2m_change_gfn),
+                 {In("u.change_gfn.view"), Zero("u.change_gfn.pad1"), Zero("u.change_gfn.pad2"),
+                  In("u.change_gfn.old_gfn"),
+                  In("u.change_gfn.new_gfn").Note("~0: as it was before")}},
+                {When("cmd", HVMOP_altp2m_set_suppress_ve),
+                 {In("u.suppress_ve.view"), In("u.suppress_ve.suppress_ve"),
+                  Zero("u.suppress_ve.pad1"), Zero("u.suppress_ve.pad2"), In("u.suppress_ve.gfn")}},
+                {When("cmd", HVMOP_altp2m_get_suppress_ve),
+                 {In("u.suppress_ve.view"), Out("u.suppress_ve.suppress_ve"),
+                  Zero("u.suppress_ve.pad1"), Zero("u.suppress_ve.pad2"), In("u.suppress_ve.gfn")}},
+                {When("cmd", HVMOP_altp2m_set_suppress_ve_multi),
+                 {In("u.suppress_ve_multi.view"), In("u.suppress_ve_multi.suppress_ve"),
+                  Zero("u.suppress_ve_multi.pad1"),
+                  InOut("u.suppress_ve_multi.first_error").Note("in: 0"),
+                  InOut("u.suppress_ve_multi.first_gfn").Note("moves on"),
+                  In("u.suppress_ve_multi.last_gfn").Note("included"),
+                  Out("u.suppress_ve_multi.first_error_gfn")}},
+                {When("cmd", HVMOP_altp2m_get_p2m_idx),
+                 {In("u.get_vcpu_p2m_idx.vcpu_id"), Out("u.get_vcpu_p2m_idx.altp2m_idx")}},
+                {When("cmd", HVMOP_altp2m_set_visibility),
+                 {In("u.set_visibility.altp2m_idx"), In("u.set_visibility.visible"),
+                  Zero("u.set_visibility.pad")}},
+                {Unless("cmd", HVMOP_altp2m_get_domain_state, HVMOP_altp2m_set_domain_state,
+                        HVMOP_altp2m_vcpu_enable_notify, HVMOP_altp2m_create_p2m,
+                        HVMOP_altp2m_destroy_p2m, HVMOP_altp2m_switch_p2m,
+                        HVMOP_altp2m_set_mem_access, HVMOP_altp2m_change_gfn,
+                        HVMOP_altp2m_set_mem_access_multi, HVMOP_altp2m_set_suppress_ve,
+                        HVMOP_altp2m_get_suppress_ve, HVMOP_altp2m_get_mem_access,
+                        HVMOP_altp2m_vcpu_disable_notify, HVMOP_altp2m_get_p2m_idx,
+                        HVMOP_altp2m_set_suppress_ve_multi, HVMOP_altp2m_set_visibility),
+                 {Ignored("u.pad")}},
+            },
+    },
+};
+
+}  // namespace xencomm::schema
+
+#endif  // HCALL_SCHEMA_HVM_OP_H_
