@@ -14,11 +14,11 @@ record the same results, and the first difference is named.
 
 import argparse
 import dataclasses
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 SECONDS = 120  # a machine's time limit; a boot takes a few
@@ -84,6 +84,26 @@ MACHINES = [
 ]
 
 
+# The program of tests/qemu/process, by what runs it on this machine.
+PROCESSES = {
+    'x86_64': [],
+    'powerpc64': ['qemu-ppc64'],
+    'powerpc64le': ['qemu-ppc64le'],
+}
+ORDER = {'x86_64': 'little', 'powerpc64': 'big', 'powerpc64le': 'little'}
+# Hypervisor in one process, user program in another of the other byte order.
+PAIRS = [('x86_64', 'powerpc64'), ('powerpc64', 'x86_64')]
+MEANINGS = ['registered', 'stateless', 'raw', 'descriptors', 'inline']
+
+
+def process_command(images, name):
+  """How to start the program of an architecture; nothing when it cannot be."""
+  program = images / f'process-{name}'
+  if not program.exists() or not all(shutil.which(wrapper) for wrapper in PROCESSES[name]):
+    return None
+  return [*PROCESSES[name], program]
+
+
 class Report:
   """Counts checks and prints one line for each."""
 
@@ -125,6 +145,26 @@ def run(command, seconds):
     output, timed_out = done.stdout, False
   except subprocess.TimeoutExpired as expired:
     output, timed_out = expired.stdout or b'', True
+  return Boot([line.rstrip() for line in output.decode(errors='replace').splitlines()], timed_out)
+
+
+def run_pair(serving, using, order, meaning):
+  """Runs a user program of byte order `order` over another process's hypervisor."""
+  with tempfile.TemporaryDirectory() as folder:
+    memory = f'{folder}/memory'
+    server = subprocess.Popen([*serving, 'serve', order, meaning, memory],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    user = subprocess.Popen([*using, 'use', meaning, memory], stdin=server.stdout,
+                            stdout=server.stdin, stderr=subprocess.PIPE)
+    server.stdin.close()
+    server.stdout.close()
+    try:
+      output, timed_out = user.communicate(timeout=SECONDS)[1], False
+    except subprocess.TimeoutExpired:
+      user.kill()
+      output, timed_out = user.communicate()[1], True
+    server.kill()
+    server.wait()
   return Boot([line.rstrip() for line in output.decode(errors='replace').splitlines()], timed_out)
 
 
@@ -206,14 +246,29 @@ def main():
   build(arguments.build, arguments.suite)
 
   def boot_once(name, command):
-    boot = run(command, SECONDS)
+    show(name, run(command, SECONDS))
+
+  def show(name, boot):
     if arguments.verbose:
       print('\n'.join(boot.lines))
     read_boot(report, name, boot)
     comparison.add(name, boot)
 
-  # The process comes first: its answers are what all others are compared with.
-  boot_once('process', [images / 'scenario'])
+  # The native process comes first: its answers are what all others are compared with.
+  for name in PROCESSES if arguments.suite == 'ppc64' else ['x86_64']:
+    command = process_command(images, name)
+    if command is None:
+      report.skip(f'process-{name}', 'no compiler or no emulator for it')
+      continue
+    boot_once(f'process-{name}', command)
+  for serving, using in PAIRS if arguments.suite == 'ppc64' else []:
+    name = f'{using}-on-{serving}'
+    commands = process_command(images, serving), process_command(images, using)
+    if None in commands:
+      report.skip(name, 'no compiler or no emulator for it')
+      continue
+    for meaning in MEANINGS:
+      show(f'{name}-{meaning}', run_pair(*commands, ORDER[using], meaning))
 
   planted = set()  # images whose planted faults have been run
   for machine in MACHINES:

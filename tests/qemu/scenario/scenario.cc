@@ -106,9 +106,9 @@ class Scenario {
     AskText<sizeof(xen_domain_handle_t)>("guest_handle", XENVER_guest_handle);
     AskText<1024>("commandline", XENVER_commandline);
 
-    auto* start = world_.New<uint64_t>(1, 4);
-    const int64_t answer = Version(XENVER_platform_parameters, start, sizeof(*start));
+    auto* start = world_.New<char>(sizeof(uint64_t), 3);
     uint64_t value;
+    const int64_t answer = Version(XENVER_platform_parameters, start, sizeof(value));
     memcpy(&value, start, sizeof(value));
     record_.Step("platform_parameters", {Number(answer), value});
 
@@ -122,7 +122,7 @@ class Scenario {
 
     record_.Step("pagesize", {Number(Version(XENVER_pagesize, nullptr, 0))});
     record_.Step("build_id_size", {Number(Version(XENVER_build_id, nullptr, 0))});
-    auto* id = world_.New<xen_build_id>(16, 6);
+    auto* id = world_.New<xen_build_id>(16, 8);
     id->len = 2;
     record_.Step("build_id_short", {Number(Version(XENVER_build_id, id, 16 * sizeof(*id)))});
     id->len = 40;
@@ -133,11 +133,11 @@ class Scenario {
   }
 
   void AskMachine() {
-    xen_sysctl& scheduler = NewSysctl(XEN_SYSCTL_sched_id, 12);
+    xen_sysctl& scheduler = NewSysctl(XEN_SYSCTL_sched_id, 8);
     const int64_t answer = Sysctl(scheduler);
     record_.Step("sched_id", {Number(answer), scheduler.u.sched_id.sched_id});
 
-    xen_sysctl& machine = NewSysctl(XEN_SYSCTL_physinfo, 28);
+    xen_sysctl& machine = NewSysctl(XEN_SYSCTL_physinfo, 24);
     const int64_t known = Sysctl(machine);
     const xen_sysctl_physinfo& info = machine.u.physinfo;
     record_.Step(
@@ -148,7 +148,7 @@ class Scenario {
 
     constexpr uint32_t kRoom = 600;
     auto* processors = world_.New<xen_sysctl_cpuinfo_t>(kRoom, 8);
-    xen_sysctl& list = NewSysctl(XEN_SYSCTL_getcpuinfo, 20);
+    xen_sysctl& list = NewSysctl(XEN_SYSCTL_getcpuinfo, 16);
     list.u.getcpuinfo.max_cpus = kRoom;
     SetHandle(list.u.getcpuinfo.info, processors, kRoom * sizeof(*processors));
     const uint64_t handle = Bits(list.u.getcpuinfo.info);
@@ -178,13 +178,13 @@ class Scenario {
     config.flags = ~0u;
     record_.Step("createdomain_unknown_flags", {Number(Domctl(make))});
 
-    xen_domctl& vcpus = NewDomctl(XEN_DOMCTL_max_vcpus, 19);
+    xen_domctl& vcpus = NewDomctl(XEN_DOMCTL_max_vcpus, 16);
     vcpus.u.max_vcpus.max = 4;
     record_.Step("max_vcpus", {Number(Domctl(vcpus))});
     vcpus.u.max_vcpus.max = 5;
     record_.Step("max_vcpus_more", {Number(Domctl(vcpus))});
 
-    xen_domctl& limit = NewDomctl(XEN_DOMCTL_max_mem, 21);
+    xen_domctl& limit = NewDomctl(XEN_DOMCTL_max_mem, 24);
     limit.u.max_mem.max_memkb = kGuestPages * 4;
     record_.Step("max_mem", {Number(Domctl(limit))});
     Describe("getdomaininfo_new");
@@ -192,7 +192,7 @@ class Scenario {
   }
 
   void Describe(const char* step) {
-    xen_domctl& ask = NewDomctl(XEN_DOMCTL_getdomaininfo, 51);
+    xen_domctl& ask = NewDomctl(XEN_DOMCTL_getdomaininfo, 56);
     const int64_t answer = Domctl(ask);
     record_.Step(step, {Number(answer), ask.domain, DigestOfInfo(ask.u.getdomaininfo),
                         ask.u.getdomaininfo.flags, ask.u.getdomaininfo.tot_pages});
@@ -216,7 +216,7 @@ class Scenario {
   }
 
   uint64_t PagesOf(unsigned cmd) {
-    auto* domain = world_.New<xen_memory_domain>(1, 1);
+    auto* domain = world_.New<xen_memory_domain>();
     memset(domain, 0, sizeof(*domain));
     domain->domid = kGuest;
     return Number(MemoryOp(cmd, *domain));
@@ -267,7 +267,7 @@ class Scenario {
 
   void ListDomains() {
     constexpr uint32_t kRoom = 1000;
-    auto* infos = world_.New<xen_domctl_getdomaininfo_t>(kRoom, 60);
+    auto* infos = world_.New<xen_domctl_getdomaininfo_t>(kRoom, 64);
     xen_sysctl& list = NewSysctl(XEN_SYSCTL_getdomaininfolist, 24);
     list.u.getdomaininfolist.first_domain = 1;
     list.u.getdomaininfolist.max_domains = kRoom;

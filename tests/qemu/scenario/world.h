@@ -24,7 +24,7 @@ class World {
         page_bytes_(page_bytes) {}
 
   // `count` elements, filled with kUntouched. With `straddle`, a page ends that many bytes into
-  // them. Null when the memory is used up.
+  // them. A scenario that asks for more memory than there is ends here.
   template <class T>
   T* New(uint64_t count = 1, uint64_t straddle = 0) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -33,7 +33,9 @@ class World {
     if (straddle != 0) {
       start = ((next_ + straddle + page_bytes_ - 1) & ~(page_bytes_ - 1)) - straddle;
     }
-    if (count * sizeof(T) > end_ - start || start > end_) return nullptr;
+    if (start > end_ || count * sizeof(T) > end_ - start || start % alignof(T) != 0) {
+      __builtin_trap();
+    }
     next_ = start + count * sizeof(T);
     memset(reinterpret_cast<void*>(start), kUntouched, count * sizeof(T));
     return reinterpret_cast<T*>(start);

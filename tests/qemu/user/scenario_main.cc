@@ -31,7 +31,7 @@ void Measure(const char* world_name, World& world) {
   constexpr uint32_t kDomains = 8;
   constexpr uint64_t kTextBytes = XEN_CAPABILITIES_INFO_LEN;
   auto* text = world.New<char>(kTextBytes, 64);
-  auto* infos = world.New<xen_domctl_getdomaininfo_t>(kDomains, 60);
+  auto* infos = world.New<xen_domctl_getdomaininfo_t>(kDomains, 64);
   auto* list = world.New<xen_sysctl>();
   memset(list, 0, sizeof(*list));
   list->cmd = XEN_SYSCTL_getdomaininfolist;

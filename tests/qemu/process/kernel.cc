@@ -1,0 +1,151 @@
+#include "tests/qemu/process/kernel.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "xencomm/descriptor.h"
+#include "xencomm/hypercall.h"
+#include "xencomm/region_table.h"
+
+namespace qemu {
+namespace {
+
+using xencomm::Access;
+using xencomm::PhysicalAddress;
+using xencomm::RegionLayout;
+using xencomm::RegionTable;
+using xencomm::XencommOp;
+using xencomm::hypervisor::PointerModel;
+
+// The bare machines' numbers (tests/qemu/hypervisor), since some answers tell of them.
+constexpr std::uint64_t kPoolBegin = 0x04000000;
+constexpr std::uint64_t kPoolEnd = kMachineBytes;
+constexpr std::uint64_t kDomainPages = (96 << 20) / kPage;
+
+// Guest-physical places: buffers from here, scattered; descriptors and page tables below.
+constexpr std::uint64_t kDescriptors = 0x100000;
+constexpr std::uint64_t kDescriptorBytes = 0x4000;
+constexpr std::uint64_t kDescriptorSlots = 8;
+constexpr std::uint64_t kTables = 0x200000;
+constexpr std::uint64_t kScattered = 0x1000000;
+constexpr std::uint64_t kScatteredPages = kDomainPages - kScattered / kPage;
+constexpr std::uint64_t kStep = 7919;  // prime: every page once
+
+PointerModel ModelOf(Meaning meaning) {
+  return meaning == Meaning::kDescriptors || meaning == Meaning::kInline ? PointerModel::kXcom
+                                                                         : PointerModel::kRaw;
+}
+
+}  // namespace
+
+void Require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "cannot set up: %s\n", what);
+  std::exit(2);
+}
+
+Kernel::Kernel(std::byte* memory, Meaning meaning, xencomm::ByteOrder order)
+    : meaning_(meaning), order_(order) {
+  Require(hypervisor_.Init({.memory = reinterpret_cast<std::uintptr_t>(memory),
+                            .pool_begin = kPoolBegin,
+                            .pool_end = kPoolEnd,
+                            .pool_is_zero = true},
+                           machine_) == 0,
+          "the hypervisor");
+  Require(hypervisor_.BuildDomain({.id = 0,
+                                   .pages = kDomainPages,
+                                   .order = order,
+                                   .pointers = ModelOf(meaning),
+                                   .privileged = true}) == 0,
+          "the domain");
+  vcpu_ = hypervisor_.ClaimVcpu(0, 0);
+  Require(vcpu_ != nullptr, "the vcpu");
+  memory_.emplace(hypervisor_.MemoryOf(*vcpu_));
+  if (meaning == Meaning::kRegistered || meaning == Meaning::kStateless) BuildRegion();
+  if (meaning == Meaning::kRaw) BuildPageTables();
+}
+
+std::uint64_t Kernel::GuestPhysical(std::uint64_t offset) const {
+  return kScattered + offset / kPage * kStep % kScatteredPages * kPage + offset % kPage;
+}
+
+std::uint64_t Kernel::FileOffset(std::uint64_t offset) {
+  return hypervisor_.FrameOf(0, GuestPhysical(offset) / kPage) * kPage;
+}
+
+void Kernel::BuildRegion() {
+  const auto layout = RegionLayout::Make({kBuffers}, kBufferBytes, xencomm::hypervisor::kPageShift);
+  std::vector<PhysicalAddress> granules;
+  for (std::uint64_t i = 0; i < layout->table_granules(); ++i) {
+    granules.push_back({GuestPhysical(i * kPage)});
+  }
+  const auto table = RegionTable<DomainMemory>::Build(*memory_, *layout, order_, granules);
+  Require(table.ok(), "the region's table");
+  for (std::uint64_t i = layout->table_granules(); i < layout->base_count(); ++i) {
+    Require(table->Back(i, {GuestPhysical(i * kPage)}).ok(), "a granule");
+  }
+  payload_offset_ = layout->payload_offset();
+  region_handle_ = table->handle().value;
+  if (meaning_ == Meaning::kRegistered) {
+    const std::int64_t handle = hypervisor_.Call(
+        *vcpu_, {.index = xencomm::kXencommOp,
+                 .arguments = {static_cast<std::uint64_t>(XencommOp::kRegister), region_handle_,
+                               static_cast<std::uint64_t>(Access::kWrite)}});
+    Require(handle > 0, "registering");
+    region_handle_ = static_cast<std::uint64_t>(handle);
+  }
+}
+
+void Kernel::BuildPageTables() {
+  constexpr unsigned kLevels = 4;
+  TableFrames frames = {kTables};
+  const auto tables =
+      xencomm::x86_64::PageTables<DomainMemory, TableFrames>::Make(*memory_, frames, kLevels);
+  Require(tables.ok(), "the page tables");
+  for (std::uint64_t offset = 0; offset < kBufferBytes; offset += kPage) {
+    Require(tables
+                ->Map({kBuffers + offset}, {GuestPhysical(offset)}, kPage,
+                      xencomm::x86_64::kEntryUser | xencomm::x86_64::kEntryWritable)
+                .ok(),
+            "a page");
+  }
+  raw_.emplace(xencomm::x86_64::PageWalk<DomainMemory>(*memory_, {.cr3 = tables->root().value}),
+               *memory_);
+  hypervisor_.SetRawSpace(*vcpu_, *raw_);
+}
+
+std::uint64_t Kernel::Handle(std::uint64_t address, std::uint64_t bytes) {
+  if (ModelOf(meaning_) != PointerModel::kXcom) return address;
+  const std::uint64_t offset = address - kBuffers;
+  // Nothing to describe: any descriptor is as good.
+  if (bytes == 0) bytes = 1;
+  if (meaning_ == Meaning::kInline && offset % kPage + bytes <= kPage) {
+    return xencomm::InlineAddress({GuestPhysical(offset)}).value;
+  }
+  const std::uint64_t entries = xencomm::DescriptorEntries(address, bytes);
+  Require(xencomm::DescriptorBytes(entries) <= kDescriptorBytes, "a descriptor as long as that");
+  const std::uint64_t place = kDescriptors + slot_++ % kDescriptorSlots * kDescriptorBytes;
+  std::vector<std::byte> descriptor(xencomm::DescriptorBytes(entries));
+  xencomm::StoreDescriptor(descriptor.data(), static_cast<std::uint32_t>(entries), order_,
+                           [&](std::uint64_t i) {
+                             const std::uint64_t page = offset / kPage * kPage + i * kPage;
+                             return PhysicalAddress{GuestPhysical(i == 0 ? offset : page)};
+                           });
+  for (std::uint64_t done = 0; done < descriptor.size();) {
+    const auto run = memory_->Map({place + done}, descriptor.size() - done, Access::kWrite);
+    Require(run.ok(), "memory for a descriptor");
+    std::memcpy(run.start(), descriptor.data() + done, run.length());
+    done += run.length();
+  }
+  return place;
+}
+
+std::int64_t Kernel::Hypercall(std::uint64_t index, std::uint64_t a1, std::uint64_t a2,
+                               std::uint64_t a3) {
+  const std::uint64_t opt_in = region_handle_ == 0 ? 0 : xencomm::kRegionCall;
+  return hypervisor_.Call(
+      *vcpu_, {.index = index | opt_in, .arguments = {a1, a2, a3}, .region = region_handle_});
+}
+
+}  // namespace qemu
