@@ -265,6 +265,7 @@ struct HypercallSpec {
   std::initializer_list<Row> rows = {};  // its fields around them
   const char* version_field = nullptr;
   std::initializer_list<std::uint32_t> versions = {};
+  bool holds_calls = false;  // each element of the argument is a call of its own
   // The constants in the headers that are op numbers: they begin with `prefix`, not with one of
   // `others`, and stand inside the braces of structure `scope` when that is given.
   const char* prefix = nullptr;

@@ -19,6 +19,7 @@ inline constexpr HypercallSpec kMulticall = {
     .registers = {In("call_list", Elements("nr_calls")), In("nr_calls")},
     .op_place = OpPlace::kNone,
     .pointer = "call_list",
+    .holds_calls = true,
 };
 
 inline constexpr OpSpec kMulticallOps[] = {

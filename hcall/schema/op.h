@@ -129,10 +129,22 @@ struct Part {
 // No record has more: the compiler of the table sees to it.
 inline constexpr unsigned kMaxParts = 128;
 
+// No record that has to be looked into is larger, in bytes.
+inline constexpr unsigned kMaxRecordSize = 256;
+
+// What a discriminator can say: both tests hold.
+struct Variant {
+  Test tests[2] = {};
+};
+
 struct Record {
   const Type* type = nullptr;  // nullptr: registers, or no argument at all
   const char* about = nullptr;
   std::span<const Part> parts = {};
+  // All that discriminators can say before the call. When there are any, one of them holds, or the
+  // op is not known.
+  std::span<const Variant> variants = {};
+  bool has_pointers = false;
 };
 
 struct Hypercall;
@@ -175,6 +187,7 @@ struct Hypercall {
   const Type* type;       // of the argument, when all ops share one
   Ref version_field;      // in the argument
   std::span<const std::uint32_t> versions;
+  bool holds_calls;  // each element of the argument is a call of its own
 };
 
 std::span<const Hypercall> Hypercalls();

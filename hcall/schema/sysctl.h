@@ -223,6 +223,10 @@ inline constexpr OpSpec kSysctlOps[] = {
         .rows = {In("cmd").Enum("XEN_SYSCTL_PSR_CMT_"), Zero("flags"), Out("u.data").OnlyAfter()},
         .cases =
             {
+                {When("cmd", XEN_SYSCTL_PSR_CMT_get_total_rmid,
+                      XEN_SYSCTL_PSR_CMT_get_l3_upscaling_factor, XEN_SYSCTL_PSR_CMT_enabled,
+                      XEN_SYSCTL_PSR_CMT_get_l3_event_mask),
+                 {}},
                 {When("cmd", XEN_SYSCTL_PSR_CMT_get_l3_cache_size),
                  {In("u.l3_cache.cpu").OnlyBefore(), Ignored("u.l3_cache.rsvd").OnlyBefore()}},
             },

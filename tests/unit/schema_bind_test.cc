@@ -2,29 +2,17 @@
 #include <array>
 #include <concepts>
 #include <cstring>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "hcall/schema/bind.h"
 #include "hcall/schema/generated/rows.h"
 #include "hcall/schema/op.h"
+#include "hcall/schema/own_space.h"
 #include "hcall/schema/swap.h"
-#include "xencomm/space.h"
 
 namespace xencomm::schema {
 namespace {
-
-// The process's own memory, so that a pointer means itself.
-class OwnSpace final : public Space {
- public:
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
-    return Mapping(reinterpret_cast<std::byte*>(pointer.value + offset), length);
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
-                        RunVisitor visit) override {
-    visit(reinterpret_cast<std::byte*>(pointer.value + offset), 0, length);
-    return {.bytes = length};
-  }
-};
 
 constexpr ByteOrder kOther = Opposite(kNativeOrder);
 

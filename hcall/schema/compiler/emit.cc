@@ -99,7 +99,9 @@ class TableWriter {
 
   std::string Write() {
     for (std::size_t i = 0; i < table_.records.size(); ++i) {
-      WriteParts("kRecord" + std::to_string(i) + "Parts", table_.records[i].parts, nullptr);
+      const std::string name = "kRecord" + std::to_string(i);
+      WriteParts(name + "Parts", table_.records[i].parts, nullptr);
+      WriteVariants(name + "Variants", table_.records[i].variants);
     }
     for (std::size_t h = 0; h < table_.hypercalls.size(); ++h) WriteHypercall(h);
     std::ostringstream file;
@@ -170,8 +172,29 @@ class TableWriter {
     out_ << "constexpr Part " << name << "[] = {\n" << body.str() << "};\n";
   }
 
-  static std::string Span(const std::vector<ResolvedPart>& parts, const std::string& name) {
+  void WriteVariants(const std::string& name, const std::vector<ResolvedVariant>& variants) {
+    if (variants.empty()) return;
+    std::ostringstream body;
+    for (const ResolvedVariant& variant : variants) {
+      body << "    {{" << Text(variant.tests[0], values_) << ", " << Text(variant.tests[1], values_)
+           << "}},\n";
+    }
+    out_ << "constexpr Variant " << name << "[] = {\n" << body.str() << "};\n";
+  }
+
+  template <class T>
+  static std::string Span(const std::vector<T>& parts, const std::string& name) {
     return parts.empty() ? "{}" : name;
+  }
+
+  static std::string RecordTail(const std::vector<ResolvedPart>& parts,
+                                const std::vector<ResolvedVariant>& variants,
+                                const std::string& name) {
+    const bool has_pointers = std::any_of(parts.begin(), parts.end(), [](const ResolvedPart& part) {
+      return part.element != nullptr && part.direction != Direction::kIgnored;
+    });
+    return ", .variants = " + Span(variants, name) +
+           ", .has_pointers = " + (has_pointers ? "true" : "false");
   }
 
   void WriteHypercall(std::size_t h) {
@@ -185,6 +208,7 @@ class TableWriter {
       const std::string argument = "&" + prefix + "Ops[" + std::to_string(i) + "].argument";
       WriteParts(name + "Registers", op.register_parts, argument.c_str());
       WriteParts(name + "Argument", op.argument_parts, nullptr);
+      WriteVariants(name + "Variants", op.variants);
       WriteParts(name + "Buffers", op.buffer_parts, nullptr);
       ops << "    {.number = " << op.spec->number << ", .name = " << Quoted(op.spec->name)
           << ", .about = " << Quoted(op.spec->about) << ", .returns = " << Quoted(op.spec->returns)
@@ -193,6 +217,7 @@ class TableWriter {
           << "},\n     .argument = {.type = " << Address(op.argument)
           << ", .about = " << Quoted(op.spec->about)
           << ", .parts = " << Span(op.argument_parts, name + "Argument")
+          << RecordTail(op.argument_parts, op.variants, name + "Variants")
           << "},\n     .own_offset = " << op.own_offset << ", .own_type = " << Address(op.own)
           << ", .direction = " << Name(op.direction)
           << ",\n     .buffers = " << Span(op.buffer_parts, name + "Buffers") << "},\n";
@@ -216,7 +241,10 @@ class TableWriter {
     for (std::size_t i = 0; i < table_.records.size(); ++i) {
       out << "    {.type = " << Address(table_.records[i].type)
           << ", .about = " << Quoted(table_.records[i].spec->about) << ", .parts = kRecord" << i
-          << "Parts},\n";
+          << "Parts"
+          << RecordTail(table_.records[i].parts, table_.records[i].variants,
+                        "kRecord" + std::to_string(i) + "Variants")
+          << "},\n";
     }
     out << "};\n";
     return out.str();
@@ -238,7 +266,7 @@ class TableWriter {
           << ", .type = " << Address(hypercall.type)
           << ",\n     .version_field = " << Text(hypercall.version_field)
           << ", .versions = " << (hypercall.spec->versions.size() == 0 ? "{}" : prefix + "Versions")
-          << "},\n";
+          << ", .holds_calls = " << (hypercall.spec->holds_calls ? "true" : "false") << "},\n";
     }
     out << "};\n\n";
     return out.str();

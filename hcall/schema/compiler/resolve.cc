@@ -180,6 +180,31 @@ void AddRows(const Scope& scope, const Spec& spec, std::vector<ResolvedPart>& pa
   }
 }
 
+// Whether a field is a discriminator that the caller sets: not one that the hypervisor answers.
+bool IsGiven(Ref field, const std::vector<ResolvedPart>& parts) {
+  for (const ResolvedPart& part : parts) {
+    if (part.offset == field.offset && part.direction == Direction::kOut) return false;
+  }
+  return true;
+}
+
+// The cases that tell what an op is. Those of flags, and those for all other values, tell nothing.
+template <class Spec>
+std::vector<ResolvedVariant> Variants(const Scope& scope, const Spec& spec,
+                                      const std::vector<ResolvedPart>& parts) {
+  std::vector<ResolvedVariant> variants;
+  for (const Case& each : spec.cases) {
+    if (each.when.first.is_flags || each.when.first.is_not) continue;
+    const ResolvedVariant variant = {{scope.Find(each.when.first), scope.Find(each.when.second)}};
+    if (IsGiven(variant.tests[0].field, parts)) variants.push_back(variant);
+  }
+  // With a case for all other values, there is always one.
+  for (const Case& each : spec.cases) {
+    if (each.when.first.is_not && !each.when.first.is_flags && variants.size() == 1) return {};
+  }
+  return variants;
+}
+
 void AddArgument(Errors& errors, ResolvedOp& op) {
   const HypercallSpec& hypercall = *op.hypercall;
   const char* name = hypercall.type != nullptr ? hypercall.type : op.spec->argument;
@@ -204,14 +229,16 @@ void AddArgument(Errors& errors, ResolvedOp& op) {
       if (!Mentions(op.spec->outer, row.field)) AddRow(outer, row, nullptr, op.argument_parts);
     }
   }
-  AddRows(Scope(errors, op.name(), *op.own, op.own_offset, op.argument), *op.spec,
-          op.argument_parts);
+  const Scope own(errors, op.name(), *op.own, op.own_offset, op.argument);
+  AddRows(own, *op.spec, op.argument_parts);
+  op.variants = Variants(own, *op.spec, op.argument_parts);
 
   // Of the argument as a whole: read when any field is read, written when any is written. A pointer
   // in it is read, whatever is done to what it points at.
   bool in = false;
   bool out = false;
   for (const ResolvedPart& part : op.argument_parts) {
+    if (part.row->is_trailing) continue;  // lies behind it
     const Direction direction = part.is_pointer() && part.direction != Direction::kIgnored
                                     ? Direction::kIn
                                     : part.direction;
@@ -308,22 +335,37 @@ const Type* FindType(std::string_view name) {
 ResolvedTable Resolve(Errors& errors) {
   ResolvedTable table;
   for (const RecordSpec& spec : kRecordSpecs) {
-    ResolvedRecord record = {.spec = &spec, .type = FindType(spec.type), .parts = {}};
+    ResolvedRecord record;
+    record.spec = &spec;
+    record.type = FindType(spec.type);
     if (record.type == nullptr) {
       errors.Add(spec.type, "no type is called so");
       continue;
     }
-    AddRows(Scope(errors, spec.type, *record.type), spec, record.parts);
+    const Scope scope(errors, spec.type, *record.type);
+    AddRows(scope, spec, record.parts);
+    record.variants = Variants(scope, spec, record.parts);
     table.records.push_back(record);
   }
-  auto check_size = [&](const std::string& name, const std::vector<ResolvedPart>& parts) {
+  auto check_size = [&](const std::string& name, const Type* type,
+                        const std::vector<ResolvedPart>& parts) {
     if (parts.size() > kMaxParts) errors.Add(name, "has more rows than kMaxParts");
+    bool has_pointers = false;
+    for (const ResolvedPart& part : parts) has_pointers |= part.is_pointer();
+    if (has_pointers && type != nullptr && type->size > kMaxRecordSize) {
+      errors.Add(name, "holds pointers and is larger than kMaxRecordSize");
+    }
   };
-  for (const ResolvedRecord& record : table.records) check_size(record.spec->type, record.parts);
+  for (const ResolvedRecord& record : table.records) {
+    check_size(record.spec->type, record.type, record.parts);
+  }
   for (const HypercallEntry& entry : kHypercallEntries) {
     ResolvedHypercall hypercall;
     hypercall.spec = entry.spec;
     if (entry.spec->type != nullptr) hypercall.type = FindType(entry.spec->type);
+    if (hypercall.type != nullptr && hypercall.type->size > kMaxRecordSize) {
+      errors.Add(entry.spec->name, "holds its op's number and is larger than kMaxRecordSize");
+    }
     const Scope registers(errors, entry.spec->name, entry.spec->arguments);
     if (entry.spec->pointer != nullptr) {
       hypercall.pointer = static_cast<int>(registers.Find(entry.spec->pointer).offset / 8);
@@ -342,7 +384,7 @@ ResolvedTable Resolve(Errors& errors) {
       AddArgument(errors, op);
       AddRegisters(errors, op);
       AddBuffers(errors, op);
-      check_size(op.name(), op.argument_parts);
+      check_size(op.name(), op.argument, op.argument_parts);
       hypercall.ops.push_back(op);
     }
     table.hypercalls.push_back(hypercall);

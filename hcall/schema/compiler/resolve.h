@@ -67,6 +67,11 @@ struct ResolvedPart {
   bool is_pointer() const { return element != nullptr && !row->is_trailing; }
 };
 
+// What discriminators can say, when they are read before the call.
+struct ResolvedVariant {
+  ResolvedTest tests[2];
+};
+
 struct ResolvedOp {
   const HypercallSpec* hypercall = nullptr;
   const OpSpec* spec = nullptr;
@@ -77,6 +82,7 @@ struct ResolvedOp {
   std::vector<ResolvedPart> register_parts;
   std::vector<ResolvedPart> argument_parts;
   std::vector<ResolvedPart> buffer_parts;
+  std::vector<ResolvedVariant> variants;
 
   std::string name() const { return std::string(hypercall->name) + "." + spec->name; }
 };
@@ -85,6 +91,7 @@ struct ResolvedRecord {
   const RecordSpec* spec = nullptr;
   const Type* type = nullptr;
   std::vector<ResolvedPart> parts;
+  std::vector<ResolvedVariant> variants;
 };
 
 struct ResolvedHypercall {

@@ -1,0 +1,32 @@
+// The process's own memory as a Space: how userland walks its own call.
+//
+// A pointer is what it is to the process, and one that leads nowhere ends the process as it always
+// does. Where a call comes from elsewhere, its own Space is used.
+#ifndef HCALL_SCHEMA_OWN_SPACE_H_
+#define HCALL_SCHEMA_OWN_SPACE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "xencomm/space.h"
+
+namespace xencomm::schema {
+
+class OwnSpace final : public Space {
+ public:
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+    // The address comes from a handle in the process's own structures.
+    return Mapping(reinterpret_cast<std::byte*>(pointer.value + offset), length);
+  }
+
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    if (length == 0) return {};
+    visit(Map(pointer, offset, length, access).start(), 0, length);
+    return {.bytes = length};
+  }
+};
+
+}  // namespace xencomm::schema
+
+#endif  // HCALL_SCHEMA_OWN_SPACE_H_

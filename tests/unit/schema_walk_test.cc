@@ -1,0 +1,576 @@
+// Every buffer that a call points at, to any depth; hostile counts and pointers; the audit.
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "hcall/schema/audit.h"
+#include "hcall/schema/op.h"
+#include "hcall/schema/swap.h"
+#include "hcall/schema/walk.h"
+#include "hcall/schema/xen.h"
+#include "xencomm/space.h"
+
+namespace xencomm::schema {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr ByteOrder kOther = Opposite(kNativeOrder);
+
+// Guest memory from kBase on; everything else faults.
+class Guest final : public Space {
+ public:
+  static constexpr std::uint64_t kBase = 0x10000;
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+    std::uint64_t address;
+    if (__builtin_add_overflow(pointer.value, offset, &address)) return Fault::kOverflow;
+    if (!Contains(kBase, memory_.size(), address, 1)) return Fault::kNotPresent;
+    const std::uint64_t rest = kBase + memory_.size() - address;
+    return Mapping(memory_.data() + (address - kBase), length < rest ? length : rest);
+  }
+
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    std::uint64_t done = 0;
+    while (done < length) {
+      const Mapping run = Map(pointer, offset + done, length - done, access);
+      if (!run.ok()) {
+        return {.bytes = done, .fault = run.fault(), .address = pointer + (offset + done)};
+      }
+      visit(run.start(), done, run.length());
+      done += run.length();
+    }
+    return {.bytes = done};
+  }
+
+  // Room for `count` of T; its address.
+  template <class T>
+  std::uint64_t New(const T* values, std::size_t count) {
+    next_ = AlignUp(next_, 16);
+    const std::uint64_t address = kBase + next_;
+    std::memcpy(memory_.data() + next_, values, count * sizeof(T));
+    next_ += count * sizeof(T);
+    return address;
+  }
+  template <class T>
+  std::uint64_t New(const T& value) {
+    return New(&value, 1);
+  }
+  std::uint64_t Room(std::size_t bytes) {
+    next_ = AlignUp(next_, 16);
+    const std::uint64_t address = kBase + next_;
+    next_ += bytes;
+    return address;
+  }
+  template <class T>
+  T At(std::uint64_t address) const {
+    T value;
+    std::memcpy(&value, memory_.data() + (address - kBase), sizeof(T));
+    return value;
+  }
+  std::uint64_t end() const { return kBase + memory_.size(); }
+
+ private:
+  std::vector<std::byte> memory_ = std::vector<std::byte>(1 << 18);
+  std::uint64_t next_ = 0;
+};
+
+template <class Handle>
+void Set(Handle& handle, std::uint64_t address) {
+  std::memcpy(&handle, &address, sizeof(address));
+}
+
+// A buffer in a form that a test can write down: path, elements, bytes, direction.
+struct Seen {
+  std::string path;
+  std::uint64_t count;
+  std::uint64_t bytes;
+  Direction direction;
+
+  friend bool operator==(const Seen&, const Seen&) = default;
+  friend std::ostream& operator<<(std::ostream& out, const Seen& seen) {
+    return out << seen.path << " x" << seen.count << ", " << seen.bytes << " bytes, direction "
+               << static_cast<int>(seen.direction);
+  }
+};
+
+constexpr Direction kIn = Direction::kIn;
+constexpr Direction kOut = Direction::kOut;
+constexpr Direction kInOut = Direction::kInOut;
+
+class Walk : public ::testing::Test {
+ protected:
+  // The buffers of a call; `finding_` is how the walk ended.
+  std::vector<Seen> Buffers(std::uint64_t hypercall, std::initializer_list<std::uint64_t> arguments,
+                            ByteOrder order = kNativeOrder) {
+    std::vector<Seen> seen;
+    auto note = [&](const Buffer& buffer) {
+      seen.push_back({buffer.part->path, buffer.count, buffer.bytes, buffer.direction});
+      return true;
+    };
+    finding_ = ForEachBuffer(MakeCall(hypercall, arguments), {guest_, order, 70}, note);
+    return seen;
+  }
+
+  static Call MakeCall(std::uint64_t hypercall, std::initializer_list<std::uint64_t> arguments) {
+    Call call = {.hypercall = hypercall};
+    std::copy(arguments.begin(), arguments.end(), call.registers.begin());
+    return call;
+  }
+
+  std::uint64_t Sysctl(std::uint32_t cmd, auto fill) {
+    xen_sysctl sysctl = {};
+    sysctl.cmd = cmd;
+    sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+    fill(sysctl.u);
+    return guest_.New(sysctl);
+  }
+  std::uint64_t Domctl(std::uint32_t cmd, auto fill) {
+    xen_domctl domctl = {};
+    domctl.cmd = cmd;
+    domctl.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+    fill(domctl.u);
+    return guest_.New(domctl);
+  }
+
+  Guest guest_;
+  Finding finding_;
+};
+
+TEST_F(Walk, FindsTheArgumentAndItsBuffer) {
+  const std::uint64_t buffer = guest_.Room(4 * sizeof(xen_domctl_getdomaininfo));
+  const std::uint64_t sysctl = Sysctl(XEN_SYSCTL_getdomaininfolist, [&](auto& u) {
+    u.getdomaininfolist.max_domains = 4;
+    Set(u.getdomaininfolist.buffer, buffer);
+  });
+  EXPECT_THAT(Buffers(__HYPERVISOR_sysctl, {sysctl}),
+              ElementsAre(Seen{"u_sysctl", 1, sizeof(xen_sysctl), kInOut},
+                          Seen{"buffer", 4, 4 * sizeof(xen_domctl_getdomaininfo), kOut}));
+  EXPECT_TRUE(finding_.ok());
+}
+
+TEST_F(Walk, FindsTheSameInTheOtherOrder) {
+  xen_sysctl sysctl = {};
+  sysctl.cmd = XEN_SYSCTL_readconsole;
+  sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+  sysctl.u.readconsole.count = 77;
+  Set(sysctl.u.readconsole.buffer, guest_.Room(77));
+  SwapOut(Find("sysctl", "readconsole")->argument, &sysctl);
+  EXPECT_THAT(
+      Buffers(__HYPERVISOR_sysctl, {guest_.New(sysctl)}, kOther),
+      ElementsAre(Seen{"u_sysctl", 1, sizeof(xen_sysctl), kInOut}, Seen{"buffer", 77, 77, kOut}));
+}
+
+TEST_F(Walk, CountsBitmapsOnlyWhenTheirFlagIsSet) {
+  const std::uint64_t bitmap = guest_.Room(9);
+  for (const auto& [flags, paths] : {std::pair(0u, std::vector<std::string>{}),
+                                     {XEN_VCPUAFFINITY_HARD, {"cpumap_hard.bitmap"}},
+                                     {XEN_VCPUAFFINITY_SOFT, {"cpumap_soft.bitmap"}},
+                                     {XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT,
+                                      {"cpumap_hard.bitmap", "cpumap_soft.bitmap"}}}) {
+    const std::uint64_t domctl = Domctl(XEN_DOMCTL_getvcpuaffinity, [&, f = flags](auto& u) {
+      u.vcpuaffinity.flags = f;
+      u.vcpuaffinity.cpumap_hard.nr_bits = 65;
+      Set(u.vcpuaffinity.cpumap_hard.bitmap, bitmap);
+      u.vcpuaffinity.cpumap_soft = u.vcpuaffinity.cpumap_hard;
+    });
+    std::vector<std::string> found;
+    for (const Seen& seen : Buffers(__HYPERVISOR_domctl, {domctl})) {
+      if (seen.path == "u_domctl") continue;
+      found.push_back(seen.path);
+      EXPECT_EQ(seen.bytes, 9u);
+    }
+    EXPECT_EQ(found, paths) << "flags " << flags;
+  }
+}
+
+TEST_F(Walk, FollowsTheSecondLevel) {
+  std::array<xen_processor_csd, 3> dependencies = {};
+  std::array<xen_processor_cx, 2> states = {};
+  states[1].dpcnt = 3;
+  Set(states[1].dp, guest_.New(dependencies.data(), 3));
+  xen_platform_op op = {};
+  op.cmd = XENPF_set_processor_pminfo;
+  op.interface_version = XENPF_INTERFACE_VERSION;
+  op.u.set_pminfo.type = XEN_PM_CX;
+  op.u.set_pminfo.u.power.count = 2;
+  Set(op.u.set_pminfo.u.power.states, guest_.New(states.data(), 2));
+  EXPECT_THAT(Buffers(__HYPERVISOR_platform_op, {guest_.New(op)}),
+              ElementsAre(Seen{"u_xenpf_op", 1, sizeof(xen_platform_op), kIn},
+                          Seen{"u.power.states", 2, 2 * sizeof(xen_processor_cx), kIn},
+                          Seen{"dp", 3, 3 * sizeof(xen_processor_csd), kIn}));
+}
+
+TEST_F(Walk, ReadsACountThatStandsInTheBuffer) {
+  const std::array<std::uint32_t, 3> pdc = {1, 1, 0xff};
+  xen_platform_op op = {};
+  op.cmd = XENPF_set_processor_pminfo;
+  op.interface_version = XENPF_INTERFACE_VERSION;
+  op.u.set_pminfo.type = XEN_PM_PDC;
+  Set(op.u.set_pminfo.u.pdc, guest_.New(pdc.data(), pdc.size()));
+  EXPECT_THAT(Buffers(__HYPERVISOR_platform_op, {guest_.New(op)}),
+              ElementsAre(Seen{"u_xenpf_op", 1, sizeof(xen_platform_op), kIn},
+                          Seen{"u.pdc", 3, 12, kInOut}));
+}
+
+TEST_F(Walk, CountsTextToItsEnd) {
+  const char16_t name[] = u"BootOrder";
+  xen_platform_op op = {};
+  op.cmd = XENPF_efi_runtime_call;
+  op.interface_version = XENPF_INTERFACE_VERSION;
+  op.u.efi_runtime_call.function = XEN_EFI_get_variable;
+  Set(op.u.efi_runtime_call.u.get_variable.name, guest_.New(name, std::size(name)));
+  EXPECT_THAT(Buffers(__HYPERVISOR_platform_op, {guest_.New(op)}),
+              ElementsAre(Seen{"u_xenpf_op", 1, sizeof(xen_platform_op), kInOut},
+                          Seen{"u.get_variable.name", 10, 20, kIn}));
+}
+
+TEST_F(Walk, RefusesTextWithoutAnEnd) {
+  const std::vector<std::uint16_t> letters(70000, 'x');
+  xen_platform_op op = {};
+  op.cmd = XENPF_efi_runtime_call;
+  op.interface_version = XENPF_INTERFACE_VERSION;
+  op.u.efi_runtime_call.function = XEN_EFI_get_variable;
+  Set(op.u.efi_runtime_call.u.get_variable.name, guest_.New(letters.data(), letters.size()));
+  Buffers(__HYPERVISOR_platform_op, {guest_.New(op)});
+  EXPECT_EQ(finding_.problem, Problem::kEndless);
+  EXPECT_STREQ(finding_.part->path, "u.get_variable.name");
+}
+
+TEST_F(Walk, CountsATrapTableToItsZero) {
+  std::array<trap_info, 3> traps = {};
+  traps[0].address = 1;
+  traps[1].address = 2;
+  EXPECT_THAT(Buffers(__HYPERVISOR_set_trap_table, {guest_.New(traps.data(), 3)}),
+              ElementsAre(Seen{"traps", 3, 3 * sizeof(trap_info), kIn}));
+  EXPECT_THAT(Buffers(__HYPERVISOR_set_trap_table, {0}), IsEmpty());
+  EXPECT_TRUE(finding_.ok());
+}
+
+TEST_F(Walk, FindsTheEndOfTheStructureItself) {
+  struct {
+    std::uint32_t len = 20;
+    unsigned char buf[20] = {};
+  } build_id;
+  EXPECT_THAT(Buffers(__HYPERVISOR_xen_version, {XENVER_build_id, guest_.New(build_id)}),
+              ElementsAre(Seen{"arg", 1, 4, kIn}, Seen{"buf", 20, 20, kOut}));
+}
+
+TEST_F(Walk, MasksFlagsOutOfAnAddress) {
+  const std::uint64_t mask = guest_.Room(16);
+  EXPECT_THAT(Buffers(__HYPERVISOR_update_va_mapping, {0, 0, mask | UVMF_INVLPG}),
+              ElementsAre(Seen{"flags", 16, 16, kIn}));  // 70 vcpus, in words of 64
+  EXPECT_THAT(Buffers(__HYPERVISOR_update_va_mapping, {0, 0, UVMF_TLB_FLUSH | UVMF_ALL}),
+              IsEmpty());
+}
+
+TEST_F(Walk, FollowsEachEntryOfAMulticall) {
+  xen_memory_reservation reservation = {};
+  reservation.nr_extents = 8;
+  Set(reservation.extent_start, guest_.Room(64));
+  std::array<multicall_entry, 2> entries = {};
+  entries[0] = {
+      __HYPERVISOR_memory_op, 0, {XENMEM_populate_physmap | 3 << 6, guest_.New(reservation)}};
+  entries[1] = {__HYPERVISOR_vm_assist, 0, {}};
+  EXPECT_THAT(Buffers(__HYPERVISOR_multicall, {guest_.New(entries.data(), 2), 2}),
+              ElementsAre(Seen{"call_list", 2, 2 * sizeof(multicall_entry), kInOut},
+                          Seen{"arg", 1, sizeof(xen_memory_reservation), kIn},
+                          Seen{"extent_start", 8, 64, kInOut}));
+}
+
+TEST_F(Walk, RefusesAMulticallInAMulticall) {
+  multicall_entry entry = {__HYPERVISOR_multicall, 0, {}};
+  Buffers(__HYPERVISOR_multicall, {guest_.New(entry), 1});
+  EXPECT_EQ(finding_.problem, Problem::kNested);
+  EXPECT_EQ(finding_.entry, 0u);
+}
+
+TEST_F(Walk, FollowsADmOpsBuffers) {
+  xen_dm_op op = {};
+  op.op = XEN_DMOP_track_dirty_vram;
+  op.u.track_dirty_vram.nr = 100;
+  std::array<xen_dm_op_buf, 3> buffers = {};
+  Set(buffers[0].h, guest_.New(op));
+  buffers[0].size = sizeof(op);
+  Set(buffers[1].h, guest_.Room(13));
+  buffers[1].size = 13;
+  const std::uint64_t list = guest_.New(buffers.data(), 3);
+  EXPECT_THAT(Buffers(__HYPERVISOR_dm_op, {1, 2, list}),
+              ElementsAre(Seen{"bufs", 2, 32, kIn}, Seen{"h", 1, sizeof(op), kIn},
+                          Seen{"dirty_bitmap", 13, 13, kOut}));
+  EXPECT_TRUE(finding_.ok());
+
+  // XSA-506: an op that needs a second buffer, and gets one.
+  for (const auto& [count, problem] : {std::pair(0u, Problem::kTooFew),
+                                       {1u, Problem::kTooFew},
+                                       {2u, Problem::kNone},
+                                       {3u, Problem::kTooMany},
+                                       {~0u, Problem::kTooMany}}) {
+    Buffers(__HYPERVISOR_dm_op, {1, count, list});
+    EXPECT_EQ(finding_.problem, problem) << count;
+  }
+}
+
+TEST_F(Walk, RefusesADmOpThatIsCutOff) {
+  xen_dm_op op = {};
+  op.op = XEN_DMOP_track_dirty_vram;
+  std::array<xen_dm_op_buf, 2> buffers = {};
+  Set(buffers[0].h, guest_.New(op));
+  for (const std::uint64_t size :
+       {std::uint64_t{0}, std::uint64_t{3},
+        offsetof(xen_dm_op, u) + sizeof(xen_dm_op_track_dirty_vram) - 1}) {
+    buffers[0].size = size;
+    Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)});
+    EXPECT_EQ(finding_.problem, Problem::kTooFew) << size;
+  }
+}
+
+TEST_F(Walk, VisitsChildrenFirstWhenAsked) {
+  const std::uint64_t sysctl = Sysctl(XEN_SYSCTL_getcpuinfo, [&](auto& u) {
+    u.getcpuinfo.max_cpus = 2;
+    Set(u.getcpuinfo.info, guest_.Room(16));
+  });
+  std::vector<std::string> paths;
+  auto note = [&](const Buffer& buffer) {
+    paths.push_back(buffer.part->path);
+    return true;
+  };
+  EXPECT_TRUE(ForEachBuffer(MakeCall(__HYPERVISOR_sysctl, {sysctl}), {guest_}, note,
+                            WalkOrder::kChildrenFirst)
+                  .ok());
+  EXPECT_THAT(paths, ElementsAre("info", "u_sysctl"));
+}
+
+TEST_F(Walk, LooksAtNoPointerOfNoElements) {
+  const std::uint64_t sysctl = Sysctl(XEN_SYSCTL_getdomaininfolist, [&](auto& u) {
+    Set(u.getdomaininfolist.buffer, 0xdead0000dead0000);
+  });
+  EXPECT_EQ(Buffers(__HYPERVISOR_sysctl, {sysctl}).size(), 1u);
+  EXPECT_TRUE(finding_.ok());
+}
+
+TEST_F(Walk, TellsNullsApart) {
+  // Allowed: asks for the count.
+  const std::uint64_t topology =
+      Sysctl(XEN_SYSCTL_cputopoinfo, [&](auto& u) { u.cputopoinfo.num_cpus = 9; });
+  EXPECT_EQ(Buffers(__HYPERVISOR_sysctl, {topology}).size(), 1u);
+  EXPECT_TRUE(finding_.ok());
+  // Not allowed.
+  const std::uint64_t list =
+      Sysctl(XEN_SYSCTL_getdomaininfolist, [&](auto& u) { u.getdomaininfolist.max_domains = 9; });
+  Buffers(__HYPERVISOR_sysctl, {list});
+  EXPECT_EQ(finding_.problem, Problem::kNull);
+  EXPECT_STREQ(finding_.op->name, "getdomaininfolist");
+  EXPECT_STREQ(finding_.part->path, "buffer");
+}
+
+TEST_F(Walk, NamesWhatItDoesNotKnow) {
+  Buffers(63, {});
+  EXPECT_EQ(finding_.problem, Problem::kUnknownHypercall);
+  EXPECT_EQ(finding_.number, 63u);
+
+  Buffers(__HYPERVISOR_memory_op, {30, 0});
+  EXPECT_EQ(finding_.problem, Problem::kUnknownOp);
+  EXPECT_EQ(finding_.number, 30u);
+
+  Buffers(__HYPERVISOR_sysctl, {Sysctl(999, [](auto&) {})});
+  EXPECT_EQ(finding_.problem, Problem::kUnknownOp);
+  EXPECT_EQ(finding_.number, 999u);
+
+  xen_sysctl old = {};
+  old.cmd = XEN_SYSCTL_physinfo;
+  old.interface_version = 0x12;
+  Buffers(__HYPERVISOR_sysctl, {guest_.New(old)});
+  EXPECT_EQ(finding_.problem, Problem::kUnknownVersion);
+  EXPECT_EQ(finding_.number, 0x12u);
+
+  Buffers(__HYPERVISOR_sysctl,
+          {Sysctl(XEN_SYSCTL_cpupool_op, [](auto& u) { u.cpupool_op.op = 77; })});
+  EXPECT_EQ(finding_.problem, Problem::kUnknownVariant);
+  EXPECT_EQ(finding_.number, 77u);
+  EXPECT_STREQ(finding_.part->path, "op");
+}
+
+TEST_F(Walk, RefusesCountsThatPassTheLastAddress) {
+  const struct {
+    std::uint64_t extents;
+    std::uint64_t address;
+  } kCases[] = {
+      {~std::uint64_t{0}, Guest::kBase},             // the product
+      {std::uint64_t{1} << 61, Guest::kBase},        // exactly 2^64
+      {(std::uint64_t{1} << 61) - 1, Guest::kBase},  // the end
+      {2, ~std::uint64_t{0} - 7},                    // one element fits, two do not
+      {1, ~std::uint64_t{0} - 6},                    // one byte too far
+  };
+  for (const auto& [extents, address] : kCases) {
+    xen_memory_reservation reservation = {};
+    reservation.nr_extents = extents;
+    Set(reservation.extent_start, address);
+    Buffers(__HYPERVISOR_memory_op, {XENMEM_populate_physmap, guest_.New(reservation)});
+    EXPECT_EQ(finding_.problem, Problem::kOverflow) << extents << " at " << address;
+    EXPECT_STREQ(finding_.part->path, "extent_start");
+  }
+}
+
+TEST_F(Walk, TakesABufferThatEndsWithTheLastByte) {
+  xen_memory_reservation reservation = {};
+  reservation.nr_extents = 1;
+  Set(reservation.extent_start, ~std::uint64_t{0} - 7);
+  EXPECT_EQ(
+      Buffers(__HYPERVISOR_memory_op, {XENMEM_populate_physmap, guest_.New(reservation)}).size(),
+      2u);
+  EXPECT_TRUE(finding_.ok());
+}
+
+TEST_F(Walk, SaysWhereItCouldNotRead) {
+  Buffers(__HYPERVISOR_sysctl, {guest_.end() - 8});
+  EXPECT_EQ(finding_.problem, Problem::kUnreadable);
+  EXPECT_EQ(finding_.fault.fault, Fault::kNotPresent);
+  EXPECT_EQ(finding_.address.value, guest_.end());
+
+  xen_kexec_load load = {};
+  load.nr_segments = 2;
+  Set(load.segments.h, guest_.end() - sizeof(xen_kexec_segment));
+  Buffers(__HYPERVISOR_kexec_op, {KEXEC_CMD_kexec_load, guest_.New(load)});
+  EXPECT_EQ(finding_.problem, Problem::kUnreadable);
+  EXPECT_EQ(finding_.index, 1u);
+}
+
+// --- The audit
+// -------------------------------------------------------------------------------------
+
+class AuditTest : public Walk {
+ protected:
+  // The guest's memory as one region of 16 granules; its table takes the first one.
+  Finding Check(const Call& call, std::span<const AllowedOp> allowed = {}, bool registered = true) {
+    const RegionLayout region = *RegionLayout::Make({Guest::kBase}, 1 << 16, 12);
+    return Audit(call, {guest_}, {region, registered, allowed});
+  }
+
+  Call ReadConsole(std::uint64_t buffer, std::uint32_t count) {
+    return MakeCall(__HYPERVISOR_sysctl, {Sysctl(XEN_SYSCTL_readconsole, [&](auto& u) {
+                      u.readconsole.count = count;
+                      Set(u.readconsole.buffer, buffer);
+                    })});
+  }
+
+  void SetUp() override { guest_.Room(0x1000); }  // the table
+};
+
+TEST_F(AuditTest, PassesWhatLiesInTheRegion) {
+  EXPECT_TRUE(Check(ReadConsole(Guest::kBase + 0x1000, 0xf000)).ok());
+}
+
+TEST_F(AuditTest, RefusesABufferPartlyOutside) {
+  const struct {
+    std::uint64_t address;
+    std::uint32_t count;
+  } kCases[] = {
+      {Guest::kBase + 0x1000, 0xf001},  // one byte past the end
+      {Guest::kBase + 0xfff, 1},        // in the table
+      {Guest::kBase, 0x10000},          // all of it, table included
+      {Guest::kBase + 0x10000, 1},      // right behind it
+      {0x1000, 16},                     // before it
+  };
+  for (const auto& [address, count] : kCases) {
+    const Finding finding = Check(ReadConsole(address, count));
+    EXPECT_EQ(finding.problem, Problem::kOutside) << address << " x" << count;
+    EXPECT_STREQ(finding.op->name, "readconsole");
+    EXPECT_STREQ(finding.part->path, "buffer");
+    EXPECT_EQ(finding.address.value, address);
+    EXPECT_EQ(finding.bytes, count);
+  }
+}
+
+TEST_F(AuditTest, RefusesAnArgumentInTheTable) {
+  Call call = ReadConsole(Guest::kBase + 0x1000, 1);
+  call.registers[0] = Guest::kBase + 64;
+  const Finding finding = Check(call);
+  EXPECT_FALSE(finding.ok());
+}
+
+TEST_F(AuditTest, LetsOnlyANamedSetThrough) {
+  const AllowedOp allowed[] = {{__HYPERVISOR_sysctl, XEN_SYSCTL_readconsole},
+                               {__HYPERVISOR_xen_version, XENVER_version}};
+  EXPECT_TRUE(Check(ReadConsole(Guest::kBase + 0x1000, 8), allowed).ok());
+  EXPECT_TRUE(Check(MakeCall(__HYPERVISOR_xen_version, {XENVER_version}), allowed).ok());
+  const Finding finding = Check(
+      MakeCall(__HYPERVISOR_domctl, {Domctl(XEN_DOMCTL_destroydomain, [](auto&) {})}), allowed);
+  EXPECT_EQ(finding.problem, Problem::kNotAllowed);
+  EXPECT_STREQ(finding.op->name, "destroydomain");
+}
+
+TEST_F(AuditTest, LooksIntoEachEntryOfAMulticall) {
+  const AllowedOp allowed[] = {{__HYPERVISOR_multicall, 0},
+                               {__HYPERVISOR_xen_version, XENVER_version}};
+  std::array<multicall_entry, 2> entries = {};
+  entries[0] = {__HYPERVISOR_xen_version, 0, {XENVER_version}};
+  entries[1] = {__HYPERVISOR_domctl, 0, {Domctl(XEN_DOMCTL_pausedomain, [](auto&) {})}};
+  const Finding finding =
+      Check(MakeCall(__HYPERVISOR_multicall, {guest_.New(entries.data(), 2), 2}), allowed);
+  EXPECT_EQ(finding.problem, Problem::kNotAllowed);
+  EXPECT_EQ(finding.entry, 1u);
+}
+
+TEST_F(AuditTest, KeepsPointersThatOutliveTheCallToRegisteredRegions) {
+  vcpu_register_runstate_memory_area area = {};
+  Set(area.addr.h, guest_.Room(sizeof(vcpu_runstate_info)));
+  const Call call =
+      MakeCall(__HYPERVISOR_vcpu_op, {VCPUOP_register_runstate_memory_area, 0, guest_.New(area)});
+  EXPECT_TRUE(Check(call, {}, true).ok());
+  EXPECT_EQ(Check(call, {}, false).problem, Problem::kOutlives);
+}
+
+// Random calls of every op: the walk ends, and nothing is read outside the guest's memory.
+TEST_F(Walk, SurvivesRandomArguments) {
+  std::uint64_t state = 1;
+  auto random = [&] {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return state >> 16;
+  };
+  std::vector<std::uint64_t> words(4096);
+  unsigned ok = 0;
+  for (unsigned round = 0; round < 200; ++round) {
+    for (std::uint64_t& word : words) {
+      switch (random() % 4) {
+        case 0:
+          word = Guest::kBase + random() % 0x10000;
+          break;
+        case 1:
+          word = random() % 64;
+          break;
+        case 2:
+          word = random() % 64 | std::uint64_t{XEN_SYSCTL_INTERFACE_VERSION} << 32;
+          break;
+        default:
+          word = random() << 40 | random();
+      }
+    }
+    Guest guest;
+    guest.New(words.data(), words.size());
+    for (const Hypercall& hypercall : Hypercalls()) {
+      for (const Op& op : hypercall.ops) {
+        Call call = {.hypercall = hypercall.number};
+        for (std::uint64_t& each : call.registers) each = Guest::kBase + random() % 0x8000;
+        if (hypercall.op_place == OpPlace::kRegister) call.registers[0] = op.number;
+        std::uint64_t bytes = 0;
+        auto note = [&](const Buffer& buffer) {
+          bytes += buffer.bytes;
+          return true;
+        };
+        ok += ForEachBuffer(call, {guest, round % 2 == 0 ? kNativeOrder : kOther}, note).ok();
+      }
+    }
+  }
+  EXPECT_GT(ok, 0u);
+}
+
+}  // namespace
+}  // namespace xencomm::schema
