@@ -80,6 +80,10 @@ std::int64_t MemoryOp(Call& call);
 std::int64_t Multicall(Call& call);
 std::int64_t Sysctl(Call& call);
 std::int64_t Domctl(Call& call);
+std::int64_t PlatformOp(Call& call);
+std::int64_t HvmOp(Call& call);
+std::int64_t EventChannelOp(Call& call);
+std::int64_t GrantTableOp(Call& call);
 std::int64_t RegionOp(Call& call);
 
 // Any hypercall by the frame's index; -ENOSYS for one that there is not.

@@ -16,6 +16,9 @@
 
 namespace xencomm::hypervisor {
 
+// What the processors are said to run at.
+inline constexpr std::uint32_t kCpuKilohertz = 1000000;
+
 class Core {
  public:
   Core(const MachineConfig& machine_config, Machine& on) : config(machine_config), machine(on) {}
@@ -28,10 +31,13 @@ class Core {
   DomainTable domains;
   Console console;
 
+  SpinLock events;  // all rows of event channels
+
   // Domctl and sysctl, and whatever makes or ends a domain.
   SpinLock control;
-  unsigned domain_count = 0;      // under the control lock, as what follows
-  std::uint16_t last_domain = 0;  // that an id was chosen for
+  unsigned domain_count = 0;          // under the control lock, as what follows
+  std::uint16_t last_domain = 0;      // that an id was chosen for
+  std::uint32_t ratelimit_us = 1000;  // of the scheduler; Xen's default
 
   std::uint64_t total_pages = 0;
   std::atomic<std::uint64_t> held_frames = 0;

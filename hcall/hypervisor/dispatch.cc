@@ -84,6 +84,14 @@ std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
 
 std::int64_t Dispatch(Call& call) {
   switch (call.frame.index & ~kRegionCall) {
+    case __HYPERVISOR_platform_op:
+      return PlatformOp(call);
+    case __HYPERVISOR_grant_table_op:
+      return GrantTableOp(call);
+    case __HYPERVISOR_event_channel_op:
+      return EventChannelOp(call);
+    case __HYPERVISOR_hvm_op:
+      return HvmOp(call);
     case __HYPERVISOR_memory_op:
       return MemoryOp(call);
     case __HYPERVISOR_multicall:

@@ -14,6 +14,7 @@
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/hypervisor/overhead.h"
 #include "hcall/hypervisor/p2m.h"
+#include "hcall/hypervisor/paging_pool.h"
 #include "hcall/hypervisor/quiescence.h"
 #include "hcall/hypervisor/spin_lock.h"
 
@@ -39,7 +40,7 @@ class Vcpu {
   bool initialised = false;
   CpuMask hard_affinity = {};
   CpuMask soft_affinity = {};
-  std::byte* context = nullptr;  // what setvcpucontext gave; pages of the domain
+  std::byte* context = nullptr;  // what setvcpucontext gave; 2^kContextOrder pages of the domain
 
   // Only of a vcpu that makes calls here.
   std::atomic<bool> claimed = false;
@@ -47,6 +48,9 @@ class Vcpu {
   Space* raw_space = nullptr;
   bool in_multicall = false;
 };
+
+// Of the pages that hold a struct vcpu_guest_context.
+inline constexpr unsigned kContextOrder = 1;
 
 enum class Life : std::uint8_t { kAlive, kDying, kDead };
 
@@ -69,9 +73,16 @@ class Domain {
   bool shut_down = false;
   std::uint8_t shutdown_code = 0;
   std::array<std::uint8_t, 16> handle = {};
+  std::uint32_t max_event_port = 0;
+  std::uint32_t max_grant_frames = 64;
+  std::uint32_t max_grant_version = 2;
   std::uint16_t sched_weight = 256;
   std::uint16_t sched_cap = 0;
+  std::int64_t time_offset_seconds = 0;
+  std::uint32_t suspend_port = 0;
+  std::uint32_t tsc_mode = 0;
   std::uint64_t shared_info_mfn = kNoFrame;
+  PagingPool paging_pool;
 
   P2m p2m;
   OverheadPages overhead;
@@ -83,21 +94,23 @@ class Domain {
   std::atomic<std::uint64_t> outstanding_pages = 0;  // claimed
   std::uint32_t first_page = kNoIndex;  // the domain's memory, in the order it was given
   std::uint32_t last_page = kNoIndex;
-  std::uint64_t paging_pages = 0;  // of the pool for p2m and shadows that a toolstack sets
+  std::uint64_t foreign_pages = 0;  // of others, in the p2m
+  bool log_dirty = false;
 
   unsigned max_vcpus = 0;
   Vcpu** vcpus = nullptr;      // max_vcpus places; a vcpu appears once and stays
   unsigned claimed_vcpus = 0;  // under the control lock
 
-  // Parts that only some ops need, made when the first of them comes. Each is the domain's own and
-  // changes under the lock that its header names.
+  // Parts that only some ops need, made when the first of them comes. What an op replaces as a
+  // whole (memory map, topology, policy) never changes once it stands here: who found it may use it
+  // until the call ends.
   std::atomic<RegionRegistry*> regions = nullptr;
-  EventChannels* event_channels = nullptr;
-  GrantTable* grants = nullptr;
+  EventChannels* event_channels = nullptr;  // under the events' lock
+  std::atomic<GrantTable*> grants = nullptr;
   HvmState* hvm_state = nullptr;
-  MemoryMap* memory_map = nullptr;
-  Vnuma* vnuma = nullptr;
-  CpuPolicy* cpu_policy = nullptr;
+  std::atomic<MemoryMap*> memory_map = nullptr;
+  std::atomic<Vnuma*> vnuma = nullptr;
+  std::atomic<CpuPolicy*> cpu_policy = nullptr;
 
   Vcpu* vcpu(std::uint64_t vcpu_id) const {
     return vcpu_id < max_vcpus ? std::atomic_ref<Vcpu*>(vcpus[vcpu_id]).load() : nullptr;

@@ -3,9 +3,15 @@
 #include <new>
 
 #include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/cpu_policy.h"
 #include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/event_channel.h"
+#include "hcall/hypervisor/grant_table.h"
+#include "hcall/hypervisor/hvm_context.h"
+#include "hcall/hypervisor/memory_map.h"
 #include "hcall/hypervisor/physmap.h"
 #include "hcall/hypervisor/region_registry.h"
+#include "hcall/hypervisor/vnuma.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -19,14 +25,24 @@ constexpr unsigned kDomainOrder = OrderOf(sizeof(Domain));
 void FreeParts(Core& core, Domain& domain) {
   domain.p2m.Destroy(domain.overhead);
   RegionRegistry::Destroy(domain);
+  domain.paging_pool.Resize(core, domain, 0);
+  EventChannels::Destroy(domain);
+  GrantTable::Destroy(domain);
+  domain.overhead.Delete(domain.hvm_state);
+  domain.overhead.Delete(domain.memory_map.load());
+  Vnuma::Delete(domain.vnuma.load(), domain.overhead);
+  domain.overhead.Delete(domain.cpu_policy.load());
   if (domain.vcpus != nullptr) {
+    for (unsigned i = 0; i < domain.max_vcpus; ++i) {
+      if (domain.vcpus[i] == nullptr || domain.vcpus[i]->context == nullptr) continue;
+      domain.overhead.Free(core.frames.MfnOfPointer(domain.vcpus[i]->context), kContextOrder);
+    }
     for (unsigned first = 0; first < domain.max_vcpus; first += kVcpusPerPage) {
       domain.overhead.Delete(domain.vcpus[first], kVcpusPerPage);
     }
     domain.overhead.Delete(domain.vcpus, domain.max_vcpus);
   }
   if (domain.shared_info_mfn != kNoFrame) domain.overhead.Free(domain.shared_info_mfn, 0);
-  static_cast<void>(core);
 }
 
 void FreeDomain(Core& core, Domain& domain) {
@@ -53,6 +69,9 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   domain.emulation_flags = traits.emulation_flags;
   domain.handle = traits.handle;
   domain.max_vcpus = traits.max_vcpus;
+  domain.max_event_port = traits.max_event_port;
+  domain.max_grant_frames = traits.max_grant_frames;
+  domain.max_grant_version = traits.max_grant_version;
   domain.controller_pauses.store(1, std::memory_order_relaxed);
   domain.overhead.Init(core.heap, core.frames, traits.id, core.config.max_overhead_pages);
 
@@ -68,6 +87,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
     domain.shared_info_mfn = domain.overhead.Allocate(0);
     complete = domain.shared_info_mfn != kNoFrame;
   }
+  if (complete) complete = domain.paging_pool.Resize(core, domain, traits.paging_pages) == 0;
   if (!complete || !core.domains.Insert(traits.id, &domain, core.heap, core.frames)) {
     FreeParts(core, domain);
     FreeDomain(core, domain);
@@ -108,10 +128,21 @@ bool KillDomain(Core& core, Domain& domain, std::uint64_t limit) {
     domain.outstanding_pages = 0;
   }
   RegionRegistry::UnregisterAll(core, domain);
-  if (Physmap(core, domain).FreeSome(limit) == limit) return false;
+  CloseEventChannels(core, domain);
+  Physmap physmap(core, domain);
+  if (physmap.FreeSome(limit) == limit) return false;
+  physmap.UnmapForeign();
   domain.life.store(Life::kDead);
   ForgetDomain(core, domain);
   return true;
+}
+
+void ReleaseMapping(Core& core, std::uint64_t mfn) {
+  const FrameOwner owner = core.frames.Of(mfn).owner.load(std::memory_order_acquire);
+  Domain* domain = core.domains.Find(owner.domain);
+  if (domain == nullptr) return;
+  Physmap(core, *domain).Release(mfn);
+  ForgetDomain(core, *domain);
 }
 
 void ForgetDomain(Core& core, Domain& domain) {

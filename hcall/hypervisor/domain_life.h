@@ -28,6 +28,10 @@ struct DomainTraits {
   std::uint32_t ssidref = 0;
   std::uint32_t emulation_flags = 0;
   unsigned max_vcpus = 1;
+  std::uint32_t max_event_port = 0x7fffffff;
+  std::uint32_t max_grant_frames = 64;
+  std::uint32_t max_grant_version = 2;
+  std::uint64_t paging_pages = 0;  // set aside for its paging from the start
   std::array<std::uint8_t, 16> handle = {};
 };
 
@@ -39,6 +43,9 @@ std::int64_t CreateVcpus(Core& core, Domain& domain);
 
 // Gives back at most `limit` pages; true when nothing is left to give back and the domain is dead.
 bool KillDomain(Core& core, Domain& domain, std::uint64_t limit);
+
+// Ends a mapping of frame `mfn`, which Physmap::Hold began.
+void ReleaseMapping(Core& core, std::uint64_t mfn);
 
 // Forgets a dead domain that nobody uses any more.
 void ForgetDomain(Core& core, Domain& domain);

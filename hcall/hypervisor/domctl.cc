@@ -36,6 +36,53 @@ std::int64_t RunOp(DomctlCall& op) {
       return MaxVcpusOp(op);
     case XEN_DOMCTL_max_mem:
       return MaxMemOp(op);
+    case XEN_DOMCTL_getvcpuinfo:
+      return GetVcpuInfoOp(op);
+    case XEN_DOMCTL_setvcpucontext:
+      return SetVcpuContextOp(op);
+    case XEN_DOMCTL_getvcpucontext:
+      return GetVcpuContextOp(op);
+    case XEN_DOMCTL_setvcpuaffinity:
+    case XEN_DOMCTL_getvcpuaffinity:
+      return VcpuAffinityOp(op);
+    case XEN_DOMCTL_scheduler_op:
+      return SchedulerOp(op);
+    case XEN_DOMCTL_setdomainhandle:
+      return SetHandleOp(op);
+    case XEN_DOMCTL_setdebugging:
+      return SetDebuggingOp(op);
+    case XEN_DOMCTL_settimeoffset:
+      return SetTimeOffsetOp(op);
+    case XEN_DOMCTL_subscribe:
+      return SubscribeOp(op);
+    case XEN_DOMCTL_resumedomain:
+      return ResumeOp(op);
+    case XEN_DOMCTL_set_address_size:
+    case XEN_DOMCTL_get_address_size:
+      return AddressSizeOp(op);
+    case XEN_DOMCTL_settscinfo:
+    case XEN_DOMCTL_gettscinfo:
+      return TscInfoOp(op);
+    case XEN_DOMCTL_setnodeaffinity:
+    case XEN_DOMCTL_getnodeaffinity:
+      return NodeAffinityOp(op);
+    case XEN_DOMCTL_getpageframeinfo3:
+      return GetPageFrameInfoOp(op);
+    case XEN_DOMCTL_shadow_op:
+      return ShadowOp(op);
+    case XEN_DOMCTL_get_paging_mempool_size:
+    case XEN_DOMCTL_set_paging_mempool_size:
+      return PagingMempoolOp(op);
+    case XEN_DOMCTL_get_cpu_policy:
+      return GetCpuPolicyOp(op);
+    case XEN_DOMCTL_set_cpu_policy:
+      return SetCpuPolicyOp(op);
+    case XEN_DOMCTL_setvnumainfo:
+      return SetVnumaOp(op);
+    case XEN_DOMCTL_gethvmcontext:
+      return GetHvmContextOp(op);
+    case XEN_DOMCTL_sethvmcontext:
+      return SetHvmContextOp(op);
     default:
       return -kENOSYS;
   }

@@ -89,6 +89,12 @@ std::int64_t CreateDomainOp(DomctlCall& op) {
   traits.ssidref = config.ssidref;
   traits.emulation_flags = config.arch.emulation_flags;
   traits.max_vcpus = config.max_vcpus;
+  traits.max_event_port = config.max_evtchn_port < 0x7fffffff ? config.max_evtchn_port : 0x7fffffff;
+  traits.max_grant_frames = static_cast<std::uint32_t>(
+      config.max_grant_frames < 0 ? kMaxGrantFrames : config.max_grant_frames);
+  traits.max_grant_version = config.grant_opts & XEN_DOMCTL_GRANT_version_mask;
+  // What Xen sets aside at first for a second stage or for shadows.
+  if (traits.hvm) traits.paging_pages = (config.flags & XEN_DOMCTL_CDF_hap) != 0 ? 256 : 1024;
   // The order in which its builder writes its structures.
   traits.order = op.call.domain.order;
   static_assert(sizeof(config.handle) == sizeof(traits.handle));

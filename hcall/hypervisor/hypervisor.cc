@@ -158,11 +158,7 @@ std::int64_t Hypervisor::HoldFrame(std::uint16_t domain_id, std::uint64_t frame,
 
 void Hypervisor::ReleaseFrame(std::uint64_t mfn) {
   SpinGuard guard(core_->control);
-  const FrameOwner owner = core_->frames.Of(mfn).owner.load(std::memory_order_acquire);
-  Domain* domain = core_->domains.Find(owner.domain);
-  if (domain == nullptr) return;
-  Physmap(*core_, *domain).Release(mfn);
-  ForgetDomain(*core_, *domain);
+  ReleaseMapping(*core_, mfn);
   core_->heap.Reclaim();
 }
 

@@ -38,6 +38,8 @@ struct MachineConfig {
   unsigned max_callers = 64;
   // Extents, entries or pages that one leg of a long call works on before it stops to be continued.
   unsigned preempt_interval = 4096;
+  // As with Xen's option cpufreq=dom0-kernel: platform_op tells how long processors were idle.
+  bool dom0_scales_frequency = false;
   // Pages of the pool that one domain may cost besides its memory: p2m, vcpus, region tables.
   std::uint64_t max_overhead_pages = 16384;
 };

@@ -25,6 +25,22 @@ std::int64_t ContinueMemoryOp(Call& call, std::uint64_t op, std::uint64_t done);
 // was wrong with the next one.
 std::int64_t ChangeReservation(Call& call, std::uint64_t op, std::uint64_t start);
 
+// exchange.cc
+std::int64_t Exchange(Call& call);
+
+// physmap_op.cc
+std::int64_t AddToPhysmap(Call& call, std::uint64_t start);
+std::int64_t AddToPhysmapBatch(Call& call, std::uint64_t start);
+std::int64_t RemoveFromPhysmap(Call& call);
+
+// memory_map_op.cc
+std::int64_t SetMemoryMap(Call& call);
+std::int64_t GetMemoryMap(Call& call);
+std::int64_t GetMachineMemoryMap(Call& call);
+std::int64_t GetMachphysMapping(Call& call);
+std::int64_t GetMachphysList(Call& call, std::uint64_t op);
+std::int64_t GetVnuma(Call& call);
+
 }  // namespace xencomm::hypervisor
 
 #endif  // HCALL_HYPERVISOR_MEMORY_OP_H_

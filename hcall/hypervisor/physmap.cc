@@ -1,6 +1,7 @@
 #include "hcall/hypervisor/physmap.h"
 
 #include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/domain_life.h"
 #include "hcall/hypervisor/errno.h"
 
 namespace xencomm::hypervisor {
@@ -40,6 +41,15 @@ std::int64_t Physmap::Allocate(std::uint64_t gfn, unsigned order, std::uint64_t 
   return 0;
 }
 
+std::int64_t Physmap::Adopt(std::uint64_t mfn, unsigned order) {
+  const std::uint64_t pages = std::uint64_t{1} << order;
+  SpinGuard guard(domain_.lock);
+  if (domain_.dying()) return -kEINVAL;
+  for (std::uint64_t i = 0; i < pages; ++i) Append(mfn + i);
+  domain_.tot_pages.fetch_add(pages, std::memory_order_relaxed);
+  return 0;
+}
+
 void Physmap::Withdraw(std::uint64_t mfn, unsigned order) {
   SpinGuard guard(domain_.lock);
   for (std::uint64_t i = 0; i < std::uint64_t{1} << order; ++i) {
@@ -60,6 +70,7 @@ std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order
   if (!domain_.p2m.Reserve(gfn, pages, domain_.overhead)) return -kENOMEM;
   for (std::uint64_t i = 0; i < pages; ++i) {
     const P2mEntry old = domain_.p2m.Load(gfn + i);
+    if (old.type() == P2mType::kForeign) return -kEBUSY;
     if (old.present() && core_.frames.Has(old.mfn()) && core_.frames.Of(old.mfn()).pins != 0) {
       return -kEBUSY;
     }
@@ -80,6 +91,10 @@ std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order
 
 std::int64_t Physmap::Free(std::uint64_t frame_number) {
   SpinGuard guard(domain_.lock);
+  return FreeLocked(frame_number);
+}
+
+std::int64_t Physmap::FreeLocked(std::uint64_t frame_number) {
   const P2mEntry entry = domain_.p2m.Load(frame_number);
   if (!entry.present()) return domain_.translated() ? -kENOENT : -kEINVAL;
   if (entry.type() == P2mType::kMmio) return -kEPERM;
@@ -96,17 +111,87 @@ std::int64_t Physmap::Free(std::uint64_t frame_number) {
   return 0;
 }
 
-std::int64_t Physmap::Unplace(std::uint64_t gfn) {
+std::int64_t Physmap::Unplace(std::uint64_t gfn, std::uint64_t* foreign) {
+  *foreign = kNoFrame;
   SpinGuard guard(domain_.lock);
   const P2mEntry entry = domain_.p2m.Load(gfn);
   if (!entry.present()) return -kENOENT;
-  if (core_.frames.Has(entry.mfn())) {
+  if (entry.type() == P2mType::kForeign) {
+    *foreign = entry.mfn();
+    --domain_.foreign_pages;
+  } else if (core_.frames.Has(entry.mfn())) {
     Frame& frame = core_.frames.Of(entry.mfn());
     if (frame.pins != 0) return -kEBUSY;
     frame.gfn = kNoFrame;
   }
   StoreEntry(gfn, {});
   return 0;
+}
+
+std::int64_t Physmap::Move(std::uint64_t mfn, std::uint64_t gfn, P2mType type) {
+  SpinGuard guard(domain_.lock);
+  return MoveLocked(mfn, gfn, type);
+}
+
+std::int64_t Physmap::MoveGfn(std::uint64_t from, std::uint64_t gfn) {
+  SpinGuard guard(domain_.lock);
+  const P2mEntry entry = domain_.p2m.Load(from);
+  if (entry.type() != P2mType::kRam) return -kEINVAL;
+  if (core_.frames.Of(entry.mfn()).gfn != from) return -kEXDEV;
+  return MoveLocked(entry.mfn(), gfn, P2mType::kRam);
+}
+
+std::int64_t Physmap::MoveLocked(std::uint64_t mfn, std::uint64_t gfn, P2mType type) {
+  if (domain_.dying()) return -kEINVAL;
+  Frame& frame = core_.frames.Of(mfn);
+  if (frame.gfn != gfn && frame.pins != 0) return -kEBUSY;
+  if (!domain_.p2m.Reserve(gfn, 1, domain_.overhead)) return -kENOMEM;
+  const std::int64_t error = MakeRoom(gfn, mfn);
+  if (error != 0) return error;
+  if (frame.gfn != kNoFrame && frame.gfn != gfn) StoreEntry(frame.gfn, {});
+  frame.gfn = gfn;
+  StoreEntry(gfn, {mfn, type});
+  return 0;
+}
+
+std::int64_t Physmap::MakeRoom(std::uint64_t gfn, std::uint64_t keep) {
+  const P2mEntry old = domain_.p2m.Load(gfn);
+  if (!old.present() || old.mfn() == keep) return 0;
+  if (old.type() != P2mType::kShared) return FreeLocked(gfn);
+  core_.frames.Of(old.mfn()).gfn = kNoFrame;
+  StoreEntry(gfn, {});
+  return 0;
+}
+
+std::int64_t Physmap::MapForeign(Domain& source, std::uint64_t frame, std::uint64_t gfn) {
+  std::uint64_t mfn;
+  Physmap source_physmap(core_, source);
+  std::int64_t error = source_physmap.Hold(frame, Access::kWrite, &mfn);
+  if (error != 0) return error;
+  {
+    SpinGuard guard(domain_.lock);
+    if (domain_.dying()) {
+      error = -kEINVAL;
+    } else if (!domain_.p2m.Reserve(gfn, 1, domain_.overhead)) {
+      error = -kENOMEM;
+    } else {
+      error = MakeRoom(gfn, kNoFrame);
+    }
+    if (error == 0) {
+      StoreEntry(gfn, {mfn, P2mType::kForeign});
+      ++domain_.foreign_pages;
+    }
+  }
+  if (error != 0) source_physmap.Release(mfn);
+  return error;
+}
+
+void Physmap::UnmapForeign() {
+  for (std::uint64_t gfn = 0; domain_.foreign_pages != 0 && gfn < domain_.p2m.end(); ++gfn) {
+    if (domain_.p2m.Load(gfn).type() != P2mType::kForeign) continue;
+    std::uint64_t foreign;
+    if (Unplace(gfn, &foreign) == 0) ReleaseMapping(core_, foreign);
+  }
 }
 
 std::uint64_t Physmap::FreeSome(std::uint64_t limit) {

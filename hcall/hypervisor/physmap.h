@@ -26,6 +26,10 @@ class Physmap {
   // max_pages), -EPERM (already beyond), -EINVAL (dying).
   std::int64_t Allocate(std::uint64_t gfn, unsigned order, std::uint64_t end, std::uint64_t* mfn);
 
+  // Makes 2^order frames of the heap the domain's in place of ones that it gave up, whatever its
+  // limit. -EINVAL (dying); the frames are the caller's still then.
+  std::int64_t Adopt(std::uint64_t mfn, unsigned order);
+
   // Takes such frames back that were not placed.
   void Withdraw(std::uint64_t mfn, unsigned order);
 
@@ -38,8 +42,20 @@ class Physmap {
   // (nothing there), -EPERM (MMIO), -EBUSY (pinned), -ENXIO (not the domain's own), -EINVAL.
   std::int64_t Free(std::uint64_t frame);
 
-  // Takes it off the physmap only. -ENOENT, -EBUSY.
-  std::int64_t Unplace(std::uint64_t gfn);
+  // Takes it off the physmap only. -ENOENT, -EBUSY. `*foreign` becomes the frame of another domain
+  // that was mapped there, for ReleaseMapping; or kNoFrame.
+  std::int64_t Unplace(std::uint64_t gfn, std::uint64_t* foreign);
+
+  // Puts a page that the domain owns at `gfn` only, wherever it was; what was there is freed as by
+  // Free, but for the hypervisor's own pages, which are unhooked. The errors of Free.
+  std::int64_t Move(std::uint64_t mfn, std::uint64_t gfn, P2mType type);
+  // The same for the page at `from`. -EINVAL (none of its own), -EXDEV (its gfn is another).
+  std::int64_t MoveGfn(std::uint64_t from, std::uint64_t gfn);
+
+  // Maps a page of `source` at `gfn`. -EINVAL, -EPERM and the errors of Free.
+  std::int64_t MapForeign(Domain& source, std::uint64_t frame, std::uint64_t gfn);
+  // Unmaps the pages of others, of a domain that ends; with the control lock held.
+  void UnmapForeign();
 
   // Frees up to `limit` pages of a dying domain from its list; how many.
   std::uint64_t FreeSome(std::uint64_t limit);
@@ -59,6 +75,10 @@ class Physmap {
   void GiveUp(std::uint64_t mfn);
   void Finish(std::uint64_t mfn);
   void StoreEntry(std::uint64_t gfn, P2mEntry entry);
+  std::int64_t FreeLocked(std::uint64_t frame);
+  std::int64_t MoveLocked(std::uint64_t mfn, std::uint64_t gfn, P2mType type);
+  // Frees or unhooks what is at `gfn`, unless it is `keep`.
+  std::int64_t MakeRoom(std::uint64_t gfn, std::uint64_t keep);
 
   Core& core_;
   Domain& domain_;

@@ -19,6 +19,38 @@ std::int64_t RunOp(SysctlCall& op) {
       return GetCpuInfo(op);
     case XEN_SYSCTL_getdomaininfolist:
       return GetDomainInfoList(op);
+    case XEN_SYSCTL_availheap:
+      return AvailHeap(op);
+    case XEN_SYSCTL_cputopoinfo:
+      return CpuTopology(op);
+    case XEN_SYSCTL_numainfo:
+      return NumaInfo(op);
+    case XEN_SYSCTL_pcitopoinfo:
+      return PciTopology(op);
+    case XEN_SYSCTL_get_cpu_featureset:
+      return CpuFeatureset(op);
+    case XEN_SYSCTL_get_cpu_policy:
+      return SystemCpuPolicy(op);
+    case XEN_SYSCTL_get_cpu_levelling_caps:
+      op.argument->u.cpu_levelling_caps.caps = 0;
+      return 0;
+    case XEN_SYSCTL_get_pmstat:
+      return PowerStatistics(op);
+    case XEN_SYSCTL_pm_op:
+      return PowerControl(op);
+    case XEN_SYSCTL_cpupool_op:
+      return CpuPool(op);
+    case XEN_SYSCTL_scheduler_op:
+      return SchedulerParameters(op);
+    case XEN_SYSCTL_readconsole:
+      return ReadConsole(op);
+    case XEN_SYSCTL_debug_keys:
+      return DebugKeys(op);
+    case XEN_SYSCTL_psr_cmt_op:
+      return -kENODEV;  // a processor without monitoring
+    case XEN_SYSCTL_psr_alloc:
+    case XEN_SYSCTL_coverage_op:
+      return -kEOPNOTSUPP;
     default:
       return -kENOSYS;
   }

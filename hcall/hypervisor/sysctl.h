@@ -18,8 +18,26 @@ struct SysctlCall {
   bool copy_back_always = false;  // also when the op fails
 };
 
+// sysctl_machine.cc
 std::int64_t PhysInfo(SysctlCall& op);
 std::int64_t GetCpuInfo(SysctlCall& op);
+std::int64_t AvailHeap(SysctlCall& op);
+std::int64_t CpuTopology(SysctlCall& op);
+std::int64_t NumaInfo(SysctlCall& op);
+std::int64_t PciTopology(SysctlCall& op);
+
+// sysctl_cpu.cc
+std::int64_t CpuFeatureset(SysctlCall& op);
+std::int64_t SystemCpuPolicy(SysctlCall& op);
+std::int64_t PowerStatistics(SysctlCall& op);
+std::int64_t PowerControl(SysctlCall& op);
+std::int64_t CpuPool(SysctlCall& op);
+std::int64_t SchedulerParameters(SysctlCall& op);
+
+// sysctl_console.cc
+std::int64_t ReadConsole(SysctlCall& op);
+std::int64_t DebugKeys(SysctlCall& op);
+
 std::int64_t GetDomainInfoList(SysctlCall& op);
 
 }  // namespace xencomm::hypervisor

@@ -10,7 +10,6 @@ namespace {
 
 // One node, one socket of single-threaded cores.
 constexpr std::uint32_t kMaxNodeId = 63;  // MAX_NUMNODES - 1
-constexpr std::uint32_t kCpuKilohertz = 1000000;
 
 }  // namespace
 
@@ -51,6 +50,74 @@ std::int64_t GetCpuInfo(SysctlCall& op) {
     if (!info->Write(i, cpu).ok()) return -kEFAULT;
   }
   request.nr_cpus = count;
+  return 0;
+}
+
+std::int64_t AvailHeap(SysctlCall& op) {
+  xen_sysctl_availheap& request = op.argument->u.availheap;
+  // One zone and one node, so that widths and node change nothing.
+  request.avail_bytes = op.call.core.heap.free_pages() << kPageShift;
+  return 0;
+}
+
+std::int64_t CpuTopology(SysctlCall& op) {
+  xen_sysctl_cputopoinfo& request = op.argument->u.cputopoinfo;
+  std::uint32_t count = op.call.core.config.cpus;
+  const auto topology = op.argument.Bind(schema::rows::sysctl::cputopoinfo::cputopo);
+  if (!topology.ok()) return -kEFAULT;
+  if (!topology->is_null()) {
+    if (count > request.num_cpus) count = request.num_cpus;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      Cleared<xen_sysctl_cputopo_t> cpu;
+      cpu->core = i;
+      if (!topology->Write(i, cpu).ok()) return -kEFAULT;
+    }
+  }
+  request.num_cpus = count;
+  return 0;
+}
+
+std::int64_t NumaInfo(SysctlCall& op) {
+  // The distance of a node from itself (ACPI, SLIT).
+  constexpr std::uint32_t kLocal = 10;
+  Core& core = op.call.core;
+  xen_sysctl_numainfo& request = op.argument->u.numainfo;
+  const auto meminfo = op.argument.Bind(schema::rows::sysctl::numainfo::meminfo);
+  const auto distance = op.argument.Bind(schema::rows::sysctl::numainfo::distance);
+  // The product in the distances' count may not fit; the node's own number is what is used.
+  if (!meminfo.ok() || !distance.ok()) return -kEFAULT;
+  std::uint32_t nodes = 1;
+  if (!meminfo->is_null() || !distance->is_null()) {
+    if (request.num_nodes == 0) nodes = 0;
+    if (nodes != 0 && !meminfo->is_null()) {
+      Cleared<xen_sysctl_meminfo_t> memory;
+      memory->memsize = core.max_page() << kPageShift;
+      memory->memfree = core.heap.free_pages() << kPageShift;
+      if (!meminfo->Write(0, memory).ok()) return -kEFAULT;
+    }
+    if (nodes != 0 && !distance->is_null() && !distance->Write(0, kLocal).ok()) return -kEFAULT;
+  }
+  request.num_nodes = nodes;
+  return 0;
+}
+
+std::int64_t PciTopology(SysctlCall& op) {
+  xen_sysctl_pcitopoinfo& request = op.argument->u.pcitopoinfo;
+  const auto devices = op.argument.Bind(schema::rows::sysctl::pcitopoinfo::devs);
+  const auto nodes = op.argument.Bind(schema::rows::sysctl::pcitopoinfo::nodes);
+  if (!devices.ok() || !nodes.ok()) return -kEFAULT;
+  if (devices->is_null() || nodes->is_null()) return -kEINVAL;
+  std::uint32_t done = 0;
+  while (done < request.num_devs) {
+    physdev_pci_device_t device;
+    if (!devices->Read(done, device).ok()) return -kEFAULT;
+    // There are none.
+    if (!nodes->Write(done, std::uint32_t{XEN_INVALID_DEV}).ok()) return -kEFAULT;
+    ++done;
+    // Cut short, as in Xen; the caller sees how far it came.
+    if (op.call.ShouldPreempt()) break;
+  }
+  request.num_devs = done;
   return 0;
 }
 

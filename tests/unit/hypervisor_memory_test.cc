@@ -267,7 +267,8 @@ TEST(HypervisorMemoryExhaustionTest, NothingIsLostWhenThePoolIsUsedUp) {
   ASSERT_EQ(machine.build_result, 0);
   const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
   for (int round = 0; round < 3; ++round) {
-    const std::uint32_t flags = round % 2 == 0 ? 0u : unsigned{XEN_DOMCTL_CDF_hvm};
+    const std::uint32_t flags =
+        round % 2 == 0 ? 0u : unsigned{XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap};
     ASSERT_EQ(machine.CreateDomain(3, 100000, flags), 3);
     std::vector<xen_pfn_t> frames = Frames(0, 8192);
     xen_memory_reservation reservation = TestMachine::Reservation(3, frames.data(), frames.size());

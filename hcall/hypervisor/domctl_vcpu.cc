@@ -1,0 +1,195 @@
+// domctl: vcpus, where they may run, and their registers.
+
+#include <cstring>
+#include <new>
+
+#include "hcall/hypervisor/bitmap.h"
+#include "hcall/hypervisor/domctl.h"
+#include "hcall/hypervisor/physmap.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+namespace rows = schema::rows::domctl;
+
+// 48 bits, the top one repeated.
+constexpr bool IsCanonical(std::uint64_t address) {
+  return static_cast<std::int64_t>(address << 16) >> 16 == static_cast<std::int64_t>(address);
+}
+
+// What Xen refuses a PV context for before it looks at memory.
+bool SanePvContext(const vcpu_guest_context_t& context) {
+  const std::uint64_t addresses[] = {context.user_regs.rip,
+                                     context.user_regs.rsp,
+                                     context.kernel_sp,
+                                     context.fs_base,
+                                     context.gs_base_kernel,
+                                     context.gs_base_user,
+                                     context.event_callback_eip,
+                                     context.syscall_callback_eip,
+                                     context.failsafe_callback_eip};
+  for (const std::uint64_t address : addresses) {
+    if (!IsCanonical(address)) return false;
+  }
+  for (const trap_info_t& trap : context.trap_ctxt) {
+    if (!IsCanonical(trap.address)) return false;
+  }
+  return IsCanonical(context.ldt_base) && IsAligned(context.ldt_base, kPageSize) &&
+         context.ldt_ents <= 8192 && context.gdt_ents <= 512 * 14;
+}
+
+// The frames that a PV context names must be the domain's own.
+bool OwnsFramesOf(const Domain& domain, const vcpu_guest_context_t& context) {
+  const auto owns = [&](std::uint64_t mfn) { return domain.p2m.Load(mfn).type() == P2mType::kRam; };
+  for (std::uint64_t i = 0; i < (std::uint64_t{context.gdt_ents} + 511) / 512; ++i) {
+    if (!owns(context.gdt_frames[i])) return false;
+  }
+  return owns(context.ctrlreg[3] >> kPageShift);
+}
+
+static_assert(sizeof(vcpu_guest_context_t) <= kPageSize << kContextOrder);
+
+// Where a vcpu's context is kept; its padding is clear, since it leaves the hypervisor again.
+using KeptContext = Cleared<vcpu_guest_context_t>;
+
+KeptContext* ContextOf(Core& core, Domain& domain, Vcpu& vcpu) {
+  if (vcpu.context == nullptr) {
+    const std::uint64_t mfn = domain.overhead.Allocate(kContextOrder);
+    if (mfn == kNoFrame) return nullptr;
+    vcpu.context = core.frames.Bytes(mfn);
+    new (vcpu.context) KeptContext;
+  }
+  return std::launder(reinterpret_cast<KeptContext*>(vcpu.context));
+}
+
+}  // namespace
+
+std::int64_t GetVcpuInfoOp(DomctlCall& op) {
+  xen_domctl_getvcpuinfo& info = op.argument->u.getvcpuinfo;
+  if (info.vcpu >= op.target->max_vcpus) return -kEINVAL;
+  const Vcpu* vcpu = op.target->vcpu(info.vcpu);
+  if (vcpu == nullptr) return -kESRCH;
+  const bool running = vcpu->claimed.load(std::memory_order_relaxed);
+  info.online = vcpu->online.load(std::memory_order_relaxed) ? 1 : 0;
+  info.blocked = 0;
+  info.running = running ? 1 : 0;
+  info.cpu_time = running ? op.call.core.machine.NowNanoseconds() : 0;
+  info.cpu = vcpu->processor;
+  op.copy_back = true;
+  return 0;
+}
+
+std::int64_t SetVcpuContextOp(DomctlCall& op) {
+  const xen_domctl_vcpucontext& request = op.argument->u.vcpucontext;
+  Vcpu* vcpu = op.target->vcpu(request.vcpu);
+  if (op.target == &op.call.domain || vcpu == nullptr) return -kEINVAL;
+  const auto handle = op.argument.Bind(rows::setvcpucontext::ctxt);
+  if (!handle.ok()) return -kEFAULT;
+  if (handle->is_null()) {
+    vcpu->online.store(false);
+    vcpu->initialised = false;
+    return 0;
+  }
+  // Into a place of its own first: a context that is refused changes nothing.
+  const std::uint64_t scratch = op.target->overhead.Allocate(kContextOrder);
+  KeptContext* kept = ContextOf(op.call.core, *op.target, *vcpu);
+  if (scratch == kNoFrame || kept == nullptr) {
+    if (scratch != kNoFrame) op.target->overhead.Free(scratch, kContextOrder);
+    return -kENOMEM;
+  }
+  auto& context = *reinterpret_cast<vcpu_guest_context_t*>(op.call.core.frames.Bytes(scratch));
+  std::int64_t answer = 0;
+  if (!handle->Read(0, context).ok()) {
+    answer = -kEFAULT;
+  } else if (!op.target->hvm && (!SanePvContext(context) || !OwnsFramesOf(*op.target, context))) {
+    answer = -kEINVAL;
+  } else {
+    std::memcpy(&**kept, &context, sizeof(context));
+    vcpu->initialised = true;
+    vcpu->online.store((context.flags & VGCF_online) != 0);
+  }
+  op.target->overhead.Free(scratch, kContextOrder);
+  return answer;
+}
+
+std::int64_t GetVcpuContextOp(DomctlCall& op) {
+  const xen_domctl_vcpucontext& request = op.argument->u.vcpucontext;
+  Vcpu* vcpu = op.target->vcpu(request.vcpu);
+  if (vcpu == nullptr || vcpu == &op.call.vcpu) return -kEINVAL;
+  if (!vcpu->initialised) return -kENODATA;
+  KeptContext* kept = ContextOf(op.call.core, *op.target, *vcpu);
+  if (kept == nullptr) return -kENOMEM;
+  const auto handle = op.argument.Bind(rows::getvcpucontext::ctxt);
+  if (!handle.ok()) return -kEFAULT;
+  constexpr auto kOnline = static_cast<unsigned long>(VGCF_online);
+  (*kept)->flags = ((*kept)->flags & ~kOnline) | (vcpu->online.load() ? kOnline : 0);
+  return handle->Write(0, *kept).ok() ? 0 : -kEFAULT;
+}
+
+std::int64_t VcpuAffinityOp(DomctlCall& op) {
+  xen_domctl_vcpuaffinity& request = op.argument->u.vcpuaffinity;
+  if (request.vcpu >= op.target->max_vcpus) return -kEINVAL;
+  Vcpu* vcpu = op.target->vcpu(request.vcpu);
+  if (vcpu == nullptr) return -kESRCH;
+  const bool hard = (request.flags & XEN_VCPUAFFINITY_HARD) != 0;
+  const bool soft = (request.flags & XEN_VCPUAFFINITY_SOFT) != 0;
+  const bool setting = op.argument->cmd == XEN_DOMCTL_setvcpuaffinity;
+  const auto hard_map = op.argument.Bind(rows::setvcpuaffinity::cpumap_hard_bitmap);
+  const auto soft_map = op.argument.Bind(rows::setvcpuaffinity::cpumap_soft_bitmap);
+  if (!hard_map.ok() || !soft_map.ok()) return -kEFAULT;
+  if (request.flags == 0 || (hard && hard_map->is_null()) || (soft && soft_map->is_null())) {
+    return -kEINVAL;
+  }
+  const unsigned cpus = op.call.core.config.cpus;
+
+  if (!setting) {
+    if (hard && !WriteCpus(*hard_map, vcpu->hard_affinity, cpus)) return -kEFAULT;
+    if (soft && !WriteCpus(*soft_map, vcpu->soft_affinity, cpus)) return -kEFAULT;
+    return 0;
+  }
+
+  const CpuMask online = CpuMask::FirstOf(cpus);
+  const CpuMask old_hard = vcpu->hard_affinity;
+  CpuMask wanted;
+  if (hard) {
+    if (!ReadCpus(*hard_map, request.cpumap_hard.nr_bits, cpus, &wanted)) return -kEFAULT;
+    if (!wanted.Intersects(online)) return -kEINVAL;
+    vcpu->hard_affinity = wanted;
+    // The caller is told what the scheduler will use.
+    if (!WriteCpus(*hard_map, wanted.And(online), cpus)) return -kEFAULT;
+  }
+  if (soft) {
+    if (!ReadCpus(*soft_map, request.cpumap_soft.nr_bits, cpus, &wanted)) {
+      // An error means that nothing happened.
+      vcpu->hard_affinity = old_hard;
+      return -kEFAULT;
+    }
+    vcpu->soft_affinity = wanted;
+    if (!WriteCpus(*soft_map, wanted.And(online).And(vcpu->hard_affinity), cpus)) return -kEFAULT;
+  }
+  return 0;
+}
+
+std::int64_t SchedulerOp(DomctlCall& op) {
+  // Weight and cap of a domain under credit2, the only scheduler. Its vcpus have none of their own.
+  xen_domctl_scheduler_op& request = op.argument->u.scheduler_op;
+  if (request.sched_id != XEN_SCHEDULER_CREDIT2) return -kEINVAL;
+  op.copy_back = true;
+  switch (request.cmd) {
+    case XEN_DOMCTL_SCHEDOP_getinfo:
+      request.u.credit2.weight = op.target->sched_weight;
+      request.u.credit2.cap = op.target->sched_cap;
+      return 0;
+    case XEN_DOMCTL_SCHEDOP_putinfo:
+      if (request.u.credit2.weight != 0) op.target->sched_weight = request.u.credit2.weight;
+      // In per cent of one processor, at most all its vcpus'.
+      if (request.u.credit2.cap > 100 * op.target->max_vcpus) return -kEINVAL;
+      op.target->sched_cap = request.u.credit2.cap;
+      return 0;
+    default:
+      return -kEINVAL;
+  }
+}
+
+}  // namespace xencomm::hypervisor

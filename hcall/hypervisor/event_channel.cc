@@ -1,0 +1,299 @@
+#include "hcall/hypervisor/event_channel.h"
+
+#include "hcall/hypervisor/argument.h"
+#include "hcall/hypervisor/call.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+// The rows of a domain, with port 0 reserved; null when there is no room. All with the events' lock
+// held.
+EventChannels* ChannelsOf(Domain& domain) {
+  if (domain.event_channels != nullptr) return domain.event_channels;
+  auto* channels = domain.overhead.New<EventChannels>();
+  if (channels == nullptr) return nullptr;
+  channels->pages[0] = domain.overhead.New<Port>(EventChannels::kPortsPerPage);
+  if (channels->pages[0] == nullptr) {
+    domain.overhead.Delete(channels);
+    return nullptr;
+  }
+  channels->pages[0][0].state = PortState::kReserved;
+  channels->valid = EventChannels::kGroup;
+  domain.event_channels = channels;
+  return channels;
+}
+
+Port* FindPort(Domain& domain, std::uint32_t port) {
+  EventChannels* channels = ChannelsOf(domain);
+  if (channels == nullptr || port >= channels->valid) return nullptr;
+  return &channels->pages[port / EventChannels::kPortsPerPage][port % EventChannels::kPortsPerPage];
+}
+
+// The lowest free port, or a negative errno.
+std::int64_t FreePort(Domain& domain) {
+  if (domain.dying()) return -kEINVAL;
+  EventChannels* channels = ChannelsOf(domain);
+  if (channels == nullptr) return -kENOMEM;
+  for (std::uint32_t port = 0; port < EventChannels::kMaxPorts; ++port) {
+    if (port > domain.max_event_port) break;
+    if (port >= channels->valid) {
+      Port*& page = channels->pages[port / EventChannels::kPortsPerPage];
+      if (page == nullptr) page = domain.overhead.New<Port>(EventChannels::kPortsPerPage);
+      if (page == nullptr) return -kENOMEM;
+      channels->valid += EventChannels::kGroup;
+    }
+    if (FindPort(domain, port)->state == PortState::kFree) return port;
+  }
+  return -kENOSPC;
+}
+
+// Sets the port's bit in the shared info page. The page is the guest's to write too.
+void Signal(Core& core, const Domain& domain, std::uint32_t port) {
+  constexpr unsigned kWordBits = 64;
+  std::byte* words =
+      core.frames.Bytes(domain.shared_info_mfn) + offsetof(shared_info_t, evtchn_pending);
+  auto* word = reinterpret_cast<std::uint64_t*>(words) + port / kWordBits;
+  const std::uint64_t bit = InOrder(std::uint64_t{1} << port % kWordBits, domain.order);
+  __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST);
+}
+
+std::int64_t AllocateUnbound(Call& call) {
+  Argument<evtchn_alloc_unbound> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound)) return -kEFAULT;
+  Domain* target = call.FindAny(request->dom);
+  if (target == nullptr) return -kESRCH;
+  {
+    SpinGuard guard(call.core.events);
+    const std::int64_t port = FreePort(*target);
+    if (port < 0) return port;
+    if (!call.Controls(*target)) return -kEPERM;
+    Port& row = *FindPort(*target, static_cast<std::uint32_t>(port));
+    row = {.state = PortState::kUnbound};
+    row.remote_domain = request->remote_dom == DOMID_SELF ? call.domain.id : request->remote_dom;
+    request->port = static_cast<std::uint32_t>(port);
+  }
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+std::int64_t BindInterdomain(Call& call) {
+  Argument<evtchn_bind_interdomain> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain)) return -kEFAULT;
+  Domain* remote = call.FindAny(request->remote_dom);
+  if (remote == nullptr) return -kESRCH;
+  {
+    SpinGuard guard(call.core.events);
+    const std::int64_t port = FreePort(call.domain);
+    if (port < 0) return port;
+    Port* there = FindPort(*remote, request->remote_port);
+    if (there == nullptr || there->state != PortState::kUnbound ||
+        there->remote_domain != call.domain.id) {
+      return -kEINVAL;
+    }
+    const auto local = static_cast<std::uint32_t>(port);
+    *FindPort(call.domain, local) = {.state = PortState::kInterdomain,
+                                     .remote_domain = remote->id,
+                                     .remote_port = request->remote_port};
+    there->state = PortState::kInterdomain;
+    there->remote_port = local;
+    // What was sent while the port was unbound is not lost.
+    Signal(call.core, call.domain, local);
+    request->local_port = local;
+  }
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+std::int64_t BindVirq(Call& call) {
+  Argument<evtchn_bind_virq> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_virq)) return -kEFAULT;
+  if (request->virq >= NR_VIRQS) return -kEINVAL;
+  if (call.domain.vcpu(request->vcpu) == nullptr) return -kENOENT;
+  {
+    SpinGuard guard(call.core.events);
+    for (std::uint32_t i = 0; Port* row = FindPort(call.domain, i); ++i) {
+      if (row->state == PortState::kVirq && row->virq == request->virq &&
+          row->vcpu == request->vcpu) {
+        return -kEEXIST;
+      }
+    }
+    const std::int64_t port = FreePort(call.domain);
+    if (port < 0) return port;
+    request->port = static_cast<std::uint32_t>(port);
+    *FindPort(call.domain, request->port) = {
+        .state = PortState::kVirq, .virq = request->virq, .vcpu = request->vcpu};
+  }
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+std::int64_t BindIpi(Call& call) {
+  Argument<evtchn_bind_ipi> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi)) return -kEFAULT;
+  if (call.domain.vcpu(request->vcpu) == nullptr) return -kENOENT;
+  {
+    SpinGuard guard(call.core.events);
+    const std::int64_t port = FreePort(call.domain);
+    if (port < 0) return port;
+    request->port = static_cast<std::uint32_t>(port);
+    *FindPort(call.domain, request->port) = {.state = PortState::kIpi, .vcpu = request->vcpu};
+  }
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+// Frees a port; its other end waits for somebody else. With the events' lock held.
+void CloseRow(Core& core, const Domain& domain, Port& row) {
+  if (row.state == PortState::kInterdomain) {
+    Domain* remote = core.domains.Find(row.remote_domain);
+    Port* there = remote == nullptr ? nullptr : FindPort(*remote, row.remote_port);
+    if (there != nullptr) {
+      there->state = PortState::kUnbound;
+      there->remote_domain = domain.id;
+      there->remote_port = 0;
+    }
+  }
+  row = {};
+}
+
+std::int64_t Close(Call& call) {
+  Argument<evtchn_close> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_close)) return -kEFAULT;
+  SpinGuard guard(call.core.events);
+  Port* row = FindPort(call.domain, request->port);
+  if (row == nullptr || row->state == PortState::kFree || row->state == PortState::kReserved) {
+    return -kEINVAL;
+  }
+  CloseRow(call.core, call.domain, *row);
+  return 0;
+}
+
+std::int64_t Send(Call& call) {
+  Argument<evtchn_send> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_send)) return -kEFAULT;
+  SpinGuard guard(call.core.events);
+  const Port* row = FindPort(call.domain, request->port);
+  if (row == nullptr) return -kEINVAL;
+  switch (row->state) {
+    case PortState::kInterdomain: {
+      const Domain* remote = call.core.domains.Find(row->remote_domain);
+      if (remote != nullptr) Signal(call.core, *remote, row->remote_port);
+      return 0;
+    }
+    case PortState::kIpi:
+      Signal(call.core, call.domain, request->port);
+      return 0;
+    case PortState::kUnbound:
+      return 0;  // silently nobody
+    default:
+      return -kEINVAL;
+  }
+}
+
+std::int64_t Status(Call& call) {
+  Argument<evtchn_status> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_status)) return -kEFAULT;
+  Domain* target = call.FindAny(request->dom);
+  if (target == nullptr) return -kESRCH;
+  {
+    SpinGuard guard(call.core.events);
+    const Port* row = FindPort(*target, request->port);
+    if (row == nullptr) return -kEINVAL;
+    if (!call.Controls(*target)) return -kEPERM;
+    switch (row->state) {
+      case PortState::kFree:
+      case PortState::kReserved:
+        request->status = EVTCHNSTAT_closed;
+        break;
+      case PortState::kUnbound:
+        request->status = EVTCHNSTAT_unbound;
+        request->u.unbound.dom = row->remote_domain;
+        break;
+      case PortState::kInterdomain:
+        request->status = EVTCHNSTAT_interdomain;
+        request->u.interdomain.dom = row->remote_domain;
+        request->u.interdomain.port = row->remote_port;
+        break;
+      case PortState::kVirq:
+        request->status = EVTCHNSTAT_virq;
+        request->u.virq = row->virq;
+        break;
+      case PortState::kIpi:
+        request->status = EVTCHNSTAT_ipi;
+        break;
+    }
+    request->vcpu = row->vcpu;
+  }
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+std::int64_t BindVcpu(Call& call) {
+  Argument<evtchn_bind_vcpu> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_vcpu)) return -kEFAULT;
+  if (call.domain.vcpu(request->vcpu) == nullptr) return -kENOENT;
+  SpinGuard guard(call.core.events);
+  Port* row = FindPort(call.domain, request->port);
+  if (row == nullptr) return -kEINVAL;
+  if (row->state != PortState::kUnbound && row->state != PortState::kInterdomain) return -kEINVAL;
+  row->vcpu = request->vcpu;
+  return 0;
+}
+
+std::int64_t Unmask(Call& call) {
+  Argument<evtchn_unmask> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_unmask)) return -kEFAULT;
+  SpinGuard guard(call.core.events);
+  return FindPort(call.domain, request->port) == nullptr ? -kEINVAL : 0;
+}
+
+std::int64_t Reset(Call& call) {
+  Argument<evtchn_reset> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_reset)) return -kEFAULT;
+  Domain* target = call.FindAny(request->dom);
+  if (target == nullptr) return -kESRCH;
+  if (!call.Controls(*target)) return -kEPERM;
+  CloseEventChannels(call.core, *target);
+  return 0;
+}
+
+}  // namespace
+
+void EventChannels::Destroy(Domain& domain) {
+  EventChannels* channels = domain.event_channels;
+  if (channels == nullptr) return;
+  for (Port* page : channels->pages) domain.overhead.Delete(page, kPortsPerPage);
+  domain.overhead.Delete(channels);
+}
+
+void CloseEventChannels(Core& core, Domain& domain) {
+  SpinGuard guard(core.events);
+  if (domain.event_channels == nullptr) return;
+  for (std::uint32_t i = 1; i < domain.event_channels->valid; ++i) {
+    CloseRow(core, domain, *FindPort(domain, i));
+  }
+}
+
+std::int64_t EventChannelOp(Call& call) {
+  switch (static_cast<std::uint32_t>(call.frame.arguments[0])) {
+    case EVTCHNOP_alloc_unbound:
+      return AllocateUnbound(call);
+    case EVTCHNOP_bind_interdomain:
+      return BindInterdomain(call);
+    case EVTCHNOP_bind_virq:
+      return BindVirq(call);
+    case EVTCHNOP_bind_ipi:
+      return BindIpi(call);
+    case EVTCHNOP_close:
+      return Close(call);
+    case EVTCHNOP_send:
+      return Send(call);
+    case EVTCHNOP_status:
+      return Status(call);
+    case EVTCHNOP_bind_vcpu:
+      return BindVcpu(call);
+    case EVTCHNOP_unmask:
+      return Unmask(call);
+    case EVTCHNOP_reset:
+      return Reset(call);
+    default:
+      return -kENOSYS;
+  }
+}
+
+}  // namespace xencomm::hypervisor

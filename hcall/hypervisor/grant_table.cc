@@ -1,0 +1,230 @@
+#include "hcall/hypervisor/grant_table.h"
+
+#include <cstring>
+
+#include "hcall/hypervisor/argument.h"
+#include "hcall/hypervisor/call.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+namespace rows = schema::rows::grant_table_op;
+
+// A page that the domain may map. With the domain's lock held.
+std::uint64_t AllocateShared(Core& core, Domain& domain) {
+  const std::uint64_t mfn = domain.overhead.Allocate(0);
+  if (mfn == kNoFrame) return kNoFrame;
+  core.frames.Of(mfn).gfn = kNoFrame;
+  core.frames.Of(mfn).pins = 0;
+  core.frames.Of(mfn).owner.store({domain.id, FrameUse::kShared}, std::memory_order_release);
+  return mfn;
+}
+
+constexpr std::uint32_t StatusFrames(std::uint32_t frames) { return (frames + 7) / 8; }
+
+// With the domain's lock held; so far as there is room.
+bool Grow(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames) {
+  if (frames > domain.max_grant_frames || frames > GrantTable::kMaxFrames || domain.dying()) {
+    return false;
+  }
+  while (table.nr_frames < frames) {
+    const std::uint64_t mfn = AllocateShared(core, domain);
+    if (mfn == kNoFrame) return false;
+    table.frames[table.nr_frames++] = mfn;
+  }
+  while (table.version > 1 && table.nr_status_frames < StatusFrames(table.nr_frames)) {
+    const std::uint64_t mfn = AllocateShared(core, domain);
+    if (mfn == kNoFrame) return false;
+    table.status_frames[table.nr_status_frames++] = mfn;
+  }
+  return true;
+}
+
+// With the domain's lock held.
+GrantTable* TableOf(Core& core, Domain& domain) {
+  GrantTable* table = domain.grants.load(std::memory_order_relaxed);
+  if (table != nullptr || domain.dying()) return table;
+  table = domain.overhead.New<GrantTable>();
+  if (table == nullptr) return nullptr;
+  domain.grants.store(table, std::memory_order_release);
+  Grow(core, domain, *table, 1);
+  return table;
+}
+
+// As the domain knows a frame: a PV one by its machine frame, another one by where it mapped it.
+std::uint64_t FrameForDomain(const Core& core, const Domain& domain, std::uint64_t mfn) {
+  return domain.translated() ? core.frames.Of(mfn).gfn : mfn;
+}
+
+// Who is asked about; or null, and why.
+Domain* Target(Call& call, std::uint16_t id, std::int16_t* status) {
+  Domain* target = call.FindAny(id);
+  *status = target == nullptr         ? GNTST_bad_domain
+            : !call.Controls(*target) ? GNTST_permission_denied
+                                      : GNTST_okay;
+  return *status == GNTST_okay ? target : nullptr;
+}
+
+std::int64_t SetupTable(Call& call) {
+  Argument<gnttab_setup_table> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_setup_table)) return -kEFAULT;
+  const auto list = request.Bind(rows::setup_table::frame_list);
+  if (!list.ok()) return -kEFAULT;
+  Domain* target = Target(call, request->dom, &request->status);
+  if (target != nullptr) {
+    std::uint64_t frames[GrantTable::kMaxFrames];
+    {
+      SpinGuard guard(target->lock);
+      GrantTable* table = TableOf(call.core, *target);
+      if (table == nullptr || !Grow(call.core, *target, *table, request->nr_frames)) {
+        request->status = GNTST_general_error;
+      } else {
+        for (std::uint32_t i = 0; i < request->nr_frames; ++i) {
+          frames[i] = FrameForDomain(call.core, *target, table->frames[i]);
+        }
+      }
+    }
+    if (request->status == GNTST_okay &&
+        !list->Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
+      request->status = GNTST_bad_virt_addr;
+    }
+  }
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+std::int64_t StatusFramesOp(Call& call) {
+  Argument<gnttab_get_status_frames> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_get_status_frames)) return -kEFAULT;
+  const auto list = request.Bind(rows::get_status_frames::frame_list);
+  if (!list.ok()) return -kEFAULT;
+  Domain* target = Target(call, request->dom, &request->status);
+  if (target != nullptr) {
+    std::uint64_t frames[GrantTable::kMaxStatusFrames];
+    {
+      SpinGuard guard(target->lock);
+      const GrantTable* table = TableOf(call.core, *target);
+      if (table == nullptr || request->nr_frames > table->nr_status_frames) {
+        request->status = GNTST_general_error;
+      } else {
+        for (std::uint32_t i = 0; i < request->nr_frames; ++i) {
+          frames[i] = FrameForDomain(call.core, *target, table->status_frames[i]);
+        }
+      }
+    }
+    if (request->status == GNTST_okay &&
+        !list->Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
+      request->status = GNTST_bad_virt_addr;
+    }
+  }
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+std::int64_t QuerySize(Call& call) {
+  Argument<gnttab_query_size> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_query_size)) return -kEFAULT;
+  Domain* target = Target(call, request->dom, &request->status);
+  if (target != nullptr) {
+    SpinGuard guard(target->lock);
+    const GrantTable* table = TableOf(call.core, *target);
+    request->nr_frames = table == nullptr ? 0 : table->nr_frames;
+    request->max_nr_frames = target->max_grant_frames;
+  }
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+std::int64_t GetVersion(Call& call) {
+  Argument<gnttab_get_version> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_get_version)) return -kEFAULT;
+  Domain* target = call.FindAny(request->dom);
+  if (target == nullptr) return -kESRCH;
+  if (!call.Controls(*target)) return -kEPERM;
+  SpinGuard guard(target->lock);
+  const GrantTable* table = TableOf(call.core, *target);
+  request->version = table == nullptr ? 1 : table->version;
+  return request.Store() ? 0 : -kEFAULT;
+}
+
+// Of the caller's own table. Its grants begin anew, but for the first eight, which toolstacks keep.
+std::int64_t SetVersion(Call& call) {
+  Argument<gnttab_set_version> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_set_version)) return -kEFAULT;
+  std::int64_t answer = 0;
+  {
+    SpinGuard guard(call.domain.lock);
+    GrantTable* table = TableOf(call.core, call.domain);
+    if (table == nullptr) return -kENOMEM;
+    if (request->version != 1 && request->version != 2) {
+      answer = -kEINVAL;
+    } else if (request->version > call.domain.max_grant_version) {
+      answer = -kENOSYS;
+    } else if (request->version != table->version) {
+      const std::uint32_t old = table->version;
+      table->version = request->version;
+      if (!Grow(call.core, call.domain, *table, table->nr_frames)) {
+        table->version = old;
+        answer = -kENOMEM;
+      } else {
+        for (std::uint32_t i = 0; i < table->nr_frames; ++i) {
+          std::memset(call.core.frames.Bytes(table->frames[i]), 0, kPageSize);
+        }
+      }
+    }
+    request->version = table->version;
+  }
+  return request.Store() ? answer : -kEFAULT;
+}
+
+}  // namespace
+
+void GrantTable::Destroy(Domain& domain) {
+  GrantTable* table = domain.grants.load(std::memory_order_relaxed);
+  if (table == nullptr) return;
+  for (std::uint32_t i = 0; i < table->nr_frames; ++i) domain.overhead.Free(table->frames[i], 0);
+  for (std::uint32_t i = 0; i < table->nr_status_frames; ++i) {
+    domain.overhead.Free(table->status_frames[i], 0);
+  }
+  domain.overhead.Delete(table);
+}
+
+std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, std::uint64_t* mfn) {
+  SpinGuard guard(domain.lock);
+  GrantTable* table = TableOf(core, domain);
+  if (table == nullptr) return -kENOMEM;
+  if (table->version == 2 && (index & XENMAPIDX_grant_table_status) != 0) {
+    index &= ~std::uint64_t{XENMAPIDX_grant_table_status};
+    if (index >= table->nr_status_frames) return -kEINVAL;
+    *mfn = table->status_frames[index];
+    return 0;
+  }
+  if (index >= GrantTable::kMaxFrames ||
+      (index >= table->nr_frames &&
+       !Grow(core, domain, *table, static_cast<std::uint32_t>(index) + 1))) {
+    return -kEINVAL;
+  }
+  *mfn = table->frames[index];
+  return 0;
+}
+
+std::int64_t GrantTableOp(Call& call) {
+  const auto op = static_cast<std::uint32_t>(call.frame.arguments[0]);
+  const auto count = static_cast<std::uint32_t>(call.frame.arguments[2]);
+  // Xen's count is an int.
+  if (count > 0x7fffffff) return -kEINVAL;
+  switch (op) {
+    case GNTTABOP_setup_table:
+      return count != 1 ? -kEINVAL : SetupTable(call);
+    case GNTTABOP_query_size:
+      return count != 1 ? -kEINVAL : QuerySize(call);
+    case GNTTABOP_get_status_frames:
+      return count != 1 ? -kEINVAL : StatusFramesOp(call);
+    case GNTTABOP_get_version:
+      return GetVersion(call);
+    case GNTTABOP_set_version:
+      return SetVersion(call);
+    default:
+      return -kENOSYS;
+  }
+}
+
+}  // namespace xencomm::hypervisor

@@ -1,0 +1,28 @@
+// HvmState: what only HVM domains have: their parameters and the saved state of their hardware.
+#ifndef HCALL_HYPERVISOR_HVM_CONTEXT_H_
+#define HCALL_HYPERVISOR_HVM_CONTEXT_H_
+
+#include <cstdint>
+
+#include "hcall/schema/generated/xen_types.h"
+
+namespace xencomm::hypervisor {
+
+// A saved state is a list of records, each with a descriptor in front; the first is the header, the
+// last one has no contents (public/hvm/save.h).
+struct HvmState {
+  static constexpr std::uint32_t kMaxContextBytes = 56 << 10;
+
+  std::uint64_t params[HVM_NR_PARAMS] = {};
+  std::uint32_t context_bytes = 0;  // 0: none was set
+  std::uint8_t context[kMaxContextBytes] = {};
+};
+
+class Domain;
+
+// Made when it is first needed; null when there is no room. With the control lock held.
+HvmState* HvmStateOf(Domain& domain);
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_HVM_CONTEXT_H_

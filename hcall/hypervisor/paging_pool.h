@@ -1,0 +1,32 @@
+// PagingPool: the pages that a toolstack sets aside for a domain's shadows or second stage.
+//
+// They are the domain's until it ends; what the p2m really takes is counted apart (overhead.h), so
+// that a domain whose toolstack sets nothing aside works too.
+#ifndef HCALL_HYPERVISOR_PAGING_POOL_H_
+#define HCALL_HYPERVISOR_PAGING_POOL_H_
+
+#include <cstdint>
+
+#include "hcall/hypervisor/frame_heap.h"
+#include "hcall/hypervisor/frame_table.h"
+
+namespace xencomm::hypervisor {
+
+class Core;
+class Domain;
+
+class PagingPool {
+ public:
+  // With the control lock held. -ENOMEM: as many as there were are there then.
+  std::int64_t Resize(Core& core, const Domain& domain, std::uint64_t pages);
+
+  std::uint64_t pages() const { return pages_; }
+
+ private:
+  std::uint32_t first_ = kNoIndex;  // linked by Frame::next
+  std::uint64_t pages_ = 0;
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_PAGING_POOL_H_

@@ -1,0 +1,46 @@
+// sysctl: the console ring and the keys pressed on it.
+
+#include "hcall/hypervisor/sysctl.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+
+std::int64_t ReadConsole(SysctlCall& op) {
+  constexpr std::uint32_t kChunk = 256;
+  xen_sysctl_readconsole& request = op.argument->u.readconsole;
+  const auto buffer = op.argument.Bind(schema::rows::sysctl::readconsole::buffer);
+  if (!buffer.ok()) return -kEFAULT;
+  Console& console = op.call.core.console;
+
+  std::uint32_t position = console.StartFor(request.incremental != 0, request.index);
+  std::uint32_t done = 0;
+  while (done < request.count) {
+    char chunk[kChunk];
+    const std::uint32_t room = request.count - done < kChunk ? request.count - done : kChunk;
+    const std::uint32_t copied = console.Read(position, chunk, room, &position);
+    if (copied == 0) break;
+    if (!buffer->Write(done, std::span<const char>(chunk, copied)).ok()) return -kEFAULT;
+    done += copied;
+  }
+  if (request.clear != 0) console.ForgetUpTo(position);
+  request.count = done;
+  request.index = position;
+  return 0;
+}
+
+std::int64_t DebugKeys(SysctlCall& op) {
+  const xen_sysctl_debug_keys& request = op.argument->u.debug_keys;
+  const auto keys = op.argument.Bind(schema::rows::sysctl::debug_keys::keys);
+  if (!keys.ok()) return -kEFAULT;
+  for (std::uint32_t i = 0; i < request.nr_keys; ++i) {
+    char key;
+    if (!keys->Read(i, key).ok()) return -kEFAULT;
+    // What is printed for a key is for people; that it was pressed can be seen.
+    const char line[] = {'\'', key, '\'', ' ', 'p', 'r', 'e', 's', 's', 'e', 'd', '\n'};
+    op.call.core.console.Print(op.call.core.machine, {line, sizeof(line)});
+    if (i + 1 != request.nr_keys && op.call.ShouldPreempt()) return -kE2BIG;
+  }
+  return 0;
+}
+
+}  // namespace xencomm::hypervisor
