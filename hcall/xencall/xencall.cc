@@ -1,0 +1,129 @@
+// libxencall.so.1 over libxencomm: the functions of xencall.h as Debian's libxencall1 4.17 exports
+// them, so that libxenctrl and its neighbours run on it unmodified.
+//
+// Buffers come out of the Arena. They are cleared, because callers of the original count on it, but
+// only as far as was asked for.
+
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+extern "C" {
+#include <xencall.h>
+}
+
+#include "hcall/xencall/active_handle.h"
+#include "hcall/xencall/logger.h"
+#include "xencomm/private.h"
+#include "xencomm/xencomm.h"
+
+struct xencall_handle final : xencomm::ActiveHandle {
+  xencall_handle(xentoollog_logger* logger, xencomm_context* opened)
+      : log(logger, "xencall"), context(opened) {}
+  ~xencall_handle() override { xencomm_close(context); }
+
+  int Restrict(std::uint16_t) override {
+    restricted = true;
+    return xentoolcore__restrict_by_dup2_null(xencomm_private_fd(context));
+  }
+
+  std::int64_t Call(unsigned op, std::uint64_t arg1 = 0, std::uint64_t arg2 = 0,
+                    std::uint64_t arg3 = 0, std::uint64_t arg4 = 0, std::uint64_t arg5 = 0) {
+    if (restricted) {
+      // What an ioctl on /dev/null answers, which is where the original's calls go from then on.
+      errno = ENOTTY;
+      return -1;
+    }
+    return xencomm_call(context, op, arg1, arg2, arg3, arg4, arg5);
+  }
+
+  const xencomm::Logger log;
+  xencomm_context* const context;
+  bool restricted = false;
+};
+
+namespace {
+
+constexpr std::size_t kPageSize = 4096;
+
+void Free(xencall_handle* xcall, void* pointer) {
+  // There is no way to answer, and nothing was changed: said and gone on.
+  const int error = errno;
+  if (xencomm_free(xcall->context, pointer) != 0) xcall->log.Error(xencomm_error());
+  errno = error;
+}
+
+}  // namespace
+
+extern "C" {
+
+xencall_handle* xencall_open(xentoollog_logger* logger, unsigned) {
+  xencomm_context* const context = xencomm_open(nullptr);
+  if (context == nullptr) {
+    const int error = errno;
+    xencomm::Logger(logger, "xencall").Error(xencomm_error());
+    errno = error;
+    return nullptr;
+  }
+  auto* const handle = new (std::nothrow) xencall_handle(logger, context);
+  if (handle == nullptr) {
+    xencomm_close(context);
+    errno = ENOMEM;
+  }
+  return handle;
+}
+
+int xencall_close(xencall_handle* xcall) {
+  delete xcall;
+  return 0;
+}
+
+int xencall_fd(xencall_handle* xcall) { return xencomm_private_fd(xcall->context); }
+
+int xencall0(xencall_handle* xcall, unsigned op) { return static_cast<int>(xcall->Call(op)); }
+
+int xencall1(xencall_handle* xcall, unsigned op, uint64_t arg1) {
+  return static_cast<int>(xcall->Call(op, arg1));
+}
+
+int xencall2(xencall_handle* xcall, unsigned op, uint64_t arg1, uint64_t arg2) {
+  return static_cast<int>(xcall->Call(op, arg1, arg2));
+}
+
+int xencall3(xencall_handle* xcall, unsigned op, uint64_t arg1, uint64_t arg2, uint64_t arg3) {
+  return static_cast<int>(xcall->Call(op, arg1, arg2, arg3));
+}
+
+int xencall4(xencall_handle* xcall, unsigned op, uint64_t arg1, uint64_t arg2, uint64_t arg3,
+             uint64_t arg4) {
+  return static_cast<int>(xcall->Call(op, arg1, arg2, arg3, arg4));
+}
+
+int xencall5(xencall_handle* xcall, unsigned op, uint64_t arg1, uint64_t arg2, uint64_t arg3,
+             uint64_t arg4, uint64_t arg5) {
+  return static_cast<int>(xcall->Call(op, arg1, arg2, arg3, arg4, arg5));
+}
+
+long xencall2L(xencall_handle* xcall, unsigned op, uint64_t arg1, uint64_t arg2) {
+  return static_cast<long>(xcall->Call(op, arg1, arg2));
+}
+
+void* xencall_alloc_buffer_pages(xencall_handle* xcall, size_t nr_pages) {
+  // No pages are one page, as a buffer of no bytes is one of some: callers free what they get.
+  return xencomm_calloc(xcall->context, nr_pages == 0 ? 1 : nr_pages, kPageSize);
+}
+
+void xencall_free_buffer_pages(xencall_handle* xcall, void* p, size_t) { Free(xcall, p); }
+
+void* xencall_alloc_buffer(xencall_handle* xcall, size_t size) {
+  return xencomm_calloc(xcall->context, 1, size);
+}
+
+void xencall_free_buffer(xencall_handle* xcall, void* p) { Free(xcall, p); }
+
+int xencall_buffers_never_fault(xencall_handle* xcall) {
+  return xencomm_private_never_faults(xcall->context);
+}
+
+}  // extern "C"

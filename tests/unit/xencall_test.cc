@@ -1,0 +1,204 @@
+// The drop-in libraries through the headers of the libraries that they stand in for.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "hcall/schema/xen.h"
+
+extern "C" {
+#include <xencall.h>
+#include <xenforeignmemory.h>
+#include <xentoolcore.h>
+#include <xentoollog.h>
+}
+
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// A logger that keeps what it is told.
+struct RecordingLogger : xentoollog_logger {
+  RecordingLogger() : xentoollog_logger{} {
+    vmessage = [](xentoollog_logger* logger, xentoollog_level, int, const char*, const char* format,
+                  va_list arguments) {
+      char line[1024];
+      std::vsnprintf(line, sizeof(line), format, arguments);
+      static_cast<RecordingLogger*>(logger)->text += line;
+    };
+    destroy = [](xentoollog_logger*) {};
+  }
+  std::string text;
+};
+
+class Xencall : public testing::Test {
+ protected:
+  void SetUp() override {
+    setenv("XENCOMM_TRANSPORT", "embedded:memory=256M,dom0=64M", 1);
+    xcall_ = xencall_open(&logger_, 0);
+    ASSERT_NE(xcall_, nullptr) << logger_.text;
+  }
+  void TearDown() override { EXPECT_EQ(xencall_close(xcall_), 0); }
+
+  RecordingLogger logger_;
+  xencall_handle* xcall_ = nullptr;
+};
+
+TEST(XencallOpen, WithoutAHypervisorItSaysSoAndFails) {
+  setenv("XENCOMM_TRANSPORT", "embedded:space=warp", 1);
+  RecordingLogger logger;
+  EXPECT_EQ(xencall_open(&logger, 0), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_THAT(logger.text, HasSubstr("space=warp"));
+  RecordingLogger other;
+  EXPECT_EQ(xenforeignmemory_open(&other, 0), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_THAT(other.text, HasSubstr("space=warp"));
+  EXPECT_EQ(xencall_close(nullptr), 0);
+  EXPECT_EQ(xenforeignmemory_close(nullptr), 0);
+}
+
+TEST_F(Xencall, BuffersAreCleared) {
+  for (int i = 0; i < 3; ++i) {
+    for (const std::size_t size : {std::size_t{1}, std::size_t{144}, std::size_t{100000}}) {
+      auto* const buffer = static_cast<char*>(xencall_alloc_buffer(xcall_, size));
+      EXPECT_TRUE(std::all_of(buffer, buffer + size, [](char byte) { return byte == 0; }));
+      std::memset(buffer, 0x5a, size);
+      xencall_free_buffer(xcall_, buffer);
+    }
+    auto* const pages = static_cast<char*>(xencall_alloc_buffer_pages(xcall_, 2));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(pages) % 4096, 0u);
+    EXPECT_TRUE(std::all_of(pages, pages + 8192, [](char byte) { return byte == 0; }));
+    std::memset(pages, 0x5a, 8192);
+    xencall_free_buffer_pages(xcall_, pages, 2);
+  }
+  EXPECT_THAT(logger_.text, IsEmpty());
+}
+
+TEST_F(Xencall, ABufferThatIsFreedTwiceIsLoggedAndTheRestGoesOn) {
+  void* const buffer = xencall_alloc_buffer(xcall_, 10);
+  errno = 0;
+  xencall_free_buffer(xcall_, buffer);
+  EXPECT_THAT(logger_.text, IsEmpty());
+  xencall_free_buffer(xcall_, buffer);
+  EXPECT_THAT(logger_.text, HasSubstr("free already"));
+  EXPECT_EQ(errno, 0);
+  xencall_free_buffer(xcall_, nullptr);
+  xencall_free_buffer_pages(xcall_, nullptr, 1);
+  EXPECT_NE(xencall_alloc_buffer(xcall_, 10), xencall_alloc_buffer(xcall_, 10));
+}
+
+TEST_F(Xencall, TooMuchIsRefused) {
+  EXPECT_EQ(xencall_alloc_buffer(xcall_, ~std::size_t{0}), nullptr);
+  EXPECT_EQ(errno, ENOMEM);
+  EXPECT_EQ(xencall_alloc_buffer_pages(xcall_, ~std::size_t{0}), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+}
+
+TEST_F(Xencall, CallsAnswerOrSetErrno) {
+  EXPECT_EQ(xencall2(xcall_, __HYPERVISOR_xen_version, XENVER_version, 0), 4 << 16 | 17);
+  EXPECT_EQ(xencall2L(xcall_, __HYPERVISOR_xen_version, XENVER_version, 0), 4 << 16 | 17);
+  EXPECT_EQ(xencall2(xcall_, __HYPERVISOR_xen_version, XENVER_extraversion, 8), -1);
+  EXPECT_EQ(errno, EFAULT);
+  EXPECT_EQ(xencall0(xcall_, 9999), -1);
+  EXPECT_EQ(errno, ENOSYS);
+  EXPECT_EQ(xencall5(xcall_, 9999, 1, 2, 3, 4, 5), -1);
+  EXPECT_EQ(errno, ENOSYS);
+  EXPECT_EQ(xencall_fd(xcall_), -1);
+  EXPECT_EQ(xencall_buffers_never_fault(xcall_), 1);
+}
+
+TEST_F(Xencall, HandlesShareTheirBuffers) {
+  xencall_handle* const other = xencall_open(nullptr, XENCALL_OPENFLAG_NON_REENTRANT);
+  void* const buffer = xencall_alloc_buffer(xcall_, 1024);
+  EXPECT_EQ(xencall2(other, __HYPERVISOR_xen_version, XENVER_extraversion,
+                     reinterpret_cast<std::uintptr_t>(buffer)),
+            0);
+  xencall_free_buffer(other, buffer);
+  EXPECT_EQ(xencall_close(other), 0);
+  EXPECT_THAT(logger_.text, IsEmpty());
+}
+
+TEST_F(Xencall, InAForkedChildItCanBeClosedAndOpenedAgain) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (xencall_close(xcall_) != 0) _exit(1);
+    xencall_handle* const own = xencall_open(nullptr, 0);
+    if (own == nullptr) _exit(2);
+    if (xencall2(own, __HYPERVISOR_xen_version, XENVER_version, 0) < 0) _exit(3);
+    _exit(xencall_close(own));
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_GT(xencall2(xcall_, __HYPERVISOR_xen_version, XENVER_version, 0), 0);
+}
+
+TEST_F(Xencall, ARestrictedHandleMakesNoCalls) {
+  const pid_t child = fork();
+  if (child == 0) {
+    // In a process of its own: a restriction is for good.
+    xencall_close(xcall_);
+    xencall_handle* const own = xencall_open(nullptr, 0);
+    xenforeignmemory_handle* const memory = xenforeignmemory_open(nullptr, 0);
+    if (own == nullptr || memory == nullptr) _exit(1);
+    if (xentoolcore_restrict_all(5) != 0) _exit(2);
+    if (xencall2(own, __HYPERVISOR_xen_version, XENVER_version, 0) != -1) _exit(3);
+    if (errno != ENOTTY) _exit(4);
+    const xen_pfn_t frame = 100;
+    if (xenforeignmemory_map(memory, 0, PROT_READ, 1, &frame, nullptr) != nullptr) _exit(5);
+    _exit(errno == EPERM ? 0 : 6);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(Xencall, ForeignMemoryIsMappedOrRefused) {
+  xenforeignmemory_handle* const memory = xenforeignmemory_open(&logger_, 0);
+  ASSERT_NE(memory, nullptr) << logger_.text;
+  const xen_pfn_t frames[2] = {100, xen_pfn_t{1} << 40};
+  int errors[2] = {7, 7};
+  void* const mapped = xenforeignmemory_map(memory, 0, PROT_READ, 2, frames, errors);
+  ASSERT_NE(mapped, nullptr);
+  EXPECT_EQ(errors[0], 0);
+  EXPECT_EQ(errors[1], -EINVAL);
+  EXPECT_EQ(xenforeignmemory_unmap(memory, mapped, 2), 0);
+
+  // With nowhere to say which frame failed, one fails all.
+  EXPECT_EQ(xenforeignmemory_map(memory, 0, PROT_READ, 2, frames, nullptr), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(xenforeignmemory_map(memory, 77, PROT_READ, 1, frames, nullptr), nullptr);
+  EXPECT_EQ(errno, ESRCH);
+
+  // At an address of the caller's choice.
+  void* const place = mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  EXPECT_EQ(xenforeignmemory_map2(memory, 0, place, PROT_READ, MAP_FIXED, 1, frames, nullptr),
+            place);
+  EXPECT_EQ(xenforeignmemory_unmap(memory, place, 1), 0);
+
+  void* address = nullptr;
+  EXPECT_EQ(xenforeignmemory_map_resource(memory, 0, 0, 0, 0, 1, &address, PROT_READ, 0), nullptr);
+  EXPECT_EQ(errno, EOPNOTSUPP);
+  EXPECT_EQ(
+      xenforeignmemory_map_resource(memory, 0, 0, 0, 0, 1, &address, PROT_READ, MAP_ANONYMOUS),
+      nullptr);
+  EXPECT_EQ(errno, EINVAL);
+  std::size_t size = 0;
+  EXPECT_EQ(xenforeignmemory_resource_size(memory, 0, 0, 0, &size), -1);
+  EXPECT_EQ(errno, EOPNOTSUPP);
+  EXPECT_EQ(xenforeignmemory_unmap_resource(memory, nullptr), 0);
+  EXPECT_EQ(xenforeignmemory_close(memory), 0);
+}
+
+}  // namespace
