@@ -1,0 +1,83 @@
+#include "hcall/schema/bounced_call.h"
+
+#include <cstring>
+
+#include "hcall/schema/count.h"
+#include "xencomm/byte_order.h"
+
+namespace xencomm::schema {
+
+BouncedCall::BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory,
+                         std::uint32_t vcpus)
+    : call_(call), order_(order), memory_(memory) {
+  std::vector<CollectedBuffer> buffers;
+  finding_ = CollectBuffers(call, order, vcpus, buffers);
+  if (!finding_.ok()) return;
+  for (const CollectedBuffer& buffer : buffers) {
+    std::byte* data = memory_.Allocate(buffer.bytes());
+    if (data == nullptr) {
+      out_of_memory_ = true;
+      return;
+    }
+    std::memcpy(data, buffer.data(), buffer.bytes());
+    copies_.push_back({.original = buffer, .data = data, .pointer = nullptr, .bits = 0});
+  }
+  // Parents come first, so that the copy of the structure around a pointer is there.
+  for (Copy& copy : copies_) {
+    const std::uint64_t flags = ~copy.original.buffer.part->address_bits;
+    const auto address = reinterpret_cast<std::uint64_t>(copy.data);
+    if (copy.original.pointer == nullptr) {
+      std::uint64_t& bits = call_.registers[copy.original.register_index];
+      bits = (bits & flags) | address;
+      continue;
+    }
+    copy.pointer = InCopy(copy.original.pointer);
+    copy.bits = LoadField<std::uint64_t>(copy.pointer, order_);
+    StoreField(copy.pointer, (copy.bits & flags) | address, order_);
+  }
+}
+
+BouncedCall::~BouncedCall() {
+  for (const Copy& copy : copies_) memory_.Free(copy.data);
+}
+
+std::byte* BouncedCall::InCopy(const std::byte* original) const {
+  for (const Copy& copy : copies_) {
+    const std::byte* start = copy.original.data();
+    if (original >= start && original < start + copy.original.bytes()) {
+      return copy.data + (original - start);
+    }
+  }
+  return nullptr;
+}
+
+void BouncedCall::CopyBack() {
+  // The entries of a list of calls are copied back with their arguments: they get their own again.
+  for (const Copy& copy : copies_) {
+    if (copy.pointer != nullptr) StoreField(copy.pointer, copy.bits, order_);
+  }
+  for (const Copy& copy : copies_) CopyBack(copy);
+}
+
+void BouncedCall::CopyBack(const Copy& copy) const {
+  const Buffer& buffer = copy.original.buffer;
+  std::byte* to = copy.original.data();
+  if (copy.original.tail_writes) {
+    std::memcpy(to + buffer.bytes, copy.data + buffer.bytes, copy.original.tail);
+  }
+  if (buffer.element_record == nullptr) {
+    if (buffer.writes()) std::memcpy(to, copy.data, buffer.bytes);
+    return;
+  }
+  const std::uint64_t size = buffer.element->size;
+  for (std::uint64_t at = 0; at < buffer.bytes; at += size) {
+    const RecordView view(copy.data + at, order_);
+    for (const Part& part : buffer.element_record->parts) {
+      if (part.is_buffer() || !part.writes() || !view.Has(part, Phase::kAfter)) continue;
+      if (at + part.offset + part.size > buffer.bytes) continue;  // a structure that was cut off
+      std::memcpy(to + at + part.offset, copy.data + at + part.offset, part.size);
+    }
+  }
+}
+
+}  // namespace xencomm::schema

@@ -1,0 +1,67 @@
+// Bounce: a call whose buffers lie anywhere, made from copies that a hypercall may touch.
+//
+//   BouncedCall bounced(call, order, allocator);
+//   if (bounced.finding().ok()) result = Make(bounced.call()), bounced.CopyBack();
+//
+// Every buffer is copied in, outputs too, so that what the hypervisor leaves alone comes back as it
+// was. CopyBack copies out by direction: of structures only the fields that the op writes, of other
+// buffers all when the op writes them. The caller's pointers are neither changed nor copied back.
+#ifndef HCALL_SCHEMA_BOUNCED_CALL_H_
+#define HCALL_SCHEMA_BOUNCED_CALL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "hcall/schema/collect.h"
+
+namespace xencomm::schema {
+
+// Memory that a hypercall may touch: an Arena's, say.
+class BounceMemory {
+ public:
+  virtual ~BounceMemory() = default;
+  // nullptr: none left.
+  virtual std::byte* Allocate(std::uint64_t bytes) = 0;
+  virtual void Free(std::byte* memory) = 0;
+};
+
+class BouncedCall {
+ public:
+  // `memory` is borrowed.
+  BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory, std::uint32_t vcpus = 1);
+  ~BouncedCall();
+
+  BouncedCall(const BouncedCall&) = delete;
+  BouncedCall& operator=(const BouncedCall&) = delete;
+
+  const Finding& finding() const { return finding_; }
+  bool out_of_memory() const { return out_of_memory_; }
+  // Whether there is a call to make.
+  bool ok() const { return finding_.ok() && !out_of_memory_; }
+
+  const Call& call() const { return call_; }
+  void CopyBack();
+
+ private:
+  struct Copy {
+    CollectedBuffer original;
+    std::byte* data;
+    std::byte* pointer;  // to this copy, in the copy of the structure around it; nullptr: register
+    std::uint64_t bits;  // that the original pointer holds
+  };
+
+  std::byte* InCopy(const std::byte* original) const;
+  void CopyBack(const Copy& copy) const;
+
+  Call call_;
+  ByteOrder order_;
+  BounceMemory& memory_;
+  Finding finding_;
+  bool out_of_memory_ = false;
+  std::vector<Copy> copies_;
+};
+
+}  // namespace xencomm::schema
+
+#endif  // HCALL_SCHEMA_BOUNCED_CALL_H_
