@@ -63,7 +63,7 @@ static_assert(sizeof(Mapping) == 16 || sizeof(void*) != 8);
 
 // `Map(physical, length, access)`: the longest contiguous run at `physical`, of at most `length`
 // bytes (`length` is at least 1), or why there is none. A run ends where the caller wanted, or at
-// the end of a page.
+// the end of a page of 4 KiB or more.
 template <class M>
 concept Memory = requires(M& memory, PhysicalAddress physical, std::uint64_t length) {
   { memory.Map(physical, length, Access::kRead) } -> std::same_as<Mapping>;

@@ -74,6 +74,12 @@ constexpr std::uint64_t TableIndex(std::uint64_t address, unsigned level) {
   return (address >> kLevels[level].shift) & (kTableEntries - 1);
 }
 
+// Whether two addresses are mapped by one table of `level`: the bits above its index are the same.
+constexpr bool InSameTable(std::uint64_t a, std::uint64_t b, unsigned level) {
+  return (a ^ b) >> (kLevels[level].shift + kTableShift) == 0;
+}
+static_assert(InSameTable(0x20'0000, 0x3f'ffff, 1) && !InSameTable(0x3f'ffff, 0x40'0000, 1));
+
 // How many of an address's bits are above the width of a walk.
 constexpr unsigned BitsAbove(unsigned levels) { return 64 - kLevels[levels].shift - kTableShift; }
 
