@@ -2,6 +2,8 @@
 
 #include "tests/qemu/user/machine.h"
 
+#include "tests/qemu/powerpc/kernel_call.h"
+
 namespace qemu {
 
 uint64_t SystemCall(SystemCallNumber number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
@@ -32,5 +34,15 @@ void Spin(uint64_t instructions) {
 }
 
 const bool kRawPointersWork = false;
+
+#ifdef SHARED_VECTOR
+const bool kCanCallHypervisorDirectly = false;
+int64_t HypercallWithoutKernel(uint64_t, uint64_t) { return 0; }
+#else
+const bool kCanCallHypervisorDirectly = true;
+int64_t HypercallWithoutKernel(uint64_t index, uint64_t a1) {
+  return static_cast<int64_t>(HypervisorCall<1>(index, a1, 0, 0, 0, 0, 0));
+}
+#endif
 
 }  // namespace qemu

@@ -27,6 +27,13 @@ uint64_t InstructionsOf(uint64_t ticks);
 // Whether the machine's hypervisor takes the program's own pointers.
 extern const bool kRawPointersWork;
 
+// Whether a program can reach the hypervisor's entry past its kernel. Where it cannot, the call
+// below does nothing.
+extern const bool kCanCallHypervisorDirectly;
+
+// A hypercall by the program itself, which the hypervisor must refuse.
+int64_t HypercallWithoutKernel(uint64_t index, uint64_t a1);
+
 // The program itself. True: passed.
 bool UserMain(const BootOptions& options);
 

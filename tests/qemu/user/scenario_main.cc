@@ -96,12 +96,35 @@ void UsePageForm(uint64_t address, unsigned granule_shift) {
   checks.Expect("PageFormHasTheAnswer", text[0] == '.');
 }
 
+// While the hostile program runs, this one has a region with something in it.
+void BeAVictim(uint64_t address, unsigned granule_shift) {
+  constexpr uint64_t kGranules = 6;
+  const auto layout = RegionLayout::Make({address}, kGranules << granule_shift, granule_shift);
+  const uint64_t number =
+      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, kFormRegistered);
+  SystemCall(kSysBackRegion, number, 1, kGranules - 1);
+  RegionWorld world(number, *layout);
+  const uint64_t bytes = (kGranules - 1) << granule_shift;
+  auto* all = world.New<uint8_t>(bytes);
+
+  SystemCall(kSysYield);
+
+  bool unharmed = true;
+  for (uint64_t i = 0; i < bytes; ++i) unharmed = unharmed && all[i] == World::kUntouched;
+  checks.Expect("VictimIsUnharmed", unharmed);
+  checks.ExpectEqual("VictimIsStillServed",
+                     world.Hypercall(__HYPERVISOR_xen_version, XENVER_extraversion,
+                                     reinterpret_cast<uint64_t>(all), 0),
+                     0);
+}
+
 void MapBuffers(uint64_t address) {
   checks.ExpectEqual("BuffersAreMapped",
                      static_cast<int64_t>(SystemCall(kSysMap, address, kRegionBytes)), 0);
 }
 
 void RunNative(const BootOptions& options) {
+  BeAVictim(0x28000000, options.page_shift);
   RunInRegion("registered", 0x20000000, options.page_shift, kFormRegistered);
   if (options.page_shift < 16) {
     RunInRegion("registered-64k-granules", 0x21000000, 16, kFormRegistered);

@@ -30,4 +30,11 @@ void Spin(uint64_t instructions) {
 
 const bool kRawPointersWork = true;
 
+const bool kCanCallHypervisorDirectly = true;
+
+int64_t HypercallWithoutKernel(uint64_t index, uint64_t a1) {
+  asm volatile("vmmcall" : "+a"(index) : "D"(a1) : "memory");
+  return static_cast<int64_t>(index);
+}
+
 }  // namespace qemu
