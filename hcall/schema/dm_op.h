@@ -23,7 +23,7 @@ inline constexpr HypercallSpec kDmOp = {
     .op_field = "op",
     .pointer = "bufs",
     .type = "xen_dm_op",
-    .rows = {In("op").Enum("XEN_DMOP_"), Zero("pad")},
+    .rows = {In("op"), Zero("pad")},
     .prefix = "XEN_DMOP_",
     .others = {"XEN_DMOP_no_gfns", "XEN_DMOP_IO_RANGE_", "XEN_DMOP_EVENT_", "XEN_DMOP_IOREQ_",
                "XEN_DMOP_MEM_CACHEATTR_", "XEN_DMOP_DELETE_MEM_CACHEATTR"},
@@ -152,7 +152,7 @@ inline constexpr OpSpec kDmOps[] = {
         .name = "remote_shutdown",
         .argument = "u.remote_shutdown",
         .about = "Shuts the domain down.",
-        .rows = {In("reason").Enum("SHUTDOWN_")},
+        .rows = {In("reason").Enum("SHUTDOWN_").Except("SHUTDOWN_MAX")},
     },
     {
         .number = XEN_DMOP_relocate_memory,

@@ -21,7 +21,7 @@ inline constexpr HypercallSpec kDomctl = {
     .op_field = "cmd",
     .pointer = "u_domctl",
     .type = "xen_domctl",
-    .rows = {In("cmd").Enum("XEN_DOMCTL_"), In("interface_version"), In("domain"), Ignored("_pad")},
+    .rows = {In("cmd"), In("interface_version"), In("domain"), Ignored("_pad")},
     .version_field = "interface_version",
     .versions = {XEN_DOMCTL_INTERFACE_VERSION},
     .prefix = "XEN_DOMCTL_",
@@ -160,7 +160,7 @@ inline constexpr OpSpec kDomctlOps[] = {
         .name = "set_virq_handler",
         .argument = "u.set_virq_handler",
         .about = "Makes the domain the receiver of a global virtual interrupt.",
-        .rows = {In("virq").Enum("VIRQ_")},
+        .rows = {In("virq").Enum("VIRQ_").Except("VIRQ_MCA")},
     },
     {
         .number = XEN_DOMCTL_settimeoffset,
@@ -399,7 +399,8 @@ inline constexpr OpSpec kDomctlOps[] = {
         .name = "psr_alloc",
         .argument = "u.psr_alloc",
         .about = "Sets or reads a domain's share of caches and memory bandwidth.",
-        .rows = {In("cmd").Enum("XEN_DOMCTL_PSR_"), In("target").Note("socket")},
+        .rows = {In("cmd").Enum("XEN_DOMCTL_PSR_", "xen_domctl_psr_alloc"),
+                 In("target").Note("socket")},
         .cases =
             {
                 {When("cmd", XEN_DOMCTL_PSR_SET_L3_CBM, XEN_DOMCTL_PSR_SET_L3_CODE,
@@ -593,7 +594,8 @@ inline constexpr OpSpec kDomctlOps[] = {
         .name = "assign_device",
         .argument = "u.assign_device",
         .about = "Gives a device to a domain.",
-        .rows = {In("dev").Enum("XEN_DOMCTL_DEV_"), In("flags").Flags("XEN_DOMCTL_DEV_RDM_")},
+        .rows = {In("dev").Enum("XEN_DOMCTL_DEV_").Except("XEN_DOMCTL_DEV_RDM_"),
+                 In("flags").Flags("XEN_DOMCTL_DEV_RDM_")},
         .cases =
             {
                 {When("dev", XEN_DOMCTL_DEV_PCI),
@@ -608,7 +610,7 @@ inline constexpr OpSpec kDomctlOps[] = {
         .name = "test_assign_device",
         .argument = "u.assign_device",
         .about = "Asks whether a device could be given to a domain.",
-        .rows = {In("dev").Enum("XEN_DOMCTL_DEV_"), Zero("flags")},
+        .rows = {In("dev").Enum("XEN_DOMCTL_DEV_").Except("XEN_DOMCTL_DEV_RDM_"), Zero("flags")},
         .cases =
             {
                 {When("dev", XEN_DOMCTL_DEV_PCI),
@@ -623,7 +625,7 @@ inline constexpr OpSpec kDomctlOps[] = {
         .name = "deassign_device",
         .argument = "u.assign_device",
         .about = "Takes a device from a domain.",
-        .rows = {In("dev").Enum("XEN_DOMCTL_DEV_"), Zero("flags")},
+        .rows = {In("dev").Enum("XEN_DOMCTL_DEV_").Except("XEN_DOMCTL_DEV_RDM_"), Zero("flags")},
         .cases =
             {
                 {When("dev", XEN_DOMCTL_DEV_PCI),

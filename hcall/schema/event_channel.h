@@ -16,7 +16,7 @@ inline constexpr HypercallSpec kEventChannelOp = {
     .name = "event_channel_op",
     .about = "Binds, sends and closes event channels.",
     .arguments = {"cmd", "arg"},
-    .registers = {In("cmd").Enum("EVTCHNOP_"), In("arg", One())},
+    .registers = {In("cmd"), In("arg", One())},
     .op_place = OpPlace::kRegister,
     .op_field = "cmd",
     .pointer = "arg",
@@ -36,7 +36,7 @@ inline constexpr OpSpec kEventChannelOps[] = {
         .name = "bind_virq",
         .argument = "evtchn_bind_virq",
         .about = "Binds a port to a virtual interrupt.",
-        .rows = {In("virq").Enum("VIRQ_"), In("vcpu"), Out("port")},
+        .rows = {In("virq").Enum("VIRQ_").Except("VIRQ_MCA"), In("vcpu"), Out("port")},
     },
     {
         .number = EVTCHNOP_bind_pirq,
@@ -71,7 +71,8 @@ inline constexpr OpSpec kEventChannelOps[] = {
                 {When("status", EVTCHNSTAT_interdomain),
                  {Out("u.interdomain.dom").OnlyAfter(), Out("u.interdomain.port").OnlyAfter()}},
                 {When("status", EVTCHNSTAT_pirq), {Out("u.pirq").OnlyAfter()}},
-                {When("status", EVTCHNSTAT_virq), {Out("u.virq").Enum("VIRQ_").OnlyAfter()}},
+                {When("status", EVTCHNSTAT_virq),
+                 {Out("u.virq").Enum("VIRQ_").Except("VIRQ_MCA").OnlyAfter()}},
             },
     },
     {
@@ -142,7 +143,7 @@ inline constexpr HypercallSpec kEventChannelOpCompat = {
     .op_field = "cmd",
     .pointer = "uop",
     .type = "evtchn_op",
-    .rows = {In("cmd").Enum("EVTCHNOP_")},
+    .rows = {In("cmd")},
 };
 
 inline constexpr OpSpec kEventChannelCompatOps[] = {
@@ -158,7 +159,7 @@ inline constexpr OpSpec kEventChannelCompatOps[] = {
         .name = "bind_virq",
         .argument = "u.bind_virq",
         .about = "Binds a port to a virtual interrupt.",
-        .rows = {In("virq").Enum("VIRQ_"), In("vcpu"), Out("port")},
+        .rows = {In("virq").Enum("VIRQ_").Except("VIRQ_MCA"), In("vcpu"), Out("port")},
     },
     {
         .number = EVTCHNOP_bind_pirq,
@@ -193,7 +194,8 @@ inline constexpr OpSpec kEventChannelCompatOps[] = {
                 {When("status", EVTCHNSTAT_interdomain),
                  {Out("u.interdomain.dom").OnlyAfter(), Out("u.interdomain.port").OnlyAfter()}},
                 {When("status", EVTCHNSTAT_pirq), {Out("u.pirq").OnlyAfter()}},
-                {When("status", EVTCHNSTAT_virq), {Out("u.virq").Enum("VIRQ_").OnlyAfter()}},
+                {When("status", EVTCHNSTAT_virq),
+                 {Out("u.virq").Enum("VIRQ_").Except("VIRQ_MCA").OnlyAfter()}},
             },
     },
     {

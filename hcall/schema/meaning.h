@@ -73,6 +73,8 @@ struct Row {
   const char* null = nullptr;  // what a null pointer means; nullptr: it is not allowed
   const char* note = nullptr;
   const char* prefix = nullptr;
+  const char* scope = nullptr;
+  const char* except = nullptr;
   Naming naming = Naming::kNone;
   Lifetime lifetime = Lifetime::kCall;
   const char* of = nullptr;  // what it points at, where the header's type does not say
@@ -97,10 +99,19 @@ struct Row {
     row.note = words;
     return row;
   }
-  constexpr Row Enum(const char* words) const {
+  // Its values are called by the constants that begin so, of those that stand in the braces of
+  // `in` (a structure or an enumeration) when that is given.
+  constexpr Row Enum(const char* words, const char* in = nullptr) const {
     Row row = *this;
     row.prefix = words;
+    row.scope = in;
     row.naming = Naming::kEnum;
+    return row;
+  }
+  // All but the constants that begin so.
+  constexpr Row Except(const char* words) const {
+    Row row = *this;
+    row.except = words;
     return row;
   }
   constexpr Row Flags(const char* words) const {

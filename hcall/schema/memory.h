@@ -17,7 +17,7 @@ inline constexpr HypercallSpec kMemoryOp = {
     .name = "memory_op",
     .about = "Changes and describes the memory of a domain.",
     .arguments = {"cmd", "arg"},
-    .registers = {In("cmd").Enum("XENMEM_"), In("arg", One())},
+    .registers = {In("cmd"), In("arg", One())},
     .op_place = OpPlace::kRegister,
     .op_field = "cmd",
     .op_mask = 0x3f,
@@ -165,7 +165,7 @@ inline constexpr OpSpec kMemoryOps[] = {
         .name = "acquire_resource",
         .argument = "xen_mem_acquire_resource",
         .about = "Gets the pages of a resource of another domain, to be mapped.",
-        .rows = {In("domid"), In("type").Enum("XENMEM_resource_"), In("id"), InOut("nr_frames"),
+        .rows = {In("domid"), In("type").Note("XENMEM_resource_*"), In("id"), InOut("nr_frames"),
                  Zero("pad"), In("frame").Note("the first one wanted"),
                  InOut("frame_list", Elements("nr_frames"))
                      .OrNull("asks for the size, in `nr_frames`, which has to be 0")
@@ -278,11 +278,11 @@ inline constexpr OpSpec kMemoryOps[] = {
         .cases =
             {
                 {When("op", XENMEM_access_op_set_access),
-                 {In("access").Enum("XENMEM_access_"), In("nr"),
+                 {In("access").Enum("XENMEM_access_", "xenmem_access_t"), In("nr"),
                   In("pfn").Note("~0: what pages have by default"), Ignored("pfn_list"),
                   Ignored("access_list")}},
                 {When("op", XENMEM_access_op_get_access),
-                 {Out("access").Enum("XENMEM_access_"), Ignored("nr"),
+                 {Out("access").Enum("XENMEM_access_", "xenmem_access_t"), Ignored("nr"),
                   In("pfn").Note("~0: what pages have by default"), Ignored("pfn_list"),
                   Ignored("access_list")}},
                 {When("op", XENMEM_access_op_set_access_multi),

@@ -113,7 +113,9 @@ struct Part {
 
   // For people.
   const char* note = nullptr;
-  const char* prefix = nullptr;
+  const char* prefix = nullptr;  // of the constants that name its values
+  const char* scope = nullptr;   // that they are declared in; nullptr: any
+  const char* except = nullptr;  // what others begin with; nullptr: there are none
   Naming naming = Naming::kNone;
 
   constexpr bool is_buffer() const { return element != nullptr; }
@@ -152,6 +154,7 @@ struct Hypercall;
 struct Op {
   std::uint64_t number;
   const char* name;
+  const char* constant;  // "XEN_DOMCTL_createdomain"; nullptr: the hypercall has one op
   const char* about;
   const char* returns;  // what a result that is not negative says; nullptr: 0, nothing
   const Hypercall* hypercall;

@@ -16,7 +16,7 @@ inline constexpr HypercallSpec kPhysdevOp = {
     .name = "physdev_op",
     .about = "Drives the machine's interrupts, ports and PCI devices.",
     .arguments = {"cmd", "arg"},
-    .registers = {In("cmd").Enum("PHYSDEVOP_"), In("arg", One())},
+    .registers = {In("cmd"), In("arg", One())},
     .op_place = OpPlace::kRegister,
     .op_field = "cmd",
     .pointer = "arg",
@@ -234,7 +234,7 @@ inline constexpr HypercallSpec kPhysdevOpCompat = {
     .op_field = "cmd",
     .pointer = "uop",
     .type = "physdev_op",
-    .rows = {In("cmd").Enum("PHYSDEVOP_")},
+    .rows = {In("cmd")},
 };
 
 inline constexpr OpSpec kPhysdevCompatOps[] = {

@@ -22,7 +22,7 @@ inline constexpr HypercallSpec kPlatformOp = {
     .op_field = "cmd",
     .pointer = "u_xenpf_op",
     .type = "xen_platform_op",
-    .rows = {In("cmd").Enum("XENPF_"), In("interface_version")},
+    .rows = {In("cmd"), In("interface_version")},
     .version_field = "interface_version",
     .versions = {XENPF_INTERFACE_VERSION},
     .prefix = "XENPF_",
@@ -91,7 +91,7 @@ inline constexpr OpSpec kPlatformOps[] = {
         .name = "firmware_info",
         .argument = "u.firmware_info",
         .about = "Tells what the hypervisor learnt from the firmware when it booted.",
-        .rows = {In("type").Enum("XEN_FW_"), In("index").Note("of EFI info: what is wanted")},
+        .rows = {In("type").Note("XEN_FW_*"), In("index").Note("of EFI info: what is wanted")},
         .cases =
             {
                 {When("type", XEN_FW_DISK_INFO),

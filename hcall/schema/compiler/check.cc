@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -55,15 +56,7 @@ void CheckOps(const ResolvedHypercall& hypercall, Errors& errors) {
   }
   std::set<std::uint64_t> numbers;
   for (const ResolvedOp& op : hypercall.ops) {
-    const bool has_name =
-        std::any_of(std::begin(kConstants), std::end(kConstants), [&](const Constant& constant) {
-          return IsOpNumber(spec, constant) &&
-                 static_cast<std::uint64_t>(constant.value) == op.spec->number &&
-                 IsSame(
-                     std::string_view(constant.name).substr(std::string_view(spec.prefix).size()),
-                     op.spec->name);
-        });
-    if (!has_name) {
+    if (ConstantOf(spec, *op.spec) == nullptr) {
       errors.Add(op.name(), "no constant " + std::string(spec.prefix) + op.spec->name +
                                 " has the number " + std::to_string(op.spec->number));
     }
@@ -249,20 +242,44 @@ void CheckOverlaps(const std::string& name, const std::vector<ResolvedPart>& par
   }
 }
 
+bool IsName(const Row& row, const Constant& constant) {
+  return std::string_view(constant.name).starts_with(row.prefix) &&
+         (row.scope == nullptr || std::string_view(constant.scope) == row.scope) &&
+         (row.except == nullptr || !std::string_view(constant.name).starts_with(row.except));
+}
+
+// A prefix names constants, and no two of them that an enumeration could not tell apart.
 void CheckNames(const std::string& name, const std::vector<ResolvedPart>& parts, Errors& errors) {
   for (const ResolvedPart& part : parts) {
     if (part.row->prefix == nullptr) continue;
-    const bool has_any =
-        std::any_of(std::begin(kConstants), std::end(kConstants), [&](const Constant& constant) {
-          return std::string_view(constant.name).starts_with(part.row->prefix);
-        });
-    if (!has_any) {
-      errors.Add(name, part.path + ": no constant begins with " + part.row->prefix);
+    std::map<std::int64_t, const char*> names;
+    for (const Constant& constant : kConstants) {
+      if (!IsName(*part.row, constant)) continue;
+      const auto [place, is_new] = names.try_emplace(constant.value, constant.name);
+      if (!is_new && part.row->naming == Naming::kEnum) {
+        errors.Add(name, part.path + ": " + place->second + " and " + constant.name +
+                             " have the same value");
+      }
     }
+    if (names.empty())
+      errors.Add(name, part.path + ": no constant begins with " + part.row->prefix);
   }
 }
 
 }  // namespace
+
+const char* ConstantOf(const HypercallSpec& hypercall, const OpSpec& op) {
+  if (hypercall.prefix == nullptr) return nullptr;
+  const std::size_t length = std::string_view(hypercall.prefix).size();
+  for (const Constant& constant : kConstants) {
+    if (IsOpNumber(hypercall, constant) &&
+        static_cast<std::uint64_t>(constant.value) == op.number &&
+        IsSame(std::string_view(constant.name).substr(length), op.name)) {
+      return constant.name;
+    }
+  }
+  return nullptr;
+}
 
 void Check(const ResolvedTable& table, Errors& errors) {
   for (const ResolvedHypercall& hypercall : table.hypercalls) {

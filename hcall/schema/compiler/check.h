@@ -7,6 +7,9 @@
 
 namespace xencomm::schema::compiler {
 
+// The header's name for an op's number: "XEN_DOMCTL_createdomain". nullptr: it has none.
+const char* ConstantOf(const HypercallSpec& hypercall, const OpSpec& op);
+
 void Check(const ResolvedTable& table, Errors& errors);
 
 }  // namespace xencomm::schema::compiler

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hcall/schema/compiler/check.h"
 #include "hcall/schema/generated/layout.h"
 
 namespace xencomm::schema::compiler {
@@ -165,6 +166,8 @@ class TableWriter {
       if (part.row->note != nullptr) body << ", .note = " << Quoted(part.row->note);
       if (part.row->prefix != nullptr) {
         body << ", .prefix = " << Quoted(part.row->prefix)
+             << ", .scope = " << Quoted(part.row->scope)
+             << ", .except = " << Quoted(part.row->except)
              << ", .naming = " << Name(part.row->naming);
       }
       body << "},\n";
@@ -211,6 +214,7 @@ class TableWriter {
       WriteVariants(name + "Variants", op.variants);
       WriteParts(name + "Buffers", op.buffer_parts, nullptr);
       ops << "    {.number = " << op.spec->number << ", .name = " << Quoted(op.spec->name)
+          << ", .constant = " << Quoted(ConstantOf(*op.hypercall, *op.spec))
           << ", .about = " << Quoted(op.spec->about) << ", .returns = " << Quoted(op.spec->returns)
           << ",\n     .hypercall = &kHypercalls[" << h
           << "],\n     .registers = {.parts = " << Span(op.register_parts, name + "Registers")

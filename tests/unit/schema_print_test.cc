@@ -1,0 +1,109 @@
+// The op table in words: an op explained, a call as text, findings as sentences.
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "hcall/schema/json.h"
+#include "hcall/schema/own_space.h"
+#include "hcall/schema/print.h"
+#include "hcall/schema/xen.h"
+
+namespace xencomm::schema {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(ExplainOp, SaysFieldsCountsAndNulls) {
+  EXPECT_THAT(ExplainOp("sysctl.getdomaininfolist"),
+              AllOf(HasSubstr("sysctl.getdomaininfolist (35, 6)"),
+                    HasSubstr("xen_domctl_getdomaininfo[max_domains], filled: num_domains")));
+  EXPECT_THAT(ExplainOp("sysctl.cputopoinfo"), HasSubstr("null: asks for `num_cpus`"));
+  EXPECT_THAT(ExplainOp("domctl.scheduler_op"),
+              HasSubstr("when sched_id is XEN_SCHEDULER_RTDS, cmd is "
+                        "XEN_DOMCTL_SCHEDOP_putvcpuinfo:"));
+  EXPECT_THAT(ExplainOp("platform_op.set_processor_pminfo"),
+              HasSubstr("Elements of u.power.states: struct xen_processor_cx"));
+  EXPECT_THAT(ExplainOp("vcpu_op.register_runstate_memory_area"), HasSubstr("kept until replaced"));
+}
+
+TEST(ExplainOp, ListsTheOpsOfAHypercall) {
+  EXPECT_THAT(ExplainOp("domctl"), AllOf(HasSubstr("createdomain"), HasSubstr("1003")));
+}
+
+TEST(ExplainOp, SaysNothingOfTheUnknown) {
+  EXPECT_EQ(ExplainOp("domctl.no_such_op"), "");
+  EXPECT_EQ(ExplainOp("no_such_call"), "");
+}
+
+TEST(PrintCall, ShowsInputsBeforeAndOutputsAfter) {
+  std::array<xen_domctl_getdomaininfo, 1> infos = {};
+  xen_sysctl sysctl = {};
+  sysctl.cmd = XEN_SYSCTL_getdomaininfolist;
+  sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+  sysctl.u.getdomaininfolist.max_domains = 1;
+  set_xen_guest_handle(sysctl.u.getdomaininfolist.buffer, infos.data());
+  const Call call = {.hypercall = __HYPERVISOR_sysctl,
+                     .registers = {reinterpret_cast<std::uint64_t>(&sysctl)}};
+  OwnSpace space;
+  EXPECT_THAT(PrintCall(call, {space}),
+              AllOf(HasSubstr("sysctl.getdomaininfolist\n"),
+                    HasSubstr("cmd = XEN_SYSCTL_getdomaininfolist"), HasSubstr("max_domains = 1"),
+                    Not(HasSubstr("num_domains"))));
+  infos[0].tot_pages = 1234;
+  sysctl.u.getdomaininfolist.num_domains = 1;
+  EXPECT_THAT(PrintCall(call, {space}, 0),
+              AllOf(HasSubstr("sysctl.getdomaininfolist = 0"), HasSubstr("num_domains = 1"),
+                    HasSubstr("tot_pages = 1234")));
+}
+
+TEST(NameValue, NamesFlagsAndEnumerations) {
+  const Op* op = Find("domctl", "createdomain");
+  for (const Part& part : op->argument.parts) {
+    if (std::string(part.path) != "flags") continue;
+    EXPECT_EQ(NameValue(part, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap),
+              "XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap");
+    EXPECT_EQ(NameValue(part, XEN_DOMCTL_CDF_hvm | 1u << 30), "XEN_DOMCTL_CDF_hvm | 0x40000000");
+    EXPECT_EQ(NameValue(part, 0), "0x0");
+  }
+  for (const Part& part : Find("domctl", "sendtrigger")->argument.parts) {
+    if (std::string(part.path) != "trigger") continue;
+    EXPECT_EQ(NameValue(part, XEN_DOMCTL_SENDTRIGGER_POWER), "XEN_DOMCTL_SENDTRIGGER_POWER");
+    EXPECT_EQ(NameValue(part, 999), "999");
+  }
+}
+
+TEST(PrintFinding, NamesOpFieldAndNumber) {
+  xen_sysctl sysctl = {};
+  sysctl.cmd = XEN_SYSCTL_physinfo;
+  sysctl.interface_version = 0x12;
+  OwnSpace space;
+  auto visit = [](const Buffer&) { return true; };
+  const Call call = {.hypercall = __HYPERVISOR_sysctl,
+                     .registers = {reinterpret_cast<std::uint64_t>(&sysctl)}};
+  EXPECT_EQ(PrintFinding(ForEachBuffer(call, {space}, visit)),
+            "sysctl: unknown interface version: 0x12");
+  sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+  sysctl.cmd = XEN_SYSCTL_getcpuinfo;
+  sysctl.u.getcpuinfo.max_cpus = 1;
+  EXPECT_EQ(PrintFinding(ForEachBuffer(call, {space}, visit)),
+            "sysctl.getcpuinfo: info: null where a pointer is needed");
+}
+
+// Every op can be explained, and says something of each of its fields.
+TEST(ExplainOp, ExplainsAll) {
+  for (const Hypercall& hypercall : Hypercalls()) {
+    for (const Op& op : hypercall.ops) {
+      const std::string text = ExplainOp(op);
+      for (const Part& part : op.argument.parts) {
+        EXPECT_THAT(text, HasSubstr(part.path)) << hypercall.name << "." << op.name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace xencomm::schema
