@@ -2,9 +2,12 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
+#include <random>
 
 #include "arch/x86_64/page_tables.h"
 #include "xencomm/region_table.h"
@@ -12,7 +15,11 @@
 namespace xencomm::bench {
 namespace {
 
-constexpr std::uint64_t kMachinePages = 4 * kBufferPages;
+constexpr std::uint16_t kDomain = 1;
+constexpr std::uint64_t kDomainPages = 4 * kBufferPages;
+constexpr std::uint64_t kDescriptorPages = (DescriptorBytes(kBufferPages) + kPage - 1) /
+                                           kPage;  // behind them: contiguous, as its format wants
+constexpr std::uint64_t kMachinePages = 2 * kDomainPages;
 
 // Where the buffer's region lies, the same in every run: which entries of the tables a walk reads
 // depends on it.
@@ -32,7 +39,8 @@ void Must(FaultInfo fault) { (void)Must(fault.ok() ? Result<bool>(true) : Result
 
 }  // namespace
 
-Guest::Guest() : machine_(kMachinePages), memory_(machine_) {
+Guest::Guest() : machine_memory_(kMachinePages) {
+  BuildDomain();
   MapBuffer();
   BuildRegion();
   const PhysicalAddress root4 = BuildPageTables(4);
@@ -42,12 +50,12 @@ Guest::Guest() : machine_(kMachinePages), memory_(machine_) {
   // 46 bits as processors have, so that the reserved bits are more than none.
   const x86_64::PagingState four{.cr3 = root4.value, .physical_bits = 46};
   const x86_64::PagingState five{.cr3 = root5.value, .cr4 = x86_64::kCr4La57, .physical_bits = 46};
-  registered_.emplace(RegisteredRegion(*layout_, bases_.data()), memory_);
-  stateless_.emplace(StatelessRegion<GuestMemory>(Must(OpenTable(memory_, region_, kNativeOrder))),
-                     memory_);
-  walk4_.emplace(Walk(memory_, four), memory_);
-  walk5_.emplace(Walk(memory_, five), memory_);
-  descriptor_.emplace(DescriptorSpace<GuestMemory>(memory_, kNativeOrder), memory_);
+  registered_.emplace(RegisteredRegion(*layout_, bases_.data()), memory());
+  stateless_.emplace(StatelessRegion<GuestMemory>(Must(OpenTable(memory(), region_, kNativeOrder))),
+                     memory());
+  walk4_.emplace(Walk(memory(), four), memory());
+  walk5_.emplace(Walk(memory(), five), memory());
+  descriptor_.emplace(DescriptorSpace<GuestMemory>(memory(), kNativeOrder), memory());
 
   const VirtualAddress buffer{reinterpret_cast<std::uintptr_t>(buffer_)};
   ways_ = {{"registered", &*registered_, buffer},
@@ -57,7 +65,34 @@ Guest::Guest() : machine_(kMachinePages), memory_(machine_) {
            {"xcom", &*descriptor_, {descriptor.value}}};
 }
 
-PhysicalAddress Guest::NewFrame() { return {next_gfn_++ << 12}; }
+// The hypervisor scatters a domain's memory in runs of 16 frames. Here the gfns are shuffled too:
+// no two pages of the buffer are neighbours.
+void Guest::BuildDomain() {
+  const hypervisor::MachineConfig config{
+      .memory = reinterpret_cast<std::uintptr_t>(machine_memory_.bytes()),
+      .pool_begin = kPage,
+      .pool_end = kMachinePages * kPage,
+      .pool_is_zero = true};
+  hypervisor::Vcpu* vcpu = nullptr;
+  if (hypervisor_.Init(config, machine_) == 0 &&
+      hypervisor_.BuildDomain({.id = kDomain, .pages = kDomainPages + kDescriptorPages}) == 0) {
+    vcpu = hypervisor_.ClaimVcpu(kDomain, 0);
+  }
+  if (vcpu == nullptr) {
+    std::fprintf(stderr, "bench: the hypervisor does not build a domain\n");
+    std::exit(1);
+  }
+  memory_.emplace(hypervisor_.MemoryOf(*vcpu));
+  free_gfns_.resize(kDomainPages);
+  std::iota(free_gfns_.begin(), free_gfns_.end(), std::uint64_t{0});
+  std::shuffle(free_gfns_.begin(), free_gfns_.end(), std::mt19937_64(1));
+}
+
+PhysicalAddress Guest::NewFrame() {
+  const std::uint64_t gfn = free_gfns_.back();
+  free_gfns_.pop_back();
+  return {gfn << 12};
+}
 
 // The buffer's frames, and before them as many addresses as a region needs for its table.
 void Guest::MapBuffer() {
@@ -76,9 +111,9 @@ void Guest::MapBuffer() {
   for (std::uint64_t i = 0; i < pages; ++i) {
     const PhysicalAddress frame = NewFrame();
     frames_.push_back(frame);
-    const auto place = static_cast<off_t>(memory_.FrameOf(frame.value >> 12) << 12);
+    const auto place = static_cast<off_t>(hypervisor_.FrameOf(kDomain, frame.value >> 12) << 12);
     if (mmap(buffer_ + i * kPage, kPage, PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_FIXED | MAP_POPULATE, machine_.file(), place) == MAP_FAILED) {
+             MAP_SHARED | MAP_FIXED | MAP_POPULATE, machine_memory_.file(), place) == MAP_FAILED) {
       std::perror("bench: a page of a buffer");
       std::exit(1);
     }
@@ -89,7 +124,7 @@ void Guest::BuildRegion() {
   std::vector<PhysicalAddress> table_frames(layout_->table_granules());
   for (PhysicalAddress& frame : table_frames) frame = NewFrame();
   const auto table =
-      Must(RegionTable<GuestMemory>::Build(memory_, *layout_, kNativeOrder, table_frames));
+      Must(RegionTable<GuestMemory>::Build(memory(), *layout_, kNativeOrder, table_frames));
   region_ = table.handle();
   bases_.resize(layout_->table_granules(), kNotBackedBase);
   for (const PhysicalAddress frame : frames_) {
@@ -103,7 +138,7 @@ PhysicalAddress Guest::BuildPageTables(unsigned levels) {
     Result<PhysicalAddress> Allocate() { return guest->NewFrame(); }
     Guest* guest;
   } frames{this};
-  const auto tables = Must(x86_64::PageTables<GuestMemory, Frames>::Make(memory_, frames, levels));
+  const auto tables = Must(x86_64::PageTables<GuestMemory, Frames>::Make(memory(), frames, levels));
   const std::uint64_t flags = x86_64::kEntryWritable | x86_64::kEntryUser | x86_64::kEntryNoExecute;
   VirtualAddress page{reinterpret_cast<std::uintptr_t>(buffer_)};
   for (const PhysicalAddress frame : frames_) {
@@ -118,14 +153,13 @@ PhysicalAddress Guest::BuildDescriptor() {
   std::vector<std::byte> bytes(DescriptorBytes(entries));
   StoreDescriptor(bytes.data(), entries, kNativeOrder,
                   [this](std::uint32_t i) { return frames_[i]; });
-  const PhysicalAddress first = NewFrame();
-  PhysicalAddress frame = first;
-  for (std::uint64_t done = 0; done < bytes.size(); done += kPage) {
-    const std::uint64_t length = std::min(kPage, bytes.size() - done);
-    std::memcpy(memory_.Map(frame, length, Access::kWrite).start(), bytes.data() + done, length);
-    frame = NewFrame();
+  const PhysicalAddress place{kDomainPages << 12};
+  for (std::uint64_t done = 0; done < bytes.size();) {
+    const Mapping run = memory().Map(place + done, bytes.size() - done, Access::kWrite);
+    std::memcpy(run.start(), bytes.data() + done, run.length());
+    done += run.length();
   }
-  return first;
+  return place;
 }
 
 }  // namespace xencomm::bench

@@ -1,8 +1,8 @@
 // A guest for benchmarks: a buffer of scattered frames that is reached in every way there is.
 //
-// The frames are of a memfd and also mapped into this process, in the buffer's order, at the
-// buffer's own virtual address: the direct pointer reads the same bytes as the spaces do, at the
-// address that they are given.
+// It is a domain of the embedded hypervisor. The buffer's frames are also mapped into this process,
+// in the buffer's order, at the buffer's own virtual address: the direct pointer reads the same
+// bytes as the spaces do, at the address that they are given.
 #ifndef BENCH_GUEST_H_
 #define BENCH_GUEST_H_
 
@@ -13,10 +13,13 @@
 
 #include "arch/x86_64/page_walk.h"
 #include "bench/memory.h"
+#include "hcall/hypervisor/hypervisor.h"
 #include "xencomm/descriptor.h"
 #include "xencomm/region_space.h"
 
 namespace xencomm::bench {
+
+using GuestMemory = hypervisor::DomainMemory;
 
 inline constexpr std::uint64_t kPage = 4096;
 inline constexpr std::uint64_t kBufferBytes = std::uint64_t{8} << 20;
@@ -43,15 +46,21 @@ class Guest {
   using Over = SpaceOver<Translator, GuestMemory>;
   using Walk = x86_64::PageWalk<GuestMemory>;
 
+  void BuildDomain();
   PhysicalAddress NewFrame();
   void MapBuffer();
   void BuildRegion();
   PhysicalAddress BuildPageTables(unsigned levels);
   PhysicalAddress BuildDescriptor();
 
-  MachineMemory machine_;
-  GuestMemory memory_;
-  std::uint64_t next_gfn_ = 0;
+  GuestMemory& memory() { return *memory_; }
+
+  MachineMemory machine_memory_;
+  struct : hypervisor::Machine {
+  } machine_;  // needs no devices
+  hypervisor::Hypervisor hypervisor_;
+  std::optional<GuestMemory> memory_;
+  std::vector<std::uint64_t> free_gfns_;
   std::vector<PhysicalAddress> frames_;  // of the buffer, page by page
   std::byte* buffer_ = nullptr;
 

@@ -3,11 +3,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <numeric>
-#include <random>
 
 namespace xencomm::bench {
 
@@ -28,13 +25,6 @@ MachineMemory::MachineMemory(std::uint64_t pages)
 MachineMemory::~MachineMemory() {
   munmap(bytes_, pages_ << 12);
   close(file_);
-}
-
-GuestMemory::GuestMemory(const MachineMemory& machine)
-    : bytes_(machine.bytes()), p2m_(machine.pages()) {
-  std::iota(p2m_.begin(), p2m_.end(), std::uint64_t{0});
-  std::shuffle(p2m_.begin(), p2m_.end(), std::mt19937_64(1));
-  for (std::uint64_t& entry : p2m_) entry = entry << 12 | kPresent;
 }
 
 }  // namespace xencomm::bench
