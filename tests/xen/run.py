@@ -27,6 +27,7 @@ PACKAGES = [
 # a line, and closes with their counts.
 RUNS = [
     ('stock', '', '/toolstack'),
+    ('xencomm', '/drop-in', '/toolstack'),
 ]
 
 
@@ -87,7 +88,10 @@ def build_image(folder, root, build):
   toolstack = build / 'tests' / 'xen' / 'toolstack'
   shutil.copy(toolstack, image / 'toolstack')
   add_libraries(toolstack, root / LIBRARIES)
-  for library in sorted((build / 'hcall' / 'xencall').glob('lib*.so.1')):
+  drop_ins = sorted((build / 'hcall' / 'xencall').glob('lib*.so.1'))
+  if not drop_ins:
+    sys.exit(f'{build} has no drop-in libraries')  # or the run would be the stock one once more
+  for library in drop_ins:
     shutil.copy(library.resolve(), image / 'drop-in' / library.name)
     add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport', root / LIBRARIES)
 
