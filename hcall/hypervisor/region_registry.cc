@@ -133,8 +133,9 @@ std::int64_t RegionRegistry::Extend(Core& core, Domain& domain, RegionHandle han
   if (registry == nullptr) return -kENOENT;
   SpinGuard guard(registry->lock_);
   Slot* slot = registry->SlotOf(handle);
-  if (slot == nullptr) return -kENOENT;
-  RegionEntry& region = *slot->region.load(std::memory_order_relaxed);
+  RegionEntry* found = slot == nullptr ? nullptr : slot->RegionOf(handle);
+  if (found == nullptr) return -kENOENT;
+  RegionEntry& region = *found;
   const std::uint64_t table_granules =
       region.layout.base_count() == 1 ? 0 : region.layout.table_granules();
   if (!Contains(0, region.layout.base_count(), first, count) || first < table_granules) {
@@ -157,7 +158,7 @@ std::int64_t RegionRegistry::Unregister(Core& core, Domain& domain, RegionHandle
   if (registry == nullptr) return -kENOENT;
   SpinGuard guard(registry->lock_);
   Slot* slot = registry->SlotOf(handle);
-  if (slot == nullptr) return -kENOENT;
+  if (slot == nullptr || slot->RegionOf(handle) == nullptr) return -kENOENT;
   registry->Drop(core, domain, *slot);
   return 0;
 }
@@ -189,7 +190,7 @@ const RegionEntry* RegionRegistry::Find(const Domain& domain, RegionHandle handl
   const RegionRegistry* registry = domain.regions.load(std::memory_order_acquire);
   if (registry == nullptr) return nullptr;
   const Slot* slot = registry->SlotOf(handle);
-  return slot == nullptr ? nullptr : slot->region.load(std::memory_order_acquire);
+  return slot == nullptr ? nullptr : slot->RegionOf(handle);
 }
 
 unsigned RegionRegistry::Count(const Domain& domain) {
@@ -227,16 +228,19 @@ RegionRegistry::Slot* RegionRegistry::FreeSlot(Domain& domain, std::uint32_t* in
   return nullptr;
 }
 
-// Of a region that is registered under this very id.
+// The slot that an id names, whatever is in it.
 RegionRegistry::Slot* RegionRegistry::SlotOf(RegionHandle handle) const {
   if (!handle.is_registered() || handle.id() > ~std::uint32_t{0}) return nullptr;
-  const auto id = static_cast<std::uint32_t>(handle.id());
-  const std::uint32_t index = id & (kMaxRegions - 1);
+  const std::uint64_t index = handle.id() & (kMaxRegions - 1);
   Slot* slots = pages_[index / kSlotsPerPage].load(std::memory_order_acquire);
-  if (slots == nullptr) return nullptr;
-  Slot& slot = slots[index % kSlotsPerPage];
-  if (slot.generation.load(std::memory_order_acquire) != id >> kIndexBits) return nullptr;
-  return slot.region.load(std::memory_order_acquire) == nullptr ? nullptr : &slot;
+  return slots == nullptr ? nullptr : &slots[index % kSlotsPerPage];
+}
+
+// Drop empties the slot before it moves the generation on, so a generation that still fits, loaded
+// after the region, vouches for the region: it is not the next one's.
+RegionEntry* RegionRegistry::Slot::RegionOf(RegionHandle handle) const {
+  RegionEntry* found = region.load(std::memory_order_acquire);
+  return generation.load(std::memory_order_acquire) == handle.id() >> kIndexBits ? found : nullptr;
 }
 
 void RegionRegistry::Drop(Core& core, Domain& domain, Slot& slot) {

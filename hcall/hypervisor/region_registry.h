@@ -62,6 +62,9 @@ class RegionRegistry {
 
  private:
   struct Slot {
+    // The region registered under this very id, or null.
+    RegionEntry* RegionOf(RegionHandle handle) const;
+
     std::atomic<RegionEntry*> region = nullptr;
     // Of the region in the slot, or of the next one. Starts at 1: no id is 0.
     std::atomic<std::uint32_t> generation = 1;
