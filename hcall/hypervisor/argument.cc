@@ -1,5 +1,7 @@
 #include "hcall/hypervisor/argument.h"
 
+#include <cstring>
+
 #include "hcall/schema/count.h"
 #include "hcall/schema/swap.h"
 #include "xencomm/copy.h"
@@ -21,16 +23,23 @@ bool ArgumentBase::StoreParts(std::uint64_t offset, std::uint64_t size) const {
   const bool swap = call_.domain.order != kNativeOrder;
   auto* record = static_cast<std::byte*>(value_);
   const schema::RecordView view(record, kNativeOrder);
+  // In one piece and writable, as most are, it is looked up once for all its fields.
+  const Mapping whole = call_.space.Map(VirtualAddress{pointer_}, 0, size_, Access::kWrite);
+  std::byte* const to = whole.length() == size_ ? whole.start() : nullptr;
   for (const schema::Part& part : op_->argument.parts) {
     if (!part.writes() || part.is_buffer() || !view.Has(part, schema::Phase::kAfter)) continue;
     if (!Contains(offset, size, part.offset, part.size)) continue;
     std::byte* field = record + part.offset;
     // Turned for as long as it is copied: what is left here stays fit for use.
     if (swap) schema::SwapPart(part, field);
-    const CopyResult copied =
-        CopyTo(call_.space, VirtualAddress{pointer_}, part.offset, field, part.size);
+    bool stored = true;
+    if (to != nullptr) {
+      std::memcpy(to + part.offset, field, part.size);
+    } else {
+      stored = CopyTo(call_.space, VirtualAddress{pointer_}, part.offset, field, part.size).ok();
+    }
     if (swap) schema::SwapPart(part, field);
-    if (!copied.ok()) return false;
+    if (!stored) return false;
   }
   return true;
 }

@@ -31,6 +31,8 @@ class Call {
   Domain& domain;  // the caller's
   Space& space;
   HypercallFrame& frame;
+  // Whether what a pointer leads to may be held beyond the call.
+  bool keeps_pointers = true;
 
   // To be asked after each piece of work: whether it is time to stop and be continued. There is
   // always progress, since the first piece is done without asking.
@@ -81,6 +83,9 @@ std::int64_t Multicall(Call& call);
 std::int64_t Sysctl(Call& call);
 std::int64_t Domctl(Call& call);
 std::int64_t PlatformOp(Call& call);
+std::int64_t ConsoleIo(Call& call);
+std::int64_t VcpuOp(Call& call);
+std::int64_t SchedOp(Call& call);
 std::int64_t HvmOp(Call& call);
 std::int64_t EventChannelOp(Call& call);
 std::int64_t GrantTableOp(Call& call);

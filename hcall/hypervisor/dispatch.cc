@@ -29,8 +29,10 @@ class NoSpace final : public Space {
   FaultInfo fault_;
 };
 
-std::int64_t RunIn(Core& core, Vcpu& vcpu, HypercallFrame& frame, Space& space) {
+std::int64_t RunIn(Core& core, Vcpu& vcpu, HypercallFrame& frame, Space& space,
+                   bool keeps_pointers = true) {
   Call call(core, vcpu, space, frame);
+  call.keeps_pointers = keeps_pointers;
   return Dispatch(call);
 }
 
@@ -55,7 +57,7 @@ std::int64_t RunInRegion(Core& core, Vcpu& vcpu, HypercallFrame& frame, DomainMe
     return RunIn(core, vcpu, frame, space);
   }
   SpaceOver space(StatelessRegion<DomainMemory>(*table), memory);
-  return RunIn(core, vcpu, frame, space);
+  return RunIn(core, vcpu, frame, space, false);
 }
 
 }  // namespace
@@ -86,6 +88,12 @@ std::int64_t Dispatch(Call& call) {
   switch (call.frame.index & ~kRegionCall) {
     case __HYPERVISOR_platform_op:
       return PlatformOp(call);
+    case __HYPERVISOR_console_io:
+      return ConsoleIo(call);
+    case __HYPERVISOR_vcpu_op:
+      return VcpuOp(call);
+    case __HYPERVISOR_sched_op:
+      return SchedOp(call);
     case __HYPERVISOR_grant_table_op:
       return GrantTableOp(call);
     case __HYPERVISOR_event_channel_op:

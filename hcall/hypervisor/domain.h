@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "hcall/hypervisor/cpu_mask.h"
+#include "hcall/hypervisor/held_area.h"
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/hypervisor/overhead.h"
 #include "hcall/hypervisor/p2m.h"
@@ -41,6 +42,8 @@ class Vcpu {
   CpuMask hard_affinity = {};
   CpuMask soft_affinity = {};
   std::byte* context = nullptr;  // what setvcpucontext gave; 2^kContextOrder pages of the domain
+
+  HeldArea runstate_area;  // under the domain's lock
 
   // Only of a vcpu that makes calls here.
   std::atomic<bool> claimed = false;

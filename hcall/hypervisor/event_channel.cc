@@ -9,7 +9,7 @@ namespace {
 // The rows of a domain, with port 0 reserved; null when there is no room. All with the events' lock
 // held.
 EventChannels* ChannelsOf(Domain& domain) {
-  if (domain.event_channels != nullptr) return domain.event_channels;
+  if (domain.event_channels != nullptr || domain.dying()) return domain.event_channels;
   auto* channels = domain.overhead.New<EventChannels>();
   if (channels == nullptr) return nullptr;
   channels->pages[0] = domain.overhead.New<Port>(EventChannels::kPortsPerPage);

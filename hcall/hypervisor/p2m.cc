@@ -106,7 +106,8 @@ bool P2m::GrowTop(unsigned order, OverheadPages& pages) {
 }
 
 void P2m::Destroy(OverheadPages& pages) {
-  const std::uint64_t top = top_.exchange(0, std::memory_order_acq_rel);
+  // It stays where it is for the look-ups under way: the pages wait for them.
+  const std::uint64_t top = top_.load(std::memory_order_relaxed);
   if (top == 0) return;
   const auto order = static_cast<unsigned>(top & kOrderMask);
   const std::uint64_t* words = Words(top & ~kOrderMask);

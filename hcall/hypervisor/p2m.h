@@ -100,7 +100,7 @@ class P2m {
   bool Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
   void Store(std::uint64_t gfn, P2mEntry entry);
 
-  // Gives all pages back. The domain is unreachable by then.
+  // Gives all pages back. Only calls that found the domain before may still look things up.
   void Destroy(OverheadPages& pages);
 
   // One past the highest gfn that ever had an entry: of a translated domain.

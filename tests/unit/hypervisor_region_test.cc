@@ -282,6 +282,31 @@ TEST_F(HypervisorRegistryTest, GranulesAreBackedLater) {
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 15u);
 }
 
+TEST_F(HypervisorRegistryTest, RunstateAreasAreHeldUntilReplaced) {
+  GuestKernel kernel(machine, kNativeOrder, 16);
+  ASSERT_GT(kernel.Register(1), 0);
+  const auto register_area = [&](std::uint64_t area) {
+    const vcpu_register_runstate_memory_area request = {.addr = {.p = area}};
+    kernel.Write(4096, &request, sizeof(request));
+    return kernel.Call(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area, 0, kBase + 4096);
+  };
+  // Across the end of a granule: two frames, pinned once more.
+  EXPECT_EQ(register_area(kBase + 3 * 4096 - 16), 0);
+  vcpu_runstate_info info;
+  kernel.Read(3 * 4096 - 16, &info, sizeof(info));
+  EXPECT_EQ(info.state, RUNSTATE_running);
+  EXPECT_EQ(register_area(kBase + 64), -kEFAULT);
+  EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, kernel.handle()), 0);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 2u);
+
+  ASSERT_GT(kernel.Register(1), 0);
+  EXPECT_EQ(register_area(0), 0);
+  EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, kernel.handle()), 0);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  kernel.UseStateless();
+  EXPECT_EQ(register_area(kBase + 8192), -kEOPNOTSUPP);
+}
+
 TEST(HypervisorRawTest, ARawDomainOptsIntoARegionCallByCall) {
   TestMachine machine({.pages = 1024, .pointers = PointerModel::kRaw});
   GuestKernel kernel(machine, kNativeOrder, 16);

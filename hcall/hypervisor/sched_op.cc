@@ -1,0 +1,58 @@
+// sched_op (29): a domain gives up its processor, or ends.
+
+#include "hcall/hypervisor/argument.h"
+#include "hcall/hypervisor/call.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+void ShutDown(Domain& domain, std::uint32_t reason) {
+  // Xen keeps eight bits of the reason, and the first one.
+  if (domain.shut_down) return;
+  domain.shutdown_code = static_cast<std::uint8_t>(reason);
+  domain.shut_down = true;
+}
+
+std::int64_t ShutDownSelf(Call& call, std::uint64_t op) {
+  Argument<sched_shutdown> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_sched_op, op)) return -kEFAULT;
+  SpinGuard guard(call.core.control);
+  if (op == SCHEDOP_shutdown_code) {
+    if (call.domain.shut_down) return -kEINVAL;
+    call.domain.shutdown_code = static_cast<std::uint8_t>(request->reason);
+    return 0;
+  }
+  ShutDown(call.domain, request->reason);
+  return 0;
+}
+
+std::int64_t ShutDownOther(Call& call) {
+  Argument<sched_remote_shutdown> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown)) return -kEFAULT;
+  SpinGuard guard(call.core.control);
+  Domain* target = call.core.domains.Find(request->domain_id);
+  if (target == nullptr) return -kESRCH;
+  if (!call.domain.privileged) return -kEPERM;
+  ShutDown(*target, request->reason);
+  return 0;
+}
+
+}  // namespace
+
+std::int64_t SchedOp(Call& call) {
+  const auto op = static_cast<std::uint32_t>(call.frame.arguments[0]);
+  switch (op) {
+    case SCHEDOP_yield:
+    case SCHEDOP_block:
+      return 0;  // a vcpu runs whenever its machine lets it
+    case SCHEDOP_shutdown:
+    case SCHEDOP_shutdown_code:
+      return ShutDownSelf(call, op);
+    case SCHEDOP_remote_shutdown:
+      return ShutDownOther(call);
+    default:
+      return -kENOSYS;
+  }
+}
+
+}  // namespace xencomm::hypervisor

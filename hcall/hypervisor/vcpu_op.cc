@@ -1,0 +1,68 @@
+// vcpu_op (24): a domain's own vcpus.
+
+#include "hcall/hypervisor/argument.h"
+#include "hcall/hypervisor/call.h"
+#include "hcall/hypervisor/held_area.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+// How long a vcpu was in which state, since the start: one that calls has been running, one that
+// does not has been waiting to.
+Cleared<vcpu_runstate_info> RunstateOf(Core& core, const Vcpu& vcpu) {
+  Cleared<vcpu_runstate_info> info;
+  const bool running = vcpu.claimed.load(std::memory_order_relaxed);
+  const bool online = vcpu.online.load(std::memory_order_relaxed);
+  info->state = running ? RUNSTATE_running : online ? RUNSTATE_runnable : RUNSTATE_offline;
+  info->time[info->state] = core.machine.NowNanoseconds();
+  return info;
+}
+
+std::int64_t GetRunstate(Call& call, const Vcpu& vcpu) {
+  const auto handle = call.Handle<vcpu_runstate_info>(call.frame.arguments[2], 1);
+  if (!handle.ok()) return -kEFAULT;
+  return handle->Write(0, RunstateOf(call.core, vcpu)).ok() ? 0 : -kEFAULT;
+}
+
+// An area that is written now and, in Xen, whenever the state changes: here whenever it is asked
+// for. The pointer is resolved once, and its frames are held until another area takes its place.
+std::int64_t RegisterRunstate(Call& call, Vcpu& vcpu) {
+  Argument<vcpu_register_runstate_memory_area> request(call, call.frame.arguments[2]);
+  if (!request.Fetch(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area)) return -kEFAULT;
+  // A stateless region's bases are the guest's to change: they are good for one call only.
+  if (!call.keeps_pointers) return -kEOPNOTSUPP;
+  const VirtualAddress pointer = {request->addr.p};
+  const std::int64_t error = vcpu.runstate_area.Replace(call, pointer, sizeof(vcpu_runstate_info));
+  if (error != 0) return error;
+  Cleared<vcpu_runstate_info> info = RunstateOf(call.core, vcpu);
+  if (call.domain.order != kNativeOrder) SwapBytes(*info);
+  vcpu.runstate_area.Write(&*info);
+  return 0;
+}
+
+}  // namespace
+
+std::int64_t VcpuOp(Call& call) {
+  Vcpu* vcpu = call.domain.vcpu(call.frame.arguments[1]);
+  if (vcpu == nullptr) return -kENOENT;
+  switch (static_cast<std::uint32_t>(call.frame.arguments[0])) {
+    case VCPUOP_up:
+      if (!vcpu->initialised) return -kEINVAL;
+      vcpu->online.store(true);
+      return 0;
+    case VCPUOP_down:
+      vcpu->online.store(false);
+      return 0;
+    case VCPUOP_is_up:
+      return vcpu->online.load() ? 1 : 0;
+    case VCPUOP_get_runstate_info:
+      return GetRunstate(call, *vcpu);
+    case VCPUOP_register_runstate_memory_area:
+      return RegisterRunstate(call, *vcpu);
+    default:
+      return -kENOSYS;
+  }
+}
+
+}  // namespace xencomm::hypervisor

@@ -1,0 +1,208 @@
+// Several vcpus at once: what one takes away while another uses it. Run under the thread sanitizer
+// too: a frame that were handed out again too early would be a race there.
+
+#include <atomic>
+#include <cstring>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/hypervisor_machine.h"
+#include "xencomm/descriptor.h"
+#include "xencomm/hypercall.h"
+#include "xencomm/region_table.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr int kRounds = 200;
+constexpr std::uint16_t kVictim = 5;
+
+// A toolstack thread: a vcpu of domain 0 with raw pointers of its own.
+class Caller {
+ public:
+  Caller(TestMachine& machine, unsigned vcpu)
+      : machine_(machine), vcpu_(vcpu == 0 ? machine.vcpu : machine.hypervisor.ClaimVcpu(0, vcpu)) {
+    machine.hypervisor.SetRawSpace(*vcpu_, direct_);
+  }
+
+  template <class... Arguments>
+  std::int64_t Call(std::uint64_t index, Arguments... arguments) {
+    return machine_.hypervisor.Call(*vcpu_, machine_.Frame(index, arguments...));
+  }
+  std::int64_t Domctl(std::uint32_t cmd, xen_domctl_t op) {
+    op.cmd = cmd;
+    op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+    op.domain = kVictim;
+    return Call(__HYPERVISOR_domctl, &op);
+  }
+  std::int64_t Domctl(std::uint32_t cmd) { return Domctl(cmd, xen_domctl_t{}); }
+
+ private:
+  TestMachine& machine_;
+  DirectSpace direct_;
+  Vcpu* vcpu_;
+};
+
+TEST(HypervisorConcurrencyTest, ADomainIsDestroyedWhileOthersFillIt) {
+  TestMachine machine({.pages = 64, .vcpus = 4, .preempt_interval = 16});
+  ASSERT_EQ(machine.build_result, 0);
+  ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
+  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  std::atomic<bool> done = false;
+
+  Caller owner(machine, 0);
+  std::thread creator([&] {
+    for (int round = 0; round < kRounds; ++round) {
+      owner.Domctl(XEN_DOMCTL_createdomain,
+                   TestMachine::CreateRequest(round % 2 == 0 ? XEN_DOMCTL_CDF_hvm : 0, 2));
+      xen_domctl_t op = {};
+      op.u.max_vcpus.max = 2;
+      owner.Domctl(XEN_DOMCTL_max_vcpus, op);
+      op = {};
+      op.u.max_mem.max_memkb = 4096;
+      owner.Domctl(XEN_DOMCTL_max_mem, op);
+      std::this_thread::yield();
+      owner.Domctl(XEN_DOMCTL_destroydomain);
+    }
+    done = true;
+  });
+  std::vector<std::thread> others;
+  for (unsigned id = 1; id < 3; ++id) {
+    others.emplace_back([&, id] {
+      Caller caller(machine, id);
+      while (!done) {
+        std::vector<xen_pfn_t> frames(40);
+        std::iota(frames.begin(), frames.end(), id * 100);
+        xen_memory_reservation reservation =
+            TestMachine::Reservation(kVictim, frames.data(), frames.size());
+        caller.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &reservation);
+        evtchn_alloc_unbound offer = {.dom = kVictim, .remote_dom = 0, .port = 0};
+        caller.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &offer);
+        xen_pfn_t grants[3];
+        gnttab_setup_table setup = {};
+        setup.dom = kVictim;
+        setup.nr_frames = 3;
+        setup.frame_list.p = grants;
+        caller.Call(__HYPERVISOR_grant_table_op, GNTTABOP_setup_table, &setup, 1);
+        xen_hvm_param param = {};
+        param.domid = kVictim;
+        param.index = HVM_PARAM_STORE_PFN;
+        param.value = 3;
+        caller.Call(__HYPERVISOR_hvm_op, HVMOP_set_param, &param);
+        std::vector<xen_domctl_getdomaininfo_t> infos(4);
+        xen_sysctl_t list = {};
+        list.cmd = XEN_SYSCTL_getdomaininfolist;
+        list.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+        list.u.getdomaininfolist.max_domains = 4;
+        list.u.getdomaininfolist.buffer.p = infos.data();
+        EXPECT_EQ(caller.Call(__HYPERVISOR_sysctl, &list), 0);
+        caller.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &reservation);
+      }
+    });
+  }
+  others.emplace_back([&] {
+    while (!done) {
+      std::uint64_t mfn;
+      if (machine.hypervisor.HoldFrame(kVictim, 110, Access::kWrite, &mfn) == 0) {
+        *machine.BytesOf(mfn) = std::byte{1};
+        machine.hypervisor.ReleaseFrame(mfn);
+      }
+      machine.hypervisor.statistics();
+      std::this_thread::yield();
+    }
+  });
+  creator.join();
+  for (std::thread& thread : others) thread.join();
+  const Statistics now = machine.hypervisor.statistics();
+  EXPECT_EQ(now.domains, 1u);
+  EXPECT_EQ(now.held_frames, 0u);
+  EXPECT_EQ(now.free_pages, free_before);
+}
+
+// The page that one vcpu's calls write is ballooned out and in again by another one.
+TEST(HypervisorConcurrencyTest, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
+  TestMachine machine(
+      {.pool_bytes = std::uint64_t{8} << 20, .pages = 512, .pointers = PointerModel::kXcom});
+  ASSERT_EQ(machine.build_result, 0);
+  constexpr std::uint64_t kTarget = 100;
+  std::atomic<bool> done = false;
+  std::atomic<unsigned> calls = 0;
+  Vcpu* writer_vcpu = machine.hypervisor.ClaimVcpu(0, 1);
+  std::thread writer([&] {
+    const VirtualAddress text = InlineAddress({kTarget << 12});
+    while (!done) {
+      const std::int64_t answer = machine.hypervisor.Call(
+          *writer_vcpu, machine.Frame(__HYPERVISOR_xen_version, XENVER_capabilities, text.value));
+      EXPECT_TRUE(answer == 0 || answer == -kEFAULT) << answer;
+      ++calls;
+    }
+  });
+
+  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  xen_pfn_t frame = kTarget;
+  std::memcpy(memory.Map({8 << 12}, 8, Access::kWrite).start(), &frame, sizeof(frame));
+  xen_memory_reservation reservation = {};
+  set_xen_guest_handle_raw(reservation.extent_start,
+                           reinterpret_cast<xen_pfn_t*>(InlineAddress({8 << 12}).value));
+  reservation.nr_extents = 1;
+  reservation.domid = DOMID_SELF;
+  std::memcpy(memory.Map({9 << 12}, sizeof(reservation), Access::kWrite).start(), &reservation,
+              sizeof(reservation));
+  const VirtualAddress argument = InlineAddress({9 << 12});
+  for (int round = 0; round < 20 * kRounds; ++round) {
+    // A frame waits for the writer's call; the pool is not to run out while that thread is paused.
+    const unsigned before = calls;
+    while (round % 256 == 255 && calls - before < 2) std::this_thread::yield();
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, argument.value), 1);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, argument.value), 1);
+  }
+  done = true;
+  writer.join();
+  machine.hypervisor.ReleaseVcpu(*writer_vcpu);
+}
+
+// A region is used by one vcpu while another one unregisters and registers it.
+TEST(HypervisorConcurrencyTest, ARegionIsUnregisteredWhileItIsUsed) {
+  TestMachine machine({.pages = 512, .pointers = PointerModel::kRegion});
+  ASSERT_EQ(machine.build_result, 0);
+  constexpr std::uint64_t kBase = 0x10000000;
+  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  const auto layout = RegionLayout::Make({kBase}, 8 << 12, 12);
+  const PhysicalAddress header = {16 << 12};
+  const auto table =
+      RegionTable<DomainMemory>::Build(memory, *layout, kNativeOrder, std::span(&header, 1));
+  ASSERT_TRUE(table.ok());
+  for (std::uint64_t i = 1; i < 8; ++i) ASSERT_TRUE(table->Back(i, {(100 - i) << 12}).ok());
+
+  std::atomic<std::uint64_t> handle = 0;
+  std::atomic<bool> done = false;
+  Vcpu* user_vcpu = machine.hypervisor.ClaimVcpu(0, 1);
+  std::thread user([&] {
+    while (!done) {
+      HypercallFrame frame =
+          machine.Frame(__HYPERVISOR_xen_version, XENVER_capabilities, kBase + 8192 - 100);
+      frame.region = handle;
+      const std::int64_t answer = machine.hypervisor.Call(*user_vcpu, frame);
+      EXPECT_TRUE(answer == 0 || answer == -kEFAULT) << answer;
+    }
+  });
+  for (int round = 0; round < 10 * kRounds; ++round) {
+    const std::int64_t registered = machine.Call(kXencommOp, XencommOp::kRegister, header.value, 1);
+    ASSERT_GT(registered, 0);
+    handle = static_cast<std::uint64_t>(registered);
+    if (round % 8 == 0) std::this_thread::yield();
+    EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, handle.load()), 0);
+  }
+  done = true;
+  user.join();
+  machine.hypervisor.ReleaseVcpu(*user_vcpu);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
+}
+
+}  // namespace
+}  // namespace xencomm::hypervisor
