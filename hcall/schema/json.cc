@@ -133,7 +133,9 @@ void WritePart(Writer& json, const Part& part, const Record& record, const Op* r
     json.Begin("buffer", '{');
     json.Text("element", part.element->id);
     WriteCount(json, "room", part.room, part, record, registers_of);
-    WriteCount(json, "filled", part.filled, part, record, registers_of);
+    if (part.filled.kind != CountKind::kNone) {
+      WriteCount(json, "filled", part.filled, part, record, registers_of);
+    }
     json.Text("null", part.null);
     json.Text("lifetime", part.lifetime == Lifetime::kCall ? "call" : "until_replaced");
     json.Flag("trailing", part.is_trailing);

@@ -104,7 +104,8 @@ struct Part {
   // The rows of an element, when pointers or unions stand in it.
   const Record* element_record = nullptr;
   Amount room = {};    // how many elements there is room for, by the argument before the call
-  Amount filled = {};  // how many of them hold a result, by the argument after it
+  Amount filled = {};  // how many of them hold a result, by the argument after it;
+                       // kNone: all
   const char* null = nullptr;  // what a null pointer means; nullptr: it is not allowed
   Lifetime lifetime = Lifetime::kCall;
   Phase phase = Phase::kBoth;

@@ -71,11 +71,7 @@ std::string ExplainPart(const Part& part, const Record& record, const Op* regist
     std::string buffer = std::string(part.is_trailing ? "holds " : "-> ") + part.element->name +
                          "[" + CountText(part.room, part, record, registers_of) + "]";
     const std::string filled = CountText(part.filled, part, record, registers_of);
-    if (part.writes() && std::memcmp(&part.filled, &part.room, sizeof(Amount)) != 0) {
-      buffer += ", filled: " + filled;
-    } else if (part.writes() && part.room.a && !registers_of) {
-      buffer += ", filled: " + filled + " afterwards";
-    }
+    if (!filled.empty()) buffer += ", filled: " + filled + " after the call";
     if (part.lifetime == Lifetime::kUntilReplaced) buffer += "; kept until replaced";
     text += Wrap(buffer, indent);
     if (part.null != nullptr) text += Wrap(std::string("null: ") + part.null, indent);

@@ -161,7 +161,7 @@ void AddRow(const Scope& scope, const Row& row, const When* when,
   // A list that ends with a zero names a field of its elements.
   part.room = row.room.kind == CountKind::kUntilZero ? scope.Element(part).Find(row.room)
                                                      : scope.Find(row.room);
-  part.filled = row.filled.kind == CountKind::kNone ? part.room : scope.Find(row.filled);
+  part.filled = scope.Find(row.filled);
   parts.push_back(part);
 }
 
@@ -261,7 +261,7 @@ void AddRegister(const Scope& scope, const Row& row, ResolvedOp& op) {
   part.direction = op.direction;
   part.room = row.room.kind == CountKind::kUntilZero ? scope.Element(part).Find(row.room)
                                                      : scope.Find(row.room);
-  part.filled = row.filled.kind == CountKind::kNone ? part.room : scope.Find(row.filled);
+  part.filled = scope.Find(row.filled);
   op.register_parts.push_back(part);
 }
 
@@ -293,7 +293,7 @@ void AddBuffers(Errors& errors, ResolvedOp& op) {
       continue;
     }
     part.room = scope.Find(row.room);
-    part.filled = row.filled.kind == CountKind::kNone ? part.room : scope.Find(row.filled);
+    part.filled = scope.Find(row.filled);
     op.buffer_parts.push_back(part);
   }
 }
