@@ -18,10 +18,9 @@ namespace xencomm {
 
 // Where a pointer falls in a region: `into` is the distance from virtual_base. One subtraction
 // serves both ends of the range; the reasons are told apart only when it fails.
-[[gnu::always_inline]] inline Fault LocateInRegion(VirtualAddress virtual_base,
-                                                   std::uint64_t payload_offset,
-                                                   std::uint64_t length, VirtualAddress pointer,
-                                                   std::uint64_t offset, std::uint64_t* into) {
+inline Fault LocateInRegion(VirtualAddress virtual_base, std::uint64_t payload_offset,
+                            std::uint64_t length, VirtualAddress pointer, std::uint64_t offset,
+                            std::uint64_t* into) {
   VirtualAddress address;
   if (!AddOffset(pointer, offset, &address)) [[unlikely]]
     return Fault::kOverflow;

@@ -81,20 +81,23 @@ concept Translator = requires(T& translator, VirtualAddress pointer, std::uint64
   { translator.Translate(pointer, n, n, Access::kRead, cursor) } -> std::same_as<Segment>;
 };
 
+// Its functions are flattened: translation and memory are inlined into them whatever the compiler
+// thinks of their size. Of a cursor that is local to a single step nothing is left then.
 template <Translator T, Memory M>
 class SpaceOver final : public Space {
  public:
   // `memory` is borrowed.
   constexpr SpaceOver(T translator, M& memory) : translator_(translator), memory_(memory) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  [[gnu::flatten]] Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                               Access access) override {
     typename T::Cursor cursor;
     return Step(pointer, offset, length, access, cursor);
   }
 
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
+  [[gnu::flatten]] CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset,
+                                         std::uint64_t length, Access access,
+                                         RunVisitor visit) override {
     if (length == 0) return {};
     typename T::Cursor cursor;
     const Mapping first = Step(pointer, offset, length, access, cursor);
@@ -112,10 +115,11 @@ class SpaceOver final : public Space {
 
  private:
   // Goes on from the run that was found first.
-  [[gnu::noinline]] CopyResult FollowingRuns(Mapping first, VirtualAddress pointer,
-                                             std::uint64_t offset, std::uint64_t length,
-                                             Access access, RunVisitor visit,
-                                             typename T::Cursor cursor) {
+  [[gnu::flatten, gnu::noinline]] CopyResult FollowingRuns(Mapping first, VirtualAddress pointer,
+                                                           std::uint64_t offset,
+                                                           std::uint64_t length, Access access,
+                                                           RunVisitor visit,
+                                                           typename T::Cursor cursor) {
     std::byte* run = first.start();  // found and not visited yet, in case the next continues it
     std::uint64_t run_offset = 0;
     std::uint64_t done = first.length();
@@ -139,10 +143,8 @@ class SpaceOver final : public Space {
     return result;
   }
 
-  // Inlined, so that nothing is left of a cursor that a single step neither finds nor leaves.
-  [[gnu::always_inline]] Mapping Step(VirtualAddress pointer, std::uint64_t offset,
-                                      std::uint64_t length, Access access,
-                                      typename T::Cursor& cursor) {
+  Mapping Step(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+               typename T::Cursor& cursor) {
     const Segment segment = translator_.Translate(pointer, offset, length, access, cursor);
     if (!segment.ok()) [[unlikely]]
       return segment.fault();

@@ -68,9 +68,8 @@ class PageWalk {
   PageWalk(M& memory, const PagingState& state) : PageWalk(memory, PagingRules(state)) {}
   PageWalk(M& memory, const PagingRules& rules) : memory_(&memory), rules_(rules) {}
 
-  [[gnu::always_inline]] Segment Translate(VirtualAddress pointer, std::uint64_t offset,
-                                           std::uint64_t length, Access access,
-                                           Cursor& cursor) const {
+  Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                    Access access, Cursor& cursor) const {
     VirtualAddress address;
     if (!AddOffset(pointer, offset, &address)) [[unlikely]]
       return Fault::kOverflow;
@@ -100,11 +99,10 @@ class PageWalk {
   // One that does so every time is not waited for.
   static constexpr unsigned kMarkAttempts = 64;
 
-  // `see` is told of each entry read. Inlined where it is used: a small copy begins with an empty
-  // cursor and ends with it, and then nothing of the cursor is left in the code.
+  // `see` is told of each entry read.
   template <class See>
-  [[gnu::always_inline]] Segment Walk(std::uint64_t address, std::uint64_t length, Access access,
-                                      Cursor& cursor, See& see) const {
+  Segment Walk(std::uint64_t address, std::uint64_t length, Access access, Cursor& cursor,
+               See& see) const {
     if (!rules_.IsCanonical(address)) [[unlikely]]
       return Fault::kNotCanonical;
 
@@ -171,7 +169,7 @@ class PageWalk {
   }
 
   // All of a table at once: a copy of many pages then looks it up once for all its entries.
-  [[gnu::always_inline]] Mapping MapTable(std::uint64_t table) const {
+  Mapping MapTable(std::uint64_t table) const {
     return memory_->Map(PhysicalAddress{table & kEntryAddress}, kTableBytes, Access::kRead);
   }
 
