@@ -32,12 +32,15 @@ std::int64_t CheckIn(const Exchanging& exchange, std::uint64_t first, std::uint6
   for (std::uint64_t i = first; i < first + count; ++i) {
     xen_pfn_t frame;
     if (!exchange.in.Read(i, frame).ok()) return -kEFAULT;
+    // Pages of an HVM domain are not Xen's to swap.
+    if (exchange.target.hvm) return -kEOPNOTSUPP;
     for (std::uint64_t page = 0; page < std::uint64_t{1} << exchange.in_order; ++page) {
       const P2mEntry entry = exchange.target.p2m.Load(frame + page);
       if (entry.type() != P2mType::kRam) return -kEINVAL;
       const Frame& row = exchange.call.core.frames.Of(entry.mfn());
-      // A page that somebody maps or has registered cannot be stolen.
-      if (row.holds.load(std::memory_order_relaxed) != 0 || row.pins != 0) return -kEBUSY;
+      // A page that somebody maps cannot be stolen, and one of a registered region stays.
+      if (row.holds.load(std::memory_order_relaxed) != 0) return -kEINVAL;
+      if (row.pins != 0) return -kEBUSY;
     }
   }
   return 0;

@@ -156,8 +156,7 @@ bool FrameHeap::OpenRun() {
     }
     block = {.mfn = taken.mfn, .runs = 0xffff, .dirty = taken.dirty};
   }
-  const auto taken = static_cast<unsigned>(16 - std::popcount(block.runs));
-  const unsigned run = (taken * kRunStep + next_open_ * 5) % 16;
+  const unsigned run = (block.taken++ * kRunStep + next_open_ * 5) % 16;
   block.runs = static_cast<std::uint16_t>(block.runs & ~(1u << run));
   run_ = block.mfn + run * kRunPages;
   run_free_ = 0xffff;

@@ -58,6 +58,7 @@ class FrameHeap {
   struct OpenBlock {
     std::uint64_t mfn = kNoFrame;
     std::uint16_t runs = 0;  // bit i: run i was not taken
+    std::uint8_t taken = 0;  // how many were
     bool dirty = false;
   };
 

@@ -99,8 +99,9 @@ std::int64_t GetMachphysMapping(Call& call) {
 }
 
 std::int64_t GetMachphysList(Call& call, std::uint64_t op) {
-  // A table of its own does not exist here: where a frame's gfn is noted is for the hypervisor
-  // only. As of a part of the table that has no memory, Xen lists frame 0 for each 2 MiB of it.
+  // The frames in which the hypervisor notes where a domain has each frame, as many as Xen would
+  // list: one for every 2 MiB of a table with 8 bytes a frame. Nobody can map them: the notes are
+  // not in the form that Xen has them in.
   constexpr std::uint64_t kFramesOfExtent = (std::uint64_t{2} << 20) / sizeof(std::uint64_t);
   Argument<xen_machphys_mfn_list> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_memory_op, op)) return -kEFAULT;
@@ -110,7 +111,8 @@ std::int64_t GetMachphysList(Call& call, std::uint64_t op) {
       (call.core.max_page() + kFramesOfExtent - 1) / kFramesOfExtent;
   std::uint32_t count = 0;
   for (; count < request->max_extents && count < extents_there; ++count) {
-    if (!extents->Write(count, std::uint64_t{0}).ok()) return -kEFAULT;
+    const std::uint64_t frame = call.core.frames.MfnOf(0) + count;
+    if (!extents->Write(count, frame).ok()) return -kEFAULT;
   }
   request->nr_extents = count;
   return request.Store() ? 0 : -kEFAULT;

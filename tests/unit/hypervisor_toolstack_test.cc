@@ -308,28 +308,35 @@ TEST_F(HypervisorToolstackTest, BatchesTellTheOutcomeOfEachPage) {
 }
 
 TEST_F(HypervisorToolstackTest, ExchangesSmallPagesForALargeExtent) {
-  for (const std::uint16_t domain : {kPv, kHvm}) {
-    std::vector<xen_pfn_t> in(16);
-    std::iota(in.begin(), in.end(), 16);
-    if (domain == kPv) std::copy_n(pv_frames.begin() + 16, 16, in.begin());
-    xen_pfn_t out = 16;
-    xen_memory_exchange exchange = {};
-    exchange.in = TestMachine::Reservation(domain, in.data(), 16, 0);
-    exchange.out = TestMachine::Reservation(domain, &out, 1, 4);
-    ASSERT_EQ(MemoryOp(XENMEM_exchange, exchange), 0);
-    EXPECT_EQ(exchange.nr_exchanged, 16u);
-    EXPECT_EQ(Pages(domain), 64);
-    EXPECT_EQ(out % 16, 0u);
-    // And back.
-    std::vector<xen_pfn_t> gfns(16);
-    std::iota(gfns.begin(), gfns.end(), 16);
-    exchange.in = TestMachine::Reservation(domain, &out, 1, 4);
-    exchange.out = TestMachine::Reservation(domain, gfns.data(), 16, 0);
-    exchange.nr_exchanged = 0;
-    ASSERT_EQ(MemoryOp(XENMEM_exchange, exchange), 0);
-    EXPECT_EQ(exchange.nr_exchanged, 1u);
-    EXPECT_EQ(Pages(domain), 64);
-  }
+  std::vector<xen_pfn_t> in(pv_frames.begin() + 16, pv_frames.begin() + 32);
+  xen_pfn_t out = 16;
+  xen_memory_exchange exchange = {};
+  exchange.in = TestMachine::Reservation(kPv, in.data(), 16, 0);
+  exchange.out = TestMachine::Reservation(kPv, &out, 1, 4);
+  // Not while somebody maps one of them.
+  std::uint64_t mfn;
+  ASSERT_EQ(machine.hypervisor.HoldFrame(kPv, in[15], Access::kRead, &mfn), 0);
+  EXPECT_EQ(MemoryOp(XENMEM_exchange, exchange), -kEINVAL);
+  machine.hypervisor.ReleaseFrame(mfn);
+  EXPECT_EQ(exchange.nr_exchanged, 0u);
+  ASSERT_EQ(MemoryOp(XENMEM_exchange, exchange), 0);
+  EXPECT_EQ(exchange.nr_exchanged, 16u);
+  EXPECT_EQ(Pages(kPv), 64);
+  EXPECT_EQ(out % 16, 0u);
+  // And back.
+  std::vector<xen_pfn_t> gfns(16);
+  std::iota(gfns.begin(), gfns.end(), 16);
+  exchange.in = TestMachine::Reservation(kPv, &out, 1, 4);
+  exchange.out = TestMachine::Reservation(kPv, gfns.data(), 16, 0);
+  exchange.nr_exchanged = 0;
+  ASSERT_EQ(MemoryOp(XENMEM_exchange, exchange), 0);
+  EXPECT_EQ(exchange.nr_exchanged, 1u);
+  EXPECT_EQ(Pages(kPv), 64);
+
+  exchange.in = TestMachine::Reservation(kHvm, in.data(), 16, 0);
+  exchange.out = TestMachine::Reservation(kHvm, &out, 1, 4);
+  exchange.nr_exchanged = 0;
+  EXPECT_EQ(MemoryOp(XENMEM_exchange, exchange), -kEOPNOTSUPP);
 }
 
 TEST_F(HypervisorToolstackTest, RefusesHostileExchanges) {
@@ -391,6 +398,16 @@ TEST_F(HypervisorToolstackTest, KeepsMemoryMaps) {
   own.nr_entries = 1;
   EXPECT_EQ(MemoryOp(XENMEM_machine_memory_map, own), -kEINVAL);
   EXPECT_GT(machine.Call(__HYPERVISOR_memory_op, XENMEM_maximum_ram_page), 0);
+
+  xen_pfn_t extents[8] = {};
+  xen_machphys_mfn_list list = {};
+  list.max_extents = 8;
+  list.extent_start.p = extents;
+  EXPECT_EQ(MemoryOp(XENMEM_machphys_mfn_list, list), 0);
+  EXPECT_EQ(list.nr_extents, 2u);  // for each GiB up to the end of the pool
+  EXPECT_NE(extents[0], 0u);
+  list.extent_start.p = nullptr;
+  EXPECT_EQ(MemoryOp(XENMEM_machphys_mfn_list, list), -kEFAULT);
 }
 
 TEST_F(HypervisorToolstackTest, KeepsVirtualNuma) {
