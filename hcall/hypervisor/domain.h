@@ -98,6 +98,7 @@ class Domain {
   std::uint32_t first_page = kNoIndex;  // the domain's memory, in the order it was given
   std::uint32_t last_page = kNoIndex;
   std::uint64_t foreign_pages = 0;  // of others, in the p2m
+  std::uint64_t shared_holds = 0;   // mappings by others of its shared pages
   bool log_dirty = false;
 
   unsigned max_vcpus = 0;

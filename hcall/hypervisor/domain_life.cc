@@ -147,7 +147,7 @@ void ReleaseMapping(Core& core, std::uint64_t mfn) {
 
 void ForgetDomain(Core& core, Domain& domain) {
   if (domain.life.load() != Life::kDead || domain.claimed_vcpus != 0 ||
-      domain.tot_pages.load() != 0) {
+      domain.tot_pages.load() != 0 || domain.shared_holds != 0) {
     return;
   }
   core.domains.Remove(domain.id);

@@ -214,6 +214,7 @@ std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint6
   if (access == Access::kWrite && !entry.writable()) return -kEPERM;
   if (access == Access::kWrite) domain_.p2m.MarkDirty(frame_number, entry);
   core_.frames.Of(entry.mfn()).holds.fetch_add(1, std::memory_order_relaxed);
+  if (entry.type() == P2mType::kShared) ++domain_.shared_holds;
   core_.held_frames.fetch_add(1, std::memory_order_relaxed);
   *mfn = entry.mfn();
   return 0;
@@ -223,8 +224,10 @@ void Physmap::Release(std::uint64_t mfn) {
   SpinGuard guard(domain_.lock);
   Frame& frame = core_.frames.Of(mfn);
   core_.held_frames.fetch_sub(1, std::memory_order_relaxed);
+  const FrameUse use = frame.owner.load(std::memory_order_relaxed).use;
+  if (use == FrameUse::kShared) --domain_.shared_holds;
   if (frame.holds.fetch_sub(1, std::memory_order_relaxed) != 1) return;
-  if (frame.owner.load(std::memory_order_relaxed).use == FrameUse::kGivenUp) Finish(mfn);
+  if (use == FrameUse::kGivenUp) Finish(mfn);
 }
 
 bool Physmap::Pin(std::uint64_t mfn) {

@@ -60,7 +60,7 @@ class Physmap {
   // Frees up to `limit` pages of a dying domain from its list; how many.
   std::uint64_t FreeSome(std::uint64_t limit);
 
-  // A mapping of somebody else's. -EINVAL, -EPERM.
+  // A mapping of somebody else's; with the control lock held. -EINVAL, -EPERM.
   std::int64_t Hold(std::uint64_t frame, Access access, std::uint64_t* mfn);
   void Release(std::uint64_t mfn);
 

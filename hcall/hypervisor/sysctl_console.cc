@@ -38,6 +38,7 @@ std::int64_t DebugKeys(SysctlCall& op) {
     // What is printed for a key is for people; that it was pressed can be seen.
     const char line[] = {'\'', key, '\'', ' ', 'p', 'r', 'e', 's', 's', 'e', 'd', '\n'};
     op.call.core.console.Print(op.call.core.machine, {line, sizeof(line)});
+    // Xen goes on for as long as the guest says; there is no place to keep how far it came.
     if (i + 1 != request.nr_keys && op.call.ShouldPreempt()) return -kE2BIG;
   }
   return 0;

@@ -520,6 +520,21 @@ TEST_F(HypervisorToolstackTest, SetsUpGrantTables) {
   EXPECT_EQ(GrantOp(GNTTABOP_set_version, version), -kEINVAL);
 }
 
+TEST_F(HypervisorToolstackTest, SharedPagesThatAreMappedOutliveTheirDomain) {
+  xen_domctl_t op = {};
+  ASSERT_EQ(machine.CreateDomain(7, 1), 7);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 7, op), 0);
+  const std::uint64_t shared_info = op.u.getdomaininfo.shared_info_frame;
+  std::uint64_t mfn;
+  ASSERT_EQ(machine.hypervisor.HoldFrame(7, shared_info, Access::kWrite, &mfn), 0);
+  EXPECT_EQ(mfn, shared_info);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, 7), 0);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 7, op), 0);
+  EXPECT_EQ(op.domain, 7);
+  machine.hypervisor.ReleaseFrame(mfn);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 7, op), -kESRCH);
+}
+
 TEST_F(HypervisorToolstackTest, KeepsHvmParameters) {
   xen_hvm_param param = {};
   param.domid = kHvm;
