@@ -15,6 +15,7 @@ record the same results, and the first difference is named.
 import argparse
 import dataclasses
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -168,6 +169,23 @@ def run_pair(serving, using, order, meaning):
   return Boot([line.rstrip() for line in output.decode(errors='replace').splitlines()], timed_out)
 
 
+def run_unit_tests(report, images, name):
+  """The library's unit tests as a program of another architecture: a line for each test."""
+  program, emulator = images / f'unit-{name}', PROCESSES[name]
+  if not program.exists() or not shutil.which(emulator[0]):
+    report.skip(f'unit-{name}', 'no compiler, no emulator or no sources of GoogleTest')
+    return
+  output = run([*emulator, program, '--gtest_brief=0', '--gtest_color=no'], SECONDS).lines
+  for line in output:
+    result = re.match(r'\[ *(OK|FAILED|SKIPPED) *\] (\S+) \(', line)
+    if result and result[1] == 'SKIPPED':
+      report.skip(f'unit-{name}', result[2])
+    elif result:
+      report.check(f'unit-{name}', result[2], result[1] == 'OK')
+  ended = any(re.match(r'\[ *PASSED *\]', line) for line in output)
+  report.check(f'unit-{name}', 'EndsWithItsClosingLine', ended, '' if ended else ''.join(output[-1:]))
+
+
 def first_difference(one, other):
   """Of two lists of steps: a sentence, or nothing when they are equal."""
   for index, (a, b) in enumerate(zip(one, other)):
@@ -261,6 +279,8 @@ def main():
       report.skip(f'process-{name}', 'no compiler or no emulator for it')
       continue
     boot_once(f'process-{name}', command)
+  for name in ['powerpc64', 'powerpc64le'] if arguments.suite == 'ppc64' else []:
+    run_unit_tests(report, images, name)
   for serving, using in PAIRS if arguments.suite == 'ppc64' else []:
     name = f'{using}-on-{serving}'
     commands = process_command(images, serving), process_command(images, using)

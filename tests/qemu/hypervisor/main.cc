@@ -53,9 +53,22 @@ void FillPoison() {
   }
 }
 
+// Domain 0's p2m, for the machine's own access to its memory.
+struct Domain0P2m {
+  xencomm::Run<xencomm::MachineAddress> Lookup(xencomm::PhysicalAddress physical, uint64_t length,
+                                               xencomm::Access) {
+    const uint64_t frame = hypervisor.FrameOf(kDomain0, physical.value / kFrameSize);
+    if (frame == kNoFrame) return xencomm::Fault::kNoMemory;
+    const uint64_t within = physical.value % kFrameSize;
+    const uint64_t rest = kFrameSize - within;
+    return {{frame * kFrameSize + within}, length < rest ? length : rest};
+  }
+};
+
 void LoadKernel() {
   const auto size = static_cast<uint64_t>(kernel_end - kernel_begin);
-  DomainMemory memory = hypervisor.MemoryOf(*vcpu);
+  Domain0P2m p2m;
+  arch::MachineMemory<Domain0P2m> memory(p2m, kMachineAddressBits);
   for (uint64_t done = 0; done < size;) {
     const auto run = memory.Map({done}, size - done, xencomm::Access::kWrite);
     if (!run.ok()) HandleCrash({.what = "no memory for the kernel's image", .address = done});

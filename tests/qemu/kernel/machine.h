@@ -33,11 +33,9 @@ class AddressSpace {
   // From now on the user half of the address space is this one.
   void Activate() const;
 
-  // What the machine's translation starts from (CR3 on x86-64), for the hypervisor's page walk.
-  uint64_t root() const { return root_; }
-
  private:
-  uint64_t root_ = 0;
+  // By which the machine finds the rest: a number of its own.
+  uint64_t id_ = 0;
 };
 
 // Enters a call of the hypervisor.

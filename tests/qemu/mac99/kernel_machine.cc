@@ -36,11 +36,11 @@ uint64_t Hypercall(uint64_t index, uint64_t a1, uint64_t a2, uint64_t a3, uint64
 // The hypervisor starts this kernel translated.
 void StartTranslation(uint64_t) {}
 
-void AddressSpace::Create() { root_ = ++processes; }
+void AddressSpace::Create() { id_ = ++processes; }
 
 void AddressSpace::Map(uint64_t address, uint64_t frame, Protection protection) {
   const uint64_t bits = protection == Protection::kReadOnly ? kUserReadOnly : kUserReadWrite;
-  if (Hypercall(PLATFORM_ENTER_PAGE, Vsid(root_, address), address, frame, bits) != 0) {
+  if (Hypercall(PLATFORM_ENTER_PAGE, Vsid(id_, address), address, frame, bits) != 0) {
     Panic("the hypervisor refuses a page");
   }
 }
@@ -51,7 +51,7 @@ void AddressSpace::Activate() const {
   for (uint64_t segment = kUserBegin; segment < kUserEnd; segment += uint64_t{1} << kSegmentShift) {
     asm volatile("slbmte %0, %1"
                  :
-                 : "r"(Vsid(root_, segment) << 12 | kSlbUserKey), "r"(segment | kSlbValid | slot++)
+                 : "r"(Vsid(id_, segment) << 12 | kSlbUserKey), "r"(segment | kSlbValid | slot++)
                  : "memory");
   }
   asm volatile("isync" : : : "memory");

@@ -46,23 +46,23 @@ void AddressSpace::Create() {
     radix::MapPage(tables, tree, page, page, PageShift(),
                    radix::kPrivileged | radix::kReadWrite | radix::kExecute);
   }
-  root_ = ++processes;
+  id_ = ++processes;
   // Process table entry (Power ISA v3.0B Book III, 5.7.6.2): 16 bytes, the tree in the first half.
-  radix::StoreEntry(KernelPointer<uint64_t>(process_table) + root_ * 2,
+  radix::StoreEntry(KernelPointer<uint64_t>(process_table) + id_ * 2,
                     radix::kTreeSize | tree | radix::kRootBits);
 }
 
 void AddressSpace::Map(uint64_t address, uint64_t frame, Protection protection) {
   KernelTables tables;
   const uint64_t tree =
-      radix::LoadEntry(KernelPointer<uint64_t>(process_table) + root_ * 2) & radix::kTreeMask;
+      radix::LoadEntry(KernelPointer<uint64_t>(process_table) + id_ * 2) & radix::kTreeMask;
   radix::MapPage(
       tables, tree, address, frame, PageShift(),
       (protection == Protection::kReadOnly ? radix::kRead : radix::kReadWrite) | radix::kExecute);
 }
 
 void AddressSpace::Activate() const {
-  asm volatile("ptesync; mtspr %0, %1; isync" : : "i"(SPR_PIDR), "r"(root_) : "memory");
+  asm volatile("ptesync; mtspr %0, %1; isync" : : "i"(SPR_PIDR), "r"(id_) : "memory");
   TurnTranslationOnAssembly();
 }
 
