@@ -19,6 +19,7 @@ enum class Reach : std::uint8_t {
   kWalk5,      // page walk, 5 levels
   kRegion,     // a registered region
   kStateless,  // a region whose table is read in every call
+  kXcom,       // descriptors of the historical ABI, which the kernel writes by the op table
 };
 
 // What one process's embedded machine is made of.
@@ -28,6 +29,7 @@ struct MachineSetting {
   unsigned cpus = 4;
   unsigned vcpus = 16;   // of domain 0: as many calls at once
   bool console = false;  // what the hypervisor prints goes to stderr
+  bool xcom = false;     // domain 0 speaks the historical ABI, and nothing else
 
   friend bool operator==(const MachineSetting&, const MachineSetting&) = default;
 };

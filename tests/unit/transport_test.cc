@@ -28,12 +28,16 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kPage = 4096;
-constexpr Reach kReaches[] = {Reach::kDirect, Reach::kWalk4, Reach::kWalk5, Reach::kRegion,
-                              Reach::kStateless};
+constexpr Reach kReaches[] = {Reach::kDirect, Reach::kWalk4,     Reach::kWalk5,
+                              Reach::kRegion, Reach::kStateless, Reach::kXcom};
 
-std::shared_ptr<EmbeddedMachine> SmallMachine(std::uint64_t dom0_bytes = 64 << 20) {
-  return *EmbeddedMachine::Create(
-      {.memory_bytes = std::uint64_t{512} << 20, .dom0_bytes = dom0_bytes, .cpus = 2, .vcpus = 4});
+std::shared_ptr<EmbeddedMachine> SmallMachine(std::uint64_t dom0_bytes = 64 << 20,
+                                              bool xcom = false) {
+  return *EmbeddedMachine::Create({.memory_bytes = std::uint64_t{512} << 20,
+                                   .dom0_bytes = dom0_bytes,
+                                   .cpus = 2,
+                                   .vcpus = 4,
+                                   .xcom = xcom});
 }
 
 std::shared_ptr<Client> ClientOf(const std::shared_ptr<EmbeddedMachine>& machine, Reach reach) {
@@ -49,7 +53,7 @@ xencomm_translation Translated(Client& client, const void* pointer, xencomm_way 
 
 class EveryReach : public testing::TestWithParam<Reach> {
  protected:
-  std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine();
+  std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine(64 << 20, GetParam() == Reach::kXcom);
   std::shared_ptr<Client> client_ = ClientOf(machine_, GetParam());
 };
 
@@ -361,7 +365,7 @@ TEST(Setting, Options) {
     const char* options;
     const char* named;
   } bad[] = {
-      {"space=raw", "space=raw: expected direct, walk4, walk5, region, stateless"},
+      {"space=raw", "space=raw: expected direct, walk4, walk5, region, stateless, xcom"},
       {"size=1", "'size=1' is no option"},
       {"space", "expected OPTION=VALUE"},
       {",", "'' is no option"},
@@ -401,6 +405,13 @@ TEST(Frames, EachIsGivenOnceAndNoneBelowTheFirstBlock) {
   EXPECT_EQ(frames.free(), 0u);
   frames.GiveBack({*seen.begin(), 1});
   EXPECT_EQ(frames.TakeOne()->gfn, *seen.begin());
+  EXPECT_FALSE(frames.TakeBlocks(2));
+  frames.GiveBack({5 * kBlockFrames, kBlockFrames});
+  frames.GiveBack({9 * kBlockFrames, kBlockFrames});
+  EXPECT_FALSE(frames.TakeBlocks(2));
+  frames.GiveBack({8 * kBlockFrames, kBlockFrames});
+  EXPECT_EQ(frames.TakeBlocks(2)->gfn, 8 * kBlockFrames);
+  EXPECT_EQ(frames.free(), kBlockFrames);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "hcall/transport/embedded/described_calls.h"
 #include "hcall/transport/embedded/direct_space.h"
 #include "hcall/transport/embedded/machine.h"
 #include "hcall/transport/embedded/region_backing.h"
@@ -26,8 +27,10 @@ class EmbeddedTransport final : public Transport {
  private:
   using WalkSpace = SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory>;
 
-  // What the pointers of a call mean when it names no region; made when the first is made.
+  // What a call's pointers mean to the hypervisor when the call names no region, and to the kernel
+  // when it describes them. Made when the first call is.
   Space& RawSpace();
+  DescribedCalls& Described();
 
   const std::shared_ptr<EmbeddedMachine> machine_;
   const Reach reach_;
@@ -37,6 +40,7 @@ class EmbeddedTransport final : public Transport {
   std::unique_ptr<DirectSpace> direct_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<WalkSpace> walk_ ABSL_GUARDED_BY(mutex_);
   std::atomic<Space*> raw_ = nullptr;
+  std::unique_ptr<DescribedCalls> described_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace xencomm::embedded

@@ -36,9 +36,30 @@ std::optional<FrameRun> Frames::TakeBlock() {
   return run;
 }
 
+std::optional<FrameRun> Frames::TakeBlocks(std::uint64_t count) {
+  if (count == 1) return TakeBlock();
+  const MutexLock lock(mutex_);
+  std::vector<std::uint64_t> sorted = blocks_;
+  std::sort(sorted.begin(), sorted.end());
+  std::uint64_t found = 0;  // blocks in a row, up to the one looked at
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    found = i != 0 && sorted[i] == sorted[i - 1] + kBlockFrames ? found + 1 : 1;
+    if (found < count) continue;
+    const FrameRun run = {sorted[i + 1 - count], count * kBlockFrames};
+    std::erase_if(blocks_,
+                  [run](std::uint64_t gfn) { return gfn >= run.gfn && gfn < run.gfn + run.count; });
+    return run;
+  }
+  return std::nullopt;
+}
+
 void Frames::GiveBack(FrameRun run) {
   const MutexLock lock(mutex_);
-  (run.count == 1 ? singles_ : blocks_).push_back(run.gfn);
+  if (run.count == 1) {
+    singles_.push_back(run.gfn);
+    return;
+  }
+  for (std::uint64_t i = 0; i < run.count; i += kBlockFrames) blocks_.push_back(run.gfn + i);
 }
 
 std::uint64_t Frames::free() const {

@@ -19,7 +19,7 @@ namespace xencomm::embedded {
 
 inline constexpr std::uint64_t kBlockFrames = 16;
 
-// `count` frames from `gfn` on: 1 or kBlockFrames.
+// `count` frames from `gfn` on: 1 or whole blocks.
 struct FrameRun {
   std::uint64_t gfn = 0;
   std::uint64_t count = 0;
@@ -33,6 +33,9 @@ class Frames {
 
   std::optional<FrameRun> TakeOne() ABSL_LOCKS_EXCLUDED(mutex_);
   std::optional<FrameRun> TakeBlock() ABSL_LOCKS_EXCLUDED(mutex_);
+  // `count` blocks that follow one another; more than one takes time in the number of free ones.
+  std::optional<FrameRun> TakeBlocks(std::uint64_t count) ABSL_LOCKS_EXCLUDED(mutex_);
+  // A run as it was taken, or any whole blocks of one.
   void GiveBack(FrameRun run) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // In frames.

@@ -128,6 +128,17 @@ x86_64::PagingState GuestRegion::paging() const {
           .cr4 = page_tables_.levels() == 5 ? x86_64::kCr4La57 : 0};
 }
 
+Result<PhysicalAddress> GuestRegion::PhysicalOf(VirtualAddress pointer) const {
+  const RegionLayout& region = layout();
+  std::uint64_t into;
+  const Fault located = LocateInRegion(region.virtual_base(), region.payload_offset(),
+                                       region.length(), pointer, 0, &into);
+  if (located != Fault::kNone) return located;
+  const Result<PhysicalAddress> base = table_.Base(into >> region.granule_shift());
+  if (!base.ok()) return base.fault();
+  return *base + (into & (region.granule_size() - 1));
+}
+
 absl::Status GuestRegion::Translate(std::uint64_t pointer, xencomm_way way,
                                     xencomm_translation& translation) const {
   translation = {};

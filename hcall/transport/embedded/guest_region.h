@@ -54,7 +54,10 @@ class GuestRegion {
   // For walks of the process's page tables.
   x86_64::PagingState paging() const;
 
-  // The way of a pointer into the payload.
+  // Where a byte of the payload lies.
+  Result<PhysicalAddress> PhysicalOf(VirtualAddress pointer) const;
+
+  // The way of a pointer into the payload, for people.
   absl::Status Translate(std::uint64_t pointer, xencomm_way way,
                          xencomm_translation& translation) const;
 

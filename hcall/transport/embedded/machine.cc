@@ -63,7 +63,7 @@ absl::StatusOr<std::shared_ptr<EmbeddedMachine>> EmbeddedMachine::OfThisProcess(
   } else if (slot.machine->setting_ != setting) {
     return absl::InvalidArgumentError(
         "this process has its embedded machine already, with other options: expected the same "
-        "(only space can differ)");
+        "(only space can differ, but not to or from xcom)");
   }
   return slot.machine;
 }
@@ -100,7 +100,7 @@ absl::Status EmbeddedMachine::SwitchOn() {
       .id = 0,
       .pages = frames,
       .vcpus = setting_.vcpus,
-      .pointers = hypervisor::PointerModel::kRaw,
+      .pointers = setting_.xcom ? hypervisor::PointerModel::kXcom : hypervisor::PointerModel::kRaw,
       .privileged = true,
   });
   if (answer < 0) return Refused("domain 0 cannot be built", answer);
