@@ -18,6 +18,7 @@ struct Command {
 };
 
 extern const Command kRunCommand;
+extern const Command kSchemaCommand;
 
 // Prints the usage of `command` to stdout; 0.
 int PrintHelp(const Command& command);

@@ -11,7 +11,7 @@
 namespace xencomm::tools {
 namespace {
 
-constexpr const Command* kCommands[] = {&kRunCommand};
+constexpr const Command* kCommands[] = {&kRunCommand, &kSchemaCommand};
 
 void PrintOverview(std::FILE* to) {
   absl::FPrintF(to, "Usage: xencomm COMMAND ...\n\nCommands:\n");
