@@ -78,7 +78,11 @@ void LoadKernel() {
 }
 
 void BuildDomain0(PointerModel pointers) {
-  if (hypervisor.Init({.pool_begin = kPoolBegin, .pool_end = kPoolEnd}, machine) != 0) {
+  if (hypervisor.Init({.pool_begin = kPoolBegin,
+                       .pool_end = kPoolEnd,
+                       .cpus = 4,
+                       .dom0_scales_frequency = true},
+                      machine) != 0) {
     HandleCrash({.what = "the hypervisor does not start"});
   }
   const int64_t error = hypervisor.BuildDomain({.id = kDomain0,

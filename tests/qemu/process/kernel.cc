@@ -50,7 +50,9 @@ Kernel::Kernel(std::byte* memory, Meaning meaning, xencomm::ByteOrder order)
   Require(hypervisor_.Init({.memory = reinterpret_cast<std::uintptr_t>(memory),
                             .pool_begin = kPoolBegin,
                             .pool_end = kPoolEnd,
-                            .pool_is_zero = true},
+                            .pool_is_zero = true,
+                            .cpus = 4,
+                            .dom0_scales_frequency = true},
                            machine_) == 0,
           "the hypervisor");
   Require(hypervisor_.BuildDomain({.id = 0,

@@ -7,6 +7,7 @@
 namespace qemu {
 namespace {
 
+constexpr uint64_t kProcessors = 4;      // of the machine, wherever it is
 constexpr uint16_t kGuest = 7;           // the domain that is made and ended
 constexpr uint64_t kGuestPages = 3000;   // its limit
 constexpr uint64_t kMulticalls = 60000;  // 64 bytes each
@@ -18,7 +19,9 @@ class Scenario {
   void Run() {
     AskVersion();
     AskMachine();
+    AskPlatform();
     MakeDomain();
+    BindVcpus();
     GiveMemory();
     ListDomains();
     CallManyInOne();
@@ -153,9 +156,58 @@ class Scenario {
     SetHandle(list.u.getcpuinfo.info, processors, kRoom * sizeof(*processors));
     const uint64_t handle = Bits(list.u.getcpuinfo.info);
     const int64_t listed = Sysctl(list);
-    record_.Step("getcpuinfo",
-                 {Number(listed), list.u.getcpuinfo.nr_cpus, processors[0].idletime,
-                  IsUntouched(processors + 1, kRoom - 1), Bits(list.u.getcpuinfo.info) == handle});
+    record_.Step("getcpuinfo", {Number(listed), list.u.getcpuinfo.nr_cpus, processors[0].idletime,
+                                IsUntouched(processors + kProcessors, kRoom - kProcessors),
+                                Bits(list.u.getcpuinfo.info) == handle});
+    world_.FreeAll();
+  }
+
+  // platform_op, with a bitmap and an array behind the argument, each across a page's end.
+  void AskPlatform() {
+    auto* op = world_.New<xen_platform_op>(1, 24);
+    memset(op, 0, sizeof(*op));
+    op->cmd = XENPF_getidletime;
+    op->interface_version = XENPF_INTERFACE_VERSION;
+    auto* map = world_.New<uint8_t>(2, 1);
+    auto* times = world_.New<uint64_t>(kProcessors, 16);
+    map[0] = 0xfe;
+    map[1] = 0xff;
+    xenpf_getidletime& idle = op->u.getidletime;
+    idle.cpumap_nr_cpus = 16;
+    SetHandle(idle.cpumap_bitmap, map, 2);
+    SetHandle(idle.idletime, times, kProcessors * sizeof(*times));
+    const uint64_t handle = Bits(idle.idletime);
+    const int64_t answer =
+        world_.Hypercall(__HYPERVISOR_platform_op, world_.Handle(op, sizeof(*op)));
+    record_.Step("getidletime", {Number(answer), map[0], map[1], times[0], times[1], times[2],
+                                 times[3], idle.now, Bits(idle.idletime) == handle});
+    op->interface_version = 1;
+    record_.Step(
+        "platform_op_other_version",
+        {Number(world_.Hypercall(__HYPERVISOR_platform_op, world_.Handle(op, sizeof(*op))))});
+    world_.FreeAll();
+  }
+
+  // Bitmaps that stand in a structure that the argument holds.
+  void BindVcpus() {
+    auto* hard = world_.New<uint8_t>(9, 1);
+    auto* soft = world_.New<uint8_t>(9, 1);
+    for (const uint32_t cmd : {XEN_DOMCTL_setvcpuaffinity, XEN_DOMCTL_getvcpuaffinity}) {
+      if (cmd == XEN_DOMCTL_setvcpuaffinity) memset(hard, 0, 9), memset(soft, 0xff, 9);
+      hard[0] = 0x06;
+      xen_domctl& bind = NewDomctl(cmd, 32);
+      xen_domctl_vcpuaffinity& affinity = bind.u.vcpuaffinity;
+      affinity.vcpu = 1;
+      affinity.flags = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT;
+      affinity.cpumap_hard.nr_bits = 65;
+      affinity.cpumap_soft.nr_bits = 65;
+      SetHandle(affinity.cpumap_hard.bitmap, hard, 9);
+      SetHandle(affinity.cpumap_soft.bitmap, soft, 9);
+      const int64_t answer = Domctl(bind);
+      record_.Step("vcpuaffinity", {cmd, Number(answer), affinity.flags,
+                                    DigestOf(reinterpret_cast<const char*>(hard), 9),
+                                    DigestOf(reinterpret_cast<const char*>(soft), 9)});
+    }
     world_.FreeAll();
   }
 
@@ -261,6 +313,17 @@ class Scenario {
                                       PagesOf(XENMEM_current_reservation)});
     record_.Step("populate_huge_order", {Number(Reserve(XENMEM_populate_physmap, list, 1, 40))});
     record_.Step("populate_none", {Number(Reserve(XENMEM_populate_physmap, list, 0))});
+
+    constexpr uint64_t kFrames = 300;
+    auto* frames = world_.New<xen_pfn_t>(kFrames, 800);
+    for (uint64_t i = 0; i < kFrames; ++i) frames[i] = i;
+    xen_domctl& types = NewDomctl(XEN_DOMCTL_getpageframeinfo3, 16);
+    types.u.getpageframeinfo3.num = kFrames;
+    SetHandle(types.u.getpageframeinfo3.array, frames, kFrames * sizeof(*frames));
+    const int64_t known = Domctl(types);
+    Digest kinds;
+    for (uint64_t i = 0; i < kFrames; ++i) kinds.Add(frames[i]);
+    record_.Step("getpageframeinfo3", {Number(known), frames[0], frames[1], kinds.value()});
     record_.Step("handles_kept", {handles_kept_});
     world_.FreeAll();
   }
