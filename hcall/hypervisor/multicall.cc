@@ -3,7 +3,9 @@
 // Entries are read one at a time, each once, and only their results are written. A call in an entry
 // that stops half way leaves its continuation in the entry (op and arguments, as Xen does: a
 // toolstack that sends memory_op this way finds the progress in the entry's op afterwards), and the
-// list goes on from there.
+// list goes on from there: Xen moves the list's pointer on and counts down. A descriptor's pointer
+// has no sum with an offset, so in an XCOM domain both stay, and how many entries are done is kept
+// in the count's upper half, which Xen does not look at.
 
 #include "hcall/hypervisor/call.h"
 #include "hcall/schema/xen.h"
@@ -32,16 +34,20 @@ std::int64_t Multicall(Call& call) {
   if (call.vcpu.in_multicall) return -kEINVAL;
   const std::uint64_t list = call.frame.arguments[0];
   const auto count = static_cast<std::uint32_t>(call.frame.arguments[1]);
+  const bool by_descriptor = call.domain.pointers == PointerModel::kXcom;
+  const auto first_entry =
+      static_cast<std::uint32_t>(by_descriptor ? call.frame.arguments[1] >> 32 : 0);
+  if (first_entry > count) return -kEINVAL;
   const auto entries =
       call.Handle<std::uint64_t>(list, static_cast<std::uint64_t>(count) * kEntryWords);
   if (!entries.ok()) return -kEFAULT;
 
   call.vcpu.in_multicall = true;
   std::int64_t answer = 0;
-  std::uint32_t done = 0;
+  std::uint32_t done = first_entry;
   bool stopped = false;
   while (done < count && answer == 0) {
-    if (done != 0 && call.ShouldPreempt()) {
+    if (done != first_entry && call.ShouldPreempt()) {
       stopped = true;
       break;
     }
@@ -77,6 +83,9 @@ std::int64_t Multicall(Call& call) {
   }
   call.vcpu.in_multicall = false;
   if (!stopped) return answer;
+  if (by_descriptor) {
+    return call.ContinueWith(__HYPERVISOR_multicall, list, std::uint64_t{done} << 32 | count);
+  }
   return call.ContinueWith(__HYPERVISOR_multicall,
                            list + std::uint64_t{done} * sizeof(multicall_entry_t), count - done);
 }
