@@ -20,16 +20,28 @@ class DomainMemory {
   DomainMemory(const P2m& p2m, const FrameTable& frames) : p2m_(&p2m), frames_(&frames) {}
 
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
-    std::uint64_t gfn = physical.value >> kPageShift;
-    P2mEntry entry = p2m_->Load(gfn);
+    const std::uint64_t gfn = physical.value >> kPageShift;
+    const P2mEntry entry = p2m_->Load(gfn);
     if (!Permits(entry, access)) [[unlikely]]
       return Refusal(entry, access);
     if (access == Access::kWrite) p2m_->MarkDirty(gfn, entry);
 
     const std::uint64_t within = physical.value & (kPageSize - 1);
-    std::uint64_t run = kPageSize - within;
     const std::uint64_t machine = (entry.mfn() << kPageShift) + within;
-    // Frames that follow each other in the machine too are one run.
+    std::uint64_t run = kPageSize - within;
+    if (run < length) run = Extend(gfn, entry, access, run, length);
+    return {frames_->Pointer({machine}), length < run ? length : run};
+  }
+
+ private:
+  static bool Permits(P2mEntry entry, Access access) {
+    return access == Access::kWrite ? entry.writable() : entry.readable();
+  }
+
+  // Frames that follow each other in the machine too are one run. Apart from Map, which stays small
+  // for what lies in one page.
+  [[gnu::noinline]] std::uint64_t Extend(std::uint64_t gfn, P2mEntry entry, Access access,
+                                         std::uint64_t run, std::uint64_t length) const {
     while (run < length) {
       const P2mEntry next = p2m_->Load(++gfn);
       if (next.mfn() != entry.mfn() + 1 || !Permits(next, access)) break;
@@ -37,12 +49,7 @@ class DomainMemory {
       entry = next;
       run += kPageSize;
     }
-    return {frames_->Pointer({machine}), length < run ? length : run};
-  }
-
- private:
-  static bool Permits(P2mEntry entry, Access access) {
-    return access == Access::kWrite ? entry.writable() : entry.readable();
+    return run;
   }
 
   static Fault Refusal(P2mEntry entry, Access access) {

@@ -68,6 +68,7 @@ std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
   const auto first_free = static_cast<std::uint32_t>(front >> kPageShift);
   core.heap.Init(core.frames, first_free, config.pool_is_zero, machine, core.quiescence);
   core.total_pages = core.heap.free_pages();
+  core.console.Print(machine, "(XEN) Embedded hypervisor, answering as Xen 4.17\n");
   core_ = &core;
   return 0;
 }
