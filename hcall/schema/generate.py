@@ -513,7 +513,9 @@ def main():
         write(out)
         path.write_text("\n".join(out) + "\n")
     if options.depfile:
-        read = sorted({include.include.name for include in unit.get_includes()})
+        # Without the dots that a compiler puts into its own headers' paths: ninja would take them
+        # for files that are missing, and make the table anew every time.
+        read = sorted({os.path.realpath(include.include.name) for include in unit.get_includes()})
         options.depfile.write_text(f"{options.layout}: {' '.join(read)}\n")
 
 
