@@ -227,10 +227,12 @@ class PageWalk {
     if (word.length() < sizeof(std::uint64_t)) {
       return word.ok() ? FaultInfo(Fault::kNoMemory) : word.fault();
     }
-    std::uint64_t expected = step.entry;
+    // Entries are little-endian, whoever walks.
+    std::uint64_t expected = InOrder(step.entry, ByteOrder::kLittle);
+    const std::uint64_t marked = InOrder(step.entry | bits, ByteOrder::kLittle);
     // The guest's entry as an object that both sides change; Map's run has its 8-byte alignment.
     auto* entry = reinterpret_cast<std::uint64_t*>(word.start());
-    return __atomic_compare_exchange_n(entry, &expected, step.entry | bits, false, __ATOMIC_SEQ_CST,
+    return __atomic_compare_exchange_n(entry, &expected, marked, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_SEQ_CST);
   }
 

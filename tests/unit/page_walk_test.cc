@@ -541,13 +541,15 @@ TEST(PageWalk, SeesOneOfTheValuesOfAnEntryThatChanges) {
   const std::uint64_t second = 0x30'3030'3000 | kAll;
   auto* entry = reinterpret_cast<std::uint64_t*>(tables.memory.At(kTable[1] + kIndex[1] * 8));
   std::atomic_ref<std::uint64_t> leaf(*entry);
-  leaf.store(first);
+  // Entries are little-endian, whatever this processor is.
+  const auto store = [&](std::uint64_t value) { leaf.store(InOrder(value, ByteOrder::kLittle)); };
+  store(first);
   std::atomic<bool> stop = false;
   std::thread mutator([&] {
     while (!stop) {
-      leaf.store(second);
-      leaf.store(~kP);
-      leaf.store(first);
+      store(second);
+      store(~kP);
+      store(first);
     }
   });
   int wrong = 0;
