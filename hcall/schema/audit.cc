@@ -3,15 +3,6 @@
 namespace xencomm::schema {
 namespace {
 
-bool IsAllowed(const Op& op, std::span<const AllowedOp> allowed) {
-  if (allowed.empty()) return true;
-  for (const AllowedOp& each : allowed) {
-    if (each.hypercall != op.hypercall->number) continue;
-    if (op.hypercall->op_place == OpPlace::kNone || each.op == op.number) return true;
-  }
-  return false;
-}
-
 bool IsInPayload(const RegionLayout& region, const Buffer& buffer) {
   const std::uint64_t payload = region.payload_offset();
   return Contains(region.virtual_base().value + payload, region.length() - payload,
@@ -33,7 +24,7 @@ Finding Audit(const Call& call, const Caller& caller, const AuditPolicy& policy)
     return false;
   };
   auto enter = [&](const Op& op) {
-    if (IsAllowed(op, policy.allowed)) return true;
+    if (policy.allowed.Contains(op)) return true;
     problem = Problem::kNotAllowed;
     return false;
   };

@@ -449,7 +449,7 @@ TEST_F(Walk, SaysWhereItCouldNotRead) {
 class AuditTest : public Walk {
  protected:
   // The guest's memory as one region of 16 granules; its table takes the first one.
-  Finding Check(const Call& call, std::span<const AllowedOp> allowed = {}, bool registered = true) {
+  Finding Check(const Call& call, AllowedOps allowed = AllowedOps::All(), bool registered = true) {
     const RegionLayout region = *RegionLayout::Make({Guest::kBase}, 1 << 16, 12);
     return Audit(call, {guest_}, {region, registered, allowed});
   }
@@ -507,6 +507,35 @@ TEST_F(AuditTest, LetsOnlyANamedSetThrough) {
   EXPECT_STREQ(finding.op->name, "destroydomain");
 }
 
+TEST_F(AuditTest, AnEmptySetLetsNothingThrough) {
+  const Finding finding =
+      Check(ReadConsole(Guest::kBase + 0x1000, 8), std::span<const AllowedOp>());
+  EXPECT_EQ(finding.problem, Problem::kNotAllowed);
+  EXPECT_STREQ(finding.op->name, "readconsole");
+}
+
+// An op that is let through still has to point into the region: op, field, index and address.
+TEST_F(AuditTest, NamesTheElementOfAnAllowedOpThatLeadsOutside) {
+  constexpr AllowedOp kAllowed[] = {{__HYPERVISOR_kexec_op, KEXEC_CMD_kexec_load}};
+  std::array<xen_kexec_segment_t, 3> segments = {};
+  for (xen_kexec_segment_t& each : segments) {
+    Set(each.buf.h, Guest::kBase + 0x1000);
+    each.buf_size = 16;
+  }
+  Set(segments[2].buf.h, Guest::kBase + 0xfff8);
+  xen_kexec_load_t load = {};
+  load.nr_segments = 3;
+  Set(load.segments.h, guest_.New(segments.data(), 3));
+  const Finding finding =
+      Check(MakeCall(__HYPERVISOR_kexec_op, {KEXEC_CMD_kexec_load, guest_.New(load)}), kAllowed);
+  EXPECT_EQ(finding.problem, Problem::kOutside);
+  EXPECT_STREQ(finding.op->name, "kexec_load");
+  EXPECT_STREQ(finding.part->path, "buf.h");
+  EXPECT_EQ(finding.index, 2u);
+  EXPECT_EQ(finding.address.value, Guest::kBase + 0xfff8);
+  EXPECT_EQ(finding.bytes, 16u);
+}
+
 TEST_F(AuditTest, LooksIntoEachEntryOfAMulticall) {
   const AllowedOp allowed[] = {{__HYPERVISOR_multicall, 0},
                                {__HYPERVISOR_xen_version, XENVER_version}};
@@ -524,8 +553,8 @@ TEST_F(AuditTest, KeepsPointersThatOutliveTheCallToRegisteredRegions) {
   Set(area.addr.h, guest_.Room(sizeof(vcpu_runstate_info)));
   const Call call =
       MakeCall(__HYPERVISOR_vcpu_op, {VCPUOP_register_runstate_memory_area, 0, guest_.New(area)});
-  EXPECT_TRUE(Check(call, {}, true).ok());
-  EXPECT_EQ(Check(call, {}, false).problem, Problem::kOutlives);
+  EXPECT_TRUE(Check(call).ok());
+  EXPECT_EQ(Check(call, AllowedOps::All(), false).problem, Problem::kOutlives);
 }
 
 // Random calls of every op: the walk ends, and nothing is read outside the guest's memory.
