@@ -69,6 +69,9 @@ class RegionTable {
   // What a stateless call passes, and what registering takes.
   PhysicalAddress handle() const { return reader_.handle(); }
 
+  // The region as the hypervisor will see it, for a kernel that looks at a call before it makes it.
+  StatelessRegion<M> translator() const { return StatelessRegion<M>(reader_); }
+
  private:
   RegionTable(M& memory, const RegionLayout& layout, PhysicalAddress handle, ByteOrder order)
       : reader_(memory, layout, handle, order) {}

@@ -7,6 +7,7 @@
 
 #include "tests/qemu/kernel/process_memory.h"
 #include "tests/qemu/kernel/region.h"
+#include "tests/qemu/kernel/restriction.h"
 
 namespace qemu {
 
@@ -16,6 +17,7 @@ struct Process {
   ProcessMemory memory;
   UserContext context = {};
   Region regions[kMaxRegions];
+  Restriction restriction;
   bool ended = false;
 
   // The program's own number of a region; null when it has none of that number.

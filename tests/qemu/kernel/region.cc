@@ -54,7 +54,8 @@ int64_t Region::Create(ProcessMemory& process, uint64_t address, uint64_t bytes,
   return 0;
 }
 
-int64_t Region::Back(ProcessMemory& process, uint64_t first, uint64_t count) {
+int64_t Region::Back(ProcessMemory& process, uint64_t first, uint64_t count,
+                     Protection protection) {
   for (uint64_t i = first; i - first < count; ++i) {
     // Judged before memory is spent on it: a granule of the payload, and not backed yet.
     if (i >= table_->layout().base_count() || i < table_->layout().table_granules() ||
@@ -62,7 +63,7 @@ int64_t Region::Back(ProcessMemory& process, uint64_t first, uint64_t count) {
       return -kEINVAL;
     }
     xencomm::PhysicalAddress granule;
-    if (!Granule(process, i, table_->layout(), Protection::kReadWrite, &granule) ||
+    if (!Granule(process, i, table_->layout(), protection, &granule) ||
         !table_->Back(i, granule).ok()) {
       return -kEINVAL;
     }

@@ -25,10 +25,16 @@ class Region {
   int64_t Create(ProcessMemory& process, uint64_t address, uint64_t bytes, unsigned granule_shift,
                  RegionForm form);
 
-  // Granules [first, first + count) of the payload. Stops at the first that cannot be backed.
-  int64_t Back(ProcessMemory& process, uint64_t first, uint64_t count);
+  // Granules [first, first + count) of the payload. Stops at the first that cannot be backed. The
+  // kernel keeps those that are read-only to write in them itself.
+  int64_t Back(ProcessMemory& process, uint64_t first, uint64_t count,
+               Protection protection = Protection::kReadWrite);
 
   void Destroy();
+
+  // Of one that exists.
+  const xencomm::RegionLayout& layout() const { return table_->layout(); }
+  xencomm::StatelessRegion<KernelMemory> translator() const { return table_->translator(); }
 
  private:
   // Memory for one granule, mapped for the process at its place in the region.

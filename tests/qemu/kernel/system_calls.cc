@@ -3,6 +3,8 @@
 
 #include "tests/qemu/kernel/system_calls.h"
 
+#include <string.h>
+
 #include "arch.h"
 #include "hcall/hypervisor/errno.h"
 #include "tests/qemu/kernel/frames.h"
@@ -14,6 +16,7 @@ namespace qemu {
 namespace {
 
 using xencomm::PhysicalAddress;
+using xencomm::hypervisor::kEBUSY;
 using xencomm::hypervisor::kEFAULT;
 using xencomm::hypervisor::kEINVAL;
 using xencomm::hypervisor::kENOENT;
@@ -36,6 +39,11 @@ int64_t CallWithRegion(Process& process) {
   const UserContext& context = process.context;
   // Userland does not choose: what it may have set of the bit and the handle is replaced.
   const uint64_t index = context.argument(0) & ~xencomm::kRegionCall;
+  if (process.restriction.exists()) {
+    return process.restriction.Hypercall(
+        index, {context.argument(1), context.argument(2), context.argument(3), context.argument(4),
+                context.argument(5)});
+  }
   if (context.argument(6) == kNoRegion) return PassOn(context, index, 0);
   const Region* region = process.FindRegion(context.argument(6));
   if (region == nullptr) return -kENOENT;
@@ -77,6 +85,13 @@ int64_t Describe(const Process& process, uint64_t address, uint64_t bytes, uint6
   return static_cast<int64_t>(slots[slot]);
 }
 
+int64_t GiveRefusal(const Process& process, uint64_t address) {
+  const Refusal refusal = process.restriction.LastRefusal();
+  if (!process.memory.Covers(address, sizeof(refusal))) return -kEFAULT;
+  memcpy(KernelPointer(address), &refusal, sizeof(refusal));
+  return 0;
+}
+
 int64_t Poke(uint64_t guest_physical, uint64_t value) {
   if (!xencomm::Contains(0, MemorySize(), guest_physical, sizeof(value))) return -kEINVAL;
   *KernelPointer<volatile uint64_t>(guest_physical) = value;
@@ -110,10 +125,16 @@ int64_t ServeSystemCall(Process& process) {
         return region.Back(process.memory, context.argument(1), context.argument(2));
       });
     case kSysDestroyRegion:
-      return region_or_error([](Region& region) -> int64_t {
+      return region_or_error([&](Region& region) -> int64_t {
+        if (process.restriction.Needs(region)) return -kEBUSY;
         region.Destroy();
         return 0;
       });
+    case kSysRestrict:
+      return region_or_error(
+          [&](Region& region) { return process.restriction.Begin(process.memory, region); });
+    case kSysRefusal:
+      return GiveRefusal(process, context.argument(0));
     case kSysDescribe:
       return Describe(process, context.argument(0), context.argument(1), context.argument(2));
     case kSysForgeHypercall:

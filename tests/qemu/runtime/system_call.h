@@ -30,6 +30,12 @@ enum SystemCallNumber : uint64_t {
   kSysBackRegion,
   // (region): ends it. Its memory stays mapped.
   kSysDestroyRegion,
+  // (region): from now on the process makes no hypercalls but those that the kernel names
+  // (kernel/restriction.cc), and with this region alone. Its last granule, which must not be backed
+  // yet, becomes the kernel's: read-only. Cannot be undone.
+  kSysRestrict,
+  // (Refusal*): why the last hypercall of a restricted process was refused.
+  kSysRefusal,
 
   // (address, bytes, slot): answers the guest-physical address of a descriptor ('XCOM') of the
   // range,
@@ -54,6 +60,15 @@ enum RegionForm : uint64_t {
   kFormRegisteredRead,  // for reading only
   kFormStateless,       // its table is read in every call
   kFormPage,            // one granule, writable header and all, stateless: trusts the program
+};
+
+// What an audit found. Texts end with a zero; they are empty, and numbers ~0, where there is none.
+struct Refusal {
+  char op[32];     // the row of the op table
+  char field[32];  // the pointer
+  uint64_t entry;  // of a list of calls
+  uint64_t index;  // of the element that the pointer stands in
+  uint64_t address;
 };
 
 inline constexpr uint64_t kNoRegion = ~uint64_t{0};

@@ -96,6 +96,37 @@ void UsePageForm(uint64_t address, unsigned granule_shift) {
   checks.Expect("PageFormHasTheAnswer", text[0] == '.');
 }
 
+// A region grows while it is in use: granules are backed when the program comes to need them, and
+// what it had before stays where it was.
+void GrowInUse(uint64_t address, unsigned granule_shift, RegionForm form) {
+  constexpr uint64_t kGranules = 12;
+  constexpr uint64_t kFirst = 4;  // granules of the payload at the start, then one by one
+  const auto layout = RegionLayout::Make({address}, kGranules << granule_shift, granule_shift);
+  const uint64_t number =
+      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, form);
+  SystemCall(kSysBackRegion, number, 1, kFirst);
+  RegionWorld world(number, *layout);
+  auto* first = world.New<char>(XEN_EXTRAVERSION_LEN);
+  const auto write_to = [&](const char* text) {
+    return world.Hypercall(__HYPERVISOR_xen_version, XENVER_extraversion,
+                           world.Handle(text, XEN_EXTRAVERSION_LEN), 0);
+  };
+  bool served = write_to(first) == 0;
+  bool refused = true;
+  for (uint64_t granule = 1 + kFirst; granule < kGranules; ++granule) {
+    // Half of it in the granule that is not backed yet.
+    const uint64_t end = address + (granule << granule_shift);
+    auto* across = reinterpret_cast<char*>(end - XEN_EXTRAVERSION_LEN / 2);
+    refused = refused && write_to(across) == -kEFAULT;
+    served = served && SystemCall(kSysBackRegion, number, granule, 1) == 0;
+    served = served && write_to(across) == 0 && across[0] == '.' && write_to(first) == 0;
+  }
+  checks.Expect("GrowingRegionServes", served && first[0] == '.');
+  checks.Expect("GrowingRegionRefusesWhatIsNotBackedYet", refused);
+  checks.ExpectEqual("GrownRegionEnds", static_cast<int64_t>(SystemCall(kSysDestroyRegion, number)),
+                     0);
+}
+
 // While the hostile program runs, this one has a region with something in it.
 void BeAVictim(uint64_t address, unsigned granule_shift) {
   constexpr uint64_t kGranules = 6;
@@ -131,6 +162,8 @@ void RunNative(const BootOptions& options) {
   }
   RunInRegion("stateless", 0x22000000, options.page_shift, kFormStateless);
   UsePageForm(0x23000000, options.page_shift);
+  GrowInUse(0x23800000, options.page_shift, kFormRegistered);
+  GrowInUse(0x23c00000, options.page_shift, kFormStateless);
 
   constexpr uint64_t kBuffers = 0x24000000;
   MapBuffers(kBuffers);

@@ -1,0 +1,75 @@
+#include "tests/qemu/kernel/restriction.h"
+
+#include <string.h>
+
+#include "arch.h"
+#include "hcall/hypervisor/errno.h"
+#include "hcall/schema/xen.h"
+#include "tests/qemu/kernel/machine.h"
+#include "xencomm/space.h"
+
+namespace qemu {
+namespace {
+
+using xencomm::hypervisor::kEPERM;
+using xencomm::schema::AllowedOp;
+using xencomm::schema::AuditedCall;
+
+// The one list of names in this kernel. All else that it knows of ops is in the table.
+constexpr AllowedOp kAllowed[] = {
+    {__HYPERVISOR_xen_version, XENVER_extraversion},
+    {__HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist},
+    {__HYPERVISOR_memory_op, XENMEM_current_reservation},
+    {__HYPERVISOR_memory_op, XENMEM_decrease_reservation},
+    {__HYPERVISOR_multicall, 0},
+};
+
+KernelMemory memory;
+
+template <size_t size>
+void CopyText(char (&to)[size], const char* text) {
+  for (size_t i = 0; i + 1 < size && text[i] != '\0'; ++i) to[i] = text[i];
+}
+
+}  // namespace
+
+int64_t Restriction::Begin(ProcessMemory& process, Region& region) {
+  if (exists()) return -kEPERM;
+  const xencomm::RegionLayout& layout = region.layout();
+  const uint64_t last = layout.base_count() - 1;
+  const int64_t error = region.Back(process, last, 1, Protection::kReadOnly);
+  if (error != 0) return error;
+  scratch_.address = layout.virtual_base() + (last << layout.granule_shift());
+  uint64_t physical;
+  process.Translate(scratch_.address.value, &physical);
+  scratch_.memory = {KernelPointer<std::byte>(physical), layout.granule_size()};
+  region_ = &region;
+  return 0;
+}
+
+int64_t Restriction::Hypercall(uint64_t index, const xencomm::schema::Registers& registers) {
+  xencomm::SpaceOver space(region_->translator(), memory);
+  AuditedCall audited({.hypercall = index, .registers = registers}, {space},
+                      {.region = region_->layout(), .allowed = kAllowed}, scratch_);
+  finding_ = audited.finding();
+  if (!audited.ok()) return -kEPERM;
+  const xencomm::schema::Registers& arguments = audited.call().registers;
+  const auto answer = static_cast<int64_t>(
+      qemu::Hypercall(index | arch::kRegionOptIn, arguments[0], arguments[1], arguments[2],
+                      arguments[3], arguments[4], region_->handle().value()));
+  // Into the program's own memory, which was read from a moment ago.
+  (void)audited.CopyBack();
+  return answer;
+}
+
+Refusal Restriction::LastRefusal() const {
+  Refusal refusal = {};
+  refusal.entry = finding_.entry;
+  refusal.index = finding_.index;
+  refusal.address = finding_.ok() ? xencomm::schema::kNoIndex : finding_.address.value;
+  if (finding_.op != nullptr) CopyText(refusal.op, finding_.op->name);
+  if (finding_.part != nullptr) CopyText(refusal.field, finding_.part->path);
+  return refusal;
+}
+
+}  // namespace qemu
