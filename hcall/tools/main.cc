@@ -1,43 +1,62 @@
 // xencomm: the command. Each subcommand is a file of its own.
 
 #include <cstdio>
-#include <cstring>
 #include <span>
 #include <string>
 
 #include "absl/strings/str_format.h"
 #include "hcall/tools/command.h"
+#include "hcall/tools/manual.h"
 
 namespace xencomm::tools {
 namespace {
 
-constexpr const Command* kCommands[] = {&kRunCommand, &kSchemaCommand};
-
-void PrintOverview(std::FILE* to) {
-  absl::FPrintF(to, "Usage: xencomm COMMAND ...\n\nCommands:\n");
-  for (const Command* command : kCommands) {
-    absl::FPrintF(to, "  %-8s %s\n", command->name, command->summary);
+int RunCommandLine(const Command& command, std::span<char*> words) {
+  const absl::StatusOr<Arguments> arguments = Arguments::Parse(command, words);
+  if (!arguments.ok()) return Refuse(command, arguments.status());
+  if (arguments->Has("help")) {
+    std::fputs(Help(command).c_str(), stdout);
+    return 0;
   }
-  absl::FPrintF(to, "\nxencomm COMMAND --help says more.\n");
+  const absl::StatusOr<int> result = command.run(*arguments);
+  return result.ok() ? *result : Refuse(command, result.status());
 }
 
-int Main(std::span<char*> arguments) {
-  if (arguments.empty()) {
-    PrintOverview(stderr);
+const Command* Find(const std::string& name) {
+  for (const Command* command : Commands()) {
+    if (name == command->name) return command;
+  }
+  return nullptr;
+}
+
+// For the build: what is installed beside the command, made by the command.
+int WriteManual(const std::string& page) {
+  const Command* const command = Find(page);
+  std::fputs(page == "xencomm"      ? OverviewPage().c_str()
+             : page == "completion" ? Completion().c_str()
+             : command != nullptr   ? ManualPage(*command).c_str()
+                                    : "",
+             stdout);
+  return page == "xencomm" || page == "completion" || command != nullptr ? 0 : 2;
+}
+
+int Main(std::span<char*> words) {
+  if (words.empty()) {
+    std::fputs(Overview().c_str(), stderr);
     return 2;
   }
-  const std::string name = arguments[0];
+  const std::string name = words[0];
   if (name == "--help" || name == "-h" || name == "help") {
-    PrintOverview(stdout);
+    std::fputs(Overview().c_str(), stdout);
     return 0;
   }
   if (name == "--version") {
     absl::PrintF("xencomm %s\n", XENCOMM_VERSION);
     return 0;
   }
-  for (const Command* command : kCommands) {
-    if (name == command->name) return command->run(*command, arguments);
-  }
+  if (name == "--write-manual" && words.size() == 2) return WriteManual(words[1]);
+  const Command* const command = Find(name);
+  if (command != nullptr) return RunCommandLine(*command, words);
   absl::FPrintF(stderr, "xencomm: there is no command '%s' (see xencomm --help)\n", name);
   return 2;
 }

@@ -1,7 +1,5 @@
 // xencomm schema: the op table, for people and for programs.
 
-#include <getopt.h>
-
 #include <cstdio>
 #include <string>
 
@@ -14,18 +12,7 @@
 namespace xencomm::tools {
 namespace {
 
-std::string Help() {
-  return "Without NAME, the hypercalls; for a hypercall (domctl), its ops; for an op\n"
-         "(domctl.createdomain), every field with its offset and type, and every buffer that it\n"
-         "points at, with count and direction.\n\n"
-         "Options:\n"
-         "  --json   the whole table, as hcall/schema/op_table.schema.json describes it\n"
-         "  --help   this text\n\n"
-         "Example:\n"
-         "  xencomm schema sysctl.getdomaininfolist\n";
-}
-
-int Explain(const Command& command, const std::string& name) {
+absl::StatusOr<int> Explain(const std::string& name) {
   const schema::Hypercall* const hypercall = schema::Find(name);
   std::string text;
   // A hypercall without ops of its own is its one op.
@@ -35,45 +22,46 @@ int Explain(const Command& command, const std::string& name) {
     text = schema::ExplainOp(hypercall == nullptr ? name : name + "." + hypercall->ops[0].name);
   }
   if (text.empty()) {
-    return RefuseUsage(command,
-                       absl::StrFormat("'%s' is neither a hypercall nor an op: expected a name "
-                                       "that xencomm schema lists, or HYPERCALL.OP",
-                                       name));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("'%s' is neither a hypercall nor an op: expected a name that xencomm "
+                        "schema lists, or HYPERCALL.OP",
+                        name));
   }
   std::fputs(text.c_str(), stdout);
   return 0;
 }
 
-int Run(const Command& command, std::span<char*> arguments) {
-  static constexpr option kOptions[] = {
-      {"help", no_argument, nullptr, 'h'}, {"json", no_argument, nullptr, 'j'}, {}};
-  bool json = false;
-  opterr = 0;
-  const int count = static_cast<int>(arguments.size());
-  for (;;) {
-    const int next = getopt_long(count, arguments.data(), "h", kOptions, nullptr);
-    if (next == -1) break;
-    if (next == 'h') return PrintHelp(command);
-    if (next != 'j') {
-      return RefuseUsage(command, absl::StrFormat("there is no option '%s'",
-                                                  arguments[static_cast<std::size_t>(optind) - 1]));
-    }
-    json = true;
+absl::StatusOr<int> Run(const Arguments& arguments) {
+  const std::span<char*> names = arguments.operands();
+  if (arguments.Has("json") && !names.empty()) {
+    return absl::InvalidArgumentError("--json is the whole table: expected no NAME");
   }
-  const auto names = arguments.subspan(static_cast<std::size_t>(optind));
-  if (json && !names.empty()) {
-    return RefuseUsage(command, "--json is the whole table: expected no NAME");
-  }
-  if (names.size() > 1) return RefuseUsage(command, "expected one NAME at most");
-  if (names.size() == 1) return Explain(command, names[0]);
-  std::fputs((json ? schema::ExportJson() : schema::ListHypercalls()).c_str(), stdout);
+  const absl::Status few = arguments.AtMost(1, "one NAME at most");
+  if (!few.ok()) return few;
+  if (names.size() == 1) return Explain(names[0]);
+  std::fputs((arguments.Has("json") ? schema::ExportJson() : schema::ListHypercalls()).c_str(),
+             stdout);
   return 0;
 }
 
 }  // namespace
 
-constexpr Command kSchemaCommand = {
-    "schema", "[--json | NAME]", "Show what Xen's hypercalls take and point at", Help, Run,
-};
+const Command& SchemaCommand() {
+  static const Command* const kCommand = new Command{
+      .name = "schema",
+      .synopsis = "[--json | NAME]",
+      .summary = "Show what Xen's hypercalls take and point at",
+      .description =
+          "Without NAME, the hypercalls; for a hypercall (domctl), its ops; for an op "
+          "(domctl.createdomain), every field with its offset and type, and every buffer that it "
+          "points at, with count and direction.",
+      .options = {{"json", "",
+                   "the whole table, as hcall/schema/op_table.schema.json describes it"}},
+      .examples = {{"What the list of domains takes.", "xencomm schema sysctl.getdomaininfolist"}},
+      .names_op = true,
+      .run = Run,
+  };
+  return *kCommand;
+}
 
 }  // namespace xencomm::tools

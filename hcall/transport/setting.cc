@@ -70,38 +70,35 @@ bool ParseCount(const std::string& value, unsigned most, unsigned& count) {
   return true;
 }
 
-struct Option {
-  const char* name;
-  const char* takes;  // for a refusal and for the help
-  const char* help;
+struct Option : EmbeddedOption {
   std::function<bool(const std::string&, EmbeddedSetting&)> parse;
 };
 
 const std::vector<Option>& Options() {
   static const auto* const kReaches = new std::string(ReachNames());
   static const auto* const kOptions = new std::vector<Option>{
-      {"space", kReaches->c_str(), "how the hypervisor reaches arguments (region)", ParseReach},
-      {"memory", "64M to 64G", "the machine's memory (8G)",
+      {{"space", kReaches->c_str(), "how the hypervisor reaches arguments (region)"}, ParseReach},
+      {{"memory", "64M to 64G", "the machine's memory (8G)"},
        [](const std::string& value, EmbeddedSetting& setting) {
          const auto bytes = ParseBytes(value, std::uint64_t{64} << 20, std::uint64_t{64} << 30);
          if (bytes) setting.machine.memory_bytes = *bytes;
          return bytes.has_value();
        }},
-      {"dom0", "16M to 16G", "domain 0's share of it (1152M)",
+      {{"dom0", "16M to 16G", "domain 0's share of it (1152M)"},
        [](const std::string& value, EmbeddedSetting& setting) {
          const auto bytes = ParseBytes(value, std::uint64_t{16} << 20, std::uint64_t{16} << 30);
          if (bytes) setting.machine.dom0_bytes = *bytes;
          return bytes.has_value();
        }},
-      {"cpus", "1 to 64", "the machine's processors (4)",
+      {{"cpus", "1 to 64", "the machine's processors (4)"},
        [](const std::string& value, EmbeddedSetting& setting) {
          return ParseCount(value, 64, setting.machine.cpus);
        }},
-      {"vcpus", "1 to 64", "domain 0's vcpus: as many calls at a time (16)",
+      {{"vcpus", "1 to 64", "domain 0's vcpus: as many calls at a time (16)"},
        [](const std::string& value, EmbeddedSetting& setting) {
          return ParseCount(value, 64, setting.machine.vcpus);
        }},
-      {"console", "on, off", "the hypervisor's messages on stderr (off)",
+      {{"console", "on, off", "the hypervisor's messages on stderr (off)"},
        [](const std::string& value, EmbeddedSetting& setting) {
          setting.machine.console = value == "on";
          return value == "on" || value == "off";
@@ -150,20 +147,7 @@ absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options)
   return setting;
 }
 
-std::vector<std::string> EmbeddedOptionNames() {
-  std::vector<std::string> names;
-  for (const Option& option : Options()) names.emplace_back(option.name);
-  return names;
-}
-
-std::string EmbeddedOptionsHelp() {
-  std::string help;
-  for (const Option& option : Options()) {
-    absl::StrAppendFormat(&help, "  %-18s %s; %s\n", absl::StrCat("--", option.name, "=..."),
-                          option.help, option.takes);
-  }
-  return help;
-}
+std::vector<EmbeddedOption> EmbeddedOptions() { return {Options().begin(), Options().end()}; }
 
 const char* ReachName(Reach reach) {
   for (const ReachWord& word : kReachWords) {

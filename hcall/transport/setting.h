@@ -49,10 +49,13 @@ Setting SplitSetting(const std::string& setting);
 // kInvalidArgument names the option and says what it takes.
 absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options);
 
-std::vector<std::string> EmbeddedOptionNames();
-
-// One line for each option as `xencomm run` takes it, for --help.
-std::string EmbeddedOptionsHelp();
+// An option as ParseEmbeddedSetting takes it, for programs that take them one by one.
+struct EmbeddedOption {
+  const char* name;
+  const char* takes;  // its values: words with commas between them, or a range
+  const char* help;
+};
+std::vector<EmbeddedOption> EmbeddedOptions();
 
 const char* ReachName(Reach reach);
 

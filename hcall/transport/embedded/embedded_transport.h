@@ -24,6 +24,9 @@ class EmbeddedTransport final : public Transport {
                          xencomm_translation& translation) override;
   bool never_faults() const override { return true; }
 
+  // The Arena's, to look at, while the Arena lives.
+  const GuestRegion& region() const { return backing_->region(); }
+
  private:
   using WalkSpace = SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory>;
 

@@ -1,0 +1,171 @@
+#include "hcall/tools/manual.h"
+
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "hcall/schema/op.h"
+
+namespace xencomm::tools {
+namespace {
+
+// Text that troff shows as it is: no escapes, no requests at a line's start.
+std::string Troff(const std::string& text) {
+  std::string safe = absl::StrReplaceAll(text, {{"\\", "\\e"}, {"-", "\\-"}, {"'", "\\(aq"}});
+  if (absl::StartsWith(safe, ".")) safe = absl::StrCat("\\&", safe);
+  return safe;
+}
+
+std::string Paragraphs(const std::string& text) {
+  const std::vector<std::string> paragraphs = absl::StrSplit(text, "\n\n");
+  return absl::StrJoin(paragraphs, ".PP\n", [](std::string* out, const std::string& paragraph) {
+    absl::StrAppend(out, Troff(paragraph), "\n");
+  });
+}
+
+std::string Header(const std::string& name, const std::string& summary) {
+  return absl::StrFormat(
+      ".TH %s 1 \"\" \"xencomm %s\"\n.SH NAME\n%s \\- %s\n", absl::AsciiStrToUpper(Troff(name)),
+      XENCOMM_VERSION, Troff(name),
+      Troff(
+          absl::StrCat(std::string(1, absl::ascii_tolower(static_cast<unsigned char>(summary[0]))),
+                       summary.substr(1))));
+}
+
+std::string ExitStatus(const Command& command) {
+  if (command.runs_program) {
+    return "That of PROGRAM; 127 when it is not found, 126 when it cannot be run, 2 for wrong "
+           "usage.";
+  }
+  return "0 when the answer was given, 1 when it could not be, 2 for wrong usage.";
+}
+
+std::string SeeAlso(const std::string& self) {
+  std::vector<std::string> pages = {"xencomm"};
+  for (const Command* command : Commands())
+    pages.push_back(absl::StrCat("xencomm-", command->name));
+  std::string text = ".SH SEE ALSO\n";
+  std::vector<std::string> lines;
+  for (const std::string& page : pages) {
+    if (page != self) lines.push_back(absl::StrCat(".BR ", Troff(page), " (1)"));
+  }
+  return absl::StrCat(text, absl::StrJoin(lines, ",\n"), "\n");
+}
+
+// `words` as completions of the current word.
+std::string Reply(const std::string& words) {
+  return absl::StrFormat("COMPREPLY=($(compgen -W '%s' -- \"$word\"))", words);
+}
+
+std::string OpNames() {
+  std::vector<std::string> names;
+  for (const schema::Hypercall& hypercall : schema::Hypercalls()) {
+    for (const schema::Op& op : hypercall.ops) {
+      names.push_back(absl::StrCat(hypercall.name, ".", op.name));
+    }
+  }
+  return absl::StrJoin(names, " ");
+}
+
+// What can follow --OPTION=, and as an operand.
+std::string CompleteCommand(const Command& command) {
+  std::string text = absl::StrFormat("    %s)\n      case $option in\n", command.name);
+  std::vector<std::string> names;
+  for (const Option& option : AllOptions(command)) {
+    names.push_back(absl::StrCat("--", option.name, option.value.empty() ? "" : "="));
+    if (option.value.empty()) continue;
+    std::string values = "COMPREPLY=()";
+    if (option.value == kFileValue) values = "COMPREPLY=($(compgen -f -- \"$word\"))";
+    if (option.value == kOpValue) values = "COMPREPLY=($(compgen -W \"$ops\" -- \"$word\"))";
+    if (!option.words.empty()) values = Reply(option.words);
+    absl::StrAppendFormat(&text, "        --%s) %s; return ;;\n", option.name, values);
+  }
+  absl::StrAppend(&text, "      esac\n");
+  absl::StrAppendFormat(&text, "      if [[ $word == -* ]]; then %s\n",
+                        Reply(absl::StrJoin(names, " ")));
+  if (command.runs_program) {
+    absl::StrAppend(&text, "      else COMPREPLY=($(compgen -c -f -- \"$word\"))\n");
+  } else if (command.names_op) {
+    absl::StrAppend(&text, "      else COMPREPLY=($(compgen -W \"$ops\" -- \"$word\"))\n");
+  }
+  return absl::StrCat(text, "      fi ;;\n");
+}
+
+}  // namespace
+
+std::string ManualPage(const Command& command) {
+  const std::string name = absl::StrCat("xencomm-", command.name);
+  std::string page = Header(name, command.summary);
+  absl::StrAppendFormat(&page, ".SH SYNOPSIS\n.B xencomm %s\n%s\n", command.name,
+                        Troff(command.synopsis));
+  absl::StrAppend(&page, ".SH DESCRIPTION\n", Paragraphs(command.description));
+  absl::StrAppend(&page, ".SH OPTIONS\n");
+  for (const Option& option : AllOptions(command)) {
+    absl::StrAppend(&page, ".TP\n.B \\-\\-", Troff(option.name));
+    if (!option.value.empty()) absl::StrAppend(&page, "\\fR=\\fI", option.value);
+    absl::StrAppend(&page, "\n", Troff(option.help), "\n");
+  }
+  absl::StrAppend(&page, ".SH EXIT STATUS\n", Paragraphs(ExitStatus(command)));
+  if (!command.examples.empty()) absl::StrAppend(&page, ".SH EXAMPLES\n");
+  for (const Example& example : command.examples) {
+    absl::StrAppend(&page, ".TP\n.B ", Troff(example.line), "\n", Troff(example.does), "\n");
+  }
+  return absl::StrCat(page, SeeAlso(name));
+}
+
+std::string OverviewPage() {
+  std::string page = Header("xencomm", "Memory that hypercalls may touch, and hypercalls");
+  absl::StrAppend(&page, ".SH SYNOPSIS\n.B xencomm\nCOMMAND ...\n.SH DESCRIPTION\n",
+                  Paragraphs("The command of the library that marshals what a hypercall points at. "
+                             "Each subcommand has a manual page of its own, and --help."));
+  absl::StrAppend(&page, ".SH COMMANDS\n");
+  for (const Command* command : Commands()) {
+    absl::StrAppendFormat(&page, ".TP\n.B %s\n%s.\n", command->name, Troff(command->summary));
+  }
+  absl::StrAppend(
+      &page, ".SH ENVIRONMENT\n.TP\n.B XENCOMM_TRANSPORT\n",
+      Troff("What commands connect to when no option says it, as xencomm_open takes it: privcmd, "
+            "embedded, embedded:OPTION=VALUE,..."),
+      "\n");
+  return absl::StrCat(page, SeeAlso("xencomm"));
+}
+
+std::string Completion() {
+  std::vector<std::string> names = {"--help", "--version"};
+  for (const Command* command : Commands()) names.emplace_back(command->name);
+  std::string text = absl::StrFormat(R"(# bash completion for xencomm
+_xencomm() {
+  local ops='%s'
+  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} option=
+  # --option=value is three words here: bash breaks words at '='.
+  if [[ $word == = ]]; then
+    option=$before word=
+  elif [[ $before == = ]]; then
+    option=${COMP_WORDS[COMP_CWORD-2]}
+  elif [[ $before == --* ]]; then
+    option=$before
+  fi
+  COMPREPLY=()
+  if ((COMP_CWORD == 1)); then
+    %s
+    return
+  fi
+  case ${COMP_WORDS[1]} in
+)",
+                                     OpNames(), Reply(absl::StrJoin(names, " ")));
+  for (const Command* command : Commands()) absl::StrAppend(&text, CompleteCommand(*command));
+  return absl::StrCat(text,
+                      "  esac\n"
+                      "  if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]]; then\n"
+                      "    compopt -o nospace\n"
+                      "  fi\n"
+                      "}\n"
+                      "complete -F _xencomm xencomm\n");
+}
+
+}  // namespace xencomm::tools

@@ -1,0 +1,81 @@
+// Guest-physical memory to look at: an image in a file, or domain 0's of the embedded machine. Both
+// are a Memory (xencomm/memory.h), so the library's own walks run over them.
+#ifndef HCALL_TOOLS_MEMORY_VIEW_H_
+#define HCALL_TOOLS_MEMORY_VIEW_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "hcall/hypervisor/domain_memory.h"
+#include "xencomm/memory.h"
+
+namespace xencomm::tools {
+
+class MemoryView {
+ public:
+  virtual ~MemoryView() = default;
+  virtual Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) = 0;
+};
+static_assert(Memory<MemoryView>);
+
+class DomainView final : public MemoryView {
+ public:
+  explicit DomainView(hypervisor::DomainMemory& memory) : memory_(memory) {}
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) override {
+    return memory_.Map(physical, length, access);
+  }
+
+ private:
+  hypervisor::DomainMemory& memory_;
+};
+
+// Byte N of the file is what lies at guest-physical address N. It is only read.
+class ImageMemory final : public MemoryView {
+ public:
+  // kNotFound and the like with a sentence.
+  static absl::StatusOr<std::unique_ptr<ImageMemory>> Open(const std::string& path);
+
+  ImageMemory(const ImageMemory&) = delete;
+  ImageMemory& operator=(const ImageMemory&) = delete;
+  ~ImageMemory() override;
+
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) override;
+
+ private:
+  ImageMemory(std::byte* data, std::uint64_t size) : data_(data), size_(size) {}
+
+  std::byte* const data_;
+  const std::uint64_t size_;
+};
+
+// Notes every word that is read through it, for a walk that is to be shown step by step.
+class WordsRead final {
+ public:
+  struct Word {
+    PhysicalAddress address;
+    std::uint64_t value;
+  };
+
+  WordsRead(MemoryView& memory, ByteOrder order) : memory_(memory), order_(order) {}
+
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+    const Mapping mapping = memory_.Map(physical, length, access);
+    if (mapping.ok() && length == sizeof(std::uint64_t)) {
+      words_.push_back({physical, LoadField<std::uint64_t>(mapping.start(), order_)});
+    }
+    return mapping;
+  }
+  const std::vector<Word>& words() const { return words_; }
+
+ private:
+  MemoryView& memory_;
+  const ByteOrder order_;
+  std::vector<Word> words_;
+};
+
+}  // namespace xencomm::tools
+
+#endif  // HCALL_TOOLS_MEMORY_VIEW_H_
