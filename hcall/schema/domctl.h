@@ -23,7 +23,7 @@ inline constexpr HypercallSpec kDomctl = {
     .type = "xen_domctl",
     .rows = {In("cmd"), In("interface_version"), In("domain"), Ignored("_pad")},
     .version_field = "interface_version",
-    .versions = {XEN_DOMCTL_INTERFACE_VERSION},
+    .version = "XEN_DOMCTL_INTERFACE_VERSION",
     .prefix = "XEN_DOMCTL_",
     .others = {"XEN_DOMCTL_INTERFACE_VERSION"},
     .scope = "xen_domctl",
@@ -48,7 +48,7 @@ inline constexpr OpSpec kDomctlOps[] = {
                 In("max_maptrack_frames").Note("negative: the hypervisor's default"),
                 In("grant_opts").Note("grant table version in the low four bits"),
                 In("vmtrace_size").Note("bytes for each vcpu; 0: no tracing"),
-                In("cpupool_id"),
+                In("cpupool_id").Only(Since(0x15)),
                 In("arch"),
             },
         .outer = {InOut("domain").Note("0 or a reserved id: the hypervisor chooses one")},
@@ -485,6 +485,7 @@ inline constexpr OpSpec kDomctlOps[] = {
         .argument = "u.paging_mempool",
         .about = "Tells the size of the pool for a domain's page tables.",
         .rows = {Out("size").Note("bytes")},
+        .versions = Since(0x15),
     },
     {
         .number = XEN_DOMCTL_set_paging_mempool_size,
@@ -492,6 +493,7 @@ inline constexpr OpSpec kDomctlOps[] = {
         .argument = "u.paging_mempool",
         .about = "Sets the size of the pool for a domain's page tables.",
         .rows = {In("size").Note("bytes")},
+        .versions = Since(0x15),
     },
     {
         .number = XEN_DOMCTL_cacheflush,
@@ -753,7 +755,8 @@ inline constexpr OpSpec kDomctlOps[] = {
                  {In("u.debug_exception.sync")}},
                 {When("event", XEN_DOMCTL_MONITOR_EVENT_VMEXIT)
                      .And("op", XEN_DOMCTL_MONITOR_OP_ENABLE, XEN_DOMCTL_MONITOR_OP_DISABLE),
-                 {In("u.vmexit.sync")}},
+                 {In("u.vmexit.sync")},
+                 Since(0x15)},
             },
     },
     {

@@ -22,7 +22,7 @@ inline constexpr HypercallSpec kXsmOp = {
     .type = "xen_flask_op",
     .rows = {In("cmd"), In("interface_version")},
     .version_field = "interface_version",
-    .versions = {XEN_FLASK_INTERFACE_VERSION},
+    .version = "XEN_FLASK_INTERFACE_VERSION",
     .prefix = "FLASK_",
     .scope = "xen_flask_op",
 };

@@ -8,6 +8,10 @@
                turned without knowing which member of a union is meant.
   constants.h  every macro and enumerator with an integer value, and the structure that it is
                declared in.
+  removed.h    every number that a comment in a header says is out of use, in the comment's words.
+
+Besides the installed headers, `--also NAME=FOLDER` reads those of another release. What it declares
+as the first ones do stands in the output once; what differs has a namespace of its own.
 
 What a field means is not to be found in a header. It is written by hand, beside this file.
 """
@@ -227,15 +231,34 @@ def spell(member):
 # --- layout.h ------------------------------------------------------------------------------------
 
 
-def write_layout(reader, out):
-    out.append(NOTICE)
-    out.append("#ifndef HCALL_SCHEMA_GENERATED_LAYOUT_H_\n#define HCALL_SCHEMA_GENERATED_LAYOUT_H_\n")
-    out.append('#include "hcall/schema/type.h"\n')
-    out.append("namespace xencomm::schema::layout {\n")
-    for entry in reader.order:
+def signature(entry):
+    """What makes a type this one: not how a header spells a member's type, nor which header it is.
+    Of the types that it needs, their identifiers."""
+    if isinstance(entry, Handle):
+        return (entry.name, entry.element.identifier, entry.is_const)
+    return (entry.name, entry.has_name, entry.is_union, entry.size, entry.alignment,
+            [(f.name, f.offset, f.size, f.count, f.is_array, f.bits, f.type.identifier)
+             for f in entry.fields])
+
+
+def share(base, other, namespace):
+    """Lets `other` keep the identifiers of what it has in common with `base`, and puts the rest into
+    a namespace; answers the rest. A type that holds one that differs, differs."""
+    first = {entry.identifier: signature(entry) for entry in base.order}
+    differing = []
+    for entry in other.order:
+        if first.get(entry.identifier) != signature(entry):
+            entry.identifier = f"{namespace}::{entry.identifier}"
+            differing.append(entry)
+    return differing
+
+
+def layout_rows(entries, out):
+    for entry in entries:
+        local = entry.identifier.split("::")[-1]
         if isinstance(entry, Handle):
             out.append(
-                f"inline constexpr Type {entry.identifier} = {{\n"
+                f"inline constexpr Type {local} = {{\n"
                 f'    .id = "{entry.identifier}", .name = "{entry.name}", .kind = Kind::kHandle,\n'
                 f"    .size = 8, .alignment = 8, "
                 f".element = &{entry.element.identifier}"
@@ -243,7 +266,7 @@ def write_layout(reader, out):
             continue
         kind = "kUnion" if entry.is_union else "kStruct"
         if entry.fields:
-            out.append(f"inline constexpr Field {entry.identifier}_fields[] = {{")
+            out.append(f"inline constexpr Field {local}_fields[] = {{")
             for f in entry.fields:
                 bits = f", .bit_offset = {f.bits[0]}, .bit_width = {f.bits[1]}" if f.bits[1] else ""
                 array = ", .is_array = true" if f.is_array else ""
@@ -252,23 +275,52 @@ def write_layout(reader, out):
                     f".offset = {f.offset}, .size = {f.size}, .count = {f.count}, "
                     f".type = &{f.type.identifier}{array}{bits}}},")
             out.append("};")
-        fields = (f", .fields = {entry.identifier}_fields, .field_count = {len(entry.fields)}"
+        fields = (f", .fields = {local}_fields, .field_count = {len(entry.fields)}"
                   if entry.fields else "")
         whole = ""
         if entry.is_union and units(entry) is not None:
-            whole = f", .common = &{entry.identifier}_fields[{entry.fields.index(swap_union(entry))}]"
+            whole = f", .common = &{local}_fields[{entry.fields.index(swap_union(entry))}]"
         out.append(
-            f"inline constexpr Type {entry.identifier} = {{\n"
+            f"inline constexpr Type {local} = {{\n"
             f'    .id = "{entry.identifier}", .name = "{entry.name}", .header = "{entry.header}",\n'
             f"    .kind = Kind::{kind}, .size = {entry.size}, .alignment = {entry.alignment}{fields}{whole}}};\n")
+
+
+def type_list(reader, out):
     out.append("// All structures and unions that have a name of their own.")
     out.append("inline constexpr const Type* kTypes[] = {")
     for entry in reader.order:
         if isinstance(entry, Record) and entry.has_name:
             out.append(f"    &{entry.identifier},")
     out.append("};\n")
+
+
+def write_layout(sets, out):
+    """`sets` are the header sets: (name, reader) pairs, the installed one first."""
+    out.append(NOTICE)
+    out.append("#ifndef HCALL_SCHEMA_GENERATED_LAYOUT_H_\n#define HCALL_SCHEMA_GENERATED_LAYOUT_H_\n")
+    out.append('#include "hcall/schema/type.h"\n')
+    out.append("namespace xencomm::schema::layout {\n")
+    base = sets[0][1]
+    layout_rows(base.order, out)
+    type_list(base, out)
+    for name, reader in sets[1:]:
+        namespace = namespace_of(name)
+        differing = share(base, reader, namespace)
+        out.append(f"// What xen {name} has otherwise.\nnamespace {namespace} {{\n")
+        layout_rows(differing, out)
+        type_list(reader, out)
+        out.append(f"}}  // namespace {namespace}\n")
+    out.append("inline constexpr HeaderSet kHeaderSets[] = {")
+    for name, _ in sets:
+        out.append(f'    {{"{name}", {namespace_of(name) + "::" if name else ""}kTypes}},')
+    out.append("};\n")
     out.append("}  // namespace xencomm::schema::layout\n")
     out.append("#endif  // HCALL_SCHEMA_GENERATED_LAYOUT_H_")
+
+
+def namespace_of(name):
+    return "xen_" + re.sub(r"\W", "_", name)
 
 
 # --- xen_types.h ---------------------------------------------------------------------------------
@@ -362,7 +414,9 @@ def offset_lines(record, top, path, base):
     return lines
 
 
-def write_types(reader, out):
+def write_types(sets, out):
+    """C++ sees the installed headers alone: handlers are compiled for one version."""
+    reader = sets[0][1]
     out.append(NOTICE)
     out.append(
         "#ifndef HCALL_SCHEMA_GENERATED_XEN_TYPES_H_\n#define HCALL_SCHEMA_GENERATED_XEN_TYPES_H_\n")
@@ -463,7 +517,13 @@ def read_constants(unit, reader, source, arguments):
     return rows + enumerators
 
 
-def write_constants(rows, out):
+def write_constants(sets, out):
+    """`sets` are lists of rows, the installed headers' first. A row that several have stands there
+    once, with a bit for each of them."""
+    merged = {}
+    for number, rows in enumerate(sets):
+        for row in rows:
+            merged[row] = merged.get(row, 0) | 1 << number
     out.append(NOTICE)
     out.append(
         "#ifndef HCALL_SCHEMA_GENERATED_CONSTANTS_H_\n#define HCALL_SCHEMA_GENERATED_CONSTANTS_H_\n")
@@ -471,13 +531,71 @@ def write_constants(rows, out):
     out.append("namespace xencomm::schema {\n")
     out.append("// In the order of the headers.")
     out.append("inline constexpr Constant kConstants[] = {")
-    for name, value, header, scope in rows:
+    for (name, value, header, scope), bits in merged.items():
         literal = f"{value}" if value >= 0 else (
             f"static_cast<std::int64_t>(0x{value & (2**64 - 1):x})")
-        out.append(f'    {{"{name}", {literal}, "{header}", "{scope}"}},')
+        mask = f", {bits}" if bits != 1 else ""
+        out.append(f'    {{"{name}", {literal}, "{header}", "{scope}"{mask}}},')
     out.append("};\n")
     out.append("}  // namespace xencomm::schema\n")
     out.append("#endif  // HCALL_SCHEMA_GENERATED_CONSTANTS_H_")
+
+
+# --- removed.h -----------------------------------------------------------------------------------
+
+# A definition that was turned into a comment: "/* #define NAME 41 Removed - use dmop */".
+REMOVED = re.compile(r"^/\*\s*#define[ \t]+(\w+)[ \t]+(\d+)[ \t\-]*([^*\n]*)\*/", re.MULTILINE)
+
+
+def read_removed(unit, reader):
+    """(name, number, what the comment says) of every such comment in the headers that were read."""
+    rows = []
+    for path in sorted({str(include.include.name) for include in unit.get_includes()}):
+        if path.startswith(reader.include + "/xen/"):
+            text = pathlib.Path(path).read_text()
+            rows += [(name, int(number), words.strip(" ()"))
+                     for name, number, words in REMOVED.findall(text)]
+    return rows
+
+
+def write_removed(sets, out):
+    merged = {}
+    for number, rows in enumerate(sets):
+        for row in rows:
+            merged[row] = merged.get(row, 0) | 1 << number
+    out.append(NOTICE)
+    out.append("#ifndef HCALL_SCHEMA_GENERATED_REMOVED_H_\n#define HCALL_SCHEMA_GENERATED_REMOVED_H_\n")
+    out.append('#include "hcall/schema/type.h"\n')
+    out.append("namespace xencomm::schema {\n")
+    out.append("inline constexpr RemovedConstant kRemovedConstants[] = {")
+    for (name, value, words), bits in merged.items():
+        out.append(f'    {{"{name}", {value}, "{words}", {bits}}},')
+    out.append("};\n")
+    out.append("}  // namespace xencomm::schema\n")
+    out.append("#endif  // HCALL_SCHEMA_GENERATED_REMOVED_H_")
+
+
+# --- the headers ---------------------------------------------------------------------------------
+
+
+class Headers:
+    """One release's headers, read."""
+
+    def __init__(self, name, include, source_tree):
+        self.name = name
+        arguments = ARGUMENTS + [f"-I{source_tree}", "-isystem", str(include)]
+        source = f'#include "hcall/schema/xen.h"\n#include "{ABI}"\n'
+        unit = parse("headers.cc", source, arguments,
+                     cindex.TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD)
+        errors = [d for d in unit.diagnostics if d.severity >= cindex.Diagnostic.Error]
+        if errors:
+            raise SystemExit("\n".join(str(d) for d in errors))
+        self.reader = Reader(unit, include)
+        self.constants = read_constants(unit, self.reader, source, arguments)
+        self.removed = read_removed(unit, self.reader)
+        # Without the dots that a compiler puts into its own headers' paths: ninja would take them
+        # for files that are missing, and make the table anew every time.
+        self.files = {os.path.realpath(include.include.name) for include in unit.get_includes()}
 
 
 def parse(name, text, arguments, options):
@@ -485,38 +603,39 @@ def parse(name, text, arguments, options):
                                        options=options)
 
 
+def named_folder(text):
+    name, equals, folder = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=FOLDER")
+    return name, pathlib.Path(folder)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--source", type=pathlib.Path, required=True, help="top of the source tree")
     parser.add_argument("--include", type=pathlib.Path, default="/usr/include",
                         help="the folder that holds xen/")
-    parser.add_argument("--layout", type=pathlib.Path, required=True)
-    parser.add_argument("--types", type=pathlib.Path, required=True)
-    parser.add_argument("--constants", type=pathlib.Path, required=True)
+    parser.add_argument("--also", type=named_folder, action="append", default=[],
+                        metavar="NAME=FOLDER", help="headers of another release, in FOLDER/xen")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to write to")
     parser.add_argument("--depfile", type=pathlib.Path, help="for the build: what was read")
     options = parser.parse_args()
 
-    arguments = ARGUMENTS + [f"-I{options.source}", "-isystem", str(options.include)]
-    source = f'#include "hcall/schema/xen.h"\n#include "{ABI}"\n'
-    unit = parse("headers.cc", source, arguments,
-                 cindex.TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD)
-    errors = [d for d in unit.diagnostics if d.severity >= cindex.Diagnostic.Error]
-    if errors:
-        raise SystemExit("\n".join(str(d) for d in errors))
-    reader = Reader(unit, options.include)
-
-    for path, write in ((options.layout, lambda out: write_layout(reader, out)),
-                        (options.types, lambda out: write_types(reader, out)),
-                        (options.constants, lambda out: write_constants(
-                            read_constants(unit, reader, source, arguments), out))):
+    headers = [Headers(name, include, options.source)
+               for name, include in [("", options.include), *options.also]]
+    # The layout comes first: it gives types their names.
+    sets = [(each.name, each.reader) for each in headers]
+    for name, write in (
+            ("layout.h", lambda out: write_layout(sets, out)),
+            ("xen_types.h", lambda out: write_types(sets, out)),
+            ("constants.h", lambda out: write_constants([h.constants for h in headers], out)),
+            ("removed.h", lambda out: write_removed([h.removed for h in headers], out))):
         out = []
         write(out)
-        path.write_text("\n".join(out) + "\n")
+        (options.output / name).write_text("\n".join(out) + "\n")
     if options.depfile:
-        # Without the dots that a compiler puts into its own headers' paths: ninja would take them
-        # for files that are missing, and make the table anew every time.
-        read = sorted({os.path.realpath(include.include.name) for include in unit.get_includes()})
-        options.depfile.write_text(f"{options.layout}: {' '.join(read)}\n")
+        read = sorted(set().union(*(each.files for each in headers)))
+        options.depfile.write_text(f"{options.output / 'layout.h'}: {' '.join(read)}\n")
 
 
 if __name__ == "__main__":

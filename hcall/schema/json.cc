@@ -161,10 +161,22 @@ void WriteParts(Writer& json, std::string_view key, std::span<const Part> parts,
   json.End(']');
 }
 
+void WriteVersions(Writer& json, const Hypercall& hypercall, const Op* op) {
+  json.Begin("versions", '[');
+  for (const std::uint32_t version : hypercall.versions) {
+    if (op == nullptr || op->IsIn(version)) json.Value("", version);
+  }
+  json.End(']');
+}
+
 void WriteOp(Writer& json, const Op& op) {
   json.Begin("", '{');
   json.Text("name", op.name);
   json.Value("number", op.number);
+  const auto& versions = op.hypercall->versions;
+  if (!std::all_of(versions.begin(), versions.end(), [&](auto each) { return op.IsIn(each); })) {
+    WriteVersions(json, *op.hypercall, &op);
+  }
   json.Text("about", op.about);
   json.Text("returns", op.returns);
   WriteParts(json, "registers", op.registers.parts, op.registers, &op);
@@ -191,15 +203,22 @@ void WriteHypercall(Writer& json, const Hypercall& hypercall) {
   for (const char* name : hypercall.registers) json.Text("", name);
   json.End(']');
   json.Text("op_place", kPlaces[static_cast<int>(hypercall.op_place)]);
-  if (!hypercall.versions.empty()) {
-    json.Begin("versions", '[');
-    for (const std::uint32_t version : hypercall.versions) json.Value("", version);
-    json.End(']');
-  }
+  if (!hypercall.versions.empty()) WriteVersions(json, hypercall, nullptr);
   json.Flag("holds_calls", hypercall.holds_calls);
   json.Begin("ops", '[');
   for (const Op& op : hypercall.ops) WriteOp(json, op);
   json.End(']');
+  if (!hypercall.removed.empty()) {
+    json.Begin("removed", '[');
+    for (const RemovedOp& op : hypercall.removed) {
+      json.Begin("", '{');
+      json.Text("name", op.name);
+      json.Value("number", op.number);
+      json.Text("words", op.words);
+      json.End('}');
+    }
+    json.End(']');
+  }
   json.End('}');
 }
 
@@ -243,6 +262,16 @@ void WriteTypeTree(Writer& json, const Type& type, std::vector<const Type*>& don
   WriteType(json, type);
 }
 
+// Names of sets of headers; the installed one has none.
+void WriteHeaders(Writer& json, std::uint32_t bits) {
+  json.Begin("headers", '[');
+  for (std::size_t i = 0; i < std::size(layout::kHeaderSets); ++i) {
+    const char* const name = layout::kHeaderSets[i].name;
+    if ((bits >> i & 1) != 0) json.Text("", *name != '\0' ? name : "installed");
+  }
+  json.End(']');
+}
+
 }  // namespace
 
 std::string ExportJson() {
@@ -272,7 +301,9 @@ std::string ExportJson() {
   json.Begin("types", '{');
   std::vector<const Type*> done;
   for (const Type* type : layout::kScalars) WriteTypeTree(json, *type, done);
-  for (const Type* type : layout::kTypes) WriteTypeTree(json, *type, done);
+  for (const HeaderSet& headers : layout::kHeaderSets) {
+    for (const Type* type : headers.types) WriteTypeTree(json, *type, done);
+  }
   json.End('}');
 
   json.Begin("constants", '[');
@@ -282,6 +313,7 @@ std::string ExportJson() {
     json.Value("value", constant.value);
     json.Text("header", constant.header);
     json.Text("scope", constant.scope);
+    if (std::size(layout::kHeaderSets) > 1) WriteHeaders(json, constant.headers);
     json.End('}');
   }
   json.End(']');

@@ -22,7 +22,7 @@ inline constexpr HypercallSpec kMca = {
     .type = "xen_mc",
     .rows = {In("cmd"), In("interface_version")},
     .version_field = "interface_version",
-    .versions = {XEN_MCA_INTERFACE_VERSION},
+    .version = "XEN_MCA_INTERFACE_VERSION",
     .prefix = "XEN_MC_",
     .others = {"XEN_MC_NONURGENT", "XEN_MC_URGENT", "XEN_MC_ACK", "XEN_MC_OK", "XEN_MC_FETCHFAILED",
                "XEN_MC_NODATA", "XEN_MC_NOMATCH", "XEN_MC_CANNOTHANDLE", "XEN_MC_NOTDELIVERED",

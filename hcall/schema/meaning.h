@@ -14,6 +14,8 @@
 //    them hold a result, taken from the argument as the hypervisor left it. Without it all do.
 // 4. A case's rows hold when its discriminators have one of the values. Rows of cases that can hold
 //    together do not overlap.
+// 5. Rows hold for every interface version that there are headers for, unless they say Since or
+//    Until: only what changed from a version to the next is written twice.
 #ifndef HCALL_SCHEMA_MEANING_H_
 #define HCALL_SCHEMA_MEANING_H_
 
@@ -65,6 +67,17 @@ constexpr Count Inside(std::uint32_t at, std::uint32_t width, std::uint32_t besi
 constexpr Count Returned() { return {.kind = CountKind::kReturned}; }
 constexpr Count VcpuBits() { return {.kind = CountKind::kVcpus}; }
 
+// The interface versions of the hypercall that something holds for, both included.
+struct Versions {
+  std::uint32_t since = 0;
+  std::uint32_t until = ~std::uint32_t{0};
+
+  constexpr bool Have(std::uint32_t version) const { return since <= version && version <= until; }
+};
+
+constexpr Versions Since(std::uint32_t version) { return {.since = version}; }
+constexpr Versions Until(std::uint32_t version) { return {.until = version}; }
+
 struct Row {
   const char* field;
   Direction direction;
@@ -82,7 +95,13 @@ struct Row {
   std::uint64_t address_bits = ~std::uint64_t{0};  // of a register that holds flags too
   const char* overlays = nullptr;  // another name for bytes that have their row under this one
   bool is_trailing = false;
+  Versions versions = {};
 
+  constexpr Row Only(Versions which) const {
+    Row row = *this;
+    row.versions = which;
+    return row;
+  }
   constexpr Row Filled(const char* count) const { return Filled(Elements(count)); }
   constexpr Row Filled(Count count) const {
     Row row = *this;
@@ -234,6 +253,7 @@ constexpr When Unless(const char* field, Values... values) {
 struct Case {
   When when;
   std::initializer_list<Row> rows;
+  Versions versions = {};
 };
 
 // A structure that pointers stand in, wherever it is met: embedded in another (a bitmap), or as the
@@ -259,6 +279,7 @@ struct OpSpec {
   // Of dm_op: what the buffers after the first one hold. They are as long as the list says.
   std::initializer_list<Row> buffers = {};
   const char* returns = nullptr;  // what a result that is not negative says; nullptr: 0, nothing
+  Versions versions = {};
 };
 
 struct HypercallSpec {
@@ -274,8 +295,9 @@ struct HypercallSpec {
   const char* pointer = nullptr;              // register that points at the op's argument
   const char* type = nullptr;  // of the structure that holds every op's argument, if one does
   std::initializer_list<Row> rows = {};  // its fields around them
+  // The argument's interface version, and the constant that says which one a set of headers has.
   const char* version_field = nullptr;
-  std::initializer_list<std::uint32_t> versions = {};
+  const char* version = nullptr;
   bool holds_calls = false;  // each element of the argument is a call of its own
   // The constants in the headers that are op numbers: they begin with `prefix`, not with one of
   // `others`, and stand inside the braces of structure `scope` when that is given.

@@ -118,6 +118,7 @@ struct Part {
   const char* scope = nullptr;   // that they are declared in; nullptr: any
   const char* except = nullptr;  // what others begin with; nullptr: there are none
   Naming naming = Naming::kNone;
+  std::uint32_t headers = 1;  // the sets of headers whose constants these are, a bit each
 
   constexpr bool is_buffer() const { return element != nullptr; }
   constexpr bool is_pointer() const { return is_buffer() && !is_trailing; }
@@ -152,8 +153,13 @@ struct Record {
 
 struct Hypercall;
 
+// One op, as some interface versions have it. One that changed from a version to the next has a row
+// for each form; one that did not has a single row for both.
 struct Op {
   std::uint64_t number;
+  // The versions that the row holds for, both included; of a hypercall without versions all.
+  std::uint32_t first_version = 0;
+  std::uint32_t last_version = ~std::uint32_t{0};
   const char* name;
   const char* constant;  // "XEN_DOMCTL_createdomain"; nullptr: the hypercall has one op
   const char* about;
@@ -167,6 +173,18 @@ struct Op {
   const Type* own_type;
   Direction direction;                 // of the argument as a whole
   std::span<const Part> buffers = {};  // of kFirstBuffer: what the second buffer holds, and so on
+
+  constexpr bool IsIn(std::uint32_t version) const {
+    return first_version <= version && version <= last_version;
+  }
+};
+
+// A number that was an op's and is none any more, as the headers tell.
+struct RemovedOp {
+  std::uint64_t number;
+  const char* name;
+  const char* constant;
+  const char* words;  // the header's: "Removed - use dmop"; may be empty
 };
 
 // Where a hypercall keeps the number of its op.
@@ -185,20 +203,27 @@ struct Hypercall {
   std::span<const char* const> registers;  // their names
   std::span<const Op> ops;
   OpPlace op_place;
-  Ref op_field;           // in the registers or in the argument
-  std::uint64_t op_mask;  // bits of it that are the number
-  int pointer;            // register of the argument, or -1
-  const Type* type;       // of the argument, when all ops share one
-  Ref version_field;      // in the argument
-  std::span<const std::uint32_t> versions;
-  bool holds_calls;  // each element of the argument is a call of its own
+  Ref op_field;                             // in the registers or in the argument
+  std::uint64_t op_mask;                    // bits of it that are the number
+  int pointer;                              // register of the argument, or -1
+  const Type* type;                         // of the argument, when all ops share one
+  Ref version_field;                        // in the argument
+  std::span<const std::uint32_t> versions;  // that there are rows for, ascending
+  std::uint32_t version;  // of the headers that C++ includes; 0: the hypercall has no versions
+  bool holds_calls;       // each element of the argument is a call of its own
+  std::span<const std::uint16_t> by_number;  // indices into ops, ascending by number and version
+  std::span<const RemovedOp> removed;
 };
 
 std::span<const Hypercall> Hypercalls();
 
-// nullptr: unknown. `op` may have bits outside the hypercall's op_mask.
+// nullptr: unknown. `op` may have bits outside the hypercall's op_mask. Without `version`, the row
+// of the version that C++ includes (Hypercall::version).
 const Hypercall* Find(std::uint64_t hypercall);
 const Op* Find(std::uint64_t hypercall, std::uint64_t op);
+const Op* Find(const Hypercall& hypercall, std::uint64_t op, std::uint32_t version);
+
+// By name. An op that this version does not have is answered as another one has it.
 const Hypercall* Find(std::string_view hypercall);
 const Op* Find(std::string_view hypercall, std::string_view op);
 

@@ -24,7 +24,7 @@ inline constexpr HypercallSpec kPlatformOp = {
     .type = "xen_platform_op",
     .rows = {In("cmd"), In("interface_version")},
     .version_field = "interface_version",
-    .versions = {XENPF_INTERFACE_VERSION},
+    .version = "XENPF_INTERFACE_VERSION",
     .prefix = "XENPF_",
     .others = {"XENPF_INTERFACE_VERSION", "XENPF_ACPI_SLEEP_"},
 };

@@ -267,6 +267,38 @@ std::string FlagNames(const Part& part, std::uint64_t value) {
 
 }  // namespace
 
+namespace {
+
+// ", interface version 0x15 to 0x16", of an op that not all versions have in this form.
+std::string VersionText(const Op& op) {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  bool is_in_all = true;
+  for (const std::uint32_t version : op.hypercall->versions) {
+    is_in_all = is_in_all && op.IsIn(version);
+    if (!op.IsIn(version)) continue;
+    if (first == 0) first = version;
+    last = version;
+  }
+  if (is_in_all) return "";
+  return first == last ? Format(", interface version 0x%x", first)
+                       : Format(", interface versions 0x%x to 0x%x", first, last);
+}
+
+// The header's words, made fit to stand behind a semicolon.
+std::string ExplainRemoved(const Hypercall& hypercall, const RemovedOp& op) {
+  std::string text = Format("%s.%s (%" PRIu64 ", %" PRIu64 ") is no op any more.\n", hypercall.name,
+                            op.name, hypercall.number, op.number);
+  const std::string words = *op.words != '\0' ? std::string(": \"") + op.words + "\"" : "";
+  text += Wrap(std::string("The headers say of ") + op.constant + ", number " +
+                   std::to_string(op.number) + ", that it is out of use" + words +
+                   ". A hypervisor of this version answers it with ENOSYS.",
+               "  ");
+  return text;
+}
+
+}  // namespace
+
 std::string ListHypercalls() {
   std::string text;
   for (const Hypercall& hypercall : Hypercalls()) {
@@ -279,14 +311,19 @@ std::string ListOps(const Hypercall& hypercall) {
   std::string text =
       Format("%s (%" PRIu64 "): %s\n", hypercall.name, hypercall.number, hypercall.about);
   for (const Op& op : hypercall.ops) {
-    text += Format("%5" PRIu64 "  %-30s %s\n", op.number, op.name, op.about);
+    text +=
+        Format("%5" PRIu64 "  %-30s %s%s\n", op.number, op.name, op.about, VersionText(op).c_str());
+  }
+  for (const RemovedOp& op : hypercall.removed) {
+    text += Format("%5" PRIu64 "  %-30s (%s)\n", op.number, op.name,
+                   *op.words != '\0' ? op.words : "Removed");
   }
   return text;
 }
 
 std::string ExplainOp(const Op& op) {
-  std::string text = Format("%s.%s (%" PRIu64 ", %" PRIu64 ")\n", op.hypercall->name, op.name,
-                            op.hypercall->number, op.number);
+  std::string text = Format("%s.%s (%" PRIu64 ", %" PRIu64 ")%s\n", op.hypercall->name, op.name,
+                            op.hypercall->number, op.number, VersionText(op).c_str());
   text += Wrap(op.about, "  ");
   if (op.returns != nullptr) text += Wrap(std::string("Returns ") + op.returns + ".", "  ");
   text += "\nRegisters\n";
@@ -325,8 +362,17 @@ std::string ExplainOp(std::string_view name) {
     const Hypercall* hypercall = Find(name);
     return hypercall != nullptr ? ListOps(*hypercall) : "";
   }
-  const Op* op = Find(name.substr(0, dot), name.substr(dot + 1));
-  return op != nullptr ? ExplainOp(*op) : "";
+  const Hypercall* const hypercall = Find(name.substr(0, dot));
+  if (hypercall == nullptr) return "";
+  const std::string_view wanted = name.substr(dot + 1);
+  std::string text;
+  for (const Op& op : hypercall->ops) {
+    if (wanted == op.name) text += (text.empty() ? "" : "\n") + ExplainOp(op);
+  }
+  for (const RemovedOp& op : hypercall->removed) {
+    if (wanted == op.name) text += ExplainRemoved(*hypercall, op);
+  }
+  return text;
 }
 
 std::string NameValue(const Part& part, std::uint64_t value) {
@@ -364,15 +410,26 @@ std::string PrintFinding(const Finding& finding) {
   }
   text += Describe(finding.problem);
   switch (finding.problem) {
-    case Problem::kUnknownHypercall:
     case Problem::kUnknownOp:
+      text += Format(": %" PRIu64, finding.number);
+      for (const RemovedOp& op : finding.hypercall->removed) {
+        if (op.number == finding.number) text += Format(" (%s, which was removed)", op.constant);
+      }
+      break;
+    case Problem::kUnknownHypercall:
     case Problem::kUnknownVariant:
     case Problem::kTooMany:
       text += Format(": %" PRIu64, finding.number);
       break;
-    case Problem::kUnknownVersion:
+    case Problem::kUnknownVersion: {
       text += Format(": 0x%" PRIx64, finding.number);
+      const char* before = ", known are ";
+      for (const std::uint32_t version : finding.hypercall->versions) {
+        text += Format("%s0x%x", before, version);
+        before = ", ";
+      }
       break;
+    }
     case Problem::kUnreadable:
       text += std::string(": ") + xencomm::Describe(finding.fault.fault);
       break;

@@ -62,7 +62,23 @@ struct Constant {
   const char* name;
   std::int64_t value;
   const char* header;
-  const char* scope;  // the structure or enumeration inside whose braces it stands, or ""
+  const char* scope;          // the structure or enumeration inside whose braces it stands, or ""
+  std::uint32_t headers = 1;  // bit n: header set n has it
+};
+
+// A number that a comment in a header says is out of use.
+struct RemovedConstant {
+  const char* name;
+  std::int64_t value;
+  const char* words;  // the comment's own: "Removed", "Obsolete - use set_cpu_policy", or ""
+  std::uint32_t headers;
+};
+
+// The headers of one release. The first set is the installed one, which has no name and which C++
+// includes; others are data only.
+struct HeaderSet {
+  const char* name;
+  std::span<const Type* const> types;  // that have a name of their own
 };
 
 namespace layout {

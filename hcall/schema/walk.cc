@@ -22,6 +22,13 @@ struct Copy {
   bool is_read = false;
 };
 
+const Part* PartAt(const Record& record, Ref field) {
+  for (const Part& part : record.parts) {
+    if (part.offset == field.offset && part.size == field.size) return &part;
+  }
+  return nullptr;
+}
+
 class Walker {
  public:
   Walker(const Caller& caller, BufferVisitor visit, WalkOrder order, OpVisitor enter)
@@ -54,6 +61,15 @@ class Walker {
     return false;
   }
 
+  // All ops of a hypercall have their number in the same field.
+  bool FailUnknownOp(const Place& place, std::uint64_t number) {
+    const Hypercall& hypercall = *place.hypercall;
+    const Op& any = hypercall.ops[0];
+    const bool in_register = hypercall.op_place == OpPlace::kRegister;
+    return Fail(Problem::kUnknownOp, place,
+                PartAt(in_register ? any.registers : any.argument, hypercall.op_field), {}, number);
+  }
+
   bool Read(const Place& place, const Part* part, VirtualAddress address, std::uint64_t offset,
             void* to, std::uint64_t bytes) {
     const CopyResult result = CopyFrom(caller_.space, address, offset, to, bytes);
@@ -81,10 +97,10 @@ class Walker {
     if (place.hypercall->holds_calls && entry != kNoIndex) return Fail(Problem::kNested, place);
     switch (place.hypercall->op_place) {
       case OpPlace::kNone:
-        return WalkOp(place, 0, call, nullptr);
+        return WalkOp(place, 0, 0, call, nullptr);
       case OpPlace::kRegister: {
         const RecordView registers(call.registers.data(), kNativeOrder);
-        return WalkOp(place, registers.Read(place.hypercall->op_field), call, nullptr);
+        return WalkOp(place, registers.Read(place.hypercall->op_field), 0, call, nullptr);
       }
       case OpPlace::kArgument:
         return WalkArgument(place, call);
@@ -103,23 +119,27 @@ class Walker {
     if (!Read(place, nullptr, address, 0, argument.bytes, hypercall.type->size)) return false;
     argument.is_read = true;
     const RecordView view(argument.bytes, caller_.order);
-    if (!CheckVersion(place, view)) return false;
-    return WalkOp(place, view.Read(hypercall.op_field), call, &argument);
+    std::uint32_t version = 0;
+    if (!ReadVersion(place, view, version)) return false;
+    return WalkOp(place, view.Read(hypercall.op_field), version, call, &argument);
   }
 
-  bool CheckVersion(const Place& place, const RecordView& view) {
+  bool ReadVersion(const Place& place, const RecordView& view, std::uint32_t& version) {
     const Hypercall& hypercall = *place.hypercall;
     if (!hypercall.version_field) return true;
-    const std::uint64_t version = view.Read(hypercall.version_field);
+    const std::uint64_t given = view.Read(hypercall.version_field);
     for (const std::uint32_t known : hypercall.versions) {
-      if (version == known) return true;
+      version = known;
+      if (given == known) return true;
     }
-    return Fail(Problem::kUnknownVersion, place, nullptr, {}, version);
+    const Part* const field = PartAt(hypercall.ops[0].argument, hypercall.version_field);
+    return Fail(Problem::kUnknownVersion, place, field, {}, given);
   }
 
-  bool WalkOp(Place place, std::uint64_t number, const Call& call, const Copy* argument) {
-    place.op = Find(place.hypercall->number, number);
-    if (place.op == nullptr) return Fail(Problem::kUnknownOp, place, nullptr, {}, number);
+  bool WalkOp(Place place, std::uint64_t number, std::uint32_t version, const Call& call,
+              const Copy* argument) {
+    place.op = Find(*place.hypercall, number, version);
+    if (place.op == nullptr) return FailUnknownOp(place, number);
     if (!enter_(*place.op)) return Fail(Problem::kStopped, place);
     const RecordView view(call.registers.data(), kNativeOrder);
     for (const Part& part : place.op->registers.parts) {
@@ -154,11 +174,8 @@ class Walker {
       if (view.Holds(variant.tests[0]) && view.Holds(variant.tests[1])) return true;
     }
     const Ref discriminator = record.variants[0].tests[0].field;
-    const Part* part = nullptr;
-    for (const Part& each : record.parts) {
-      if (each.offset == discriminator.offset && each.size == discriminator.size) part = &each;
-    }
-    return Fail(Problem::kUnknownVariant, place, part, {}, view.Read(discriminator));
+    return Fail(Problem::kUnknownVariant, place, PartAt(record, discriminator), {},
+                view.Read(discriminator));
   }
 
   // `argument` is a copy of the op's argument when it was read already.
@@ -270,8 +287,8 @@ class Walker {
     if (!Read(place, pointer, handle(0), 0, argument.bytes, given)) return false;
     const RecordView view(argument.bytes, caller_.order);
     const std::uint64_t number = view.Read(hypercall.op_field);
-    place.op = Find(hypercall.number, number);
-    if (place.op == nullptr) return Fail(Problem::kUnknownOp, place, nullptr, {}, number);
+    place.op = Find(hypercall, number, hypercall.version);
+    if (place.op == nullptr) return FailUnknownOp(place, number);
     if (!enter_(*place.op)) return Fail(Problem::kStopped, place);
     if (given < place.op->own_offset + place.op->own_type->size) {
       return Fail(Problem::kTooFew, place, pointer, handle(0), given);

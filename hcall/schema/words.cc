@@ -62,7 +62,8 @@ const char* Word(Kind kind) {
 }
 
 bool IsNamedBy(const Part& part, const Constant& constant) {
-  return std::string_view(constant.name).starts_with(part.prefix) &&
+  return (constant.headers & part.headers) != 0 &&
+         std::string_view(constant.name).starts_with(part.prefix) &&
          (part.scope == nullptr || std::string_view(constant.scope) == part.scope) &&
          (part.except == nullptr || !std::string_view(constant.name).starts_with(part.except));
 }

@@ -32,8 +32,7 @@ def make_table(folder, alter):
     alter(include / "xen")
     subprocess.run(
         ["/usr/bin/python3", SCHEMA / "generate.py", "--source", SOURCE, "--include", include,
-         "--layout", generated / "layout.h", "--types", generated / "xen_types.h",
-         "--constants", generated / "constants.h"], check=True)
+         "--output", generated], check=True)
     compiler = folder / "schema-compiler"
     subprocess.run(
         [*CXX, "-std=gnu++20", "-O0", f"-I{folder}", f"-I{SOURCE}", "-isystem", include,

@@ -76,6 +76,28 @@ TEST(NameValue, NamesFlagsAndEnumerations) {
   }
 }
 
+// What the headers took out of use, in their own words.
+TEST(ExplainOp, TellsThatAnOpWasRemoved) {
+  EXPECT_THAT(ExplainOp("domctl.getmemlist"),
+              AllOf(HasSubstr("domctl.getmemlist (36, 6) is no op any more"),
+                    HasSubstr("XEN_DOMCTL_getmemlist"), HasSubstr("\"Removed\"")));
+  EXPECT_THAT(ExplainOp("domctl.pin_mem_cacheattr"), HasSubstr("use dmop"));
+  EXPECT_THAT(ExplainOp("sysctl.tmem_op"), HasSubstr("number 24"));
+  EXPECT_EQ(ExplainOp("domctl.no_such_op"), "");
+}
+
+TEST(PrintFinding, NamesARemovedOp) {
+  xen_domctl domctl = {};
+  domctl.cmd = 6;
+  domctl.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  OwnSpace space;
+  auto visit = [](const Buffer&) { return true; };
+  const Call call = {.hypercall = __HYPERVISOR_domctl,
+                     .registers = {reinterpret_cast<std::uint64_t>(&domctl)}};
+  EXPECT_EQ(PrintFinding(ForEachBuffer(call, {space}, visit)),
+            "domctl: cmd: unknown op: 6 (XEN_DOMCTL_getmemlist, which was removed)");
+}
+
 TEST(PrintFinding, NamesOpFieldAndNumber) {
   xen_sysctl sysctl = {};
   sysctl.cmd = XEN_SYSCTL_physinfo;
@@ -85,7 +107,7 @@ TEST(PrintFinding, NamesOpFieldAndNumber) {
   const Call call = {.hypercall = __HYPERVISOR_sysctl,
                      .registers = {reinterpret_cast<std::uint64_t>(&sysctl)}};
   EXPECT_EQ(PrintFinding(ForEachBuffer(call, {space}, visit)),
-            "sysctl: unknown interface version: 0x12");
+            "sysctl: interface_version: unknown interface version: 0x12, known are 0x15");
   sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
   sysctl.cmd = XEN_SYSCTL_getcpuinfo;
   sysctl.u.getcpuinfo.max_cpus = 1;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <map>
 #include <set>
 #include <span>
@@ -38,30 +39,59 @@ bool IsOpNumber(const HypercallSpec& hypercall, const Constant& constant) {
                       [&](std::string_view other) { return name.starts_with(other); });
 }
 
+bool IsIn(const ResolvedOp& op, const Edition& edition) {
+  return op.first_version <= edition.version && edition.version <= op.last_version;
+}
+
+// " of version 0x16", where there are several.
+std::string OfVersion(const ResolvedHypercall& hypercall, const Edition& edition) {
+  if (hypercall.editions.size() == 1) return "";
+  char text[32];
+  std::snprintf(text, sizeof(text), " of version 0x%x", edition.version);
+  return text;
+}
+
+// The constant of a row's name and number, in one of some sets of headers.
+const char* NameOf(const HypercallSpec& hypercall, const OpSpec& op, std::uint32_t headers) {
+  if (hypercall.prefix == nullptr) return nullptr;
+  const std::size_t length = std::string_view(hypercall.prefix).size();
+  for (const Constant& constant : kConstants) {
+    if ((constant.headers & headers) != 0 && IsOpNumber(hypercall, constant) &&
+        static_cast<std::uint64_t>(constant.value) == op.number &&
+        IsSame(std::string_view(constant.name).substr(length), op.name)) {
+      return constant.name;
+    }
+  }
+  return nullptr;
+}
+
 // Each op number of the headers has a row, and each row has the name that goes with its number.
-void CheckOps(const ResolvedHypercall& hypercall, Errors& errors) {
+void CheckOps(const ResolvedHypercall& hypercall, const Edition& edition, Errors& errors) {
   const HypercallSpec& spec = *hypercall.spec;
   if (spec.prefix == nullptr) return;
+  const std::string version = OfVersion(hypercall, edition);
   for (const Constant& constant : kConstants) {
-    if (!IsOpNumber(spec, constant)) continue;
+    if ((constant.headers & edition.bit()) == 0 || !IsOpNumber(spec, constant)) continue;
     const bool has_row =
         std::any_of(hypercall.ops.begin(), hypercall.ops.end(), [&](const ResolvedOp& op) {
-          return op.spec->number == static_cast<std::uint64_t>(constant.value);
+          return IsIn(op, edition) && op.spec->number == static_cast<std::uint64_t>(constant.value);
         });
     if (!has_row) {
       errors.Add(spec.name, std::string("the op ") + constant.name + " (" +
-                                std::to_string(constant.value) + ", " + constant.header +
-                                ") has no row");
+                                std::to_string(constant.value) + ", " + constant.header + ")" +
+                                version + " has no row");
     }
   }
   std::set<std::uint64_t> numbers;
   for (const ResolvedOp& op : hypercall.ops) {
-    if (ConstantOf(spec, *op.spec) == nullptr) {
-      errors.Add(op.name(), "no constant " + std::string(spec.prefix) + op.spec->name +
+    if (!IsIn(op, edition)) continue;
+    if (NameOf(spec, *op.spec, edition.bit()) == nullptr) {
+      errors.Add(op.name(), "no constant " + std::string(spec.prefix) + op.spec->name + version +
                                 " has the number " + std::to_string(op.spec->number));
     }
     if (!numbers.insert(op.spec->number).second) {
-      errors.Add(op.name(), "another row has the number " + std::to_string(op.spec->number));
+      errors.Add(op.name(),
+                 "another row" + version + " has the number " + std::to_string(op.spec->number));
     }
   }
 }
@@ -95,35 +125,42 @@ Paths PathsOf(const std::vector<ResolvedPart>& parts) {
 }
 
 // The members of the hypercall's structure that belong to single ops: of xen_domctl, u.
-std::vector<const Field*> SharedUnions(const ResolvedHypercall& hypercall) {
+std::vector<const Field*> SharedUnions(const ResolvedHypercall& hypercall, const Type& type) {
   std::vector<const Field*> fields;
   for (const ResolvedOp& op : hypercall.ops) {
-    if (hypercall.type == nullptr || op.spec->argument == nullptr) continue;
+    if (op.spec->argument == nullptr) continue;
     const std::string_view path = op.spec->argument;
-    fields.push_back(Locate(*hypercall.type, path.substr(0, path.find('.'))).field);
+    fields.push_back(Locate(type, path.substr(0, path.find('.'))).field);
   }
   return fields;
 }
 
 void CheckFields(const ResolvedHypercall& hypercall, Errors& errors) {
-  const std::vector<const Field*> shared = SharedUnions(hypercall);
   for (const ResolvedOp& op : hypercall.ops) {
     if (op.argument == nullptr) continue;
     const Paths paths = PathsOf(op.argument_parts);
     if (hypercall.type != nullptr) {
-      CheckFields(op.name(), *op.argument, *op.argument, "", paths, shared, errors);
+      CheckFields(op.name(), *op.argument, *op.argument, "", paths,
+                  SharedUnions(hypercall, *op.argument), errors);
       if (op.own == op.argument) continue;
     }
     CheckFields(op.name(), *op.own, *op.own, "", paths, {}, errors);
   }
-  // Each member of the shared union belongs to an op.
+}
+
+// Each member of the shared union belongs to an op.
+void CheckMembers(const ResolvedHypercall& hypercall, const Edition& edition, Errors& errors) {
+  if (hypercall.type == nullptr) return;
+  const Type* const type = FindType(hypercall.spec->type, edition.headers);
+  const std::vector<const Field*> shared = SharedUnions(hypercall, *type);
   if (shared.empty() || shared[0] == nullptr) return;
   for (const Field& member : shared[0]->type->members()) {
-    const bool has_op = std::any_of(hypercall.ops.begin(), hypercall.ops.end(),
-                                    [&](const ResolvedOp& op) { return op.own == member.type; });
+    const bool has_op = std::any_of(
+        hypercall.ops.begin(), hypercall.ops.end(),
+        [&](const ResolvedOp& op) { return IsIn(op, edition) && op.own == member.type; });
     if (!has_op && std::string_view(member.name) != "pad") {
-      errors.Add(hypercall.spec->name,
-                 std::string(shared[0]->type->name) + "." + member.name + " belongs to no op");
+      errors.Add(hypercall.spec->name, std::string(shared[0]->type->name) + "." + member.name +
+                                           OfVersion(hypercall, edition) + " belongs to no op");
     }
   }
 }
@@ -242,22 +279,25 @@ void CheckOverlaps(const std::string& name, const std::vector<ResolvedPart>& par
   }
 }
 
-bool IsName(const Row& row, const Constant& constant) {
-  return std::string_view(constant.name).starts_with(row.prefix) &&
+bool IsName(const Row& row, const Constant& constant, std::uint32_t headers) {
+  return (constant.headers & headers) != 0 &&
+         std::string_view(constant.name).starts_with(row.prefix) &&
          (row.scope == nullptr || std::string_view(constant.scope) == row.scope) &&
          (row.except == nullptr || !std::string_view(constant.name).starts_with(row.except));
 }
 
 // A prefix names constants, and no two of them that an enumeration could not tell apart.
-void CheckNames(const std::string& name, const std::vector<ResolvedPart>& parts, Errors& errors) {
+void CheckNames(const std::string& name, const std::vector<ResolvedPart>& parts,
+                std::uint32_t headers, Errors& errors) {
   for (const ResolvedPart& part : parts) {
     if (part.row->prefix == nullptr) continue;
-    std::map<std::int64_t, const char*> names;
+    std::map<std::int64_t, const Constant*> names;
     for (const Constant& constant : kConstants) {
-      if (!IsName(*part.row, constant)) continue;
-      const auto [place, is_new] = names.try_emplace(constant.value, constant.name);
-      if (!is_new && part.row->naming == Naming::kEnum) {
-        errors.Add(name, part.path + ": " + place->second + " and " + constant.name +
+      if (!IsName(*part.row, constant, headers)) continue;
+      const auto [place, is_new] = names.try_emplace(constant.value, &constant);
+      const bool at_once = (place->second->headers & constant.headers & headers) != 0;
+      if (!is_new && at_once && part.row->naming == Naming::kEnum) {
+        errors.Add(name, part.path + ": " + place->second->name + " and " + constant.name +
                              " have the same value");
       }
     }
@@ -268,32 +308,24 @@ void CheckNames(const std::string& name, const std::vector<ResolvedPart>& parts,
 
 }  // namespace
 
-const char* ConstantOf(const HypercallSpec& hypercall, const OpSpec& op) {
-  if (hypercall.prefix == nullptr) return nullptr;
-  const std::size_t length = std::string_view(hypercall.prefix).size();
-  for (const Constant& constant : kConstants) {
-    if (IsOpNumber(hypercall, constant) &&
-        static_cast<std::uint64_t>(constant.value) == op.number &&
-        IsSame(std::string_view(constant.name).substr(length), op.name)) {
-      return constant.name;
-    }
-  }
-  return nullptr;
-}
+const char* ConstantOf(const ResolvedOp& op) { return NameOf(*op.hypercall, *op.spec, op.headers); }
 
 void Check(const ResolvedTable& table, Errors& errors) {
   for (const ResolvedHypercall& hypercall : table.hypercalls) {
-    CheckOps(hypercall, errors);
+    for (const Edition& edition : hypercall.editions) {
+      CheckOps(hypercall, edition, errors);
+      CheckMembers(hypercall, edition, errors);
+    }
     CheckFields(hypercall, errors);
     for (const ResolvedOp& op : hypercall.ops) {
       CheckOverlaps(op.name(), op.argument_parts, errors);
-      CheckNames(op.name(), op.argument_parts, errors);
-      CheckNames(op.name(), op.register_parts, errors);
+      CheckNames(op.name(), op.argument_parts, op.headers, errors);
+      CheckNames(op.name(), op.register_parts, op.headers, errors);
     }
   }
   for (const ResolvedRecord& record : table.records) {
     CheckOverlaps(record.spec->type, record.parts, errors);
-    CheckNames(record.spec->type, record.parts, errors);
+    CheckNames(record.spec->type, record.parts, record.headers, errors);
   }
   CheckPointers(table, errors);
 }

@@ -8,7 +8,7 @@
 namespace xencomm::schema::compiler {
 
 // The header's name for an op's number: "XEN_DOMCTL_createdomain". nullptr: it has none.
-const char* ConstantOf(const HypercallSpec& hypercall, const OpSpec& op);
+const char* ConstantOf(const ResolvedOp& op);
 
 void Check(const ResolvedTable& table, Errors& errors);
 

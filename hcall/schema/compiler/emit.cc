@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -19,12 +20,13 @@ constexpr const char* kNotice =
 
 std::string Quoted(const char* text) {
   if (text == nullptr) return "nullptr";
-  std::string quoted = "\"";
+  std::string quoted(1, '"');
   for (const char* c = text; *c != '\0'; ++c) {
-    if (*c == '"' || *c == '\\') quoted += '\\';
-    quoted += *c;
+    if (*c == '"' || *c == '\\') quoted.push_back('\\');
+    quoted.push_back(*c);
   }
-  return quoted + "\"";
+  quoted.push_back('"');
+  return quoted;
 }
 
 std::string Name(Direction direction) {
@@ -101,7 +103,7 @@ class TableWriter {
   std::string Write() {
     for (std::size_t i = 0; i < table_.records.size(); ++i) {
       const std::string name = "kRecord" + std::to_string(i);
-      WriteParts(name + "Parts", table_.records[i].parts, nullptr);
+      WriteParts(name + "Parts", table_.records[i].parts, table_.records[i].headers, nullptr);
       WriteVariants(name + "Variants", table_.records[i].variants);
     }
     for (std::size_t h = 0; h < table_.hypercalls.size(); ++h) WriteHypercall(h);
@@ -118,7 +120,9 @@ class TableWriter {
     file << "\n"
          << values_.str() << "\n"
          << out_.str() << RecordArray() << HypercallArray() << "}  // namespace\n\n"
-         << "std::span<const Hypercall> Hypercalls() { return kHypercalls; }\n\n"
+         << "std::span<const Hypercall> Hypercalls() { return kHypercalls; }\n"
+         << "std::span<const std::uint8_t> HypercallsByNumber();\n"
+         << "std::span<const std::uint8_t> HypercallsByNumber() { return kByNumber; }\n\n"
          << "}  // namespace xencomm::schema\n";
     return file.str();
   }
@@ -126,7 +130,7 @@ class TableWriter {
  private:
   // `argument` is the C++ name of the op's argument record, for the register that points at it.
   void WriteParts(const std::string& name, const std::vector<ResolvedPart>& parts,
-                  const char* argument) {
+                  std::uint32_t headers, const char* argument) {
     if (parts.empty()) return;
     std::ostringstream body;
     for (const ResolvedPart& part : parts) {
@@ -169,6 +173,7 @@ class TableWriter {
              << ", .scope = " << Quoted(part.row->scope)
              << ", .except = " << Quoted(part.row->except)
              << ", .naming = " << Name(part.row->naming);
+        if (headers != 1) body << ", .headers = " << headers;
       }
       body << "},\n";
     }
@@ -208,13 +213,17 @@ class TableWriter {
       const ResolvedOp& op = hypercall.ops[i];
       const std::string name = prefix + "Op" + std::to_string(i);
       out_ << "\n// " << op.name() << "\n";
+      const std::uint32_t headers = op.headers;
       const std::string argument = "&" + prefix + "Ops[" + std::to_string(i) + "].argument";
-      WriteParts(name + "Registers", op.register_parts, argument.c_str());
-      WriteParts(name + "Argument", op.argument_parts, nullptr);
+      WriteParts(name + "Registers", op.register_parts, headers, argument.c_str());
+      WriteParts(name + "Argument", op.argument_parts, headers, nullptr);
       WriteVariants(name + "Variants", op.variants);
-      WriteParts(name + "Buffers", op.buffer_parts, nullptr);
-      ops << "    {.number = " << op.spec->number << ", .name = " << Quoted(op.spec->name)
-          << ", .constant = " << Quoted(ConstantOf(*op.hypercall, *op.spec))
+      WriteParts(name + "Buffers", op.buffer_parts, headers, nullptr);
+      ops << "    {.number = " << op.spec->number;
+      if (hypercall.editions.size() > 1) {
+        ops << ", .first_version = " << op.first_version << ", .last_version = " << op.last_version;
+      }
+      ops << ", .name = " << Quoted(op.spec->name) << ", .constant = " << Quoted(ConstantOf(op))
           << ", .about = " << Quoted(op.spec->about) << ", .returns = " << Quoted(op.spec->returns)
           << ",\n     .hypercall = &kHypercalls[" << h
           << "],\n     .registers = {.parts = " << Span(op.register_parts, name + "Registers")
@@ -232,11 +241,33 @@ class TableWriter {
       for (const char* name : hypercall.spec->arguments) out_ << Quoted(name) << ", ";
       out_ << "};\n";
     }
-    if (hypercall.spec->versions.size() != 0) {
+    if (hypercall.spec->version != nullptr) {
       out_ << "constexpr std::uint32_t " << prefix << "Versions[] = {";
-      for (const std::uint32_t version : hypercall.spec->versions) out_ << version << ", ";
+      for (const Edition& edition : hypercall.editions) out_ << edition.version << ", ";
       out_ << "};\n";
     }
+    out_ << "constexpr std::uint16_t " << prefix << "ByNumber[] = {";
+    for (const std::size_t i : ByNumber(hypercall.ops)) out_ << i << ", ";
+    out_ << "};\n";
+    const std::vector<const RemovedConstant*> removed = RemovedOps(hypercall);
+    if (removed.empty()) return;
+    const std::size_t length = std::string_view(hypercall.spec->prefix).size();
+    out_ << "constexpr RemovedOp " << prefix << "Removed[] = {\n";
+    for (const RemovedConstant* each : removed) {
+      out_ << "    {" << each->value << ", " << Quoted(each->name + length) << ", "
+           << Quoted(each->name) << ", " << Quoted(each->words) << "},\n";
+    }
+    out_ << "};\n";
+  }
+
+  // Indices of ops, ascending by number; forms of one op ascend by version already.
+  static std::vector<std::size_t> ByNumber(const std::vector<ResolvedOp>& ops) {
+    std::vector<std::size_t> order(ops.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return ops[a].spec->number < ops[b].spec->number;
+    });
+    return order;
   }
 
   std::string RecordArray() {
@@ -269,9 +300,28 @@ class TableWriter {
           << ", .op_mask = " << hypercall.spec->op_mask << "u, .pointer = " << hypercall.pointer
           << ", .type = " << Address(hypercall.type)
           << ",\n     .version_field = " << Text(hypercall.version_field)
-          << ", .versions = " << (hypercall.spec->versions.size() == 0 ? "{}" : prefix + "Versions")
-          << ", .holds_calls = " << (hypercall.spec->holds_calls ? "true" : "false") << "},\n";
+          << ", .versions = " << (hypercall.spec->version == nullptr ? "{}" : prefix + "Versions")
+          << ", .version = " << hypercall.version
+          << ", .holds_calls = " << (hypercall.spec->holds_calls ? "true" : "false")
+          << ",\n     .by_number = " << prefix
+          << "ByNumber, .removed = " << (RemovedOps(hypercall).empty() ? "{}" : prefix + "Removed")
+          << "},\n";
     }
+    out << "};\n\n" << NumberArray();
+    return out.str();
+  }
+
+  // Of each hypercall number: 1 and its place in the table, or 0.
+  std::string NumberArray() {
+    std::vector<std::size_t> places;
+    for (std::size_t h = 0; h < table_.hypercalls.size(); ++h) {
+      const std::uint64_t number = table_.hypercalls[h].spec->number;
+      if (places.size() <= number) places.resize(number + 1);
+      places[number] = h + 1;
+    }
+    std::ostringstream out;
+    out << "constexpr std::uint8_t kByNumber[] = {";
+    for (const std::size_t place : places) out << place << ", ";
     out << "};\n\n";
     return out.str();
   }
@@ -332,6 +382,7 @@ std::string EmitRows(const ResolvedTable& table) {
   for (const ResolvedHypercall& hypercall : table.hypercalls) {
     out << "\n// " << hypercall.spec->about << "\nnamespace " << hypercall.spec->name << " {\n";
     for (const ResolvedOp& op : hypercall.ops) {
+      if ((op.headers & Edition{}.bit()) == 0) continue;  // C++ does not know its types
       std::ostringstream rows;
       WriteRows(op.register_parts, "Registers", "Registers", 0, rows);
       if (op.argument != nullptr) {

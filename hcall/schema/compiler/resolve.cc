@@ -1,5 +1,6 @@
 #include "hcall/schema/compiler/resolve.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <iterator>
 
@@ -8,14 +9,6 @@
 
 namespace xencomm::schema::compiler {
 namespace {
-
-// The index of a structure's rows in kRecordSpecs, or -1.
-int RecordIndex(const Type& type) {
-  for (std::size_t i = 0; i < std::size(kRecordSpecs); ++i) {
-    if (std::string_view(type.name) == kRecordSpecs[i].type) return static_cast<int>(i);
-  }
-  return -1;
-}
 
 // Whether a row for a structure as a whole says enough: no pointer in it, and no union whose
 // meaningful member only the op can name.
@@ -32,13 +25,16 @@ bool IsPlain(const Type& type) {
 class Scope {
  public:
   // Fields of `type`, which lies `base` bytes into the record; then those of `outer`, the record.
-  Scope(Errors& errors, std::string where, const Type& type, std::uint32_t base = 0,
+  Scope(const Context& context, std::string where, const Type& type, std::uint32_t base = 0,
         const Type* outer = nullptr)
-      : errors_(errors), where_(std::move(where)), type_(&type), base_(base), outer_(outer) {}
+      : context_(context), where_(std::move(where)), type_(&type), base_(base), outer_(outer) {}
 
   // Registers, by their names.
-  Scope(Errors& errors, std::string where, std::initializer_list<const char*> registers)
-      : errors_(errors), where_(std::move(where)), registers_(registers) {}
+  Scope(const Context& context, std::string where, std::initializer_list<const char*> registers)
+      : context_(context), where_(std::move(where)), registers_(registers) {}
+
+  const Context& context() const { return context_; }
+  bool Has(const Versions& versions) const { return versions.Have(context_.edition.version); }
 
   ResolvedPart Find(const Row& row) const {
     ResolvedPart part;
@@ -90,17 +86,17 @@ class Scope {
     return {Find(condition.field), &condition};
   }
 
-  void Fail(const std::string& what) const { errors_.Add(where_, what); }
+  void Fail(const std::string& what) const { context_.errors.Add(where_, what); }
 
   Scope Inside(const ResolvedPart& part) const {
-    return Scope(errors_, where_ + ": " + part.path, *part.type, part.offset);
+    return Scope(context_, where_ + ": " + part.path, *part.type, part.offset);
   }
   Scope Element(const ResolvedPart& part) const {
-    return Scope(errors_, where_ + ": " + part.path, *part.element);
+    return Scope(context_, where_ + ": " + part.path, *part.element);
   }
 
  private:
-  Errors& errors_;
+  const Context& context_;
   std::string where_;
   const Type* type_ = nullptr;
   std::uint32_t base_ = 0;
@@ -110,12 +106,22 @@ class Scope {
 
 void AddRow(const Scope& scope, const Row& row, const When* when, std::vector<ResolvedPart>& parts);
 
+const RecordSpec* FindRecordSpec(const Type& type) {
+  for (const RecordSpec& each : kRecordSpecs) {
+    if (std::string_view(type.name) == each.type) return &each;
+  }
+  return nullptr;
+}
+
+// The index of a structure's rows among the table's records, or -1.
+int RecordIndex(const Context& context, const Type& type);
+
 // The rows of a structure with pointers that is embedded in another one: a bitmap, a name.
-void AddEmbedded(const Scope& scope, const ResolvedPart& outer, int record,
+void AddEmbedded(const Scope& scope, const ResolvedPart& outer, const RecordSpec& spec,
                  std::vector<ResolvedPart>& parts) {
   std::vector<ResolvedPart> inside;
   const Scope inner = scope.Inside(outer);
-  for (const Row& row : kRecordSpecs[record].rows) AddRow(inner, row, nullptr, inside);
+  for (const Row& row : spec.rows) AddRow(inner, row, nullptr, inside);
   for (ResolvedPart& part : inside) {
     part.path = outer.path + "." + part.path;
     if (part.is_pointer()) part.direction = outer.direction;
@@ -129,14 +135,16 @@ void AddEmbedded(const Scope& scope, const ResolvedPart& outer, int record,
 
 void AddRow(const Scope& scope, const Row& row, const When* when,
             std::vector<ResolvedPart>& parts) {
+  if (!scope.Has(row.versions)) return;
   ResolvedPart part = scope.Find(row);
   if (when != nullptr) {
     part.tests[0] = scope.Find(when->first);
     part.tests[1] = scope.Find(when->second);
   }
   const bool has_count = row.room.kind != CountKind::kNone;
-  const int embedded = part.type->is_record() && !has_count ? RecordIndex(*part.type) : -1;
-  if (embedded != -1) return AddEmbedded(scope, part, embedded, parts);
+  const RecordSpec* const embedded =
+      part.type->is_record() && !has_count ? FindRecordSpec(*part.type) : nullptr;
+  if (embedded != nullptr) return AddEmbedded(scope, part, *embedded, parts);
 
   const bool ignored = row.direction == Direction::kIgnored;
   if (!has_count) {
@@ -149,7 +157,7 @@ void AddRow(const Scope& scope, const Row& row, const When* when,
     }
     return parts.push_back(part);
   }
-  part.element = row.of != nullptr ? FindType(row.of)
+  part.element = row.of != nullptr ? FindType(row.of, scope.context().edition.headers)
                  : row.is_trailing ? part.type
                                    : part.type->element;
   if (part.element == nullptr) {
@@ -157,7 +165,7 @@ void AddRow(const Scope& scope, const Row& row, const When* when,
                                               : " is no pointer, but has a count"));
     return parts.push_back(part);
   }
-  part.element_record = RecordIndex(*part.element);
+  part.element_record = RecordIndex(scope.context(), *part.element);
   // A list that ends with a zero names a field of its elements.
   part.room = row.room.kind == CountKind::kUntilZero ? scope.Element(part).Find(row.room)
                                                      : scope.Find(row.room);
@@ -176,6 +184,7 @@ template <class Spec>
 void AddRows(const Scope& scope, const Spec& spec, std::vector<ResolvedPart>& parts) {
   for (const Row& row : spec.rows) AddRow(scope, row, nullptr, parts);
   for (const Case& each : spec.cases) {
+    if (!scope.Has(each.versions)) continue;
     for (const Row& row : each.rows) AddRow(scope, row, &each.when, parts);
   }
 }
@@ -194,7 +203,7 @@ std::vector<ResolvedVariant> Variants(const Scope& scope, const Spec& spec,
                                       const std::vector<ResolvedPart>& parts) {
   std::vector<ResolvedVariant> variants;
   for (const Case& each : spec.cases) {
-    if (each.when.first.is_flags || each.when.first.is_not) continue;
+    if (each.when.first.is_flags || each.when.first.is_not || !scope.Has(each.versions)) continue;
     const ResolvedVariant variant = {{scope.Find(each.when.first), scope.Find(each.when.second)}};
     if (IsGiven(variant.tests[0].field, parts)) variants.push_back(variant);
   }
@@ -205,11 +214,40 @@ std::vector<ResolvedVariant> Variants(const Scope& scope, const Spec& spec,
   return variants;
 }
 
-void AddArgument(Errors& errors, ResolvedOp& op) {
+template <class T>
+bool AreSame(const std::vector<T>& a, const std::vector<T>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const T& x, const T& y) { return x.IsSame(y); });
+}
+
+int RecordIndex(const Context& context, const Type& type) {
+  ResolvedRecord record;
+  record.spec = FindRecordSpec(type);
+  if (record.spec == nullptr) return -1;
+  record.type = &type;
+  const Scope scope(context, record.spec->type, type);
+  AddRows(scope, *record.spec, record.parts);
+  record.variants = Variants(scope, *record.spec, record.parts);
+  int index = 0;
+  for (ResolvedRecord& each : context.records) {
+    if (each.type == &type && AreSame(each.parts, record.parts) &&
+        AreSame(each.variants, record.variants)) {
+      each.headers |= context.edition.bit();
+      return index;
+    }
+    ++index;
+  }
+  record.headers = context.edition.bit();
+  context.records.push_back(record);
+  return index;
+}
+
+void AddArgument(const Context& context, ResolvedOp& op) {
+  Errors& errors = context.errors;
   const HypercallSpec& hypercall = *op.hypercall;
   const char* name = hypercall.type != nullptr ? hypercall.type : op.spec->argument;
   if (name == nullptr) return;
-  op.argument = FindType(name);
+  op.argument = FindType(name, context.edition.headers);
   if (op.argument == nullptr)
     return errors.Add(op.name(), std::string("no type is called ") + name);
   op.own = op.argument;
@@ -223,13 +261,13 @@ void AddArgument(Errors& errors, ResolvedOp& op) {
     op.own_offset = place.offset;
   }
   if (hypercall.type != nullptr) {
-    const Scope outer(errors, op.name(), *op.argument);
+    const Scope outer(context, op.name(), *op.argument);
     for (const Row& row : op.spec->outer) AddRow(outer, row, nullptr, op.argument_parts);
     for (const Row& row : hypercall.rows) {
       if (!Mentions(op.spec->outer, row.field)) AddRow(outer, row, nullptr, op.argument_parts);
     }
   }
-  const Scope own(errors, op.name(), *op.own, op.own_offset, op.argument);
+  const Scope own(context, op.name(), *op.own, op.own_offset, op.argument);
   AddRows(own, *op.spec, op.argument_parts);
   op.variants = Variants(own, *op.spec, op.argument_parts);
 
@@ -265,8 +303,8 @@ void AddRegister(const Scope& scope, const Row& row, ResolvedOp& op) {
   op.register_parts.push_back(part);
 }
 
-void AddRegisters(Errors& errors, ResolvedOp& op) {
-  const Scope scope(errors, op.name(), op.hypercall->arguments);
+void AddRegisters(const Context& context, ResolvedOp& op) {
+  const Scope scope(context, op.name(), op.hypercall->arguments);
   // Where ops share a structure, `outer` is about its fields; else about the registers.
   const bool has_own = op.hypercall->type == nullptr;
   if (has_own) {
@@ -278,16 +316,16 @@ void AddRegisters(Errors& errors, ResolvedOp& op) {
 }
 
 // What further buffers of a list hold: their rows count in fields of the argument.
-void AddBuffers(Errors& errors, ResolvedOp& op) {
+void AddBuffers(const Context& context, ResolvedOp& op) {
   if (op.spec->buffers.size() == 0 || op.own == nullptr) return;
-  const Scope scope(errors, op.name(), *op.own, op.own_offset, op.argument);
+  const Scope scope(context, op.name(), *op.own, op.own_offset, op.argument);
   for (const Row& row : op.spec->buffers) {
     ResolvedPart part;
     part.path = row.field;
     part.row = &row;
     part.direction = row.direction;
     part.type = &layout::u64;
-    part.element = row.of != nullptr ? FindType(row.of) : &layout::nothing;
+    part.element = row.of != nullptr ? FindType(row.of, context.edition.headers) : &layout::nothing;
     if (part.element == nullptr) {
       scope.Fail(part.path + ": no type is called " + row.of);
       continue;
@@ -322,8 +360,8 @@ Place Locate(const Type& record, std::string_view path) {
   return {};
 }
 
-const Type* FindType(std::string_view name) {
-  for (const Type* type : layout::kTypes) {
+const Type* FindType(std::string_view name, std::size_t headers) {
+  for (const Type* type : layout::kHeaderSets[headers].types) {
     if (name == type->name) return type;
   }
   for (const Type* type : layout::kScalars) {
@@ -332,64 +370,60 @@ const Type* FindType(std::string_view name) {
   return nullptr;
 }
 
-ResolvedTable Resolve(Errors& errors) {
-  ResolvedTable table;
-  for (const RecordSpec& spec : kRecordSpecs) {
-    ResolvedRecord record;
-    record.spec = &spec;
-    record.type = FindType(spec.type);
-    if (record.type == nullptr) {
-      errors.Add(spec.type, "no type is called so");
-      continue;
-    }
-    const Scope scope(errors, spec.type, *record.type);
-    AddRows(scope, spec, record.parts);
-    record.variants = Variants(scope, spec, record.parts);
-    table.records.push_back(record);
-  }
-  auto check_size = [&](const std::string& name, const Type* type,
-                        const std::vector<ResolvedPart>& parts) {
-    if (parts.size() > kMaxParts) errors.Add(name, "has more rows than kMaxParts");
-    bool has_pointers = false;
-    for (const ResolvedPart& part : parts) has_pointers |= part.is_pointer();
-    if (has_pointers && type != nullptr && type->size > kMaxRecordSize) {
-      errors.Add(name, "holds pointers and is larger than kMaxRecordSize");
-    }
+ResolvedOp ResolveOp(const Context& context, const HypercallSpec& hypercall, const OpSpec& spec) {
+  ResolvedOp op;
+  op.hypercall = &hypercall;
+  op.spec = &spec;
+  op.first_version = op.last_version = context.edition.version;
+  op.headers = context.edition.bit();
+  AddArgument(context, op);
+  AddRegisters(context, op);
+  AddBuffers(context, op);
+  return op;
+}
+
+bool ResolvedPart::IsSame(const ResolvedPart& other) const {
+  auto same_ref = [](Ref a, Ref b) { return a.offset == b.offset && a.size == b.size; };
+  auto same_amount = [&](const Amount& a, const Amount& b) {
+    return a.kind == b.kind && same_ref(a.a, b.a) && same_ref(a.b, b.b) && a.scale == b.scale &&
+           a.per == b.per && a.at == b.at;
   };
-  for (const ResolvedRecord& record : table.records) {
-    check_size(record.spec->type, record.type, record.parts);
+  auto same_test = [&](const ResolvedTest& a, const ResolvedTest& b) {
+    return a.condition == b.condition && same_ref(a.field, b.field);
+  };
+  auto same_field = [](const Field* a, const Field* b) {
+    if (a == nullptr || b == nullptr) return a == b;
+    return a->count == b->count && a->is_array == b->is_array && a->bit_offset == b->bit_offset &&
+           a->bit_width == b->bit_width;
+  };
+  // What points at the op's argument is compared as a whole: see ResolvedOp::IsSame.
+  const bool same_element = is_argument ? other.is_argument : element == other.element;
+  return path == other.path && same_field(place.field, other.place.field) &&
+         offset == other.offset && size == other.size && type == other.type &&
+         direction == other.direction && same_test(tests[0], other.tests[0]) &&
+         same_test(tests[1], other.tests[1]) && same_element &&
+         element_record == other.element_record && same_amount(room, other.room) &&
+         same_amount(filled, other.filled) && row == other.row;
+}
+
+bool ResolvedVariant::IsSame(const ResolvedVariant& other) const {
+  for (std::size_t i = 0; i < std::size(tests); ++i) {
+    if (tests[i].condition != other.tests[i].condition) return false;
+    if (tests[i].field.offset != other.tests[i].field.offset) return false;
   }
-  for (const HypercallEntry& entry : kHypercallEntries) {
-    ResolvedHypercall hypercall;
-    hypercall.spec = entry.spec;
-    if (entry.spec->type != nullptr) hypercall.type = FindType(entry.spec->type);
-    if (hypercall.type != nullptr && hypercall.type->size > kMaxRecordSize) {
-      errors.Add(entry.spec->name, "holds its op's number and is larger than kMaxRecordSize");
-    }
-    const Scope registers(errors, entry.spec->name, entry.spec->arguments);
-    if (entry.spec->pointer != nullptr) {
-      hypercall.pointer = static_cast<int>(registers.Find(entry.spec->pointer).offset / 8);
-    }
-    if (entry.spec->op_place == OpPlace::kRegister) {
-      hypercall.op_field = registers.Find(entry.spec->op_field);
-    } else if (hypercall.type != nullptr) {
-      const Scope fields(errors, entry.spec->name, *hypercall.type);
-      hypercall.op_field = fields.Find(entry.spec->op_field);
-      hypercall.version_field = fields.Find(entry.spec->version_field);
-    }
-    for (const OpSpec& spec : entry.ops) {
-      ResolvedOp op;
-      op.hypercall = entry.spec;
-      op.spec = &spec;
-      AddArgument(errors, op);
-      AddRegisters(errors, op);
-      AddBuffers(errors, op);
-      check_size(op.name(), op.argument, op.argument_parts);
-      hypercall.ops.push_back(op);
-    }
-    table.hypercalls.push_back(hypercall);
-  }
-  return table;
+  return true;
+}
+
+// Whether its argument is laid out the same. The structure around the op's own part may differ in
+// what belongs to other ops.
+bool ResolvedOp::IsSame(const ResolvedOp& other) const {
+  const bool is_whole = own == argument;
+  if ((argument == nullptr) != (other.argument == nullptr)) return false;
+  if (argument != nullptr && argument->size != other.argument->size) return false;
+  if (is_whole != (other.own == other.argument) || (!is_whole && own != other.own)) return false;
+  return own_offset == other.own_offset && AreSame(register_parts, other.register_parts) &&
+         AreSame(argument_parts, other.argument_parts) &&
+         AreSame(buffer_parts, other.buffer_parts) && AreSame(variants, other.variants);
 }
 
 }  // namespace xencomm::schema::compiler
