@@ -11,6 +11,7 @@
 #include "hcall/hypervisor/domain.h"
 #include "hcall/hypervisor/errno.h"
 #include "hcall/hypervisor/hypervisor.h"
+#include "hcall/hypervisor/op_table.h"
 #include "xencomm/guest_handle.h"
 #include "xencomm/hypercall.h"
 
@@ -76,19 +77,31 @@ class Call {
   std::uint64_t budget_;
 };
 
-// The handlers, one file each. They answer a value or a negative errno.
+// The handlers, one file each. They answer a value or a negative errno. Of a hypercall with a table
+// of ops, Ask… tells what is in it.
 std::int64_t XenVersion(Call& call);
+OpAnswer AskXenVersion(std::uint64_t op);
 std::int64_t MemoryOp(Call& call);
-std::int64_t Multicall(Call& call);
+OpAnswer AskMemoryOp(std::uint64_t op);
 std::int64_t Sysctl(Call& call);
+OpAnswer AskSysctl(std::uint64_t op);
 std::int64_t Domctl(Call& call);
+OpAnswer AskDomctl(std::uint64_t op);
 std::int64_t PlatformOp(Call& call);
+OpAnswer AskPlatformOp(std::uint64_t op);
 std::int64_t ConsoleIo(Call& call);
+OpAnswer AskConsoleIo(std::uint64_t op);
 std::int64_t VcpuOp(Call& call);
+OpAnswer AskVcpuOp(std::uint64_t op);
 std::int64_t SchedOp(Call& call);
+OpAnswer AskSchedOp(std::uint64_t op);
 std::int64_t HvmOp(Call& call);
+OpAnswer AskHvmOp(std::uint64_t op);
 std::int64_t EventChannelOp(Call& call);
+OpAnswer AskEventChannelOp(std::uint64_t op);
 std::int64_t GrantTableOp(Call& call);
+OpAnswer AskGrantTableOp(std::uint64_t op);
+std::int64_t Multicall(Call& call);
 std::int64_t RegionOp(Call& call);
 
 // Any hypercall by the frame's index; -ENOSYS for one that there is not.

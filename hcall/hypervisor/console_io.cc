@@ -6,8 +6,13 @@
 namespace xencomm::hypervisor {
 namespace {
 
-std::int64_t Write(Call& call, std::uint32_t count) {
+std::uint32_t CountOf(const Call& call) {
+  return static_cast<std::uint32_t>(call.frame.arguments[1]);
+}
+
+std::int64_t Write(Call& call) {
   constexpr std::uint32_t kChunk = 128;
+  const std::uint32_t count = CountOf(call);
   const std::uint64_t pointer = call.frame.arguments[2];
   const auto text = call.Handle<const char>(pointer, count);
   if (!text.ok()) return -kEFAULT;
@@ -25,21 +30,23 @@ std::int64_t Write(Call& call, std::uint32_t count) {
   return 0;
 }
 
+// Nobody types there.
+std::int64_t Read(Call&) { return 0; }
+
+constexpr OpTable<Call, CONSOLEIO_read + 1> kOps = {
+    {CONSOLEIO_write, Write},
+    {CONSOLEIO_read, Read},
+};
+
 }  // namespace
+
+OpAnswer AskConsoleIo(std::uint64_t op) { return kOps.Ask(op); }
 
 std::int64_t ConsoleIo(Call& call) {
   if (!call.domain.privileged) return -kEPERM;
-  const auto count = static_cast<std::uint32_t>(call.frame.arguments[1]);
   // Xen's count is an int.
-  if (count > 0x7fffffff) return -kEINVAL;
-  switch (static_cast<std::uint32_t>(call.frame.arguments[0])) {
-    case CONSOLEIO_write:
-      return Write(call, count);
-    case CONSOLEIO_read:
-      return 0;
-    default:
-      return -kENOSYS;
-  }
+  if (CountOf(call) > 0x7fffffff) return -kEINVAL;
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
 }
 
 }  // namespace xencomm::hypervisor

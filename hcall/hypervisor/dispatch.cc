@@ -3,6 +3,8 @@
 
 #include "hcall/hypervisor/dispatch.h"
 
+#include <iterator>
+
 #include "hcall/hypervisor/call.h"
 #include "hcall/hypervisor/region_registry.h"
 #include "hcall/schema/xen.h"
@@ -60,6 +62,39 @@ std::int64_t RunInRegion(Core& core, Vcpu& vcpu, HypercallFrame& frame, DomainMe
   return RunIn(core, vcpu, frame, space, false);
 }
 
+struct HypercallEntry {
+  std::int64_t (*run)(Call&) = nullptr;
+  OpAnswer (*ask)(std::uint64_t op) = nullptr;  // of one that has ops
+};
+
+struct Hypercalls {
+  consteval Hypercalls() {
+    entries[__HYPERVISOR_domctl] = {Domctl, AskDomctl};
+    entries[__HYPERVISOR_sysctl] = {Sysctl, AskSysctl};
+    entries[__HYPERVISOR_platform_op] = {PlatformOp, AskPlatformOp};
+    entries[__HYPERVISOR_memory_op] = {MemoryOp, AskMemoryOp};
+    entries[__HYPERVISOR_multicall] = {Multicall};
+    entries[__HYPERVISOR_xen_version] = {XenVersion, AskXenVersion};
+    entries[__HYPERVISOR_grant_table_op] = {GrantTableOp, AskGrantTableOp};
+    entries[__HYPERVISOR_event_channel_op] = {EventChannelOp, AskEventChannelOp};
+    entries[__HYPERVISOR_hvm_op] = {HvmOp, AskHvmOp};
+    entries[__HYPERVISOR_vcpu_op] = {VcpuOp, AskVcpuOp};
+    entries[__HYPERVISOR_sched_op] = {SchedOp, AskSchedOp};
+    entries[__HYPERVISOR_console_io] = {ConsoleIo, AskConsoleIo};
+    entries[kXencommOp] = {RegionOp};
+  }
+
+  HypercallEntry entries[64];
+};
+constexpr Hypercalls kHypercalls;
+
+// nullptr: there is none of that number.
+const HypercallEntry* FindEntry(std::uint64_t number) {
+  if (number >= std::size(kHypercalls.entries)) return nullptr;
+  const HypercallEntry& entry = kHypercalls.entries[number];
+  return entry.run != nullptr ? &entry : nullptr;
+}
+
 }  // namespace
 
 std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
@@ -85,36 +120,14 @@ std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
 }
 
 std::int64_t Dispatch(Call& call) {
-  switch (call.frame.index & ~kRegionCall) {
-    case __HYPERVISOR_platform_op:
-      return PlatformOp(call);
-    case __HYPERVISOR_console_io:
-      return ConsoleIo(call);
-    case __HYPERVISOR_vcpu_op:
-      return VcpuOp(call);
-    case __HYPERVISOR_sched_op:
-      return SchedOp(call);
-    case __HYPERVISOR_grant_table_op:
-      return GrantTableOp(call);
-    case __HYPERVISOR_event_channel_op:
-      return EventChannelOp(call);
-    case __HYPERVISOR_hvm_op:
-      return HvmOp(call);
-    case __HYPERVISOR_memory_op:
-      return MemoryOp(call);
-    case __HYPERVISOR_multicall:
-      return Multicall(call);
-    case __HYPERVISOR_xen_version:
-      return XenVersion(call);
-    case __HYPERVISOR_sysctl:
-      return Sysctl(call);
-    case __HYPERVISOR_domctl:
-      return Domctl(call);
-    case kXencommOp:
-      return RegionOp(call);
-    default:
-      return -kENOSYS;
-  }
+  const HypercallEntry* entry = FindEntry(call.frame.index & ~kRegionCall);
+  return entry != nullptr ? entry->run(call) : -kENOSYS;
+}
+
+OpAnswer Ask(std::uint64_t hypercall, std::uint64_t op) {
+  const HypercallEntry* entry = FindEntry(hypercall);
+  if (entry == nullptr) return {};
+  return entry->ask != nullptr ? entry->ask(op) : OpAnswer{.is_implemented = true};
 }
 
 }  // namespace xencomm::hypervisor

@@ -22,73 +22,52 @@ std::int64_t GetDomainInfo(DomctlCall& op) {
   return 0;
 }
 
-std::int64_t RunOp(DomctlCall& op) {
-  switch (op.argument->cmd) {
-    case XEN_DOMCTL_createdomain:
-      return CreateDomainOp(op);
-    case XEN_DOMCTL_destroydomain:
-      return DestroyDomainOp(op);
-    case XEN_DOMCTL_pausedomain:
-      return PauseDomainOp(op);
-    case XEN_DOMCTL_unpausedomain:
-      return UnpauseDomainOp(op);
-    case XEN_DOMCTL_max_vcpus:
-      return MaxVcpusOp(op);
-    case XEN_DOMCTL_max_mem:
-      return MaxMemOp(op);
-    case XEN_DOMCTL_getvcpuinfo:
-      return GetVcpuInfoOp(op);
-    case XEN_DOMCTL_setvcpucontext:
-      return SetVcpuContextOp(op);
-    case XEN_DOMCTL_getvcpucontext:
-      return GetVcpuContextOp(op);
-    case XEN_DOMCTL_setvcpuaffinity:
-    case XEN_DOMCTL_getvcpuaffinity:
-      return VcpuAffinityOp(op);
-    case XEN_DOMCTL_scheduler_op:
-      return SchedulerOp(op);
-    case XEN_DOMCTL_setdomainhandle:
-      return SetHandleOp(op);
-    case XEN_DOMCTL_setdebugging:
-      return SetDebuggingOp(op);
-    case XEN_DOMCTL_settimeoffset:
-      return SetTimeOffsetOp(op);
-    case XEN_DOMCTL_subscribe:
-      return SubscribeOp(op);
-    case XEN_DOMCTL_resumedomain:
-      return ResumeOp(op);
-    case XEN_DOMCTL_set_address_size:
-    case XEN_DOMCTL_get_address_size:
-      return AddressSizeOp(op);
-    case XEN_DOMCTL_settscinfo:
-    case XEN_DOMCTL_gettscinfo:
-      return TscInfoOp(op);
-    case XEN_DOMCTL_setnodeaffinity:
-    case XEN_DOMCTL_getnodeaffinity:
-      return NodeAffinityOp(op);
-    case XEN_DOMCTL_getpageframeinfo3:
-      return GetPageFrameInfoOp(op);
-    case XEN_DOMCTL_shadow_op:
-      return ShadowOp(op);
-    case XEN_DOMCTL_get_paging_mempool_size:
-    case XEN_DOMCTL_set_paging_mempool_size:
-      return PagingMempoolOp(op);
-    case XEN_DOMCTL_get_cpu_policy:
-      return GetCpuPolicyOp(op);
-    case XEN_DOMCTL_set_cpu_policy:
-      return SetCpuPolicyOp(op);
-    case XEN_DOMCTL_setvnumainfo:
-      return SetVnumaOp(op);
-    case XEN_DOMCTL_gethvmcontext:
-      return GetHvmContextOp(op);
-    case XEN_DOMCTL_sethvmcontext:
-      return SetHvmContextOp(op);
-    default:
-      return -kENOSYS;
-  }
-}
+// Xen 4.17 without an IOMMU has nothing to assign; without PSR, nothing to monitor or to allocate.
+constexpr OpTable<DomctlCall, 88> kOps = {
+    {XEN_DOMCTL_createdomain, CreateDomainOp},
+    {XEN_DOMCTL_destroydomain, DestroyDomainOp},
+    {XEN_DOMCTL_pausedomain, PauseDomainOp},
+    {XEN_DOMCTL_unpausedomain, UnpauseDomainOp},
+    {XEN_DOMCTL_getdomaininfo, GetDomainInfo},
+    {XEN_DOMCTL_max_vcpus, MaxVcpusOp},
+    {XEN_DOMCTL_max_mem, MaxMemOp},
+    {XEN_DOMCTL_getvcpuinfo, GetVcpuInfoOp},
+    {XEN_DOMCTL_setvcpucontext, SetVcpuContextOp},
+    {XEN_DOMCTL_getvcpucontext, GetVcpuContextOp},
+    {XEN_DOMCTL_setvcpuaffinity, VcpuAffinityOp},
+    {XEN_DOMCTL_getvcpuaffinity, VcpuAffinityOp},
+    {XEN_DOMCTL_scheduler_op, SchedulerOp},
+    {XEN_DOMCTL_setdomainhandle, SetHandleOp},
+    {XEN_DOMCTL_setdebugging, SetDebuggingOp},
+    {XEN_DOMCTL_settimeoffset, SetTimeOffsetOp},
+    {XEN_DOMCTL_subscribe, SubscribeOp},
+    {XEN_DOMCTL_resumedomain, ResumeOp},
+    {XEN_DOMCTL_set_address_size, AddressSizeOp},
+    {XEN_DOMCTL_get_address_size, AddressSizeOp},
+    {XEN_DOMCTL_settscinfo, TscInfoOp},
+    {XEN_DOMCTL_gettscinfo, TscInfoOp},
+    {XEN_DOMCTL_setnodeaffinity, NodeAffinityOp},
+    {XEN_DOMCTL_getnodeaffinity, NodeAffinityOp},
+    {XEN_DOMCTL_getpageframeinfo3, GetPageFrameInfoOp},
+    {XEN_DOMCTL_shadow_op, ShadowOp},
+    {XEN_DOMCTL_get_paging_mempool_size, PagingMempoolOp},
+    {XEN_DOMCTL_set_paging_mempool_size, PagingMempoolOp},
+    {XEN_DOMCTL_get_cpu_policy, GetCpuPolicyOp},
+    {XEN_DOMCTL_set_cpu_policy, SetCpuPolicyOp},
+    {XEN_DOMCTL_setvnumainfo, SetVnumaOp},
+    {XEN_DOMCTL_gethvmcontext, GetHvmContextOp},
+    {XEN_DOMCTL_sethvmcontext, SetHvmContextOp},
+    {XEN_DOMCTL_assign_device, nullptr, -kEOPNOTSUPP},
+    {XEN_DOMCTL_test_assign_device, nullptr, -kEOPNOTSUPP},
+    {XEN_DOMCTL_deassign_device, nullptr, -kEOPNOTSUPP},
+    {XEN_DOMCTL_get_device_group, nullptr, -kEOPNOTSUPP},
+    {XEN_DOMCTL_psr_cmt_op, nullptr, -kENODEV},
+    {XEN_DOMCTL_psr_alloc, nullptr, -kENODEV},
+};
 
 }  // namespace
+
+OpAnswer AskDomctl(std::uint64_t op) { return kOps.Ask(op); }
 
 std::int64_t Domctl(Call& call) {
   Argument<xen_domctl_t> argument(call, call.frame.arguments[0]);
@@ -107,12 +86,12 @@ std::int64_t Domctl(Call& call) {
   DomctlCall op = {.call = call, .argument = argument, .target = target};
   std::int64_t answer;
   if (cmd == XEN_DOMCTL_getdomaininfo) {
-    answer = GetDomainInfo(op);
+    answer = kOps.Run(cmd, op);
   } else {
     SpinGuard guard(call.core.control);
     // It may have gone while the lock was waited for.
     if (target != nullptr && call.core.domains.Find(argument->domain) != target) return -kESRCH;
-    answer = RunOp(op);
+    answer = kOps.Run(cmd, op);
   }
   if (op.copy_back && !argument.Store()) return -kEFAULT;
   return answer;

@@ -252,6 +252,19 @@ std::int64_t Reset(Call& call) {
   return 0;
 }
 
+constexpr OpTable<Call, EVTCHNOP_set_priority + 1> kOps = {
+    {EVTCHNOP_alloc_unbound, AllocateUnbound},
+    {EVTCHNOP_bind_interdomain, BindInterdomain},
+    {EVTCHNOP_bind_virq, BindVirq},
+    {EVTCHNOP_bind_ipi, BindIpi},
+    {EVTCHNOP_close, Close},
+    {EVTCHNOP_send, Send},
+    {EVTCHNOP_status, Status},
+    {EVTCHNOP_bind_vcpu, BindVcpu},
+    {EVTCHNOP_unmask, Unmask},
+    {EVTCHNOP_reset, Reset},
+};
+
 }  // namespace
 
 void EventChannels::Destroy(Domain& domain) {
@@ -269,31 +282,10 @@ void CloseEventChannels(Core& core, Domain& domain) {
   }
 }
 
+OpAnswer AskEventChannelOp(std::uint64_t op) { return kOps.Ask(op); }
+
 std::int64_t EventChannelOp(Call& call) {
-  switch (static_cast<std::uint32_t>(call.frame.arguments[0])) {
-    case EVTCHNOP_alloc_unbound:
-      return AllocateUnbound(call);
-    case EVTCHNOP_bind_interdomain:
-      return BindInterdomain(call);
-    case EVTCHNOP_bind_virq:
-      return BindVirq(call);
-    case EVTCHNOP_bind_ipi:
-      return BindIpi(call);
-    case EVTCHNOP_close:
-      return Close(call);
-    case EVTCHNOP_send:
-      return Send(call);
-    case EVTCHNOP_status:
-      return Status(call);
-    case EVTCHNOP_bind_vcpu:
-      return BindVcpu(call);
-    case EVTCHNOP_unmask:
-      return Unmask(call);
-    case EVTCHNOP_reset:
-      return Reset(call);
-    default:
-      return -kENOSYS;
-  }
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
 }
 
 }  // namespace xencomm::hypervisor

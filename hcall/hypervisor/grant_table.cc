@@ -175,6 +175,24 @@ std::int64_t SetVersion(Call& call) {
   return request.Store() ? answer : -kEFAULT;
 }
 
+std::uint32_t CountOf(const Call& call) {
+  return static_cast<std::uint32_t>(call.frame.arguments[2]);
+}
+
+// An op that takes one structure only.
+template <std::int64_t (*kRun)(Call&)>
+std::int64_t OfOne(Call& call) {
+  return CountOf(call) != 1 ? -kEINVAL : kRun(call);
+}
+
+constexpr OpTable<Call, GNTTABOP_cache_flush + 1> kOps = {
+    {GNTTABOP_setup_table, OfOne<SetupTable>},
+    {GNTTABOP_query_size, OfOne<QuerySize>},
+    {GNTTABOP_get_status_frames, OfOne<StatusFramesOp>},
+    {GNTTABOP_get_version, GetVersion},
+    {GNTTABOP_set_version, SetVersion},
+};
+
 }  // namespace
 
 void GrantTable::Destroy(Domain& domain) {
@@ -206,25 +224,12 @@ std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, s
   return 0;
 }
 
+OpAnswer AskGrantTableOp(std::uint64_t op) { return kOps.Ask(op); }
+
 std::int64_t GrantTableOp(Call& call) {
-  const auto op = static_cast<std::uint32_t>(call.frame.arguments[0]);
-  const auto count = static_cast<std::uint32_t>(call.frame.arguments[2]);
   // Xen's count is an int.
-  if (count > 0x7fffffff) return -kEINVAL;
-  switch (op) {
-    case GNTTABOP_setup_table:
-      return count != 1 ? -kEINVAL : SetupTable(call);
-    case GNTTABOP_query_size:
-      return count != 1 ? -kEINVAL : QuerySize(call);
-    case GNTTABOP_get_status_frames:
-      return count != 1 ? -kEINVAL : StatusFramesOp(call);
-    case GNTTABOP_get_version:
-      return GetVersion(call);
-    case GNTTABOP_set_version:
-      return SetVersion(call);
-    default:
-      return -kENOSYS;
-  }
+  if (CountOf(call) > 0x7fffffff) return -kEINVAL;
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
 }
 
 }  // namespace xencomm::hypervisor

@@ -167,23 +167,27 @@ std::int64_t GetMemType(Call& call) {
   return request.Store() ? 0 : -kEFAULT;
 }
 
+template <std::uint64_t kOp>
+std::int64_t ParamOp(Call& call) {
+  return Param(call, kOp);
+}
+
+std::int64_t FlushTlbs(Call& call) { return call.frame.arguments[1] == 0 ? 0 : -kEINVAL; }
+
+// Xen 4.17 on a processor without alternate p2m.
+constexpr OpTable<Call, HVMOP_altp2m + 1> kOps = {
+    {HVMOP_set_param, ParamOp<HVMOP_set_param>},
+    {HVMOP_get_param, ParamOp<HVMOP_get_param>},
+    {HVMOP_flush_tlbs, FlushTlbs},
+    {HVMOP_get_time, GetTime},
+    {HVMOP_get_mem_type, GetMemType},
+    {HVMOP_altp2m, nullptr, -kEOPNOTSUPP},
+};
+
 }  // namespace
 
-std::int64_t HvmOp(Call& call) {
-  const std::uint64_t op = call.frame.arguments[0];
-  switch (op) {
-    case HVMOP_set_param:
-    case HVMOP_get_param:
-      return Param(call, op);
-    case HVMOP_flush_tlbs:
-      return call.frame.arguments[1] == 0 ? 0 : -kEINVAL;
-    case HVMOP_get_time:
-      return GetTime(call);
-    case HVMOP_get_mem_type:
-      return GetMemType(call);
-    default:
-      return -kENOSYS;
-  }
-}
+OpAnswer AskHvmOp(std::uint64_t op) { return kOps.Ask(op); }
+
+std::int64_t HvmOp(Call& call) { return kOps.Run(call.frame.arguments[0], call); }
 
 }  // namespace xencomm::hypervisor

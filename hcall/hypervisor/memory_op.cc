@@ -8,6 +8,13 @@
 namespace xencomm::hypervisor {
 namespace {
 
+// One memory_op: where a call that was continued goes on is part of the command.
+struct MemoryCall {
+  Call& call;
+  std::uint64_t op;
+  std::uint64_t start;
+};
+
 // Orders of Xen 4.17 on x86: CONFIG_CTLDOM_MAX_ORDER, CONFIG_DOMU_MAX_ORDER.
 constexpr unsigned kControlMaxOrder = FrameHeap::kMaxOrder;
 constexpr unsigned kGuestMaxOrder = 9;
@@ -52,25 +59,8 @@ std::int64_t ClaimPages(Call& call) {
   return 0;
 }
 
-std::int64_t ArchitectureOp(Call& call, std::uint64_t op) {
-  switch (op) {
-    case XENMEM_set_memory_map:
-      return SetMemoryMap(call);
-    case XENMEM_memory_map:
-      return GetMemoryMap(call);
-    case XENMEM_machine_memory_map:
-      return GetMachineMemoryMap(call);
-    case XENMEM_machphys_mapping:
-      return GetMachphysMapping(call);
-    case XENMEM_machphys_mfn_list:
-    case XENMEM_machphys_compat_mfn_list:
-      return GetMachphysList(call, op);
-    default:
-      return -kENOSYS;
-  }
-}
-
-std::int64_t AskDomain(Call& call, std::uint64_t op) {
+std::int64_t AskDomain(MemoryCall& memory) {
+  auto& [call, op, start] = memory;
   Argument<xen_memory_domain> argument(call, call.frame.arguments[1]);
   if (!argument.Fetch(__HYPERVISOR_memory_op, op)) return -kEFAULT;
   const Domain* target = call.FindAny(argument->domid);
@@ -86,6 +76,63 @@ std::int64_t AskDomain(Call& call, std::uint64_t op) {
   }
 }
 
+std::int64_t MaximumRamPage(MemoryCall& memory) {
+  return static_cast<std::int64_t>(memory.call.core.max_page());
+}
+
+// No pages are shared.
+std::int64_t SharedPages(MemoryCall&) { return 0; }
+
+// An op that keeps no progress: a command with some is not one that the hypervisor gave out.
+template <std::int64_t (*kRun)(MemoryCall&)>
+std::int64_t AtOnce(MemoryCall& memory) {
+  return memory.start != 0 ? -kEINVAL : kRun(memory);
+}
+template <std::int64_t (*kRun)(Call&)>
+std::int64_t AtOnce(MemoryCall& memory) {
+  return memory.start != 0 ? -kEINVAL : kRun(memory.call);
+}
+// To the architecture's ops such a command is unknown.
+template <std::int64_t (*kRun)(Call&)>
+std::int64_t Architecture(MemoryCall& memory) {
+  return memory.start != 0 ? -kENOSYS : kRun(memory.call);
+}
+std::int64_t MachphysList(MemoryCall& memory) {
+  return memory.start != 0 ? -kENOSYS : GetMachphysList(memory.call, memory.op);
+}
+
+std::int64_t ChangeReservationOp(MemoryCall& memory) {
+  return ChangeReservation(memory.call, memory.op, memory.start);
+}
+template <std::int64_t (*kRun)(Call&, std::uint64_t)>
+std::int64_t Continued(MemoryCall& memory) {
+  return kRun(memory.call, memory.start);
+}
+
+constexpr OpTable<MemoryCall, kMemoryOpMask + 1> kOps = {
+    {XENMEM_increase_reservation, ChangeReservationOp},
+    {XENMEM_decrease_reservation, ChangeReservationOp},
+    {XENMEM_populate_physmap, ChangeReservationOp},
+    {XENMEM_current_reservation, AtOnce<AskDomain>},
+    {XENMEM_maximum_reservation, AtOnce<AskDomain>},
+    {XENMEM_maximum_gpfn, AtOnce<AskDomain>},
+    {XENMEM_maximum_ram_page, AtOnce<MaximumRamPage>},
+    {XENMEM_exchange, AtOnce<Exchange>},
+    {XENMEM_claim_pages, AtOnce<ClaimPages>},
+    {XENMEM_add_to_physmap, Continued<AddToPhysmap>},
+    {XENMEM_add_to_physmap_batch, Continued<AddToPhysmapBatch>},
+    {XENMEM_remove_from_physmap, AtOnce<RemoveFromPhysmap>},
+    {XENMEM_get_sharing_freed_pages, SharedPages},
+    {XENMEM_get_sharing_shared_pages, SharedPages},
+    {XENMEM_get_vnumainfo, AtOnce<GetVnuma>},
+    {XENMEM_set_memory_map, Architecture<SetMemoryMap>},
+    {XENMEM_memory_map, Architecture<GetMemoryMap>},
+    {XENMEM_machine_memory_map, Architecture<GetMachineMemoryMap>},
+    {XENMEM_machphys_mapping, Architecture<GetMachphysMapping>},
+    {XENMEM_machphys_mfn_list, MachphysList},
+    {XENMEM_machphys_compat_mfn_list, MachphysList},
+};
+
 }  // namespace
 
 unsigned MaxExtentOrder(const Domain& caller) {
@@ -97,36 +144,12 @@ std::int64_t ContinueMemoryOp(Call& call, std::uint64_t op, std::uint64_t done) 
                            call.frame.arguments[1]);
 }
 
+OpAnswer AskMemoryOp(std::uint64_t op) { return kOps.Ask(op & kMemoryOpMask); }
+
 std::int64_t MemoryOp(Call& call) {
-  const std::uint64_t op = call.frame.arguments[0] & kMemoryOpMask;
-  const std::uint64_t start = call.frame.arguments[0] >> kMemoryOpBits;
-  switch (op) {
-    case XENMEM_increase_reservation:
-    case XENMEM_decrease_reservation:
-    case XENMEM_populate_physmap:
-      return ChangeReservation(call, op, start);
-    case XENMEM_current_reservation:
-    case XENMEM_maximum_reservation:
-    case XENMEM_maximum_gpfn:
-      return start != 0 ? -kEINVAL : AskDomain(call, op);
-    case XENMEM_maximum_ram_page:
-      return start != 0 ? -kEINVAL : static_cast<std::int64_t>(call.core.max_page());
-    case XENMEM_exchange:
-      return start != 0 ? -kEINVAL : Exchange(call);
-    case XENMEM_claim_pages:
-      return start != 0 ? -kEINVAL : ClaimPages(call);
-    case XENMEM_add_to_physmap:
-      return AddToPhysmap(call, start);
-    case XENMEM_add_to_physmap_batch:
-      return AddToPhysmapBatch(call, start);
-    case XENMEM_remove_from_physmap:
-      return start != 0 ? -kEINVAL : RemoveFromPhysmap(call);
-    case XENMEM_get_vnumainfo:
-      return start != 0 ? -kEINVAL : GetVnuma(call);
-    default:
-      // The architecture's ops keep no progress: a command with some is unknown to them.
-      return start != 0 ? -kENOSYS : ArchitectureOp(call, op);
-  }
+  const std::uint64_t command = call.frame.arguments[0];
+  MemoryCall memory = {call, command & kMemoryOpMask, command >> kMemoryOpBits};
+  return kOps.Run(memory.op, memory);
 }
 
 }  // namespace xencomm::hypervisor

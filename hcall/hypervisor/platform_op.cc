@@ -12,18 +12,22 @@ namespace {
 
 namespace rows = schema::rows::platform_op;
 
-using Request = Argument<xen_platform_op_t>;
+struct PlatformCall {
+  Call& call;
+  Argument<xen_platform_op_t>& request;
+};
 
-std::int64_t GetIdleTime(Call& call, Request& request) {
+std::int64_t GetIdleTime(PlatformCall& op) {
+  auto& [call, request] = op;
   // Only a machine whose domain 0 scales the processors' frequency needs to know.
   if (!call.core.config.dom0_scales_frequency) return -kENOSYS;
-  xenpf_getidletime& op = request->u.getidletime;
+  xenpf_getidletime& idle_time = request->u.getidletime;
   const unsigned cpus = call.core.config.cpus;
   const auto map = request.Bind(rows::getidletime::cpumap_bitmap);
   const auto times = request.Bind(rows::getidletime::idletime);
   if (!map.ok() || !times.ok()) return -kEFAULT;
   CpuMask asked;
-  if (!ReadCpus(*map, op.cpumap_nr_cpus, cpus, &asked)) return -kEFAULT;
+  if (!ReadCpus(*map, idle_time.cpumap_nr_cpus, cpus, &asked)) return -kEFAULT;
   const std::uint64_t now = call.core.machine.NowNanoseconds();
   CpuMask idle;
   for (unsigned cpu = 0; cpu < cpus; ++cpu) {
@@ -32,11 +36,12 @@ std::int64_t GetIdleTime(Call& call, Request& request) {
     idle.Set(cpu);
     if (!times->Write(cpu, now).ok()) return -kEFAULT;
   }
-  op.now = now;
+  idle_time.now = now;
   return WriteCpus(*map, idle, cpus) ? 0 : -kEFAULT;
 }
 
-std::int64_t GetCpuInfoOp(Call& call, Request& request) {
+std::int64_t GetCpuInfoOp(PlatformCall& op) {
+  auto& [call, request] = op;
   xenpf_pcpuinfo& info = request->u.pcpu_info;
   const unsigned cpus = call.core.config.cpus;
   if (info.xen_cpuid >= cpus) {
@@ -50,7 +55,8 @@ std::int64_t GetCpuInfoOp(Call& call, Request& request) {
   return 0;
 }
 
-std::int64_t GetCpuVersion(Call& call, Request& request) {
+std::int64_t GetCpuVersion(PlatformCall& op) {
+  auto& [call, request] = op;
   constexpr char kVendor[] = {'A', 'u', 't', 'h', 'e', 'n', 't', 'i', 'c', 'A', 'M', 'D'};
   constexpr std::uint32_t kFamily = 15;
   xenpf_pcpu_version& version = request->u.pcpu_version;
@@ -65,26 +71,23 @@ std::int64_t GetCpuVersion(Call& call, Request& request) {
   return 0;
 }
 
-std::int64_t RunOp(Call& call, Request& request) {
-  switch (request->cmd) {
-    case XENPF_getidletime:
-      return GetIdleTime(call, request);
-    case XENPF_get_cpuinfo:
-      return GetCpuInfoOp(call, request);
-    case XENPF_get_cpu_version:
-      return GetCpuVersion(call, request);
-    case XENPF_settime32:
-    case XENPF_settime64:
-      return 0;  // there is no wall clock to be set
-    default:
-      return -kENOSYS;
-  }
-}
+// There is no wall clock to be set.
+std::int64_t SetTime(PlatformCall&) { return 0; }
+
+constexpr OpTable<PlatformCall, 64> kOps = {
+    {XENPF_getidletime, GetIdleTime},
+    {XENPF_get_cpuinfo, GetCpuInfoOp},
+    {XENPF_get_cpu_version, GetCpuVersion},
+    {XENPF_settime32, SetTime},
+    {XENPF_settime64, SetTime},
+};
 
 }  // namespace
 
+OpAnswer AskPlatformOp(std::uint64_t op) { return kOps.Ask(op); }
+
 std::int64_t PlatformOp(Call& call) {
-  Request request(call, call.frame.arguments[0]);
+  Argument<xen_platform_op_t> request(call, call.frame.arguments[0]);
   if (!request.Fetch()) return -kEFAULT;
   if (request.Raw(request->interface_version) != XENPF_INTERFACE_VERSION) return -kEACCES;
   if (!call.domain.privileged) return -kEPERM;
@@ -92,7 +95,8 @@ std::int64_t PlatformOp(Call& call) {
   std::int64_t answer;
   {
     SpinGuard guard(call.core.control);
-    answer = RunOp(call, request);
+    PlatformCall op = {call, request};
+    answer = kOps.Run(request->cmd, op);
   }
   if (answer == 0 && !request.Store()) return -kEFAULT;
   return answer;

@@ -37,22 +37,28 @@ std::int64_t ShutDownOther(Call& call) {
   return 0;
 }
 
+template <std::uint64_t kOp>
+std::int64_t ShutDownSelfOp(Call& call) {
+  return ShutDownSelf(call, kOp);
+}
+
+// A vcpu runs whenever its machine lets it.
+std::int64_t RunOn(Call&) { return 0; }
+
+constexpr OpTable<Call, SCHEDOP_pin_override + 1> kOps = {
+    {SCHEDOP_yield, RunOn},
+    {SCHEDOP_block, RunOn},
+    {SCHEDOP_shutdown, ShutDownSelfOp<SCHEDOP_shutdown>},
+    {SCHEDOP_shutdown_code, ShutDownSelfOp<SCHEDOP_shutdown_code>},
+    {SCHEDOP_remote_shutdown, ShutDownOther},
+};
+
 }  // namespace
 
+OpAnswer AskSchedOp(std::uint64_t op) { return kOps.Ask(op); }
+
 std::int64_t SchedOp(Call& call) {
-  const auto op = static_cast<std::uint32_t>(call.frame.arguments[0]);
-  switch (op) {
-    case SCHEDOP_yield:
-    case SCHEDOP_block:
-      return 0;  // a vcpu runs whenever its machine lets it
-    case SCHEDOP_shutdown:
-    case SCHEDOP_shutdown_code:
-      return ShutDownSelf(call, op);
-    case SCHEDOP_remote_shutdown:
-      return ShutDownOther(call);
-    default:
-      return -kENOSYS;
-  }
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
 }
 
 }  // namespace xencomm::hypervisor

@@ -8,53 +8,39 @@
 namespace xencomm::hypervisor {
 namespace {
 
-std::int64_t RunOp(SysctlCall& op) {
-  switch (op.argument->cmd) {
-    case XEN_SYSCTL_sched_id:
-      op.argument->u.sched_id.sched_id = XEN_SCHEDULER_CREDIT2;
-      return 0;
-    case XEN_SYSCTL_physinfo:
-      return PhysInfo(op);
-    case XEN_SYSCTL_getcpuinfo:
-      return GetCpuInfo(op);
-    case XEN_SYSCTL_getdomaininfolist:
-      return GetDomainInfoList(op);
-    case XEN_SYSCTL_availheap:
-      return AvailHeap(op);
-    case XEN_SYSCTL_cputopoinfo:
-      return CpuTopology(op);
-    case XEN_SYSCTL_numainfo:
-      return NumaInfo(op);
-    case XEN_SYSCTL_pcitopoinfo:
-      return PciTopology(op);
-    case XEN_SYSCTL_get_cpu_featureset:
-      return CpuFeatureset(op);
-    case XEN_SYSCTL_get_cpu_policy:
-      return SystemCpuPolicy(op);
-    case XEN_SYSCTL_get_cpu_levelling_caps:
-      op.argument->u.cpu_levelling_caps.caps = 0;
-      return 0;
-    case XEN_SYSCTL_get_pmstat:
-      return PowerStatistics(op);
-    case XEN_SYSCTL_pm_op:
-      return PowerControl(op);
-    case XEN_SYSCTL_cpupool_op:
-      return CpuPool(op);
-    case XEN_SYSCTL_scheduler_op:
-      return SchedulerParameters(op);
-    case XEN_SYSCTL_readconsole:
-      return ReadConsole(op);
-    case XEN_SYSCTL_debug_keys:
-      return DebugKeys(op);
-    case XEN_SYSCTL_psr_cmt_op:
-      return -kENODEV;  // a processor without monitoring
-    case XEN_SYSCTL_psr_alloc:
-    case XEN_SYSCTL_coverage_op:
-      return -kEOPNOTSUPP;
-    default:
-      return -kENOSYS;
-  }
+std::int64_t SchedulerId(SysctlCall& op) {
+  op.argument->u.sched_id.sched_id = XEN_SCHEDULER_CREDIT2;
+  return 0;
 }
+
+std::int64_t CpuLevellingCaps(SysctlCall& op) {
+  op.argument->u.cpu_levelling_caps.caps = 0;
+  return 0;
+}
+
+// Xen 4.17 without CONFIG_COVERAGE; on a processor without PSR, nothing to monitor or to allocate.
+constexpr OpTable<SysctlCall, 30> kOps = {
+    {XEN_SYSCTL_sched_id, SchedulerId},
+    {XEN_SYSCTL_physinfo, PhysInfo},
+    {XEN_SYSCTL_getcpuinfo, GetCpuInfo},
+    {XEN_SYSCTL_getdomaininfolist, GetDomainInfoList},
+    {XEN_SYSCTL_availheap, AvailHeap},
+    {XEN_SYSCTL_cputopoinfo, CpuTopology},
+    {XEN_SYSCTL_numainfo, NumaInfo},
+    {XEN_SYSCTL_pcitopoinfo, PciTopology},
+    {XEN_SYSCTL_get_cpu_featureset, CpuFeatureset},
+    {XEN_SYSCTL_get_cpu_policy, SystemCpuPolicy},
+    {XEN_SYSCTL_get_cpu_levelling_caps, CpuLevellingCaps},
+    {XEN_SYSCTL_get_pmstat, PowerStatistics},
+    {XEN_SYSCTL_pm_op, PowerControl},
+    {XEN_SYSCTL_cpupool_op, CpuPool},
+    {XEN_SYSCTL_scheduler_op, SchedulerParameters},
+    {XEN_SYSCTL_readconsole, ReadConsole},
+    {XEN_SYSCTL_debug_keys, DebugKeys},
+    {XEN_SYSCTL_psr_cmt_op, nullptr, -kENODEV},
+    {XEN_SYSCTL_psr_alloc, nullptr, -kENODEV},
+    {XEN_SYSCTL_coverage_op, nullptr, -kEOPNOTSUPP},
+};
 
 }  // namespace
 
@@ -73,6 +59,8 @@ std::int64_t GetDomainInfoList(SysctlCall& op) {
   return 0;
 }
 
+OpAnswer AskSysctl(std::uint64_t op) { return kOps.Ask(op); }
+
 std::int64_t Sysctl(Call& call) {
   Argument<xen_sysctl_t> argument(call, call.frame.arguments[0]);
   if (!argument.Fetch()) return -kEFAULT;
@@ -84,7 +72,7 @@ std::int64_t Sysctl(Call& call) {
   std::int64_t answer;
   {
     SpinGuard guard(call.core.control);
-    answer = RunOp(op);
+    answer = kOps.Run(op.argument->cmd, op);
   }
   if ((answer == 0 || op.copy_back_always) && !argument.Store()) return -kEFAULT;
   return answer;

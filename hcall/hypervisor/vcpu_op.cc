@@ -19,7 +19,13 @@ Cleared<vcpu_runstate_info> RunstateOf(Core& core, const Vcpu& vcpu) {
   return info;
 }
 
-std::int64_t GetRunstate(Call& call, const Vcpu& vcpu) {
+struct VcpuCall {
+  Call& call;
+  Vcpu& vcpu;
+};
+
+std::int64_t GetRunstate(VcpuCall& op) {
+  auto& [call, vcpu] = op;
   const auto handle = call.Handle<vcpu_runstate_info>(call.frame.arguments[2], 1);
   if (!handle.ok()) return -kEFAULT;
   return handle->Write(0, RunstateOf(call.core, vcpu)).ok() ? 0 : -kEFAULT;
@@ -27,7 +33,8 @@ std::int64_t GetRunstate(Call& call, const Vcpu& vcpu) {
 
 // An area that is written now and, in Xen, whenever the state changes: here whenever it is asked
 // for. The pointer is resolved once, and its frames are held until another area takes its place.
-std::int64_t RegisterRunstate(Call& call, Vcpu& vcpu) {
+std::int64_t RegisterRunstate(VcpuCall& op) {
+  auto& [call, vcpu] = op;
   Argument<vcpu_register_runstate_memory_area> request(call, call.frame.arguments[2]);
   if (!request.Fetch(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area)) return -kEFAULT;
   // A stateless region's bases are the guest's to change: they are good for one call only.
@@ -41,28 +48,36 @@ std::int64_t RegisterRunstate(Call& call, Vcpu& vcpu) {
   return 0;
 }
 
+std::int64_t Up(VcpuCall& op) {
+  if (!op.vcpu.initialised) return -kEINVAL;
+  op.vcpu.online.store(true);
+  return 0;
+}
+
+std::int64_t Down(VcpuCall& op) {
+  op.vcpu.online.store(false);
+  return 0;
+}
+
+std::int64_t IsUp(VcpuCall& op) { return op.vcpu.online.load() ? 1 : 0; }
+
+constexpr OpTable<VcpuCall, VCPUOP_register_vcpu_time_memory_area + 1> kOps = {
+    {VCPUOP_up, Up},
+    {VCPUOP_down, Down},
+    {VCPUOP_is_up, IsUp},
+    {VCPUOP_get_runstate_info, GetRunstate},
+    {VCPUOP_register_runstate_memory_area, RegisterRunstate},
+};
+
 }  // namespace
+
+OpAnswer AskVcpuOp(std::uint64_t op) { return kOps.Ask(op); }
 
 std::int64_t VcpuOp(Call& call) {
   Vcpu* vcpu = call.domain.vcpu(call.frame.arguments[1]);
   if (vcpu == nullptr) return -kENOENT;
-  switch (static_cast<std::uint32_t>(call.frame.arguments[0])) {
-    case VCPUOP_up:
-      if (!vcpu->initialised) return -kEINVAL;
-      vcpu->online.store(true);
-      return 0;
-    case VCPUOP_down:
-      vcpu->online.store(false);
-      return 0;
-    case VCPUOP_is_up:
-      return vcpu->online.load() ? 1 : 0;
-    case VCPUOP_get_runstate_info:
-      return GetRunstate(call, *vcpu);
-    case VCPUOP_register_runstate_memory_area:
-      return RegisterRunstate(call, *vcpu);
-    default:
-      return -kENOSYS;
-  }
+  VcpuCall op = {call, *vcpu};
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), op);
 }
 
 }  // namespace xencomm::hypervisor

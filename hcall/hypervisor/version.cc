@@ -94,41 +94,58 @@ std::int64_t BuildId(Call& call) {
   return sizeof(kBuildId);
 }
 
+std::int64_t Version(Call&) { return kMajor << 16 | kMinor; }
+
+std::int64_t ExtraVersion(Call& call) {
+  return WriteText<XEN_EXTRAVERSION_LEN>(call, kExtraVersion);
+}
+
+std::int64_t Capabilities(Call& call) {
+  return WriteText<XEN_CAPABILITIES_INFO_LEN>(call, kCapabilities);
+}
+
+std::int64_t Changeset(Call& call) { return WriteText<XEN_CHANGESET_INFO_LEN>(call, kChangeset); }
+
+std::int64_t PlatformParameters(Call& call) {
+  const auto handle = call.Handle<std::uint64_t>(call.frame.arguments[1], 1);
+  return handle.ok() && handle->Write(0, kVirtStart).ok() ? 0 : -kEFAULT;
+}
+
+std::int64_t PageSize(Call& call) {
+  return call.frame.arguments[1] != 0 ? -kEINVAL : static_cast<std::int64_t>(kPageSize);
+}
+
+std::int64_t GuestHandleOf(Call& call) {
+  const auto handle =
+      call.Handle<std::uint8_t>(call.frame.arguments[1], sizeof(xen_domain_handle_t));
+  return handle.ok() && handle->Write(0, call.domain.handle).ok() ? 0 : -kEFAULT;
+}
+
+std::int64_t CommandLine(Call& call) {
+  return WriteText<sizeof(xen_commandline_t)>(call, kCommandLine);
+}
+
+constexpr OpTable<Call, XENVER_build_id + 1> kOps = {
+    {XENVER_version, Version},
+    {XENVER_extraversion, ExtraVersion},
+    {XENVER_compile_info, CompileInfo},
+    {XENVER_capabilities, Capabilities},
+    {XENVER_changeset, Changeset},
+    {XENVER_platform_parameters, PlatformParameters},
+    {XENVER_get_features, GetFeatures},
+    {XENVER_pagesize, PageSize},
+    {XENVER_guest_handle, GuestHandleOf},
+    {XENVER_commandline, CommandLine},
+    {XENVER_build_id, BuildId},
+};
+
 }  // namespace
 
+OpAnswer AskXenVersion(std::uint64_t op) { return kOps.Ask(op); }
+
+// Xen's `cmd` is an int: the register's upper half is nobody's.
 std::int64_t XenVersion(Call& call) {
-  const std::uint64_t pointer = call.frame.arguments[1];
-  // Xen's `cmd` is an int: the register's upper half is nobody's.
-  switch (static_cast<std::uint32_t>(call.frame.arguments[0])) {
-    case XENVER_version:
-      return kMajor << 16 | kMinor;
-    case XENVER_extraversion:
-      return WriteText<XEN_EXTRAVERSION_LEN>(call, kExtraVersion);
-    case XENVER_compile_info:
-      return CompileInfo(call);
-    case XENVER_capabilities:
-      return WriteText<XEN_CAPABILITIES_INFO_LEN>(call, kCapabilities);
-    case XENVER_changeset:
-      return WriteText<XEN_CHANGESET_INFO_LEN>(call, kChangeset);
-    case XENVER_platform_parameters: {
-      const auto handle = call.Handle<std::uint64_t>(pointer, 1);
-      return handle.ok() && handle->Write(0, kVirtStart).ok() ? 0 : -kEFAULT;
-    }
-    case XENVER_get_features:
-      return GetFeatures(call);
-    case XENVER_pagesize:
-      return pointer != 0 ? -kEINVAL : static_cast<std::int64_t>(kPageSize);
-    case XENVER_guest_handle: {
-      const auto handle = call.Handle<std::uint8_t>(pointer, sizeof(xen_domain_handle_t));
-      return handle.ok() && handle->Write(0, call.domain.handle).ok() ? 0 : -kEFAULT;
-    }
-    case XENVER_commandline:
-      return WriteText<sizeof(xen_commandline_t)>(call, kCommandLine);
-    case XENVER_build_id:
-      return BuildId(call);
-    default:
-      return -kENOSYS;
-  }
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
 }
 
 }  // namespace xencomm::hypervisor
