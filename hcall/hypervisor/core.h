@@ -35,8 +35,10 @@ class Core {
 
   // Domctl and sysctl, and whatever makes or ends a domain.
   SpinLock control;
-  unsigned domain_count = 0;          // under the control lock, as what follows
-  std::uint16_t last_domain = 0;      // that an id was chosen for
+  unsigned domain_count = 0;      // under the control lock, as what follows
+  std::uint16_t last_domain = 0;  // that an id was chosen for
+  // The deepest C-state and sub-state that processors may take: any.
+  std::uint32_t sleep_limit[2] = {~std::uint32_t{0}, ~std::uint32_t{0}};
   std::uint32_t ratelimit_us = 1000;  // of the scheduler; Xen's default
 
   std::uint64_t total_pages = 0;

@@ -74,7 +74,8 @@ class Domain {
   bool creation_finished = false;  // was unpaused once
   bool debugger_attached = false;
   bool shut_down = false;
-  std::uint8_t shutdown_code = 0;
+  static constexpr std::uint32_t kNoShutdownCode = ~std::uint32_t{0};
+  std::uint32_t shutdown_code = kNoShutdownCode;
   std::array<std::uint8_t, 16> handle = {};
   std::uint32_t max_event_port = 0;
   std::uint32_t max_grant_frames = 64;
@@ -84,6 +85,7 @@ class Domain {
   std::int64_t time_offset_seconds = 0;
   std::uint32_t suspend_port = 0;
   std::uint32_t tsc_mode = 0;
+  std::uint32_t tsc_incarnation = 1;
   std::uint64_t shared_info_mfn = kNoFrame;
   PagingPool paging_pool;
 

@@ -13,10 +13,9 @@ std::uint32_t FlagsOf(const Domain& domain, std::uint32_t online, bool running) 
   std::uint32_t flags = 0;
   if (online != 0 && running) flags |= XEN_DOMINF_running;
   if (domain.life.load() == Life::kDead) flags |= XEN_DOMINF_dying;
-  if (domain.shut_down) {
-    flags |= XEN_DOMINF_shutdown | static_cast<std::uint32_t>(domain.shutdown_code)
-                                       << XEN_DOMINF_shutdownshift;
-  }
+  if (domain.shut_down) flags |= XEN_DOMINF_shutdown;
+  // All ones in a domain that was not shut down.
+  flags |= domain.shutdown_code << XEN_DOMINF_shutdownshift;
   if (domain.controller_pauses.load() > 0) flags |= XEN_DOMINF_paused;
   if (domain.debugger_attached) flags |= XEN_DOMINF_debugged;
   if ((domain.options & XEN_DOMCTL_CDF_xs_domain) != 0) flags |= XEN_DOMINF_xs_domain;

@@ -56,6 +56,7 @@ constexpr OpTable<DomctlCall, 88> kOps = {
     {XEN_DOMCTL_set_cpu_policy, SetCpuPolicyOp},
     {XEN_DOMCTL_setvnumainfo, SetVnumaOp},
     {XEN_DOMCTL_gethvmcontext, GetHvmContextOp},
+    {XEN_DOMCTL_gethvmcontext_partial, GetHvmContextPartialOp},
     {XEN_DOMCTL_sethvmcontext, SetHvmContextOp},
     {XEN_DOMCTL_assign_device, nullptr, -kEOPNOTSUPP},
     {XEN_DOMCTL_test_assign_device, nullptr, -kEOPNOTSUPP},

@@ -58,6 +58,7 @@ std::int64_t SetVnumaOp(DomctlCall& op);
 
 // domctl_hvm.cc
 std::int64_t GetHvmContextOp(DomctlCall& op);
+std::int64_t GetHvmContextPartialOp(DomctlCall& op);
 std::int64_t SetHvmContextOp(DomctlCall& op);
 
 }  // namespace xencomm::hypervisor

@@ -51,7 +51,8 @@ std::int64_t CheckConfig(const xen_domctl_createdomain& config) {
     return -kEINVAL;
   }
   if (config.cpupool_id != 0) return -kESRCH;
-  return 0;
+  // Built, as Debian's is, without shadow page tables.
+  return hvm && !hap ? -kEOPNOTSUPP : 0;
 }
 
 // The id that was asked for, or the next one that is free.
@@ -93,8 +94,8 @@ std::int64_t CreateDomainOp(DomctlCall& op) {
   traits.max_grant_frames = static_cast<std::uint32_t>(
       config.max_grant_frames < 0 ? kMaxGrantFrames : config.max_grant_frames);
   traits.max_grant_version = config.grant_opts & XEN_DOMCTL_GRANT_version_mask;
-  // What Xen sets aside at first for a second stage or for shadows.
-  if (traits.hvm) traits.paging_pages = (config.flags & XEN_DOMCTL_CDF_hap) != 0 ? 256 : 1024;
+  // What Xen sets aside at first for a second stage.
+  if (traits.hvm) traits.paging_pages = 256;
   // The order in which its builder writes its structures.
   traits.order = op.call.domain.order;
   static_assert(sizeof(config.handle) == sizeof(traits.handle));

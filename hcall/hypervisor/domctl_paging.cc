@@ -15,36 +15,14 @@ namespace rows = schema::rows::domctl;
 constexpr std::uint64_t kChunkPages = 4096;
 constexpr std::uint64_t kChunkBytes = kChunkPages / 8;
 
-// The dirty bits of pages [first, first + kChunkPages). A PV domain's pages are numbered by the
-// gfns that it gave them. With the domain's lock held.
-void CollectDirty(Core& core, Domain& domain, std::uint64_t first, bool clear,
+// The dirty bits of pages [first, first + kChunkPages). With the domain's lock held.
+void CollectDirty(Domain& domain, std::uint64_t first, bool clear,
                   std::uint8_t (&bits)[kChunkBytes]) {
   std::memset(bits, 0, sizeof(bits));
-  const auto mark = [&](std::uint64_t page) {
-    bits[(page - first) / 8] =
-        static_cast<std::uint8_t>(bits[(page - first) / 8] | 1u << (page - first) % 8);
-  };
-  if (domain.translated()) {
-    for (std::uint64_t gfn = first; gfn < first + kChunkPages && gfn < domain.p2m.end(); ++gfn) {
-      if (domain.p2m.TestDirty(gfn, clear)) mark(gfn);
-    }
-    return;
+  for (std::uint64_t i = 0; i < kChunkPages && first + i < domain.p2m.end(); ++i) {
+    if (!domain.p2m.TestDirty(first + i, clear)) continue;
+    bits[i / 8] = static_cast<std::uint8_t>(bits[i / 8] | 1u << i % 8);
   }
-  for (std::uint32_t i = domain.first_page; i != kNoIndex; i = core.frames.At(i).next) {
-    const std::uint64_t gfn = core.frames.At(i).gfn;
-    if (gfn - first < kChunkPages && domain.p2m.TestDirty(core.frames.MfnOf(i), clear)) mark(gfn);
-  }
-}
-
-// Past the last page that can be dirty.
-std::uint64_t EndOfPages(Core& core, const Domain& domain) {
-  if (domain.translated()) return domain.p2m.end();
-  std::uint64_t end = 0;
-  for (std::uint32_t i = domain.first_page; i != kNoIndex; i = core.frames.At(i).next) {
-    const std::uint64_t gfn = core.frames.At(i).gfn;
-    if (gfn != kNoFrame && gfn >= end) end = gfn + 1;
-  }
-  return end;
 }
 
 std::int64_t ReadDirty(DomctlCall& op, bool clean) {
@@ -53,11 +31,7 @@ std::int64_t ReadDirty(DomctlCall& op, bool clean) {
   const auto bitmap = op.argument.Bind(rows::shadow_op::dirty_bitmap);
   if (!bitmap.ok()) return -kEFAULT;
   Domain& target = *op.target;
-  std::uint64_t end = 0;
-  if (target.log_dirty) {
-    SpinGuard guard(target.lock);
-    end = EndOfPages(op.call.core, target);
-  }
+  std::uint64_t end = target.log_dirty ? target.p2m.end() : 0;
   if (end > request.pages) end = request.pages;
 
   std::uint32_t dirty = 0;
@@ -66,7 +40,7 @@ std::int64_t ReadDirty(DomctlCall& op, bool clean) {
     std::uint8_t bits[kChunkBytes];
     {
       SpinGuard guard(target.lock);
-      CollectDirty(op.call.core, target, done, clean, bits);
+      CollectDirty(target, done, clean, bits);
     }
     const std::uint64_t pages = end - done < kChunkPages ? end - done : kChunkPages;
     for (std::uint64_t i = 0; i < pages; ++i) dirty += bits[i / 8] >> i % 8 & 1;
@@ -84,21 +58,43 @@ std::int64_t ReadDirty(DomctlCall& op, bool clean) {
   return 0;
 }
 
-std::int64_t EnableLogDirty(Core& core, Domain& domain) {
+std::int64_t EnableLogDirty(Domain& domain) {
+  // A PV domain's would take shadow page tables.
+  if (!domain.translated()) return -kEOPNOTSUPP;
   if (domain.log_dirty) return -kEINVAL;
-  domain.log_dirty = true;
   // What was written until now does not count.
   std::uint8_t bits[kChunkBytes];
   SpinGuard guard(domain.lock);
-  const std::uint64_t end = EndOfPages(core, domain);
-  for (std::uint64_t first = 0; first < end; first += kChunkPages) {
-    CollectDirty(core, domain, first, true, bits);
+  domain.log_dirty = true;
+  for (std::uint64_t first = 0; first < domain.p2m.end(); first += kChunkPages) {
+    CollectDirty(domain, first, true, bits);
   }
   return 0;
 }
 
 constexpr std::uint32_t Megabytes(std::uint64_t pages) {
   return static_cast<std::uint32_t>((pages + 255) / 256);
+}
+
+// What the memory of a second stage is for.
+std::int64_t HapOp(Domain& target, DomctlCall& op) {
+  xen_domctl_shadow_op& request = op.argument->u.shadow_op;
+  switch (request.op) {
+    case XEN_DOMCTL_SHADOW_OP_OFF:
+      target.log_dirty = false;
+      return 0;
+    case XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION:
+      request.mb = Megabytes(target.paging_pool.pages());
+      return 0;
+    case XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION: {
+      const std::int64_t answer =
+          target.paging_pool.Resize(op.call.core, target, std::uint64_t{request.mb} << 8);
+      request.mb = Megabytes(target.paging_pool.pages());
+      return answer;
+    }
+    default:
+      return -kEINVAL;
+  }
 }
 
 }  // namespace
@@ -132,33 +128,15 @@ std::int64_t ShadowOp(DomctlCall& op) {
   switch (request.op) {
     case XEN_DOMCTL_SHADOW_OP_ENABLE:
       if ((request.mode & XEN_DOMCTL_SHADOW_ENABLE_LOG_DIRTY) == 0) return -kEINVAL;
-      return EnableLogDirty(op.call.core, target);
+      return EnableLogDirty(target);
     case XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY:
-      return EnableLogDirty(op.call.core, target);
-    case XEN_DOMCTL_SHADOW_OP_OFF:
-      target.log_dirty = false;
-      return 0;
+      return EnableLogDirty(target);
     case XEN_DOMCTL_SHADOW_OP_CLEAN:
       return ReadDirty(op, true);
     case XEN_DOMCTL_SHADOW_OP_PEEK:
       return ReadDirty(op, false);
-    case XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION:
-      request.mb = Megabytes(target.paging_pool.pages());
-      return 0;
-    case XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION: {
-      std::uint64_t pages = std::uint64_t{request.mb} << 8;
-      if (!target.hvm && pages != 0) {
-        // Shadows of a PV domain: Xen's least, for its vcpus and its memory.
-        const std::uint64_t least =
-            std::uint64_t{128} * target.max_vcpus + target.tot_pages.load() / 256;
-        if (pages < least) pages = least;
-      }
-      const std::int64_t answer = target.paging_pool.Resize(op.call.core, target, pages);
-      request.mb = Megabytes(target.paging_pool.pages());
-      return answer;
-    }
     default:
-      return -kEINVAL;
+      return target.translated() ? HapOp(target, op) : -kEINVAL;
   }
 }
 

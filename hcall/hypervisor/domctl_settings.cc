@@ -32,7 +32,7 @@ std::int64_t SubscribeOp(DomctlCall& op) {
 std::int64_t ResumeOp(DomctlCall& op) {
   if (op.target == &op.call.domain) return -kEINVAL;
   op.target->shut_down = false;
-  op.target->shutdown_code = 0;
+  op.target->shutdown_code = Domain::kNoShutdownCode;
   return 0;
 }
 
@@ -54,6 +54,7 @@ std::int64_t TscInfoOp(DomctlCall& op) {
     const std::uint32_t mode = op.argument->u.tsc_info.tsc_mode;
     if (mode > 2) return -kEINVAL;  // TSC_MODE_NEVER_EMULATE is the last
     op.target->tsc_mode = mode;
+    op.target->tsc_incarnation = op.argument->u.tsc_info.incarnation + 1;
     return 0;
   }
   if (op.target == &op.call.domain) return -kEINVAL;
@@ -61,7 +62,7 @@ std::int64_t TscInfoOp(DomctlCall& op) {
   info.tsc_mode = op.target->tsc_mode;
   info.elapsed_nsec = op.call.core.machine.NowNanoseconds();
   info.gtsc_khz = kCpuKilohertz;
-  info.incarnation = 0;
+  info.incarnation = op.target->tsc_incarnation;
   op.copy_back = true;
   return 0;
 }

@@ -1,11 +1,11 @@
 // domctl: vcpus, where they may run, and their registers.
 
 #include <cstring>
-#include <new>
 
 #include "hcall/hypervisor/bitmap.h"
 #include "hcall/hypervisor/domctl.h"
 #include "hcall/hypervisor/physmap.h"
+#include "hcall/hypervisor/vcpu_context.h"
 #include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
@@ -48,19 +48,16 @@ bool OwnsFramesOf(const Domain& domain, const vcpu_guest_context_t& context) {
   return owns(context.ctrlreg[3] >> kPageShift);
 }
 
-static_assert(sizeof(vcpu_guest_context_t) <= kPageSize << kContextOrder);
-
-// Where a vcpu's context is kept; its padding is clear, since it leaves the hypervisor again.
-using KeptContext = Cleared<vcpu_guest_context_t>;
-
-KeptContext* ContextOf(Core& core, Domain& domain, Vcpu& vcpu) {
-  if (vcpu.context == nullptr) {
-    const std::uint64_t mfn = domain.overhead.Allocate(kContextOrder);
-    if (mfn == kNoFrame) return nullptr;
-    vcpu.context = core.frames.Bytes(mfn);
-    new (vcpu.context) KeptContext;
-  }
-  return std::launder(reinterpret_cast<KeptContext*>(vcpu.context));
+// Where a PV vcpu's control and debug registers cannot differ from the processor's.
+void FixPvRegisters(vcpu_guest_context_t& context) {
+  constexpr std::uint64_t kCr0 = 0x80050033;  // PG AM WP NE ET MP PE
+  constexpr std::uint64_t kCr0Ts = 0x8;
+  constexpr std::uint64_t kCr4 = 0x660;  // OSXMMEXCPT OSFXSR MCE PAE
+  constexpr std::uint64_t kDr6 = 0xffff0ff0, kDr7 = 0x400;
+  context.ctrlreg[0] = (context.ctrlreg[0] & kCr0Ts) | kCr0;
+  context.ctrlreg[4] |= kCr4;
+  context.debugreg[6] = kDr6;
+  context.debugreg[7] |= kDr7;
 }
 
 }  // namespace
@@ -93,7 +90,7 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
   }
   // Into a place of its own first: a context that is refused changes nothing.
   const std::uint64_t scratch = op.target->overhead.Allocate(kContextOrder);
-  KeptContext* kept = ContextOf(op.call.core, *op.target, *vcpu);
+  KeptContext* kept = MakeKeptContext(op.call.core, *op.target, *vcpu);
   if (scratch == kNoFrame || kept == nullptr) {
     if (scratch != kNoFrame) op.target->overhead.Free(scratch, kContextOrder);
     return -kENOMEM;
@@ -105,8 +102,10 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
   } else if (!op.target->hvm && (!SanePvContext(context) || !OwnsFramesOf(*op.target, context))) {
     answer = -kEINVAL;
   } else {
+    if (!op.target->hvm) FixPvRegisters(context);
     std::memcpy(&**kept, &context, sizeof(context));
-    vcpu->initialised = true;
+    // An HVM vcpu is complete with its hardware's state.
+    if (!op.target->hvm) vcpu->initialised = true;
     vcpu->online.store((context.flags & VGCF_online) != 0);
   }
   op.target->overhead.Free(scratch, kContextOrder);
@@ -118,7 +117,7 @@ std::int64_t GetVcpuContextOp(DomctlCall& op) {
   Vcpu* vcpu = op.target->vcpu(request.vcpu);
   if (vcpu == nullptr || vcpu == &op.call.vcpu) return -kEINVAL;
   if (!vcpu->initialised) return -kENODATA;
-  KeptContext* kept = ContextOf(op.call.core, *op.target, *vcpu);
+  KeptContext* kept = MakeKeptContext(op.call.core, *op.target, *vcpu);
   if (kept == nullptr) return -kENOMEM;
   const auto handle = op.argument.Bind(rows::getvcpucontext::ctxt);
   if (!handle.ok()) return -kEFAULT;

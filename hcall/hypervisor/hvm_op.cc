@@ -90,6 +90,8 @@ bool IsValid(std::uint32_t index, std::uint64_t value) {
       return value == 0 || value == 4 || value == 8;
     case HVM_PARAM_VM86_TSS:
       return value <= ~std::uint32_t{0};
+    case HVM_PARAM_MCA_CAP:
+      return (value & ~std::uint64_t{XEN_HVM_MCA_CAP_MASK}) == 0;
     case HVM_PARAM_VM86_TSS_SIZED:
       return value >> 32 >= kTssBytes;
     default:

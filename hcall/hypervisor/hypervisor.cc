@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "hcall/hypervisor/boot_messages.h"
 #include "hcall/hypervisor/core.h"
 #include "hcall/hypervisor/dispatch.h"
 #include "hcall/hypervisor/domain_life.h"
@@ -68,7 +69,7 @@ std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
   const auto first_free = static_cast<std::uint32_t>(front >> kPageShift);
   core.heap.Init(core.frames, first_free, config.pool_is_zero, machine, core.quiescence);
   core.total_pages = core.heap.free_pages();
-  core.console.Print(machine, "(XEN) Embedded hypervisor, answering as Xen 4.17\n");
+  PrintBootMessages(core);
   core_ = &core;
   return 0;
 }

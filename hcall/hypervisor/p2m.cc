@@ -26,15 +26,11 @@ P2mEntry P2m::LoadDirect(std::uint64_t mfn) const {
                        : owner.use == FrameUse::kShared ? P2mType::kShared
                                                         : P2mType::kNone;
   if (type == P2mType::kNone) return {};
-  const std::uint64_t dirty = frame.written.load(std::memory_order_relaxed) ? P2mEntry::kDirty : 0;
-  return P2mEntry::FromWord(P2mEntry(mfn, type).word() | dirty);
+  // Nobody asks what a PV domain wrote: as if it were marked already.
+  return P2mEntry(mfn, type).Marked();
 }
 
 void P2m::SetDirty(std::uint64_t gfn) const {
-  if (!translated_) {
-    frames_->Of(gfn).written.store(true, std::memory_order_relaxed);
-    return;
-  }
   std::uint64_t* slot = Slot(gfn);
   if (slot == nullptr) return;
   std::atomic_ref<std::uint64_t> entry(*slot);
@@ -46,11 +42,6 @@ void P2m::SetDirty(std::uint64_t gfn) const {
 }
 
 bool P2m::TestDirty(std::uint64_t gfn, bool clear) const {
-  if (!translated_) {
-    if (!LoadDirect(gfn).dirty()) return false;
-    if (clear) frames_->Of(gfn).written.store(false, std::memory_order_relaxed);
-    return true;
-  }
   std::uint64_t* slot = Slot(gfn);
   if (slot == nullptr) return false;
   std::atomic_ref<std::uint64_t> entry(*slot);
@@ -60,7 +51,6 @@ bool P2m::TestDirty(std::uint64_t gfn, bool clear) const {
 }
 
 bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) {
-  constexpr std::uint64_t kLimit = kLeafEntries << kLeafBits << kMaxTopOrder;
   if (!translated_ || !Contains(0, kLimit, gfn, count)) return false;
   if (count == 0) return true;
   const std::uint64_t last = (gfn + count - 1) >> kLeafBits;
@@ -80,8 +70,7 @@ bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) 
 }
 
 void P2m::Store(std::uint64_t gfn, P2mEntry entry) {
-  // A new place counts as written: whoever copies memory by the dirty log has not seen it.
-  const std::uint64_t word = entry.present() ? entry.word() | P2mEntry::kDirty : 0;
+  const std::uint64_t word = entry.present() ? entry.word() : 0;
   std::uint64_t* slot = Slot(gfn);
   if (slot == nullptr) return;
   std::atomic_ref<std::uint64_t>(*slot).store(word, std::memory_order_release);

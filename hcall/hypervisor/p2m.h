@@ -50,6 +50,7 @@ class P2mEntry {
   constexpr std::uint64_t mfn() const { return word_ >> kPageShift; }
   constexpr P2mType type() const { return static_cast<P2mType>(word_ & 0x7f); }
   constexpr bool dirty() const { return (word_ & kDirty) != 0; }
+  constexpr P2mEntry Marked() const { return FromWord(word_ | kDirty); }
   constexpr bool present() const { return type() != P2mType::kNone; }
 
   // What a hypercall's arguments may be read from and written to.
@@ -68,6 +69,7 @@ class P2m {
   static constexpr std::uint64_t kLeafEntries = std::uint64_t{1} << kLeafBits;
   // The top may be 2^9 pages: gfns up to 2^27, a physmap of 512 GiB.
   static constexpr unsigned kMaxTopOrder = 9;
+  static constexpr std::uint64_t kLimit = kLeafEntries << kLeafBits << kMaxTopOrder;
 
   // A translated domain's; false when there is no page for the top.
   bool InitTranslated(const FrameTable& frames, OverheadPages& pages);
@@ -91,12 +93,13 @@ class P2m {
     if (!entry.dirty()) [[unlikely]]
       SetDirty(gfn);
   }
-  // Whether it was marked; the mark is taken off when `clear` is set.
+  // Whether it was marked; the mark is taken off when `clear` is set. Of a translated domain.
   bool TestDirty(std::uint64_t gfn, bool clear) const;
 
   // Changes, with the domain locked; only of a translated domain. Reserve makes room for the
   // entries [gfn, gfn + count), so that Store of them cannot fail: false when there is no memory
   // for it or the range is beyond what a p2m can hold.
+  static constexpr bool CanHold(std::uint64_t gfn) { return gfn < kLimit; }
   bool Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
   void Store(std::uint64_t gfn, P2mEntry entry);
 

@@ -145,6 +145,7 @@ std::int64_t Physmap::MoveLocked(std::uint64_t mfn, std::uint64_t gfn, P2mType t
   if (domain_.dying()) return -kEINVAL;
   Frame& frame = core_.frames.Of(mfn);
   if (frame.gfn != gfn && frame.pins != 0) return -kEBUSY;
+  if (!P2m::CanHold(gfn)) return -kENOENT;
   if (!domain_.p2m.Reserve(gfn, 1, domain_.overhead)) return -kENOMEM;
   const std::int64_t error = MakeRoom(gfn, mfn);
   if (error != 0) return error;
@@ -210,9 +211,11 @@ std::uint64_t Physmap::FreeSome(std::uint64_t limit) {
 std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint64_t* mfn) {
   SpinGuard guard(domain_.lock);
   const P2mEntry entry = domain_.p2m.Load(frame_number);
-  if (!entry.readable() || !core_.frames.Has(entry.mfn())) return -kEINVAL;
+  // What Xen answers Linux's mapping call for either kind of domain.
+  if (!entry.readable() || !core_.frames.Has(entry.mfn())) {
+    return domain_.translated() ? -kEINVAL : -kEPERM;
+  }
   if (access == Access::kWrite && !entry.writable()) return -kEPERM;
-  if (access == Access::kWrite) domain_.p2m.MarkDirty(frame_number, entry);
   core_.frames.Of(entry.mfn()).holds.fetch_add(1, std::memory_order_relaxed);
   if (entry.type() == P2mType::kShared) ++domain_.shared_holds;
   core_.held_frames.fetch_add(1, std::memory_order_relaxed);
@@ -247,7 +250,6 @@ void Physmap::Append(std::uint64_t mfn) {
   Frame& frame = core_.frames.Of(mfn);
   frame.gfn = kNoFrame;
   frame.pins = 0;
-  frame.written.store(true, std::memory_order_relaxed);
   frame.previous = domain_.last_page;
   frame.next = kNoIndex;
   const std::uint32_t index = core_.frames.IndexOf(mfn);
@@ -294,7 +296,9 @@ void Physmap::Finish(std::uint64_t mfn) {
 }
 
 void Physmap::StoreEntry(std::uint64_t gfn, P2mEntry entry) {
-  domain_.p2m.Store(gfn, entry);
+  // While nobody logs, everything is marked, so that marking costs nothing. A page that is placed
+  // or mapped by another domain while somebody logs is not one that the guest wrote, as in Xen.
+  domain_.p2m.Store(gfn, domain_.log_dirty ? entry : entry.Marked());
   if (domain_.built) {
     core_.machine.PhysmapChanged(domain_.id, gfn, entry.present() ? entry.mfn() : kNoFrame);
   }

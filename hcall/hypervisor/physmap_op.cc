@@ -40,6 +40,8 @@ std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint16_t fo
       SpinGuard guard(call.core.control);
       return physmap.MapForeign(*source, index, gfn);
     }
+    case XENMAPSPACE_dev_mmio:
+      return -kEACCES;  // of a device that is not the domain's
     default:
       return -kEINVAL;
   }

@@ -40,7 +40,8 @@ bool NodeAllowed(const Domain& caller, std::uint32_t mem_flags) {
   if ((mem_flags & XENMEMF_vnode) != 0) return true;
   const unsigned node = XENMEMF_get_node(mem_flags);
   if (node == kNoNode) return true;
-  if (caller.privileged) return node < kMaxNodes;
+  const bool exact = (mem_flags & XENMEMF_exact_node(0) & ~XENMEMF_node(0)) != 0;
+  if (caller.privileged) return exact ? node == 0 : node < kMaxNodes;
   return (mem_flags & (XENMEMF_exact_node(0) & ~XENMEMF_node(0))) == 0;
 }
 

@@ -36,8 +36,9 @@ std::int64_t DebugKeys(SysctlCall& op) {
     char key;
     if (!keys->Read(i, key).ok()) return -kEFAULT;
     // What is printed for a key is for people; that it was pressed can be seen.
-    const char line[] = {'\'', key, '\'', ' ', 'p', 'r', 'e', 's', 's', 'e', 'd', '\n'};
-    op.call.core.console.Print(op.call.core.machine, {line, sizeof(line)});
+    char line[] = "(XEN) '?' pressed\n";
+    line[7] = key;
+    op.call.core.console.Print(op.call.core.machine, {line, sizeof(line) - 1});
     // Xen goes on for as long as the guest says; there is no place to keep how far it came.
     if (i + 1 != request.nr_keys && op.call.ShouldPreempt()) return -kE2BIG;
   }

@@ -50,8 +50,41 @@ std::int64_t SystemCpuPolicy(SysctlCall& op) {
 }
 
 std::int64_t PowerStatistics(SysctlCall& op) {
-  if (op.argument->u.get_pmstat.cpuid >= op.call.core.config.cpus) return -kEINVAL;
-  return -kENODEV;  // a machine whose firmware tells no power states
+  xen_sysctl_get_pmstat& request = op.argument->u.get_pmstat;
+  if (request.cpuid >= op.call.core.config.cpus) return -kEINVAL;
+  // A machine whose firmware tells no power states: none of performance, and of sleep what Xen
+  // assumes, running (C0) and halted (C1).
+  constexpr std::uint32_t kStates = 2;
+  switch (request.type) {
+    case PMSTAT_get_max_cx:
+      request.u.getcx.nr = kStates;
+      return 0;
+    case PMSTAT_get_cxstat:
+      break;
+    case PMSTAT_reset_cxstat:
+      return 0;
+    default:
+      return (request.type & PMSTAT_CATEGORY_MASK) == PMSTAT_CX ? -kENOSYS : -kENODEV;
+  }
+  namespace rows = schema::rows::sysctl::get_pmstat;
+  const auto triggers = op.argument.Bind(rows::u_getcx_triggers);
+  const auto residencies = op.argument.Bind(rows::u_getcx_residencies);
+  if (!triggers.ok() || !residencies.ok()) return -kEFAULT;
+  const std::uint64_t now = op.call.core.machine.NowNanoseconds();
+  const std::uint64_t idle = request.cpuid == op.call.vcpu.processor ? 0 : now;
+  const std::uint64_t times_entered[kStates] = {1, 1};
+  const std::uint64_t time_spent[kStates] = {now - idle, idle};
+  const std::size_t count = request.u.getcx.nr < kStates ? request.u.getcx.nr : kStates;
+  if (!triggers->Write(0, std::span(times_entered).first(count)).ok() ||
+      !residencies->Write(0, std::span(time_spent).first(count)).ok()) {
+    return -kEFAULT;
+  }
+  request.u.getcx.nr = kStates;
+  request.u.getcx.last = 0;
+  request.u.getcx.idle_time = idle;
+  request.u.getcx.nr_pc = 0;
+  request.u.getcx.nr_cc = 0;
+  return 0;
 }
 
 std::int64_t PowerControl(SysctlCall& op) {
@@ -63,19 +96,21 @@ std::int64_t PowerControl(SysctlCall& op) {
       return 0;
     case XEN_SYSCTL_pm_op_get_max_cstate:
       if (request.cpuid > 1) return -kEINVAL;
-      request.u.get_max_cstate = XEN_SYSCTL_CX_UNLIMITED;
+      request.u.get_max_cstate = op.call.core.sleep_limit[request.cpuid];
       return 0;
     case XEN_SYSCTL_pm_op_set_max_cstate:
-      return request.cpuid > 1 ? -kEINVAL : 0;
+      if (request.cpuid > 1) return -kEINVAL;
+      op.call.core.sleep_limit[request.cpuid] = request.u.set_max_cstate;
+      return 0;
     default:
       break;
   }
   if (request.cpuid >= op.call.core.config.cpus) return -kEINVAL;
-  if ((request.cmd & PM_PARA_CATEGORY_MASK) == CPUFREQ_PARA) return -kENODEV;
+  if ((request.cmd & PM_PARA_CATEGORY_MASK) == CPUFREQ_PARA) return -kEINVAL;
   switch (request.cmd) {
     case XEN_SYSCTL_pm_op_enable_turbo:
     case XEN_SYSCTL_pm_op_disable_turbo:
-      return -kEOPNOTSUPP;
+      return -kEACCES;
     default:
       return -kENOSYS;
   }
@@ -103,12 +138,12 @@ std::int64_t CpuPool(SysctlCall& op) {
       return request.cpupool_id == 0 ? -kEBUSY : -kENOENT;
     case XEN_SYSCTL_CPUPOOL_OP_ADDCPU:
       // Every processor is in pool 0 already.
-      return request.cpupool_id != 0                     ? -kENOENT
-             : request.cpu == XEN_SYSCTL_CPUPOOL_PAR_ANY ? -kENODEV
-                                                         : -kEBUSY;
+      if (request.cpupool_id != 0) return -kENOENT;
+      return request.cpu == XEN_SYSCTL_CPUPOOL_PAR_ANY || request.cpu < cpus ? -kENODEV : -kEINVAL;
     case XEN_SYSCTL_CPUPOOL_OP_RMCPU:
       return request.cpupool_id != 0 ? -kENOENT : -kEBUSY;
     case XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN:
+      if (request.domid == op.call.domain.id) return -kEPERM;
       if (op.call.core.domains.Find(request.domid) == nullptr) return -kESRCH;
       return request.cpupool_id == 0 ? 0 : -kENOENT;
     case XEN_SYSCTL_CPUPOOL_OP_CREATE:

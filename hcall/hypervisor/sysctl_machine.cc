@@ -25,8 +25,7 @@ std::int64_t PhysInfo(SysctlCall& op) {
   info.max_node_id = kMaxNodeId;
   info.cpu_khz = kCpuKilohertz;
   info.capabilities = XEN_SYSCTL_PHYSCAP_hvm | XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_hap |
-                      XEN_SYSCTL_PHYSCAP_shadow | XEN_SYSCTL_PHYSCAP_gnttab_v1 |
-                      XEN_SYSCTL_PHYSCAP_gnttab_v2;
+                      XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2;
   info.total_pages = core.total_pages;
   info.free_pages = core.heap.free_pages();
   info.max_mfn = core.max_page() - 1;

@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kRounds = 200;
 constexpr std::uint16_t kVictim = 5;
+constexpr std::uint32_t kHvm = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap;
 
 // A toolstack thread: a vcpu of domain 0 with raw pointers of its own.
 class Caller {
@@ -58,7 +59,7 @@ TEST(HypervisorConcurrencyTest, ADomainIsDestroyedWhileOthersFillIt) {
   std::thread creator([&] {
     for (int round = 0; round < kRounds; ++round) {
       owner.Domctl(XEN_DOMCTL_createdomain,
-                   TestMachine::CreateRequest(round % 2 == 0 ? XEN_DOMCTL_CDF_hvm : 0, 2));
+                   TestMachine::CreateRequest(round % 2 == 0 ? kHvm : 0u, 2));
       xen_domctl_t op = {};
       op.u.max_vcpus.max = 2;
       owner.Domctl(XEN_DOMCTL_max_vcpus, op);

@@ -283,7 +283,7 @@ TEST(HypervisorMemoryExhaustionTest, NothingIsLostWhenThePoolIsUsedUp) {
 
 TEST(HypervisorMemoryExhaustionTest, FragmentsGrowTogetherAgain) {
   TestMachine machine({.pages = 16});
-  ASSERT_EQ(machine.CreateDomain(3, 1 << 20, XEN_DOMCTL_CDF_hvm), 3);
+  ASSERT_EQ(machine.CreateDomain(3, 1 << 20, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap), 3);
   for (int round = 0; round < 2; ++round) {
     std::vector<xen_pfn_t> frames = Frames(0, 12000);
     xen_memory_reservation reservation = TestMachine::Reservation(3, frames.data(), frames.size());

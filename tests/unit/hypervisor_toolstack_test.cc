@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/hypervisor_machine.h"
+#include "xencomm/descriptor.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -102,8 +103,8 @@ TEST_F(HypervisorToolstackTest, KeepsVcpuContexts) {
   contexts[0].flags = VGCF_online;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kHvm, op), 0);
   op.u.vcpucontext.ctxt.p = &contexts[1];
-  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getvcpucontext, kHvm, op), 0);
-  EXPECT_EQ(contexts[1].user_regs.rip, 0x1000u);
+  // Complete it is with its hardware's state.
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getvcpucontext, kHvm, op), -kENODATA);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, kHvm, op), 0);
   EXPECT_EQ(op.u.getdomaininfo.nr_online_vcpus, 1u);
 
@@ -113,6 +114,11 @@ TEST_F(HypervisorToolstackTest, KeepsVcpuContexts) {
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op), -kEINVAL);
   contexts[0].ctrlreg[3] = pv_frames[5] << 12;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op), 0);
+  op.u.vcpucontext.ctxt.p = &contexts[1];
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_getvcpucontext, kPv, op), 0);
+  EXPECT_EQ(contexts[1].ctrlreg[3], pv_frames[5] << 12);
+  EXPECT_EQ(contexts[1].ctrlreg[0], 0x80050033u);  // the processor's, not the guest's to choose
+  op.u.vcpucontext.ctxt.p = contexts.data();
   contexts[0].user_regs.rip = std::uint64_t{1} << 47;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op), -kEINVAL);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, 0, op), -kEINVAL);
@@ -181,34 +187,69 @@ TEST_F(HypervisorToolstackTest, TellsTheTypesOfPages) {
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getpageframeinfo3, kPv, op), -kE2BIG);
 }
 
-TEST_F(HypervisorToolstackTest, LogsDirtyPages) {
-  for (const std::uint16_t domain : {kPv, kHvm}) {
-    std::uint8_t bits[16];
+TEST_F(HypervisorToolstackTest, LogsPagesThatAGuestsCallWrote) {
+  constexpr std::uint16_t kGuest = 6;
+  ASSERT_EQ(machine.hypervisor.BuildDomain(
+                {.id = kGuest, .pages = 64, .vcpus = 2, .pointers = PointerModel::kXcom}),
+            0);
+  Vcpu* caller = machine.hypervisor.ClaimVcpu(kGuest, 0);
+  ASSERT_NE(caller, nullptr);
+  const auto write_page = [&](std::uint64_t gfn) {
+    return machine.hypervisor.Call(*caller,
+                                   machine.Frame(__HYPERVISOR_xen_version, XENVER_extraversion,
+                                                 kInlineFlag | gfn << kPageShift));
+  };
+  std::uint8_t bits[16];
+  const auto read = [&](std::uint32_t which) {
     std::memset(bits, 0xff, sizeof(bits));
     xen_domctl_t op = {};
-    op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
-    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, domain, op), 0);
-    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, domain, op), -kEINVAL);
-    Touch(domain, domain == kPv ? pv_frames[9] : 9, std::byte{1});
-    op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_PEEK;
+    op.u.shadow_op.op = which;
     op.u.shadow_op.pages = 128;
     op.u.shadow_op.dirty_bitmap.p = bits;
-    for (const std::uint32_t each :
-         {XEN_DOMCTL_SHADOW_OP_PEEK, XEN_DOMCTL_SHADOW_OP_CLEAN, XEN_DOMCTL_SHADOW_OP_PEEK}) {
-      const bool cleaned = op.u.shadow_op.op == XEN_DOMCTL_SHADOW_OP_CLEAN;
-      op.u.shadow_op.op = each;
-      ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, domain, op), 0);
-      for (unsigned i = 0; i < sizeof(bits); ++i) {
-        EXPECT_EQ(bits[i], i == 1 && !cleaned ? 2 : 0) << domain << " " << i;
-      }
-      EXPECT_EQ(op.u.shadow_op.stats.dirty_count, cleaned ? 0u : 1u);
-    }
-    op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_OFF;
-    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, domain, op), 0);
-  }
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), 0);
+    return op.u.shadow_op.stats.dirty_count;
+  };
+  ASSERT_EQ(write_page(3), 0);
+  EXPECT_EQ(read(XEN_DOMCTL_SHADOW_OP_PEEK), 0u);  // nobody logs yet
   xen_domctl_t op = {};
+  op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), 0);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), -kEINVAL);
+  EXPECT_EQ(read(XEN_DOMCTL_SHADOW_OP_PEEK), 0u);
+
+  // A toolstack's mapping is not the guest's write.
+  Touch(kGuest, 5, std::byte{1});
+  EXPECT_EQ(read(XEN_DOMCTL_SHADOW_OP_PEEK), 0u);
+  ASSERT_EQ(write_page(9), 0);
+  for (const std::uint32_t each : {XEN_DOMCTL_SHADOW_OP_PEEK, XEN_DOMCTL_SHADOW_OP_CLEAN}) {
+    EXPECT_EQ(read(each), 1u);
+    for (unsigned i = 0; i < sizeof(bits); ++i) EXPECT_EQ(bits[i], i == 1 ? 2 : 0) << i;
+  }
+  EXPECT_EQ(read(XEN_DOMCTL_SHADOW_OP_PEEK), 0u);
+  EXPECT_EQ(bits[1], 0);
+  op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_OFF;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), 0);
+  machine.hypervisor.ReleaseVcpu(*caller);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+}
+
+// A hypervisor without shadow page tables, as Debian's.
+TEST_F(HypervisorToolstackTest, APvDomainHasNoDirtyLog) {
+  // A domain may number its pages as it likes; nothing may walk up to the highest one.
+  std::vector<xen_pfn_t> far = {std::uint64_t{1} << 60};
+  ASSERT_EQ(Populate(kPv, far), 1);
+  xen_domctl_t op = {};
+  op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kPv, op), -kEOPNOTSUPP);
+  for (const std::uint32_t each : {XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION,
+                                   XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION, XEN_DOMCTL_SHADOW_OP_OFF}) {
+    op.u.shadow_op.op = each;
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kPv, op), -kEINVAL);
+  }
   op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_PEEK;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kPv, op), 0);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, 0, op), -kEINVAL);
+  EXPECT_EQ(machine.CreateDomain(7, 16, XEN_DOMCTL_CDF_hvm), -kEOPNOTSUPP);
 }
 
 TEST_F(HypervisorToolstackTest, SetsPagingMemoryAside) {
@@ -573,11 +614,42 @@ TEST_F(HypervisorToolstackTest, SavesHvmContexts) {
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, kHvm, op), -kENOSPC);
   op.u.hvmcontext.size = bytes;
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, kHvm, op), 0);
+  const std::uint32_t without_cpu = op.u.hvmcontext.size;
+  EXPECT_LT(without_cpu, bytes);
+
+  // A vcpu that is up has a record, with the registers that it was given.
+  vcpu_guest_context_t context = {};
+  context.user_regs.rip = 0x1000;
+  context.flags = VGCF_online;
+  xen_domctl_t set = {};
+  set.u.vcpucontext.ctxt.p = &context;
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kHvm, set), 0);
+  op.u.hvmcontext.size = bytes;
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, kHvm, op), 0);
+  EXPECT_EQ(op.u.hvmcontext.size, without_cpu + 8 + 1032);
+  std::uint8_t cpu[1032] = {};
+  xen_domctl_t part = {};
+  part.u.hvmcontext_partial.type = 2;
+  part.u.hvmcontext_partial.bufsz = sizeof(cpu);
+  part.u.hvmcontext_partial.buffer.p = cpu;
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), 0);
+  EXPECT_EQ(LoadField<std::uint64_t>(cpu + 640, kNativeOrder), 0x1000u);
+  EXPECT_EQ(std::memcmp(cpu, &image[32 + 8], sizeof(cpu)), 0);
+  part.u.hvmcontext_partial.bufsz = 1031;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kENOSPC);
+  part.u.hvmcontext_partial.instance = 1;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kENODATA);
+  part.u.hvmcontext_partial.instance = 2;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kENOENT);
+  part.u.hvmcontext_partial.type = 77;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kEINVAL);
+
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_sethvmcontext, kHvm, op), 0);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getvcpucontext, kHvm, set), 0);
   image[8] ^= 1;  // the magic
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_sethvmcontext, kHvm, op), -kEINVAL);
-  op.u.hvmcontext.size = 0;
-  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_sethvmcontext, kHvm, op), -kEINVAL);
+  op.u.hvmcontext.size = 20;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_sethvmcontext, kHvm, op), -kENODATA);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, kPv, op), -kEINVAL);
 }
 
@@ -662,7 +734,7 @@ TEST_F(HypervisorToolstackTest, ConsoleKeepsWhatWasPrinted) {
   op.u.debug_keys.keys.p = keys;
   ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_debug_keys, op), 0);
   EXPECT_NE(machine.console.find("'q' pressed"), std::string::npos);
-  std::vector<char> buffer(1024, 'x');
+  std::vector<char> buffer(4096, 'x');
   op = {};
   op.u.readconsole.count = 8;
   op.u.readconsole.buffer.p = buffer.data();
@@ -670,16 +742,16 @@ TEST_F(HypervisorToolstackTest, ConsoleKeepsWhatWasPrinted) {
   ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_readconsole, op), 0);
   EXPECT_EQ(op.u.readconsole.count, 8u);
   const std::uint32_t position = op.u.readconsole.index;
-  op.u.readconsole.count = 1024;
+  op.u.readconsole.count = 4096;
   ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_readconsole, op), 0);
   EXPECT_EQ(op.u.readconsole.count, machine.console.size() - 8);
   EXPECT_EQ(op.u.readconsole.index, position + op.u.readconsole.count);
   op.u.readconsole.clear = 1;
   op.u.readconsole.incremental = 0;
-  op.u.readconsole.count = 1024;
+  op.u.readconsole.count = 4096;
   op.u.readconsole.buffer.p = buffer.data();
   ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_readconsole, op), 0);
-  op.u.readconsole.count = 1024;
+  op.u.readconsole.count = 4096;
   ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_readconsole, op), 0);
   EXPECT_EQ(op.u.readconsole.count, 0u);
 }

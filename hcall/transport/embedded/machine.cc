@@ -63,7 +63,7 @@ absl::StatusOr<std::shared_ptr<EmbeddedMachine>> EmbeddedMachine::OfThisProcess(
   } else if (slot.machine->setting_ != setting) {
     return absl::InvalidArgumentError(
         "this process has its embedded machine already, with other options: expected the same "
-        "(only space can differ, but not to or from xcom)");
+        "(only space can differ, but xcom and inline only from one another)");
   }
   return slot.machine;
 }
@@ -120,7 +120,7 @@ std::uint64_t EmbeddedMachine::NowNanoseconds() {
 
 void EmbeddedMachine::WriteConsole(std::string_view text) {
   if (!setting_.console) return;
-  std::fprintf(stderr, "(xen) %.*s\n", static_cast<int>(text.size()), text.data());
+  std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
 bool EmbeddedMachine::Discard(MachineAddress start, std::uint64_t bytes) {
