@@ -4,9 +4,22 @@
 #include "xencomm/descriptor.h"
 
 namespace xencomm::schema {
+namespace {
+
+constexpr std::uint64_t kPage = std::uint64_t{1} << kDescriptorPageShift;
+
+// `pages`: where a buffer's bytes lie, the first one's and then of each further page.
+bool InOnePiece(const std::vector<PhysicalAddress>& pages) {
+  for (std::size_t i = 1; i < pages.size(); ++i) {
+    if (pages[i].value != (pages[0].value & ~(kPage - 1)) + i * kPage) return false;
+  }
+  return !pages.empty() && (pages[0].value & kInlineFlag) == 0;
+}
+
+}  // namespace
 
 DescribedCall::DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& memory,
-                             std::uint32_t vcpus)
+                             std::uint32_t vcpus, Form form)
     : call_(call), order_(order) {
   std::vector<CollectedBuffer> buffers;
   finding_ = CollectBuffers(call, order, vcpus, buffers);
@@ -15,7 +28,7 @@ DescribedCall::DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& 
     return;
   }
   for (const CollectedBuffer& buffer : buffers) {
-    outcome_ = Describe(buffer, memory);
+    outcome_ = Describe(buffer, memory, form);
     if (outcome_ == Outcome::kDescribed) continue;
     PutBack();
     return;
@@ -25,8 +38,7 @@ DescribedCall::DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& 
 DescribedCall::~DescribedCall() { PutBack(); }
 
 DescribedCall::Outcome DescribedCall::Describe(const CollectedBuffer& buffer,
-                                               PhysicalMemory& memory) {
-  constexpr std::uint64_t kPage = std::uint64_t{1} << kDescriptorPageShift;
+                                               PhysicalMemory& memory, Form form) {
   const std::uint64_t address = buffer.buffer.address.value;
   const auto entries = static_cast<std::uint32_t>(DescriptorEntries(address, buffer.bytes()));
   std::vector<PhysicalAddress> pages(entries);
@@ -34,19 +46,26 @@ DescribedCall::Outcome DescribedCall::Describe(const CollectedBuffer& buffer,
     const std::uint64_t start = i == 0 ? address : (address & ~(kPage - 1)) + i * kPage;
     if (!memory.Find(buffer.data() + (start - address), &pages[i])) return Outcome::kNotBacked;
   }
-  std::byte* descriptor = memory.Allocate(DescriptorBytes(entries));
-  PhysicalAddress place;
-  if (descriptor == nullptr || !memory.Find(descriptor, &place)) return Outcome::kNoMemory;
-  StoreDescriptor(descriptor, entries, order_, [&](std::uint32_t i) { return pages[i]; });
-
+  // A register that keeps flags of its own has no room for the inline flag.
   const std::uint64_t flags = ~buffer.buffer.part->address_bits;
+  std::uint64_t place;
+  if (form == Form::kInline && (flags & kInlineFlag) == 0 && InOnePiece(pages)) {
+    place = InlineAddress(pages[0]).value;
+  } else {
+    std::byte* descriptor = memory.Allocate(DescriptorBytes(entries));
+    PhysicalAddress physical;
+    if (descriptor == nullptr || !memory.Find(descriptor, &physical)) return Outcome::kNoMemory;
+    StoreDescriptor(descriptor, entries, order_, [&](std::uint32_t i) { return pages[i]; });
+    place = physical.value;
+  }
+
   if (buffer.pointer == nullptr) {
     std::uint64_t& bits = call_.registers[buffer.register_index];
-    bits = (bits & flags) | place.value;
+    bits = (bits & flags) | place;
   } else {
     const auto bits = LoadField<std::uint64_t>(buffer.pointer, order_);
     replaced_.push_back({buffer.pointer, bits});
-    StoreField(buffer.pointer, (bits & flags) | place.value, order_);
+    StoreField(buffer.pointer, (bits & flags) | place, order_);
   }
   return Outcome::kDescribed;
 }

@@ -1,5 +1,5 @@
 // A call in the historical ABI: each pointer replaced by the guest-physical address of a descriptor
-// ('XCOM') of what it points at, for as long as the object lives.
+// ('XCOM') of what it points at, or by an inline address, for as long as the object lives.
 //
 // The caller's structures are changed in place, as kernels did; the destructor puts every pointer
 // back, whatever happened in between. Registers are replaced in a copy: call().
@@ -34,8 +34,11 @@ class DescribedCall {
     kNotBacked,  // a page of a buffer has no guest-physical address
     kNoMemory,   // for a descriptor
   };
+  // What a buffer that lies in one guest-physical piece is passed by. Others take a descriptor.
+  enum class Form : std::uint8_t { kDescriptor, kInline };
 
-  DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& memory, std::uint32_t vcpus = 1);
+  DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& memory, std::uint32_t vcpus = 1,
+                Form form = Form::kDescriptor);
   ~DescribedCall();
 
   DescribedCall(const DescribedCall&) = delete;
@@ -52,7 +55,7 @@ class DescribedCall {
     std::uint64_t bits;
   };
 
-  Outcome Describe(const CollectedBuffer& buffer, PhysicalMemory& memory);
+  Outcome Describe(const CollectedBuffer& buffer, PhysicalMemory& memory, Form form);
   void PutBack();
 
   Call call_;

@@ -22,6 +22,7 @@ struct ReachWord {
 constexpr ReachWord kReachWords[] = {
     {"direct", Reach::kDirect}, {"walk4", Reach::kWalk4},         {"walk5", Reach::kWalk5},
     {"region", Reach::kRegion}, {"stateless", Reach::kStateless}, {"xcom", Reach::kXcom},
+    {"inline", Reach::kInline},
 };
 
 std::string ReachNames() {
@@ -34,7 +35,7 @@ bool ParseReach(const std::string& value, EmbeddedSetting& setting) {
   for (const ReachWord& word : kReachWords) {
     if (value == word.name) {
       setting.reach = word.reach;
-      setting.machine.xcom = word.reach == Reach::kXcom;
+      setting.machine.xcom = IsHistorical(word.reach);
       return true;
     }
   }

@@ -20,7 +20,13 @@ enum class Reach : std::uint8_t {
   kRegion,     // a registered region
   kStateless,  // a region whose table is read in every call
   kXcom,       // descriptors of the historical ABI, which the kernel writes by the op table
+  kInline,     // the same, but what lies in one guest-physical piece is named inline
 };
+
+// Whether domain 0 must speak the historical ABI for it, and nothing else.
+constexpr bool IsHistorical(Reach reach) {
+  return reach == Reach::kXcom || reach == Reach::kInline;
+}
 
 // What one process's embedded machine is made of.
 struct MachineSetting {

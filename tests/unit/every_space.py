@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-SPACES = ['direct', 'walk4', 'walk5', 'region', 'stateless', 'xcom']
+SPACES = ['direct', 'walk4', 'walk5', 'region', 'stateless', 'xcom', 'inline']
 
 
 def main():

@@ -146,7 +146,7 @@ TEST(BouncedCall, ReportsWhatTheWalkFound) {
 class Identity final : public PhysicalMemory {
  public:
   bool Find(const std::byte* address, PhysicalAddress* physical) override {
-    physical->value = Address(address);
+    physical->value = Address(address) + (Address(address) >> 12 == moved_ ? distance_ : 0);
     return Address(address) >> 12 != missing_;
   }
   std::byte* Allocate(std::uint64_t bytes) override {
@@ -154,10 +154,16 @@ class Identity final : public PhysicalMemory {
     return reinterpret_cast<std::byte*>(blocks_.back().get());
   }
   void Miss(const void* address) { missing_ = Address(address) >> 12; }
+  void Move(const void* address, std::uint64_t distance) {
+    moved_ = Address(address) >> 12;
+    distance_ = distance;
+  }
 
  private:
   std::vector<std::unique_ptr<std::uint64_t[]>> blocks_;
   std::uint64_t missing_ = 0;
+  std::uint64_t moved_ = 0;
+  std::uint64_t distance_ = 0;
 };
 
 TEST(DescribedCall, DescribesEachBufferAndPutsPointersBack) {
@@ -177,6 +183,33 @@ TEST(DescribedCall, DescribesEachBufferAndPutsPointersBack) {
     EXPECT_EQ(LoadField<std::uint64_t>(descriptor + 8, kNativeOrder), Address(text.data() + 100));
     EXPECT_EQ(LoadField<std::uint64_t>(descriptor + 16, kNativeOrder), Address(text.data() + 4096));
   }
+  EXPECT_EQ(sysctl.u.readconsole.buffer.p, text.data() + 100);
+}
+
+TEST(DescribedCall, NamesWhatLiesInOnePieceInline) {
+  alignas(4096) static std::array<char, 3 * 4096> text;
+  xen_sysctl sysctl = {};
+  sysctl.u.readconsole.count = 2 * 4096;
+  set_xen_guest_handle(sysctl.u.readconsole.buffer, text.data() + 100);
+  const Call call = Sysctl(sysctl, XEN_SYSCTL_readconsole);
+  Identity memory;
+  const std::uint64_t inline_text = Address(text.data() + 100) | kInlineFlag;
+  const auto describe = [&](auto check) {
+    DescribedCall described(call, kNativeOrder, memory, 1, DescribedCall::Form::kInline);
+    ASSERT_EQ(described.outcome(), DescribedCall::Outcome::kDescribed);
+    EXPECT_EQ(described.call().registers[0], call.registers[0] | kInlineFlag);
+    check(Address(sysctl.u.readconsole.buffer.p));
+  };
+  describe([&](std::uint64_t pointer) { EXPECT_EQ(pointer, inline_text); });
+  // The last of its pages lies elsewhere.
+  memory.Move(text.data() + 2 * 4096, 1 << 20);
+  describe([&](std::uint64_t pointer) {
+    ASSERT_EQ(pointer & kInlineFlag, 0u);
+    const auto* descriptor = reinterpret_cast<const std::byte*>(pointer);
+    EXPECT_EQ(LoadField<std::uint32_t>(descriptor, kNativeOrder), kDescriptorMagic);
+    EXPECT_EQ(LoadField<std::uint64_t>(descriptor + 24, kNativeOrder),
+              Address(text.data() + 2 * 4096) + (1 << 20));
+  });
   EXPECT_EQ(sysctl.u.readconsole.buffer.p, text.data() + 100);
 }
 

@@ -28,8 +28,8 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kPage = 4096;
-constexpr Reach kReaches[] = {Reach::kDirect, Reach::kWalk4,     Reach::kWalk5,
-                              Reach::kRegion, Reach::kStateless, Reach::kXcom};
+constexpr Reach kReaches[] = {Reach::kDirect,    Reach::kWalk4, Reach::kWalk5, Reach::kRegion,
+                              Reach::kStateless, Reach::kXcom,  Reach::kInline};
 
 std::shared_ptr<EmbeddedMachine> SmallMachine(std::uint64_t dom0_bytes = 64 << 20,
                                               bool xcom = false) {
@@ -53,7 +53,7 @@ xencomm_translation Translated(Client& client, const void* pointer, xencomm_way 
 
 class EveryReach : public testing::TestWithParam<Reach> {
  protected:
-  std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine(64 << 20, GetParam() == Reach::kXcom);
+  std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine(64 << 20, IsHistorical(GetParam()));
   std::shared_ptr<Client> client_ = ClientOf(machine_, GetParam());
 };
 
@@ -365,7 +365,7 @@ TEST(Setting, Options) {
     const char* options;
     const char* named;
   } bad[] = {
-      {"space=raw", "space=raw: expected direct, walk4, walk5, region, stateless, xcom"},
+      {"space=raw", "space=raw: expected direct, walk4, walk5, region, stateless, xcom, inline"},
       {"size=1", "'size=1' is no option"},
       {"space", "expected OPTION=VALUE"},
       {",", "'' is no option"},

@@ -43,7 +43,7 @@ std::int64_t DescribedCalls::Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallF
   std::unique_ptr<DescriptorMemory> memory = TakeMemory();
   std::int64_t answer = -EFAULT;
   {
-    const schema::DescribedCall described(call, kNativeOrder, *memory);
+    const schema::DescribedCall described(call, kNativeOrder, *memory, 1, form_);
     if (described.outcome() == schema::DescribedCall::Outcome::kDescribed) {
       std::copy_n(described.call().registers.begin(), std::size(frame.arguments), frame.arguments);
       answer = machine_.hypervisor().Call(vcpu, frame);

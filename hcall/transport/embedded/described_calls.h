@@ -1,5 +1,6 @@
 // Calls of a process in a domain that speaks the historical ABI ('XCOM'): its kernel describes each
-// buffer of a call by a descriptor, which takes knowing every op. Here that is the op table's.
+// buffer of a call by a descriptor or an inline address, which takes knowing every op. Here that is
+// the op table's.
 #ifndef HCALL_TRANSPORT_EMBEDDED_DESCRIBED_CALLS_H_
 #define HCALL_TRANSPORT_EMBEDDED_DESCRIBED_CALLS_H_
 
@@ -16,8 +17,9 @@ namespace xencomm::embedded {
 class DescribedCalls {
  public:
   // All are borrowed. `payload` reaches the process's region, and nothing else.
-  DescribedCalls(EmbeddedMachine& machine, const GuestRegion& region, Space& payload)
-      : machine_(machine), region_(region), payload_(payload) {}
+  DescribedCalls(EmbeddedMachine& machine, const GuestRegion& region, Space& payload,
+                 schema::DescribedCall::Form form)
+      : machine_(machine), region_(region), payload_(payload), form_(form) {}
 
   // The hypervisor's answer. Without asking it, -EFAULT for what lies outside the payload, and what
   // Xen answers for an op or a version that nobody knows.
@@ -30,6 +32,7 @@ class DescribedCalls {
   EmbeddedMachine& machine_;
   const GuestRegion& region_;
   Space& payload_;
+  const schema::DescribedCall::Form form_;
   Mutex mutex_;
   std::vector<std::unique_ptr<DescriptorMemory>> idle_ ABSL_GUARDED_BY(mutex_);
 };

@@ -21,7 +21,7 @@ std::int64_t EmbeddedTransport::Call(std::uint64_t op,
   std::copy(arguments.begin(), arguments.end(), frame.arguments);
   machine_->foreign_mappings().Sweep();
   VcpuPool::Lease lease(machine_->vcpus());
-  if (reach_ == Reach::kXcom) return Described().Call(lease.vcpu(), frame);
+  if (IsHistorical(reach_)) return Described().Call(lease.vcpu(), frame);
   if (reach_ == Reach::kRegion || reach_ == Reach::kStateless) {
     frame.index |= kRegionCall;
     frame.region = backing_->region().handle().value();
@@ -35,7 +35,7 @@ Space& EmbeddedTransport::RawSpace() {
   if (Space* const space = raw_.load(std::memory_order_acquire)) return *space;
   const MutexLock lock(mutex_);
   const GuestRegion& region = backing_->region();
-  if (reach_ == Reach::kDirect || reach_ == Reach::kXcom) {
+  if (reach_ == Reach::kDirect || IsHistorical(reach_)) {
     if (direct_ == nullptr) {
       direct_ = std::make_unique<DirectSpace>(region.layout(), backing_->backed());
     }
@@ -54,7 +54,10 @@ DescribedCalls& EmbeddedTransport::Described() {
   Space& payload = RawSpace();
   const MutexLock lock(mutex_);
   if (described_ == nullptr) {
-    described_ = std::make_unique<DescribedCalls>(*machine_, backing_->region(), payload);
+    described_ = std::make_unique<DescribedCalls>(*machine_, backing_->region(), payload,
+                                                  reach_ == Reach::kInline
+                                                      ? schema::DescribedCall::Form::kInline
+                                                      : schema::DescribedCall::Form::kDescriptor);
   }
   return *described_;
 }
