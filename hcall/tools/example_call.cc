@@ -85,6 +85,16 @@ class Filler {
            fields.view().Has(part, schema::Phase::kBefore);
   }
 
+  // The version of the headers, or else the last one that had the op.
+  static std::uint32_t VersionOf(const Op& op) {
+    std::uint32_t version = op.hypercall->version;
+    if (op.IsIn(version)) return version;
+    for (const std::uint32_t each : op.hypercall->versions) {
+      if (op.IsIn(each)) version = each;
+    }
+    return version;
+  }
+
   // --- Which case ---
 
   static void Satisfy(const Fields& fields, const schema::Test& test) {
@@ -118,8 +128,8 @@ class Filler {
     });
   }
 
-  static void ChooseCase(const Record& record, const Fields& fields, std::byte* bytes,
-                         std::size_t size, ByteOrder order) {
+  static void ChooseCase(const Record& record, std::byte* bytes, std::size_t size,
+                         ByteOrder order) {
     std::vector<std::span<const schema::Test>> cases;
     for (const schema::Variant& each : record.variants) cases.emplace_back(each.tests);
     for (const Part& each : record.parts) {
@@ -137,7 +147,6 @@ class Filler {
       best_score = score;
     }
     std::copy(best.begin(), best.end(), bytes);
-    static_cast<void>(fields);
   }
 
   // --- How many ---
@@ -254,9 +263,9 @@ class Filler {
     if (&record == &op_.argument && hypercall.op_place != OpPlace::kRegister &&
         hypercall.op_place != OpPlace::kNone) {
       fields.Write(hypercall.op_field, op_.number);
-      if (hypercall.version_field) fields.Write(hypercall.version_field, hypercall.versions[0]);
+      if (hypercall.version_field) fields.Write(hypercall.version_field, VersionOf(op_));
     }
-    ChooseCase(record, fields, bytes, size, arena_.order());
+    ChooseCase(record, bytes, size, arena_.order());
     if (hypercall.holds_calls) return FillEntry(bytes);
     return FillRecord(record, fields);
   }

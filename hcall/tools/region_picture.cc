@@ -19,8 +19,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
+#include "hcall/tools/region_cells.h"
 #include "hcall/tools/region_map.h"
+#include "hcall/tools/svg.h"
 
 namespace xencomm::tools {
 namespace {
@@ -44,13 +45,8 @@ constexpr double kRow = 22;
 
 // What is drawn one by one: more is summed up.
 constexpr std::size_t kMaxRows = 14;
-constexpr std::size_t kMaxShown = 26;        // structures
-constexpr std::size_t kRunsOfStructure = 5;  // granule runs of one structure
+constexpr std::size_t kMaxShown = 26;  // structures
 
-struct Colour {
-  const char* fill;
-  const char* line;
-};
 constexpr Colour kTableColour = {"#fde7c0", "#d08a17"};
 constexpr Colour kPayloadColour = {"#cfe8dc", "#2f8f6b"};
 constexpr Colour kStructureColour = {"#e3ecfa", "#3f6fb5"};
@@ -62,11 +58,6 @@ Colour ColourOf(Kind kind) {
                                   : kEmptyColour;
 }
 
-std::string Escaped(const std::string& text) {
-  return absl::StrReplaceAll(text,
-                             {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
-}
-
 // At most `most` characters, the end kept: of a path that is what tells.
 std::string KeepEnd(const std::string& text, std::size_t most) {
   return text.size() <= most ? text : absl::StrCat("…", text.substr(text.size() - most + 1));
@@ -75,70 +66,6 @@ std::string KeepStart(const std::string& text, std::size_t most) {
   return text.size() <= most ? text : absl::StrCat(text.substr(0, most - 1), "…");
 }
 
-// SVG's elements, one line each.
-class Canvas {
- public:
-  void Box(double x, double y, double width, double height, Colour colour, double radius = 3,
-           const char* more = "") {
-    absl::StrAppendFormat(&out_,
-                          "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.1f\" "
-                          "fill=\"%s\" stroke=\"%s\" %s/>\n",
-                          x, y, width, height, radius, colour.fill, colour.line, more);
-  }
-  void Text(double x, double y, const char* style, const std::string& text) {
-    absl::StrAppendFormat(&out_, "<text x=\"%.1f\" y=\"%.1f\" class=\"%s\">%s</text>\n", x, y,
-                          style, Escaped(text));
-  }
-  // From (x1, y1) to (x2, y2), leaving and arriving level.
-  void Curve(double x1, double y1, double x2, double y2, const char* style) {
-    const double bend = (x2 - x1) / 2;
-    absl::StrAppendFormat(&out_,
-                          "<path class=\"%s\" d=\"M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f\"/>\n",
-                          style, x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2);
-  }
-  // From the left side of one box to the left side of another, out by `reach`.
-  void Loop(double x, double y1, double y2, double reach, const char* style) {
-    absl::StrAppendFormat(&out_,
-                          "<path class=\"%s\" d=\"M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f\"/>\n",
-                          style, x, y1, x - reach, y1, x - reach, y2, x, y2);
-  }
-  // The band between two vertical edges.
-  void Ribbon(double x1, double top1, double bottom1, double x2, double top2, double bottom2,
-              const char* colour) {
-    const double middle = (x1 + x2) / 2;
-    absl::StrAppendFormat(&out_,
-                          "<path d=\"M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f L%.1f %.1f C%.1f "
-                          "%.1f %.1f %.1f %.1f %.1f Z\" fill=\"%s\" fill-opacity=\"0.28\"/>\n",
-                          x1, top1, middle, top1, middle, top2, x2, top2, x2, bottom2, middle,
-                          bottom2, middle, bottom1, x1, bottom1, colour);
-  }
-  void Dot(double x, double y) {
-    absl::StrAppendFormat(&out_, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.2\" fill=\"%s\"/>\n", x, y,
-                          kStructureColour.line);
-  }
-  void Add(const std::string& element) { absl::StrAppend(&out_, element, "\n"); }
-  const std::string& text() const { return out_; }
-
- private:
-  std::string out_;
-};
-
-// Granules that are drawn as one box, in the strip and among the frames.
-struct Cell {
-  std::uint64_t first = 0;
-  std::uint64_t count = 0;
-  Kind kind = Kind::kPayload;
-  std::uint64_t physical = 0;
-  std::uint64_t places = 1;  // more than one: frames that do not follow each other
-  bool holds = false;        // a structure or the table
-  double top = 0;
-  double height = 0;
-  double frame_top = 0;
-
-  std::uint64_t end() const { return first + count; }
-  bool backed() const { return kind != Kind::kNotBacked; }
-};
-
 class Picture {
  public:
   explicit Picture(const RegionMap& map) : map_(map), shift_(map.layout.granule_shift()) {
@@ -146,7 +73,7 @@ class Picture {
     std::sort(shown_.begin(), shown_.end(), [&](std::size_t a, std::size_t b) {
       return map.OffsetOf(map.structures[a]) < map.OffsetOf(map.structures[b]);
     });
-    MakeCells();
+    cells_ = MakeCells(map, shown_);
     PlaceRegion();
     PlaceFrames();
   }
@@ -160,108 +87,6 @@ class Picture {
   }
 
  private:
-  struct Span {
-    std::uint64_t begin;
-    std::uint64_t end;
-  };
-  Span SpanOf(std::size_t structure) const {
-    const Structure& each = map_.structures[structure];
-    const std::uint64_t begin = map_.OffsetOf(each);
-    return {begin, begin + std::max<std::uint64_t>(each.bytes, 1)};
-  }
-
-  // --- What is drawn as one ---
-
-  // The run of each granule that something lies in, cut at what is of interest; between them, all
-  // that is alike.
-  void MakeCells() {
-    for (const GranuleRun& run : map_.runs) {
-      std::uint64_t at = run.first;
-      while (at < run.end()) {
-        const std::uint64_t end = EndOfLikes(at, run);
-        AddCell(at, end - at, run);
-        at = end;
-      }
-    }
-    SumUp();
-  }
-
-  bool Holds(std::uint64_t granule) const {
-    return std::any_of(shown_.begin(), shown_.end(), [&](std::size_t each) {
-      const Span span = SpanOf(each);
-      return span.begin >> shift_ <= granule && granule <= (span.end - 1) >> shift_;
-    });
-  }
-
-  // Granules from `at` on that are as empty, or as full, as it is.
-  std::uint64_t EndOfLikes(std::uint64_t at, const GranuleRun& run) const {
-    if (run.kind != Kind::kPayload) return run.end();
-    const bool holds = Holds(at);
-    std::set<std::uint64_t> edges = {run.end()};
-    for (const std::size_t each : shown_) {
-      const Span span = SpanOf(each);
-      for (const std::uint64_t edge : {span.begin >> shift_, ((span.end - 1) >> shift_) + 1}) {
-        if (edge > at && edge < run.end() && Holds(edge) != holds) edges.insert(edge);
-      }
-    }
-    return *edges.begin();
-  }
-
-  void AddCell(std::uint64_t first, std::uint64_t count, const GranuleRun& run) {
-    Cell cell = {.first = first, .count = count, .kind = run.kind};
-    cell.physical = run.physical.value + ((first - run.first) << shift_);
-    cell.holds = run.kind == Kind::kTable || (run.kind == Kind::kPayload && Holds(first));
-    // Empty ones have nothing to tell one by one.
-    if (!cells_.empty() && !cell.holds && !cells_.back().holds && cells_.back().kind == cell.kind) {
-      cells_.back().count += count;
-      ++cells_.back().places;
-      return;
-    }
-    cells_.push_back(cell);
-  }
-
-  // Of many cells in a row of one kind, inside one structure or the table, the first, the last and
-  // one for all between.
-  void SumUp() {
-    std::vector<Cell> kept;
-    for (std::size_t i = 0; i < cells_.size();) {
-      std::size_t end = i + 1;
-      while (end < cells_.size() && SameHolder(cells_[i], cells_[end])) ++end;
-      if (end - i <= kRunsOfStructure) {
-        kept.insert(kept.end(), cells_.begin() + static_cast<std::ptrdiff_t>(i),
-                    cells_.begin() + static_cast<std::ptrdiff_t>(end));
-      } else {
-        kept.push_back(cells_[i]);
-        kept.push_back(cells_[i + 1]);
-        Cell between = cells_[i + 2];
-        for (std::size_t j = i + 3; j + 1 < end; ++j) {
-          between.count += cells_[j].count;
-          ++between.places;
-        }
-        kept.push_back(between);
-        kept.push_back(cells_[end - 1]);
-      }
-      i = end;
-    }
-    cells_ = std::move(kept);
-  }
-
-  // Whether both are of the table, or of the same structures.
-  bool SameHolder(const Cell& a, const Cell& b) const {
-    if (a.kind != b.kind || a.holds != b.holds) return false;
-    return a.kind == Kind::kTable || HoldersOf(a) == HoldersOf(b);
-  }
-  std::set<std::size_t> HoldersOf(const Cell& cell) const {
-    std::set<std::size_t> holders;
-    for (const std::size_t each : shown_) {
-      const Span span = SpanOf(each);
-      if (span.begin >> shift_ < cell.end() && (span.end - 1) >> shift_ >= cell.first) {
-        holders.insert(each);
-      }
-    }
-    return holders;
-  }
-
   // --- Where it is drawn ---
 
   // Every place where something begins or ends, with its height in the picture.
@@ -272,8 +97,8 @@ class Picture {
       edges.insert(cell.end() << shift_);
     }
     for (const std::size_t each : shown_) {
-      edges.insert(SpanOf(each).begin);
-      edges.insert(SpanOf(each).end);
+      edges.insert(SpanOf(map_, each).begin);
+      edges.insert(SpanOf(map_, each).end);
     }
     double y = kTop;
     for (auto edge = edges.begin(); edge != edges.end(); ++edge) {
@@ -290,7 +115,7 @@ class Picture {
 
   double HeightOf(std::uint64_t begin, std::uint64_t end) const {
     for (const std::size_t each : shown_) {
-      const Span span = SpanOf(each);
+      const ByteSpan span = SpanOf(map_, each);
       if (span.begin <= begin && end <= span.end) {
         // Two lines for the first part, one for each that follows.
         return begin == span.begin ? 40 : 24;
@@ -390,7 +215,7 @@ class Picture {
 
   void DrawStructure(std::size_t index) {
     const Structure& each = map_.structures[index];
-    const Span span = SpanOf(index);
+    const ByteSpan span = SpanOf(map_, index);
     const double top = y_[span.begin];
     canvas_.Box(kRegionX + 6, top + 1.5, kRegionWidth - 12, y_[span.end] - top - 3,
                 kStructureColour);
@@ -427,7 +252,7 @@ class Picture {
     bottom_ = std::max(bottom_, top + height + 8);
 
     // It is its own block in the region, enlarged.
-    const Span span = SpanOf(0);
+    const ByteSpan span = SpanOf(map_, 0);
     const double block_top = y_[span.begin] + 2;
     const double block_bottom = y_[span.end] - 2;
     canvas_.Add(
@@ -447,7 +272,8 @@ class Picture {
       y += kRow;
     }
     if (left_out != 0) {
-      canvas_.Text(kOpX + 46, y + 15, "small grey", absl::StrFormat("%u more fields", left_out));
+      canvas_.Text(kOpX + 46, y + 15, "small grey",
+                   absl::StrFormat("%u more field%s", left_out, left_out == 1 ? "" : "s"));
     }
   }
 
@@ -459,7 +285,7 @@ class Picture {
       canvas_.Text(kOpX + kOpWidth - 12, y + 15, "mono end", KeepEnd(field.value, room));
       return;
     }
-    canvas_.Dot(kOpX + kOpWidth - 12, y + 11);
+    canvas_.Dot(kOpX + kOpWidth - 12, y + 11, kStructureColour.line);
     const Structure& target = map_.structures[*field.target];
     const auto place = y_.find(map_.OffsetOf(target));
     if (!IsShown(*field.target) || place == y_.end()) {
@@ -481,8 +307,8 @@ class Picture {
       double leave = 0;
       for (const ShownField& field : map_.structures[from].fields) {
         if (!field.target || !IsShown(*field.target)) continue;
-        const double y1 = y_[SpanOf(from).begin] + 27 + leave;
-        const double y2 = y_[SpanOf(*field.target).begin] + 13;
+        const double y1 = y_[SpanOf(map_, from).begin] + 27 + leave;
+        const double y2 = y_[SpanOf(map_, *field.target).begin] + 13;
         leave = std::min(leave + 3, 9.0);
         const double far = y2 > y1 ? y2 - y1 : y1 - y2;
         canvas_.Loop(kRegionX + 5, y1, y2, std::min(24 + far * 0.22, kGutter * 0.85),
