@@ -1,0 +1,189 @@
+"""Installs to a temporary root, and builds and runs README's examples against what is there.
+
+    install_test.py SOURCE BUILD SANITIZER
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])
+if sys.argv[3] != 'none':
+  print('skipped: a sanitized library wants programs that are built alike; these are built as '
+        'anybody builds them')
+  sys.exit(77)
+
+OPTIONS = {option['name']: option['value'] for option in json.loads(subprocess.run(
+    ['meson', 'introspect', '--buildoptions', BUILD], check=True, stdout=subprocess.PIPE).stdout)}
+ROOT = tempfile.TemporaryDirectory(prefix='xencomm-install-')
+PREFIX = pathlib.Path(ROOT.name + OPTIONS['prefix'])
+LIBDIR = PREFIX / OPTIONS['libdir']
+DROP_INS = LIBDIR / 'xencomm'
+ENVIRONMENT = {**os.environ,
+               'LD_LIBRARY_PATH': str(LIBDIR),
+               'PKG_CONFIG_PATH': str(LIBDIR / 'pkgconfig')}
+
+COMMANDS = ['run', 'info', 'list', 'layout', 'walk', 'schema']
+EXAMPLES = {'c': ['gcc', '-std=gnu11'], 'cpp': ['g++', '-std=gnu++20']}
+EXPECTED = re.compile(r'domain 0 has \d+ pages\n')
+
+
+def run(*command, **options):
+  """Its output; a command that fails fails the test with what it said."""
+  done = subprocess.run([str(word) for word in command], text=True, stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE, env=ENVIRONMENT, **options)
+  if done.returncode != 0:
+    raise AssertionError(f'{" ".join(map(str, command))}: {done.returncode}\n'
+                         f'{done.stdout}{done.stderr}')
+  return done.stdout
+
+
+def example(language, folder):
+  path = pathlib.Path(folder) / f'example.{language}'
+  run(sys.executable, SOURCE / 'tests/unit/readme_example.py', SOURCE / 'README.md', language, path)
+  return path
+
+
+def exports(library):
+  """The (name, version) of all that the dynamic linker finds in a library."""
+  found = []
+  for line in run('objdump', '-T', library).splitlines():
+    match = re.match(r'[0-9a-f]+ [gwu ].{6} (\S+)\s+[0-9a-f]+ +(\(?\S+?\)?)? +(\S+)$', line)
+    if match and match.group(1) not in ('*UND*', '*ABS*'):
+      found.append((match.group(3), (match.group(2) or '').strip('()')))
+  return found
+
+
+def setUpModule():
+  run('meson', 'install', '-C', BUILD, '--no-rebuild', '--quiet', '--destdir', ROOT.name)
+
+
+def tearDownModule():
+  ROOT.cleanup()
+
+
+class Install(unittest.TestCase):
+
+  def test_puts_everything_where_it_belongs(self):
+    wanted = ['bin/xencomm',
+              f'{OPTIONS["libdir"]}/libxencomm.so',
+              f'{OPTIONS["libdir"]}/libxencomm.so.1',
+              f'{OPTIONS["libdir"]}/xencomm/libxencall.so.1',
+              f'{OPTIONS["libdir"]}/xencomm/libxenforeignmemory.so.1',
+              f'{OPTIONS["includedir"]}/xencomm/xencomm.h',
+              f'{OPTIONS["includedir"]}/xencomm/client.h',
+              f'{OPTIONS["mandir"]}/man1/xencomm.1',
+              f'{OPTIONS["datadir"]}/bash-completion/completions/xencomm']
+    wanted += [f'{OPTIONS["mandir"]}/man1/xencomm-{name}.1' for name in COMMANDS]
+    self.assertEqual([path for path in wanted if not (PREFIX / path).exists()], [])
+
+  def test_puts_no_drop_in_where_programs_find_it_untold(self):
+    self.assertEqual(list(LIBDIR.glob('libxencall*')) + list(LIBDIR.glob('libxenforeign*')), [])
+
+  def test_exports_nothing_without_a_version(self):
+    symbols = exports(LIBDIR / 'libxencomm.so.1')
+    versions = {version for _, version in symbols}
+    self.assertEqual(versions, {'XENCOMM_1.0', 'XENCOMM_CPP_1.0', 'XENCOMM_PRIVATE'})
+    c_interface = {name for name, version in symbols if version == 'XENCOMM_1.0'}
+    header = (PREFIX / OPTIONS['includedir'] / 'xencomm/xencomm.h').read_text()
+    declared = set(re.findall(r'^XENCOMM_API [^(]*?(xencomm_\w+)\(', header, re.MULTILINE))
+    self.assertEqual(c_interface - {'XENCOMM_1.0'}, declared)
+    for name, version in symbols:
+      if version == 'XENCOMM_CPP_1.0' and name != version:
+        self.assertRegex(name, r'^_ZN?K?[TVIS]*N?K?7xencomm(5Arena|6Client)')
+
+
+class PkgConfig(unittest.TestCase):
+
+  def flags(self, *packages):
+    # The tree is where DESTDIR put it, not where it says.
+    return run('pkg-config', f'--define-variable=prefix={PREFIX}', '--cflags', '--libs',
+               *packages).split()
+
+  def test_builds_the_c_example_without_abseil(self):
+    flags = self.flags('xencomm')
+    self.assertFalse([flag for flag in flags if 'absl' in flag])
+    with tempfile.TemporaryDirectory() as folder:
+      program = pathlib.Path(folder) / 'example'
+      run(*EXAMPLES['c'], example('c', folder), '-o', program, *flags)
+      self.assertRegex(run(program), EXPECTED)
+
+  def test_builds_the_cpp_example(self):
+    with tempfile.TemporaryDirectory() as folder:
+      program = pathlib.Path(folder) / 'example'
+      source = example('cpp', folder)
+      run(*EXAMPLES['cpp'], source, '-o', program, *self.flags('xencomm-cpp'))
+      self.assertRegex(run(program), EXPECTED)
+
+  def test_says_the_project_s_version(self):
+    self.assertEqual(run('pkg-config', '--modversion', 'xencomm').strip(),
+                     run(PREFIX / 'bin/xencomm', '--version').split()[1])
+
+
+class CMake(unittest.TestCase):
+
+  def build(self, languages, source, folder, version='1.0'):
+    (folder / 'CMakeLists.txt').write_text(f"""
+cmake_minimum_required(VERSION 3.25)
+project(example {languages})
+find_package(xencomm {version} REQUIRED)
+add_executable(example {source.name})
+target_link_libraries(example PRIVATE xencomm::xencomm)
+""")
+    run('cmake', '-S', folder, '-B', folder / 'build', f'-DCMAKE_PREFIX_PATH={PREFIX}')
+    run('cmake', '--build', folder / 'build')
+    return folder / 'build/example'
+
+  def test_builds_both_examples(self):
+    for languages, language in (('C', 'c'), ('CXX', 'cpp')):
+      with self.subTest(language), tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        self.assertRegex(run(self.build(languages, example(language, name), folder)), EXPECTED)
+
+  def test_refuses_another_major_version(self):
+    for version in ('2.0', '1.9'):
+      with self.subTest(version), tempfile.TemporaryDirectory() as name:
+        with self.assertRaisesRegex(AssertionError, 'xencommConfig'):
+          self.build('C', example('c', name), pathlib.Path(name), version)
+
+
+class Command(unittest.TestCase):
+
+  def test_runs_a_program_over_the_installed_drop_ins(self):
+    libraries = run(PREFIX / 'bin/xencomm', 'run', '--', 'ldd', BUILD / 'tests/unit/libxenctrl_program')
+    self.assertIn(f'{DROP_INS}/libxencall.so.1', libraries)
+    self.assertIn(f'{DROP_INS}/libxenforeignmemory.so.1', libraries)
+    done = run(PREFIX / 'bin/xencomm', 'run', '--', BUILD / 'tests/unit/libxenctrl_program')
+    self.assertRegex(done.splitlines()[-1], r'^\d+ passed, 0 failed$')
+
+  def test_manual_pages_are_well_formed(self):
+    for page in sorted((PREFIX / OPTIONS['mandir'] / 'man1').iterdir()):
+      # A page without a date is built alike on every day.
+      said = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning', page], text=True,
+                            stdout=subprocess.PIPE).stdout
+      self.assertEqual([line for line in said.splitlines() if 'missing date' not in line], [])
+      self.assertIn('EXIT STATUS' if page.name != 'xencomm.1' else 'COMMANDS',
+                    re.sub('.\b', '', run('mandoc', '-T', 'ascii', page)))
+
+  def test_completion_offers_what_help_says(self):
+    for line, wanted in ((['xencomm', ''], set(COMMANDS)),
+                         (['xencomm', 'walk', '--ac'], {'--access='}),
+                         (['xencomm', 'walk', '--access', '=', 'w'], {'write'}),
+                         (['xencomm', 'run', '--space', '=', 'walk'], {'walk4', 'walk5'}),
+                         (['xencomm', 'schema', 'sysctl.getdom'], {'sysctl.getdomaininfolist'})):
+      words = ' '.join(f"'{word}'" for word in line)
+      offered = run('bash', '-c', f'. {PREFIX}/{OPTIONS["datadir"]}/bash-completion/completions/xencomm\n'
+                    f'compopt() {{ :; }}; COMP_WORDS=({words}); COMP_CWORD={len(line) - 1}\n'
+                    '_xencomm; printf "%s\\n" "${COMPREPLY[@]}"').split()
+      self.assertLessEqual(wanted, set(offered), line)
+      if len(line) > 2:
+        self.assertEqual(wanted, set(offered), line)
+
+
+if __name__ == '__main__':
+  unittest.main(argv=sys.argv[:1])
