@@ -1,0 +1,449 @@
+"""The command, as people and programs use it, on the embedded hypervisor.
+
+    command_test.py XENCOMM
+"""
+
+import json
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+XENCOMM = sys.argv[1]
+TOP = pathlib.Path(__file__).resolve().parents[2]
+COMMANDS = ['run', 'info', 'list', 'layout', 'walk', 'schema']
+
+PRESENT, WRITABLE, USER, ACCESSED, DIRTY = 1, 2, 4, 1 << 5, 1 << 6
+LARGE, NO_EXECUTE = 1 << 7, 1 << 63
+
+
+def run(*arguments, **options):
+  return subprocess.run([XENCOMM, *map(str, arguments)], text=True, stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE, **options)
+
+
+class CommandTest(unittest.TestCase):
+
+  def text(self, *arguments, **options):
+    done = run(*arguments, **options)
+    self.assertEqual((done.returncode, done.stderr), (0, ''), arguments)
+    return done.stdout
+
+  def json(self, *arguments):
+    return json.loads(self.text(*arguments, '--json'))
+
+  def refused(self, sentence, *arguments, code=2):
+    """One line on stderr, which says so, and nothing else."""
+    done = run(*arguments)
+    self.assertEqual((done.returncode, done.stdout), (code, ''), done.stderr)
+    self.assertEqual(done.stderr.count('\n'), 1, done.stderr)
+    self.assertIn(sentence, done.stderr)
+
+
+class Usage(CommandTest):
+
+  def test_every_command_is_listed_and_explains_itself(self):
+    overview = self.text('--help')
+    for name in COMMANDS:
+      summary = re.search(rf'^  {name} +(.+)$', overview, re.MULTILINE).group(1)
+      help_text = self.text(name, '--help')
+      self.assertIn(summary, help_text)
+      self.assertTrue(help_text.startswith(f'Usage: xencomm {name} '))
+      self.assertLessEqual(max(map(len, help_text.splitlines())), 80)
+
+  def test_manual_and_completion_have_all_options_of_help(self):
+    completion = self.text('--write-manual', 'completion')
+    for name in COMMANDS:
+      options = re.findall(r'^  --([\w-]+)', self.text(name, '--help'), re.MULTILINE)
+      self.assertIn('help', options)
+      page = self.text('--write-manual', name).replace('\\-', '-')
+      for option in options:
+        self.assertIn(f'.B --{option}', page)
+        self.assertIn(f'--{option}', completion)
+
+  def test_wrong_words_are_refused_in_one_sentence(self):
+    self.refused("there is no command 'fly'", 'fly')
+    for name in COMMANDS:
+      self.refused("there is no option '--fly'", name, '--fly')
+      self.refused("there is no option '-x'", name, '-x')
+    self.refused('--op wants a value: expected --op=OP', 'layout', '--op')
+    self.refused('--json takes no value', 'info', '--json=yes')
+    for name in ('info', 'list', 'layout'):
+      self.refused("'more' is one argument too many", name, 'more')
+    self.refused('--cpus=0: expected 1 to 64', 'info', '--cpus=0')
+    self.refused('--space=fast: expected direct', 'list', '--space=fast')
+    self.refused('expected it without --xen', 'info', '--xen', '--cpus=2')
+    self.refused('expected a PROGRAM', 'run')
+    self.refused("'fly' is neither a hypercall nor an op", 'schema', 'fly')
+    self.refused('expected no NAME', 'schema', '--json', 'sysctl')
+    self.refused('too many', 'schema', 'sysctl', 'domctl')
+
+  def test_without_words_it_says_what_there_is(self):
+    done = run()
+    self.assertEqual((done.returncode, done.stdout), (2, ''))
+    self.assertIn('Commands:', done.stderr)
+
+  def test_what_is_not_there_is_an_error_of_another_kind(self):
+    if not pathlib.Path('/dev/xen/privcmd').exists():
+      self.refused('/dev/xen/privcmd cannot be opened', 'info', '--xen', code=1)
+    self.refused('no-such-file', 'walk', '--image=no-such-file', '--cr3=0', '0', code=1)
+    self.refused('cannot be run', 'run', '--', './no-such-program', code=127)
+
+
+class Info(CommandTest):
+
+  def test_tells_the_hypervisor_and_the_machine(self):
+    info = self.json('info', '--cpus=3', '--memory=2G', '--dom0=256M')
+    self.assertRegex(info['xen']['version'], r'^4\.17')
+    self.assertEqual(info['machine']['cpus'], 3)
+    self.assertLess(info['machine']['free_bytes'], (2 << 30) - (256 << 20))
+    self.assertGreater(info['machine']['free_bytes'], 1 << 30)
+    self.assertIn('pv', info['machine']['capabilities'])
+    self.assertEqual(info['transport'], 'embedded:cpus=3,memory=2G,dom0=256M')
+    text = self.text('info', '--cpus=3')
+    self.assertRegex(text, r'(?m)^cpus +3, on 1 node')
+    self.assertIn(info['xen']['version'], text)
+
+  def test_probes_for_regions(self):
+    self.assertIs(self.json('info', '--space=walk4')['regions'], True)
+    # A domain of the historical ABI has no such bit.
+    self.assertIs(self.json('info', '--space=xcom')['regions'], False)
+
+  def test_takes_the_transport_of_the_environment(self):
+    info = json.loads(self.text('info', '--json',
+                                env={'XENCOMM_TRANSPORT': 'embedded:space=walk5,cpus=2'}))
+    self.assertEqual(info['machine']['cpus'], 2)
+    self.assertIn('walk5', info['transport'])
+
+
+class List(CommandTest):
+
+  def test_lists_domain_0(self):
+    domains = self.json('list', '--dom0=64M', '--vcpus=2')['domains']
+    self.assertEqual([domain['id'] for domain in domains], [0])
+    self.assertEqual(domains[0]['memory_bytes'], 64 << 20)
+    self.assertEqual(domains[0]['vcpus'], 2)
+    self.assertIn('running', domains[0]['state'])
+    lines = self.text('list', '--dom0=64M', '--vcpus=2').splitlines()
+    self.assertEqual(len(lines), 2)
+    self.assertRegex(lines[1], r'^ +0  [0-9a-f-]{36} +64 +2  r---- +\d+\.\d$')
+
+
+class Layout(CommandTest):
+
+  def test_shows_arrays_at_two_levels(self):
+    layout = self.json('layout')
+    self.assertEqual(layout['op'], 'platform_op.set_processor_pminfo')
+    structures = layout['structures']
+    op, states = structures[0], structures[1]
+    targets = [field['points_to'] for field in op['fields'] if 'points_to' in field]
+    self.assertEqual(targets, [1])
+    nested = [field['points_to'] for field in states['fields'] if 'points_to' in field]
+    self.assertEqual(nested, [2, 3, 4])
+    for index in nested:
+      self.assertEqual(structures[index]['type'], 'xen_processor_csd')
+    text = self.text('layout')
+    self.assertRegex(text, r'(?m)^ +24  u\.power\.states -> \+0x\w+$')
+
+  def test_granules_cover_the_region_and_lie_apart(self):
+    layout = self.json('layout', '--op=sysctl.getdomaininfolist', '--pages=100')
+    granule = 1 << layout['granule_shift']
+    at, seen = 0, set()
+    for run_ in layout['granules']:
+      self.assertEqual(run_['first'], at)
+      at += run_['count']
+      if run_['kind'] == 'not backed':
+        continue
+      frames = range(int(run_['guest_physical'], 16) // granule,
+                     int(run_['guest_physical'], 16) // granule + run_['count'])
+      self.assertFalse(seen.intersection(frames))
+      seen.update(frames)
+    self.assertEqual(at * granule, layout['length'])
+    self.assertEqual(layout['granules'][0]['guest_physical'], layout['header'])
+    self.assertEqual(layout['length'] - layout['payload_offset'], 100 * granule)
+    for structure in layout['structures']:
+      self.assertGreaterEqual(structure['offset'], layout['payload_offset'])
+      self.assertLessEqual(structure['offset'] + structure['bytes'], layout['length'])
+
+  def test_lays_out_every_op_that_has_anything_in_memory(self):
+    registers_alone = 0
+    ops = [f'{call["name"]}.{op["name"]}' for call in self.json('schema')['hypercalls']
+           for op in call['ops']]
+    self.assertGreater(len(ops), 300)
+    with tempfile.TemporaryDirectory() as folder:
+      picture = f'{folder}/picture.svg'
+      for op in ops:
+        done = run('layout', f'--op={op}', '--json', '--elements=20', f'--svg={picture}')
+        if 'registers alone' in done.stderr:
+          registers_alone += 1
+          continue
+        self.assertEqual((done.returncode, done.stderr), (0, ''), op)
+        self.assertEqual(json.loads(done.stdout)['op'], op)
+        self.picture(picture)
+    self.assertLess(registers_alone, len(ops) / 4)
+
+  def picture(self, path):
+    root = xml.etree.ElementTree.parse(path).getroot()
+    self.assertTrue(root.tag.endswith('svg'))
+    width, height = (float(root.get(side)) for side in ('width', 'height'))
+    texts = []
+    for element in root.iter():
+      if element.tag.endswith('}text'):
+        texts.append(element.text)
+        self.assertLessEqual(float(element.get('x')), width)
+        self.assertLessEqual(float(element.get('y')), height)
+      if element.tag.endswith('}rect') and element.get('x'):
+        self.assertLessEqual(float(element.get('x')) + float(element.get('width')), width)
+        self.assertLessEqual(float(element.get('y')) + float(element.get('height')), height)
+        self.assertGreater(float(element.get('height')), 0)
+    return texts
+
+  def test_picture_names_fields_and_frames(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = f'{folder}/picture.svg'
+      layout = json.loads(self.text('layout', '--op=sysctl.getdomaininfolist', '--elements=30',
+                                    '--json', f'--svg={path}'))
+      texts = self.picture(path)
+      for field in layout['structures'][0]['fields']:
+        self.assertIn(field['name'], texts)
+      self.assertIn('buffer[30]', texts)
+      self.assertIn('XEN_SYSCTL_getdomaininfolist', texts)
+      for structure in layout['structures']:
+        self.assertIn(f'+{structure["offset"]:#x}', texts)
+      self.assertIn(layout['granules'][0]['guest_physical'], texts)
+
+  def test_picture_in_readme_is_what_the_command_draws(self):
+    # Addresses are where the process happens to be.
+    def drawn(path):
+      return re.sub('0x[0-9a-f]+', '0x', pathlib.Path(path).read_text())
+
+    readme = TOP / 'README.md'
+    picture = re.search(r'`xencomm layout --svg=(\S+)` drew this', readme.read_text()).group(1)
+    self.assertIn(f']({picture})', readme.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+      path = f'{folder}/picture.svg'
+      self.text('layout', f'--svg={path}')
+      self.assertEqual(drawn(path), drawn(TOP / picture))
+
+  def test_picture_of_hundreds_of_granules_stays_readable(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = f'{folder}/picture.svg'
+      self.assertEqual(self.text('layout', '--op=memory_op.populate_physmap', '--elements=150000',
+                                 f'--svg={path}'), '')
+      texts = self.picture(path)
+      self.assertIn('extent_start[150000]', texts)
+      self.assertLess(len(texts), 80)
+      root = xml.etree.ElementTree.parse(path).getroot()
+      self.assertLess(float(root.get('height')), 1000)
+
+  def test_wrong_arguments(self):
+    self.refused("--op=fly: expected HYPERCALL.OP", 'layout', '--op=fly')
+    self.refused("--op=sysctl.fly: expected", 'layout', '--op=sysctl.fly')
+    self.refused('--elements=0: expected a number from 1 to', 'layout', '--elements=0')
+    self.refused('--pages=x: expected a number from 1 to', 'layout', '--pages=x')
+    self.refused('expected --image=FILE with it', 'layout', '--region=0x1000')
+    self.refused('expected --region=ADDRESS', 'layout', f'--image={__file__}')
+    self.refused('expected --op and --argument together', 'layout', f'--image={__file__}',
+                 '--region=0', '--argument=0x1000')
+    self.refused('takes registers alone', 'layout', '--op=sched_op.yield', code=1)
+    self.refused('expected fewer --elements or more --pages', 'layout', '--pages=2', code=1)
+    self.refused('cannot be written', 'layout', '--svg=/no/such/folder/picture.svg', code=1)
+
+
+class Image:
+  """Guest-physical memory, built word by word."""
+
+  def __init__(self, pages):
+    self.bytes = bytearray(pages * 4096)
+
+  def store(self, address, word):
+    struct.pack_into('<Q', self.bytes, address, word)
+
+  def file(self, folder):
+    path = pathlib.Path(folder) / 'image'
+    path.write_bytes(self.bytes)
+    return f'--image={path}'
+
+
+INNER = PRESENT | WRITABLE | USER | ACCESSED
+POINTER = 0x7f1234567abc
+
+
+def indices(pointer, levels):
+  return [pointer >> shift & 511 for shift in (48, 39, 30, 21, 12)][5 - levels:]
+
+
+def paged(levels, leaf, leaf_level=1):
+  """POINTER through tables at 0x1000, 0x2000, ...; `leaf` ends the way at `leaf_level`."""
+  image = Image(8)
+  table = 0x1000
+  for level, index in zip(range(levels, 0, -1), indices(POINTER, levels)):
+    last = level == leaf_level
+    image.store(table + 8 * index, leaf if last else (table + 0x1000) | INNER)
+    if last:
+      break
+    table += 0x1000
+  return image
+
+
+class Walk(CommandTest):
+
+  def walk(self, image, *arguments):
+    with tempfile.TemporaryDirectory() as folder:
+      return self.json('walk', image.file(folder), '--cr3=0x1000', *arguments, hex(POINTER))
+
+  def test_follows_four_and_five_levels(self):
+    for levels, names in ((4, ['PML4', 'PDPT', 'PD', 'PT']), (5, ['PML5', 'PML4', 'PDPT', 'PD',
+                                                                  'PT'])):
+      with self.subTest(levels):
+        way = self.walk(paged(levels, 0x6000 | INNER | DIRTY | NO_EXECUTE), f'--levels={levels}')
+        self.assertEqual([step['table'] for step in way['steps']], names)
+        self.assertEqual([step['index'] for step in way['steps']], indices(POINTER, levels))
+        self.assertEqual([step['address'] for step in way['steps']],
+                         [hex(0x1000 * (i + 1) + 8 * index)
+                          for i, index in enumerate(indices(POINTER, levels))])
+        self.assertEqual(way['steps'][-1]['flags'], ['P', 'RW', 'US', 'A', 'D', 'NX'])
+        self.assertEqual(way['guest_physical'], hex(0x6000 + POINTER % 4096))
+        self.assertNotIn('fault', way)
+
+  def test_large_pages_end_the_walk(self):
+    way = self.walk(paged(4, 0x4020_0000 | INNER | LARGE, leaf_level=2))
+    self.assertEqual(len(way['steps']), 3)
+    self.assertIn('PS', way['steps'][-1]['flags'])
+    self.assertEqual(way['guest_physical'], hex(0x4020_0000 + POINTER % (2 << 20)))
+
+  def test_names_each_fault_with_its_error_code(self):
+    page = 0x6000 | INNER
+    for leaf, level, arguments, code, flags in (
+        (0, 1, [], 0x4, ['U/S']),
+        (page & ~USER, 1, [], 0x5, ['P', 'U/S']),
+        (page & ~WRITABLE, 1, ['--access=write'], 0x7, ['P', 'W/R', 'U/S']),
+        (page & ~WRITABLE, 1, ['--access=write', '--supervisor'], 0x3, ['P', 'W/R']),
+        (page | NO_EXECUTE, 1, ['--access=execute'], 0x15, ['P', 'U/S', 'I/D']),
+        (page | LARGE, 4, [], 0xd, ['P', 'U/S', 'RSVD'])):
+      with self.subTest(hex(leaf)):
+        way = self.walk(paged(4, leaf, leaf_level=level), *arguments)
+        self.assertEqual(way['fault']['level'], level)
+        self.assertEqual(way['fault']['error_code'], code)
+        self.assertEqual(way['fault']['error_flags'], flags)
+        self.assertNotIn('guest_physical', way)
+
+  def test_what_raises_no_page_fault_has_no_error_code(self):
+    way = self.walk(paged(4, 0x7fff_f000 | INNER, leaf_level=2))
+    self.assertIn('no memory', way['fault']['why'])
+    self.assertNotIn('error_code', way['fault'])
+    with tempfile.TemporaryDirectory() as folder:
+      text = self.text('walk', paged(4, 0).file(folder), '--cr3=0x1000', '0x800000000000')
+      self.assertIn('Fault: not a canonical address; #GP, not #PF', text)
+
+  def test_shows_it_to_people(self):
+    with tempfile.TemporaryDirectory() as folder:
+      image = paged(4, 0x6000 | INNER).file(folder)
+      text = self.text('walk', image, '--cr3=0x1000', hex(POINTER))
+      self.assertRegex(text, r'(?m)^PML4 +254  0x00000000000017f0  0x0000000000002027  P RW US A$')
+      self.assertIn(f'Guest-physical {0x6000 + POINTER % 4096:#x};', text)
+
+  def test_both_ways_of_the_embedded_process_end_at_one_byte(self):
+    for levels in (4, 5):
+      walk = self.json('walk', f'--levels={levels}', '+0x5123')
+      region = self.json('walk', f'--levels={levels}', '--by=region', '+0x5123')
+      self.assertEqual(len(walk['steps']), levels)
+      self.assertEqual(len(region['steps']), 1)
+      # Two processes, whose machines are alike.
+      self.assertEqual(int(walk['guest_physical'], 16) % 4096, 0x123)
+      self.assertEqual(int(region['guest_physical'], 16) % 4096, 0x123)
+      self.assertIn('machine', walk)
+
+  def test_a_pointer_into_the_table_faults(self):
+    self.assertIn('into the region\'s table', self.json('walk', '--by=region', '+8')['fault']['why'])
+    self.assertEqual(self.json('walk', '--access=write', '+8')['fault']['error_code'], 7)
+    self.assertNotIn('fault', self.json('walk', '+8'))
+
+  def test_what_is_not_backed_faults(self):
+    self.assertIn('not backed', self.json('walk', '--by=region', '+0x100000')['fault']['why'])
+    self.assertEqual(self.json('walk', '+0x100000')['fault']['error_code'], 4)
+
+  def test_wrong_arguments(self):
+    self.refused('--levels=3: expected a number from 4 to 5', 'walk', '--levels=3')
+    self.refused('--access=fly: expected read, write or execute', 'walk', '--access=fly')
+    self.refused('--by=fly: expected walk or region', 'walk', '--by=fly')
+    self.refused("'0xzz' is not a pointer", 'walk', '0xzz')
+    self.refused("'' is not a pointer", 'walk', '--image=/dev/null', '--cr3=0')
+    self.refused('expected --image=FILE with it', 'walk', '--cr3=0x1000')
+    self.refused('either --cr3=ADDRESS or --region=ADDRESS', 'walk', '--image=/dev/null', '0')
+    self.refused('either --cr3=ADDRESS or --region=ADDRESS', 'walk', '--image=/dev/null',
+                 '--cr3=0', '--region=0', '0')
+    self.refused('--cr3=zz: expected a number', 'walk', '--image=/dev/null', '--cr3=zz', '0')
+
+
+class RegionInAnImage(CommandTest):
+  """A dump of a region of 4 granules that holds a sysctl, and what is wrong with others."""
+
+  BASE = 0x7f00_0000_0000
+  HEADER = 0x3000
+  FRAMES = [HEADER, 0x7000, 0x1000, None]
+
+  def image(self, order='<', **changes):
+    image = Image(9)
+    header = {'magic': 0x58435247, 'version': 1, 'shift': 12, 'flags': 0, 'base': self.BASE,
+              'length': 4 << 12, 'count': 4, 'reserved': 0, **changes}
+    struct.pack_into(f'{order}IHBBQQII', image.bytes, self.HEADER, *header.values())
+    for i, frame in enumerate(self.FRAMES):
+      struct.pack_into(f'{order}Q', image.bytes, self.HEADER + 32 + 8 * i,
+                       2**64 - 1 if frame is None else frame)
+    # sysctl.readconsole: its buffer of 100 characters crosses from granule 1 to 2.
+    struct.pack_into(f'{order}II', image.bytes, 0x7000, 1, 0x15)
+    struct.pack_into(f'{order}BBHIQI', image.bytes, 0x7008, 0, 0, 0, 0, self.BASE + 0x1fc0, 100)
+    return image
+
+  def test_is_drawn_with_the_call_in_it(self):
+    for order, arguments in (('<', []), ('>', ['--big-endian'])):
+      with self.subTest(order), tempfile.TemporaryDirectory() as folder:
+        layout = self.json('layout', self.image(order).file(folder), f'--region={self.HEADER}',
+                           '--op=sysctl.readconsole', f'--argument={self.BASE + 0x1000}', *arguments)
+        self.assertEqual([(run_['first'], run_['count'], run_['kind'], run_.get('guest_physical'))
+                          for run_ in layout['granules']],
+                         [(0, 1, 'table', '0x3000'), (1, 1, 'payload', '0x7000'),
+                          (2, 1, 'payload', '0x1000'), (3, 1, 'not backed', None)])
+        self.assertEqual([(each['offset'], each['bytes']) for each in layout['structures']],
+                         [(0x1000, 136), (0x1fc0, 100)])
+
+  def test_is_walked(self):
+    with tempfile.TemporaryDirectory() as folder:
+      way = self.json('walk', self.image().file(folder), f'--region={self.HEADER}',
+                      hex(self.BASE + 0x2010))
+      self.assertEqual(way['steps'], [{'table': 'bases', 'index': 2, 'address': '0x3030',
+                                       'entry': '0x1000'}])
+      self.assertEqual(way['guest_physical'], '0x1010')
+
+  def test_is_refused_when_it_is_none(self):
+    for changes, why in (({'magic': 0x12345678}, 'wrong magic'),
+                         ({'magic': 0x47524358}, 'the other byte order'),
+                         ({'version': 2}, 'unknown version'),
+                         ({'count': 5}, 'malformed header'),
+                         ({'base': self.BASE + 8}, 'misaligned')):
+      with self.subTest(why), tempfile.TemporaryDirectory() as folder:
+        image = self.image(**changes).file(folder)
+        for command in ('layout', 'walk'):
+          pointer = ['0'] if command == 'walk' else []
+          self.refused(why, command, image, f'--region={self.HEADER}', *pointer, code=1)
+
+  def test_says_where_a_call_leaves_it(self):
+    image = self.image()
+    struct.pack_into('<Q', image.bytes, 0x7010, self.BASE + 0x8000)
+    with tempfile.TemporaryDirectory() as folder:
+      layout = self.json('layout', image.file(folder), f'--region={self.HEADER}',
+                         '--op=sysctl.readconsole', f'--argument={self.BASE + 0x1000}')
+      self.assertEqual(len(layout['structures']), 2)
+      self.refused('outside the range', 'layout', image.file(folder), f'--region={self.HEADER}',
+                   '--op=sysctl.readconsole', f'--argument={self.BASE + 0x9000}', code=1)
+      self.text('layout', image.file(folder), f'--region={self.HEADER}', f'--svg={folder}/out.svg',
+                '--op=sysctl.readconsole', f'--argument={self.BASE + 0x1000}')
+
+
+if __name__ == '__main__':
+  unittest.main(argv=sys.argv[:1])
