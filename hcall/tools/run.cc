@@ -47,6 +47,8 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     return absl::NotFoundError("libxencall.so.1 is not where it was built or installed");
   }
   Prepend("LD_LIBRARY_PATH", folder.string());
+  // The store of a machine in this process, where there is no daemon's.
+  if (*transport != "privcmd") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
   setenv("XENCOMM_TRANSPORT", transport->c_str(), 1);
   char** const program = arguments.operands().data();
   execvp(program[0], program);

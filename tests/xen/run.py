@@ -14,21 +14,14 @@ import shutil
 import subprocess
 import sys
 
-TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-LIBRARIES = 'usr/lib/x86_64-linux-gnu'
-MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
-PACKAGES = [
-    'xen-hypervisor-4.17-amd64', 'busybox-static', 'libxenmisc4.17', 'libxencall1',
-    'libxendevicemodel1', 'libxenevtchn1', 'libxenforeignmemory1', 'libxengnttab1', 'libxenhypfs1',
-    'libxenstore4', 'libxentoolcore1', 'libxentoollog1',
-]
+import packages
+import stock
 
-# The programs, and whose libxencall and libxenforeignmemory they get. Each prints its checks, one
-# a line, and closes with their counts.
-RUNS = [
-    ('stock', '', '/toolstack'),
-    ('xencomm', '/drop-in', '/toolstack'),
-]
+MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
+PACKAGES = ['xen-hypervisor-4.17-amd64', 'busybox-static', *packages.UTILITIES]
+
+# Whose libxencall and libxenforeignmemory the programs get.
+LIBRARY_SETS = {'stock': '', 'xencomm': '/drop-in'}
 
 
 def command(*words, **options):
@@ -36,24 +29,10 @@ def command(*words, **options):
 
 
 def unpack_packages(folder):
-  """Debian's Xen, kernel and libraries, unpacked into folder/root. Done once."""
-  root = folder / 'root'
-  done = folder / 'unpacked'
-  if done.exists():
-    return root
-  print('unpacking Xen and a kernel', flush=True)
+  """Debian's Xen, kernel, programs and libraries, unpacked."""
   depends = command('apt-cache', 'depends', '--important', 'linux-image-amd64')
   kernel = re.search(r'Depends: (linux-image-\S+)', depends).group(1)
-  shutil.rmtree(folder, ignore_errors=True)
-  packages = folder / 'packages'
-  packages.mkdir(parents=True)
-  command('apt-get', 'download', '-q', '-o', 'APT::Sandbox::User=root', *PACKAGES, kernel,
-          cwd=packages)
-  for package in sorted(packages.iterdir()):
-    command('dpkg', '-x', str(package), str(root))
-  shutil.rmtree(packages)
-  done.touch()
-  return root
+  return packages.unpack(folder, [*PACKAGES, kernel])
 
 
 def needed_libraries(program, *search):
@@ -69,7 +48,7 @@ def build_image(folder, root, build):
   """The initramfs: busybox, the modules, the programs, and two sets of libraries."""
   image = folder / 'image'
   shutil.rmtree(image, ignore_errors=True)
-  for name in ['bin', 'lib', 'lib64', 'drop-in', 'modules', 'proc', 'sys', 'dev']:
+  for name in ['bin', 'lib', 'lib64', 'drop-in', 'modules', 'proc', 'run', 'sys', 'dev', 'var']:
     (image / name).mkdir(parents=True)
   shutil.copy(root / 'bin' / 'busybox', image / 'bin')
   for module in MODULES:
@@ -85,19 +64,22 @@ def build_image(folder, root, build):
         shutil.copy(path.resolve(), place)
 
   # The stock libraries first: what the drop-ins replace is found beside them, never instead.
-  toolstack = build / 'tests' / 'xen' / 'toolstack'
-  shutil.copy(toolstack, image / 'toolstack')
-  add_libraries(toolstack, root / LIBRARIES)
+  stock_programs = {root / packages.PROGRAMS / words.split()[0] for words in stock.PROGRAMS}
+  for program in [build / 'tests' / 'xen' / 'toolstack', *stock_programs]:
+    shutil.copy(program, image / 'bin')
+    add_libraries(program, root / packages.LIBRARIES)
   drop_ins = sorted((build / 'hcall' / 'xencall').glob('lib*.so.1'))
   if not drop_ins:
     sys.exit(f'{build} has no drop-in libraries')  # or the run would be the stock one once more
   for library in drop_ins:
     shutil.copy(library.resolve(), image / 'drop-in' / library.name)
-    add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport', root / LIBRARIES)
+    add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport', root / packages.LIBRARIES)
 
   init = image / 'init'
-  steps = '\n'.join(f'''echo "run: {name}"
-LD_LIBRARY_PATH={path}:/lib {program} </dev/null''' for name, path, program in RUNS)
+  # What a program prints stands between a line with its name and one with its exit code.
+  steps = '\n'.join(f'''echo "run: {name}: {words}"
+LD_LIBRARY_PATH={path}:/lib {words} </dev/null 2>&1
+echo "ended: $?"''' for name, path in LIBRARY_SETS.items() for words in ['toolstack', *stock.PROGRAMS])
   init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -105,8 +87,10 @@ mount -t sysfs none /sys
 mount -t devtmpfs none /dev
 for module in {' '.join(MODULES)}; do insmod /modules/$module.ko; done
 mount -t xenfs none /proc/xen
+ln -s /run /var/run
+mkdir -p /run/lock /var/lock
 {steps}
-echo "run: end"
+echo "run: end: "
 poweroff -f
 ''')
   init.chmod(0o755)
@@ -137,6 +121,11 @@ def boot(folder, root, archive):
   return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
 
 
+def without_console(output):
+  return [line for line in output.splitlines()
+          if line.strip() and not line.startswith(('(XEN)', 'ended: '))]
+
+
 def main():
   if len(sys.argv) != 2:
     sys.exit('usage: run.py BUILD, the build folder')
@@ -146,21 +135,32 @@ def main():
   text = boot(folder, root, build_image(folder, root, build))
 
   passed = failed = 0
-  parts = re.split(r'^run: (\w+)$', text, flags=re.MULTILINE)
+  parts = re.split(r'^run: (.*)$', text, flags=re.MULTILINE)
   outputs = dict(zip(parts[1::2], parts[2::2]))
-  for name, _, _ in RUNS:
-    output = outputs.get(name, '')
+  for name in LIBRARY_SETS:
+    output = outputs.get(f'{name}: toolstack', '')
     counts = re.search(r'^(\d+) passed, (\d+) failed', output, flags=re.MULTILINE)
-    for line in output.splitlines():
-      if not line.startswith('(XEN)') and line.strip():
-        print(f'{name}: {line}')
+    for line in without_console(output):
+      print(f'{name}: {line}')
     if counts is None:
       print(f'{name}: ended without its closing line')
       failed += 1
     else:
       passed += int(counts.group(1))
       failed += int(counts.group(2))
-  if 'end' not in outputs:
+    for words in stock.PROGRAMS:
+      output, _, ended = outputs.get(f'{name}: {words}', '').partition('ended: ')
+      # Xen's own messages come in between, but where they are asked for.
+      lines = output.splitlines() if words == 'xl dmesg' else without_console(output)
+      problem = stock.difference(words, '\n'.join(lines))
+      if not ended.startswith('0'):
+        problem = f'{words}: ended with {ended.split()[:1]}'
+      if problem is None:
+        passed += 1
+      else:
+        print(f'{name}: {problem}')
+        failed += 1
+  if 'end: ' not in outputs:
     print('\n'.join(text.splitlines()[-30:]))
     print('the machine stopped before its end')
     failed += 1

@@ -1,13 +1,15 @@
 // The guest kernel: domain 0's kernel in the embedded machine, as far as regions need one.
 //
-// It owns the domain's frames and is the only one that makes xencomm_op calls. It knows no op of
-// any other hypercall.
+// It owns the domain's frames and is the only one that makes xencomm_op calls. Of what processes
+// call it knows no op.
 #ifndef HCALL_TRANSPORT_EMBEDDED_GUEST_KERNEL_H_
 #define HCALL_TRANSPORT_EMBEDDED_GUEST_KERNEL_H_
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "hcall/hypervisor/hypervisor.h"
+#include "hcall/schema/own_space.h"
 #include "hcall/transport/embedded/frames.h"
 #include "hcall/transport/embedded/machine_memory.h"
 #include "hcall/transport/embedded/vcpu_pool.h"
@@ -25,6 +27,9 @@ class GuestKernel {
         vcpus_(vcpus),
         frames_(frames),
         memory_(hypervisor.MemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
+
+  // The event ports that a kernel has when it is up.
+  absl::Status BindPorts(hypervisor::PointerModel pointers);
 
   Frames& frames() { return frames_; }
   // As the kernel's linear map reaches it.
@@ -58,6 +63,7 @@ class GuestKernel {
   VcpuPool& vcpus_;
   Frames frames_;
   hypervisor::DomainMemory memory_;
+  schema::OwnSpace own_space_;  // what the kernel's own raw pointers mean
 };
 
 }  // namespace xencomm::embedded

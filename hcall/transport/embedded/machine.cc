@@ -96,11 +96,13 @@ absl::Status EmbeddedMachine::SwitchOn() {
       *this);
   if (answer < 0) return Refused("the embedded hypervisor does not start", answer);
   const std::uint64_t frames = setting_.dom0_bytes >> hypervisor::kPageShift;
+  const auto pointers =
+      setting_.xcom ? hypervisor::PointerModel::kXcom : hypervisor::PointerModel::kRaw;
   answer = hypervisor_->BuildDomain({
       .id = 0,
       .pages = frames,
       .vcpus = setting_.vcpus,
-      .pointers = setting_.xcom ? hypervisor::PointerModel::kXcom : hypervisor::PointerModel::kRaw,
+      .pointers = pointers,
       .privileged = true,
   });
   if (answer < 0) return Refused("domain 0 cannot be built", answer);
@@ -108,7 +110,7 @@ absl::Status EmbeddedMachine::SwitchOn() {
   if (!claimed.ok()) return claimed;
   kernel_ = std::make_unique<GuestKernel>(*hypervisor_, *memory_, *vcpus_, frames);
   foreign_mappings_ = std::make_unique<ForeignMappings>(*hypervisor_, *memory_);
-  return absl::OkStatus();
+  return kernel_->BindPorts(pointers);
 }
 
 std::uint64_t EmbeddedMachine::NowNanoseconds() {

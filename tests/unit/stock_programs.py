@@ -1,0 +1,52 @@
+"""Runs Xen's own programs on the embedded hypervisor by every way of reaching their arguments.
+
+    stock_programs.py XENCOMM FOLDER
+
+Those of xen-utils-4.17 where it is installed, or else the package's, unpacked into FOLDER. Each must
+succeed and print what it prints on real Xen, but for the numbers (tests/xen/stock.py).
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'xen'))
+import packages
+import stock
+
+SPACES = ['direct', 'walk4', 'walk5', 'region', 'stateless', 'xcom', 'inline']
+SKIPPED = 77  # to Meson
+
+
+def main():
+  xencomm, folder = sys.argv[1:]
+  programs = packages.installed_utilities()
+  environment = dict(os.environ)
+  if programs is None:
+    try:
+      root = packages.unpack(pathlib.Path(folder), packages.UTILITIES)
+    except (OSError, subprocess.CalledProcessError) as error:
+      print(f'skipped: xen-utils-4.17 is not installed, and cannot be downloaded: {error}')
+      return SKIPPED
+    programs = root / packages.PROGRAMS
+    environment['LD_LIBRARY_PATH'] = str(root / packages.LIBRARIES)
+
+  failed = 0
+  for space in SPACES:
+    for words in stock.PROGRAMS:
+      name, *arguments = words.split()
+      run = subprocess.run([xencomm, 'run', f'--space={space}', '--', programs / name, *arguments],
+                           env=environment, text=True, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=120)
+      problem = stock.difference(words, run.stdout)
+      if run.returncode != 0:
+        problem = f'{words}: ended with {run.returncode}\n{run.stdout}{run.stderr}'
+      if problem is not None:
+        print(f'{space}: {problem}')
+        failed += 1
+  print(f'{len(SPACES)} spaces, {len(stock.PROGRAMS)} programs, {failed} failed')
+  return 1 if failed else 0
+
+
+sys.exit(main())
