@@ -60,22 +60,29 @@ void BouncedCall::CopyBack() {
 }
 
 void BouncedCall::CopyBack(const Copy& copy) const {
-  const Buffer& buffer = copy.original.buffer;
-  std::byte* to = copy.original.data();
-  if (copy.original.tail_writes) {
-    std::memcpy(to + buffer.bytes, copy.data + buffer.bytes, copy.original.tail);
-  }
-  if (buffer.element_record == nullptr) {
-    if (buffer.writes()) std::memcpy(to, copy.data, buffer.bytes);
+  const CollectedBuffer& original = copy.original;
+  const Buffer& buffer = original.buffer;
+  std::byte* const to = original.data();
+  CopyOutputs(*buffer.element, buffer.element_record, buffer.writes(), to, copy.data, buffer.bytes);
+  if (original.tail == 0) return;
+  const Part& tail = *original.tail_part;
+  CopyOutputs(*tail.element, tail.element_record, tail.writes(), to + buffer.bytes,
+              copy.data + buffer.bytes, original.tail);
+}
+
+// Of elements with rows the fields that are written; of others all, when they are.
+void BouncedCall::CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
+                              const std::byte* from, std::uint64_t bytes) const {
+  if (record == nullptr) {
+    if (writes) std::memcpy(to, from, bytes);
     return;
   }
-  const std::uint64_t size = buffer.element->size;
-  for (std::uint64_t at = 0; at < buffer.bytes; at += size) {
-    const RecordView view(copy.data + at, order_);
-    for (const Part& part : buffer.element_record->parts) {
+  for (std::uint64_t at = 0; at < bytes; at += element.size) {
+    const RecordView view(from + at, order_);
+    for (const Part& part : record->parts) {
       if (part.is_buffer() || !part.writes() || !view.Has(part, Phase::kAfter)) continue;
-      if (at + part.offset + part.size > buffer.bytes) continue;  // a structure that was cut off
-      std::memcpy(to + at + part.offset, copy.data + at + part.offset, part.size);
+      if (at + part.offset + part.size > bytes) continue;  // a structure that was cut off
+      std::memcpy(to + at + part.offset, from + at + part.offset, part.size);
     }
   }
 }

@@ -53,6 +53,8 @@ class BouncedCall {
 
   std::byte* InCopy(const std::byte* original) const;
   void CopyBack(const Copy& copy) const;
+  void CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
+                   const std::byte* from, std::uint64_t bytes) const;
 
   Call call_;
   ByteOrder order_;

@@ -14,7 +14,7 @@ Finding CollectBuffers(const Call& call, ByteOrder order, std::uint32_t vcpus,
         if (owner->buffer.address != buffer.holder) continue;
         const std::uint64_t end = (buffer.address - buffer.holder) + buffer.bytes;
         owner->tail = end > owner->buffer.bytes ? end - owner->buffer.bytes : 0;
-        owner->tail_writes = buffer.writes();
+        owner->tail_part = buffer.part;
         break;
       }
       return true;

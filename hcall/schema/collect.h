@@ -16,7 +16,7 @@ namespace xencomm::schema {
 struct CollectedBuffer {
   Buffer buffer;
   std::uint64_t tail = 0;
-  bool tail_writes = false;
+  const Part* tail_part = nullptr;
   // What points at it, as bits: the address and, in few registers, flags. `pointer` lies in the
   // structure around it, in the caller's order; nullptr: in register number `register_index`.
   std::byte* pointer = nullptr;

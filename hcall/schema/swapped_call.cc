@@ -1,9 +1,13 @@
 #include "hcall/schema/swapped_call.h"
 
+#include <algorithm>
+
 #include "hcall/schema/swap.h"
 
 namespace xencomm::schema {
 namespace {
+
+void SwapNumber(std::byte* bytes, std::uint32_t size) { std::reverse(bytes, bytes + size); }
 
 void SwapBuffer(const CollectedBuffer& collected, ByteOrder order, Phase phase) {
   const Buffer& buffer = collected.buffer;
@@ -30,6 +34,10 @@ void SwapBuffer(const CollectedBuffer& collected, ByteOrder order, Phase phase) 
       Swap(*buffer.element, element);
     }
   }
+  // Bytes are nobody's numbers, but for the length of the buffer that stands among them.
+  const Amount& room = buffer.part->room;
+  if (room.kind == CountKind::kInside && size == 1)
+    SwapNumber(collected.data() + room.at, room.per);
 }
 
 }  // namespace

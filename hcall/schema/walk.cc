@@ -29,6 +29,14 @@ const Part* PartAt(const Record& record, Ref field) {
   return nullptr;
 }
 
+// The pointer of a record that has one.
+const Part* BufferOf(const Record& record) {
+  for (const Part& part : record.parts) {
+    if (part.is_buffer()) return &part;
+  }
+  return nullptr;
+}
+
 class Walker {
  public:
   Walker(const Caller& caller, BufferVisitor visit, WalkOrder order, OpVisitor enter)
@@ -248,10 +256,7 @@ class Walker {
     constexpr std::uint32_t kSize = layout::xen_dm_op_buf_fields[1].offset;
     constexpr std::uint32_t kListed = layout::xen_dm_op_buf.size;
     const Hypercall& hypercall = *place.hypercall;
-    const Part* list = nullptr;
-    for (const Part& part : hypercall.ops[0].registers.parts) {
-      if (part.is_buffer()) list = &part;
-    }
+    const Part* list = BufferOf(hypercall.ops[0].registers);
     const RecordView registers(call.registers.data(), kNativeOrder);
     const Result<std::uint64_t> count = Evaluate(list->room, registers);
     if (!count.ok() || *count > kMaxListedBuffers) {
@@ -272,10 +277,7 @@ class Walker {
     };
 
     // The first buffer may be cut off behind the op's own part.
-    const Part* pointer = nullptr;
-    for (const Part& part : list->element_record->parts) {
-      if (part.is_buffer()) pointer = &part;
-    }
+    const Part* const pointer = BufferOf(*list->element_record);
     place.index = 0;
     Copy argument;
     std::memset(argument.bytes, 0, sizeof(argument.bytes));
@@ -289,6 +291,7 @@ class Walker {
     const std::uint64_t number = view.Read(hypercall.op_field);
     place.op = Find(hypercall, number, hypercall.version);
     if (place.op == nullptr) return FailUnknownOp(place, number);
+    list = BufferOf(place.op->registers);
     if (!enter_(*place.op)) return Fail(Problem::kStopped, place);
     if (given < place.op->own_offset + place.op->own_type->size) {
       return Fail(Problem::kTooFew, place, pointer, handle(0), given);

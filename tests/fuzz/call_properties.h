@@ -1,0 +1,431 @@
+// What holds for every call, whatever its op: properties of the walk, the audit, swapping,
+// bouncing, describing and printing. Each function answers what was wrong, or nothing.
+#ifndef TESTS_FUZZ_CALL_PROPERTIES_H_
+#define TESTS_FUZZ_CALL_PROPERTIES_H_
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "hcall/schema/audit.h"
+#include "hcall/schema/bounced_call.h"
+#include "hcall/schema/described_call.h"
+#include "hcall/schema/print.h"
+#include "hcall/schema/swapped_call.h"
+#include "tests/fuzz/random_call.h"
+#include "xencomm/descriptor.h"
+
+namespace xencomm::fuzz {
+
+using schema::Buffer;
+using schema::CollectedBuffer;
+using schema::Finding;
+using schema::Problem;
+
+class CallProperties {
+ public:
+  // `made` says what the walk is to find, of a call that nobody changed; nullptr otherwise.
+  CallProperties(const schema::Op& op, ByteOrder order, const schema::Call& call,
+                 const RandomCall* made, CallMemory& memory, Random& random)
+      : op_(op),
+        order_(order),
+        made_(made),
+        call_(call),
+        memory_(memory),
+        random_(random),
+        space_(memory),
+        before_(memory.used().begin(), memory.used().end()) {}
+
+  // All of them for a call in the table's shape.
+  std::string Check() {
+    for (auto check : {&CallProperties::WalkFindsWhatWasMade, &CallProperties::AuditNamesWhatIsOut,
+                       &CallProperties::TurnsOverAndBack, &CallProperties::BouncesLikeInPlace,
+                       &CallProperties::BounceCopiesOutputsOnly,
+                       &CallProperties::DescribesAndPutsBack, &CallProperties::Prints}) {
+      const std::string wrong = (this->*check)();
+      if (!wrong.empty()) return wrong;
+      if (!IsUnchanged()) return "memory was left changed";
+    }
+    return "";
+  }
+
+  // Of a call that anything may be wrong with: nothing is followed out of its memory, and what is
+  // wrong is named.
+  std::string CheckHostile() {
+    for (const ByteOrder order : {order_, Opposite(order_)}) {
+      const schema::Caller caller = {space_, order, RandomCall::kVcpus};
+      std::uint64_t outside = 0;
+      auto look = [&](const Buffer& buffer) {
+        if (!Contains(memory_.address(), CallMemory::kBytes, buffer.address.value, buffer.bytes)) {
+          ++outside;
+        }
+        return true;
+      };
+      const Finding walked = ForEachBuffer(call_, caller, look);
+      if (!walked.ok() && !Names(walked)) return "a finding without a name";
+      const Finding audited = Audit(call_, caller, {memory_.layout()});
+      is_refused_ |= !audited.ok();
+      if (!audited.ok() && !Names(audited)) return "an audit's finding without a name";
+      if (audited.ok() && (!walked.ok() || outside != 0)) return "the audit passed it";
+      if (PrintFinding(audited).empty() || PrintCall(call_, caller, 0).empty()) return "no text";
+    }
+    return "";
+  }
+
+  // By CheckHostile.
+  bool is_refused() const { return is_refused_; }
+
+ private:
+  bool IsUnchanged() const {
+    return std::equal(before_.begin(), before_.end(), memory_.used().begin());
+  }
+
+  static bool Names(const Finding& finding) {
+    switch (finding.problem) {
+      case Problem::kUnknownHypercall:
+        return true;
+      case Problem::kUnknownOp:
+      case Problem::kUnknownVersion:
+      case Problem::kNested:
+        return finding.hypercall != nullptr;
+      case Problem::kNull:
+      case Problem::kUnreadable:
+        // Where the op's number is in the argument, an argument that cannot be read names none.
+        return finding.hypercall != nullptr;
+      case Problem::kTooFew:
+      case Problem::kTooMany:
+        // Of a list of buffers, which is looked at before the op in it.
+        return finding.hypercall != nullptr && finding.part != nullptr;
+      default:
+        return finding.op != nullptr && finding.part != nullptr;
+    }
+  }
+
+  using Row = std::tuple<std::string, std::uint64_t, std::uint64_t>;
+
+  std::string Text(const std::vector<Row>& rows) const {
+    std::string text;
+    for (const auto& [path, address, bytes] : rows) {
+      text += " " + path + "@" + std::to_string(address - memory_.address()) + "+" +
+              std::to_string(bytes);
+    }
+    return text;
+  }
+
+  std::string WalkFindsWhatWasMade() {
+    for (const auto walk_order :
+         {schema::WalkOrder::kParentsFirst, schema::WalkOrder::kChildrenFirst}) {
+      std::vector<Row> found;
+      auto note = [&](const Buffer& buffer) {
+        found.emplace_back(buffer.part->path, buffer.address.value, buffer.bytes);
+        return true;
+      };
+      const Finding finding =
+          ForEachBuffer(call_, {space_, order_, RandomCall::kVcpus}, note, walk_order);
+      if (!finding.ok()) return "walk: " + PrintFinding(finding);
+      std::vector<Row> made;
+      for (const auto& each : made_->expected()) {
+        made.emplace_back(each.part->path, each.address, each.bytes);
+      }
+      std::sort(found.begin(), found.end());
+      std::sort(made.begin(), made.end());
+      if (found != made) return "the walk finds" + Text(found) + ", made were" + Text(made);
+    }
+    return "";
+  }
+
+  // Whether what a pointer leads to decides what is found there: its length stands in it, or it is
+  // the argument with the op's number.
+  static bool IsReadFirst(const Buffer& buffer) {
+    using schema::CountKind;
+    const CountKind kind = buffer.part->room.kind;
+    const auto& registers = buffer.op->registers.parts;
+    const bool is_register =
+        std::any_of(registers.begin(), registers.end(),
+                    [&](const schema::Part& part) { return &part == buffer.part; });
+    return kind == CountKind::kText || kind == CountKind::kUntilZero ||
+           kind == CountKind::kInside ||
+           (buffer.op->hypercall->op_place != schema::OpPlace::kRegister &&
+            (is_register || buffer.element_record == &buffer.op->argument));
+  }
+
+  std::string AuditNamesWhatIsOut() {
+    const schema::Caller caller = {space_, order_, RandomCall::kVcpus};
+    const schema::AuditPolicy policy = {memory_.layout()};
+    const Finding whole = Audit(call_, caller, policy);
+    if (!whole.ok()) return "audit: " + PrintFinding(whole);
+
+    std::vector<CollectedBuffer> buffers;
+    CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
+    for (const CollectedBuffer& each : buffers) {
+      const Buffer& buffer = each.buffer;
+      // Into the table, across the region's end, and to the end of all addresses.
+      const std::uint64_t places[] = {memory_.address() + 64, memory_.end() - buffer.bytes + 16,
+                                      (0 - buffer.bytes) & ~std::uint64_t{15}};
+      const std::uint64_t place = places[IsReadFirst(buffer) ? 0 : random_.Below(3)];
+      const std::uint64_t flags = ~buffer.part->address_bits;
+      schema::Call moved = call_;
+      std::uint64_t bits = 0;
+      if (each.pointer == nullptr) {
+        std::uint64_t& pointer = moved.registers[each.register_index];
+        pointer = (pointer & flags) | place;
+      } else {
+        bits = LoadField<std::uint64_t>(each.pointer, order_);
+        StoreField(each.pointer, (bits & flags) | place, order_);
+      }
+      const Finding finding = Audit(moved, caller, policy);
+      if (each.pointer != nullptr) StoreField(each.pointer, bits, order_);
+      const std::string text = PrintFinding(finding);
+      if (finding.ok()) return std::string("the audit passes a moved ") + buffer.part->path;
+      if (finding.hypercall == nullptr) return "no hypercall in: " + text;
+      if (IsReadFirst(buffer)) continue;
+      if (finding.problem != Problem::kOutside && finding.problem != Problem::kOverflow) {
+        return "moved " + std::string(buffer.part->path) + ", found: " + text;
+      }
+      if (finding.op != buffer.op || finding.part != buffer.part || finding.index != buffer.index ||
+          finding.entry != buffer.entry || finding.address.value != place) {
+        return "moved " + std::string(buffer.part->path) + ", but named is: " + text;
+      }
+    }
+    return "";
+  }
+
+  // While the call is turned, it is the same call in the other order.
+  std::string TurnsOverAndBack() {
+    std::vector<CollectedBuffer> buffers;
+    CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
+    bool has_phases = false;  // fields that are there after the call only, or before it
+    for (const CollectedBuffer& each : buffers) {
+      if (each.buffer.element_record == nullptr) continue;
+      for (const schema::Part& part : each.buffer.element_record->parts) {
+        has_phases |= part.phase != schema::Phase::kBoth;
+      }
+    }
+    {
+      schema::SwappedCall swapped(call_, order_, RandomCall::kVcpus);
+      if (!swapped.finding().ok()) return "swap: " + PrintFinding(swapped.finding());
+      std::size_t count = 0;
+      std::string wrong;
+      auto compare = [&](const Buffer& buffer) {
+        if (buffer.part->is_trailing) return true;
+        const Buffer& first = buffers[count++].buffer;
+        if (buffer.part != first.part || buffer.address.value != first.address.value ||
+            buffer.bytes != first.bytes) {
+          wrong = std::string("turned over, another buffer at ") + buffer.part->path;
+        }
+        return wrong.empty() && count <= buffers.size();
+      };
+      const Finding finding =
+          ForEachBuffer(call_, {space_, Opposite(order_), RandomCall::kVcpus}, compare);
+      if (!wrong.empty()) return wrong;
+      if (!finding.ok()) return "turned over: " + PrintFinding(finding);
+      if (count != buffers.size()) return "turned over, fewer buffers";
+    }
+    // What means something else after a call is turned back as that: nobody made this one.
+    if (has_phases) Restore();
+    return "";
+  }
+
+  void Restore() { std::copy(before_.begin(), before_.end(), memory_.used().begin()); }
+
+  // Whether a field of a record is a hypervisor's to write, and nothing else depends on it.
+  bool IsPlainOutput(const schema::Record& record, const schema::Part& part) const {
+    if (part.is_buffer() || !part.writes() || part.field->bit_width != 0) return false;
+    // The arguments of a list's entries are pointers too.
+    if (&record == &op_.argument && op_.hypercall->holds_calls && part.reads()) return false;
+    for (const schema::Part& each : record.parts) {
+      for (const schema::Test& test : each.tests) {
+        if (test.field && test.field.offset < part.offset + part.size &&
+            part.offset < test.field.offset + test.field.size) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  // Calls visit(bytes, element, record, writes, length) for each buffer, and for the array that one
+  // ends with.
+  template <class Visit>
+  static void ForEachPiece(const std::vector<CollectedBuffer>& buffers, Visit visit) {
+    for (const CollectedBuffer& each : buffers) {
+      const Buffer& buffer = each.buffer;
+      visit(each.data(), *buffer.element, buffer.element_record, buffer.writes(), buffer.bytes);
+      if (each.tail == 0) continue;
+      visit(each.data() + buffer.bytes, *each.tail_part->element, each.tail_part->element_record,
+            each.tail_part->writes(), each.tail);
+    }
+  }
+
+  // Calls write(bytes, length) for everything that a hypervisor writes in a call.
+  template <class Write>
+  void ForEachOutput(const std::vector<CollectedBuffer>& buffers, Write write) const {
+    ForEachPiece(buffers, [&](std::byte* data, const schema::Type& element,
+                              const schema::Record* record, bool writes, std::uint64_t bytes) {
+      if (record == nullptr) {
+        if (writes) write(data, bytes);
+        return;
+      }
+      for (std::uint64_t at = 0; at < bytes; at += element.size) {
+        const schema::RecordView view(data + at, order_);
+        for (const schema::Part& part : record->parts) {
+          if (!IsPlainOutput(*record, part) || !view.Has(part, schema::Phase::kAfter)) continue;
+          if (at + part.offset + part.size <= bytes) write(data + at + part.offset, part.size);
+        }
+      }
+    });
+  }
+
+  // A hypervisor that writes all that it may, the same each time for the same seed.
+  void Run(const schema::Call& call, std::uint64_t seed) const {
+    std::vector<CollectedBuffer> buffers;
+    CollectBuffers(call, order_, RandomCall::kVcpus, buffers);
+    Random random(seed);
+    ForEachOutput(buffers, [&](std::byte* to, std::uint64_t bytes) { random.Fill(to, bytes); });
+  }
+
+  class Heap final : public schema::BounceMemory {
+   public:
+    std::byte* Allocate(std::uint64_t bytes) override {
+      return static_cast<std::byte*>(std::malloc(bytes));
+    }
+    void Free(std::byte* memory) override { std::free(memory); }
+  };
+
+  std::string BouncesLikeInPlace() {
+    const std::uint64_t seed = random_.Next();
+    Run(call_, seed);
+    const std::vector<std::byte> in_place(memory_.used().begin(), memory_.used().end());
+    Restore();
+    Heap heap;
+    schema::BouncedCall bounced(call_, order_, heap, RandomCall::kVcpus);
+    if (!bounced.ok()) return "bounce: " + PrintFinding(bounced.finding());
+    Run(bounced.call(), seed);
+    if (!IsUnchanged()) return "a bounced call wrote to the original";
+    bounced.CopyBack();
+    const bool is_same = std::equal(in_place.begin(), in_place.end(), memory_.used().begin());
+    Restore();
+    return is_same ? "" : "a bounced call's answer is another one than in place";
+  }
+
+  // Whatever a hypervisor does to the copies, only outputs come back.
+  std::string BounceCopiesOutputsOnly() {
+    std::vector<CollectedBuffer> buffers;
+    CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
+    std::vector<bool> may_change(before_.size());
+    ForEachPiece(buffers, [&](std::byte* data, const schema::Type& element,
+                              const schema::Record* record, bool writes, std::uint64_t bytes) {
+      auto allow = [&](std::uint64_t at, std::uint64_t length) {
+        const auto start = static_cast<std::size_t>(data - memory_.used().data()) + at;
+        for (std::uint64_t i = 0; i < length; ++i) may_change[start + i] = true;
+      };
+      if (record == nullptr && writes) allow(0, bytes);
+      if (record == nullptr) return;
+      for (std::uint64_t at = 0; at < bytes; at += element.size) {
+        for (const schema::Part& part : record->parts) {
+          if (part.is_buffer() || !part.writes()) continue;
+          if (at + part.offset + part.size <= bytes) allow(at + part.offset, part.size);
+        }
+      }
+    });
+    {
+      Heap heap;
+      schema::BouncedCall bounced(call_, order_, heap, RandomCall::kVcpus);
+      std::vector<CollectedBuffer> copies;
+      CollectBuffers(bounced.call(), order_, RandomCall::kVcpus, copies);
+      for (const CollectedBuffer& each : copies) random_.Fill(each.data(), each.bytes());
+      bounced.CopyBack();
+    }
+    std::string wrong;
+    for (std::size_t i = 0; i < before_.size(); ++i) {
+      if (memory_.used()[i] != before_[i] && !may_change[i]) {
+        wrong = "a bounced call changed what is no output, at byte " + std::to_string(i);
+        break;
+      }
+    }
+    Restore();
+    return wrong;
+  }
+
+  // Guest-physical memory: a page's frame is its number, turned round.
+  class Physical final : public schema::PhysicalMemory {
+   public:
+    explicit Physical(std::uint64_t descriptors) : left_(descriptors) {}
+
+    bool Find(const std::byte* address, PhysicalAddress* physical) override {
+      const auto value = reinterpret_cast<std::uint64_t>(address);
+      *physical = {value ^ kTurned};
+      return true;
+    }
+    std::byte* Allocate(std::uint64_t bytes) override {
+      if (left_ == 0) return nullptr;
+      --left_;
+      descriptors_.emplace_back(bytes / sizeof(std::uint64_t) + 1);
+      return reinterpret_cast<std::byte*>(descriptors_.back().data());
+    }
+    static const std::byte* Back(std::uint64_t physical) {
+      return reinterpret_cast<const std::byte*>(physical ^ kTurned);
+    }
+
+   private:
+    static constexpr std::uint64_t kTurned = 0x5a5a5a5a5000;
+    std::uint64_t left_;
+    std::vector<std::vector<std::uint64_t>> descriptors_;
+  };
+
+  // Handles are put back whatever happens: also when there is no memory for a descriptor half way.
+  std::string DescribesAndPutsBack() {
+    std::vector<CollectedBuffer> buffers;
+    CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
+    const bool is_short = random_.OneIn(2) && !buffers.empty();
+    const std::uint64_t room = is_short ? random_.Below(buffers.size()) : buffers.size();
+    Physical physical(room);
+    {
+      using Outcome = schema::DescribedCall::Outcome;
+      schema::DescribedCall described(call_, order_, physical, RandomCall::kVcpus);
+      const Outcome want = is_short ? Outcome::kNoMemory : Outcome::kDescribed;
+      if (described.outcome() != want) return "describe: another outcome";
+      if (!is_short) {
+        for (const CollectedBuffer& each : buffers) {
+          const std::uint64_t bits = each.pointer == nullptr
+                                         ? described.call().registers[each.register_index]
+                                         : LoadField<std::uint64_t>(each.pointer, order_);
+          const std::byte* descriptor = Physical::Back(bits & each.buffer.part->address_bits);
+          if (LoadField<std::uint32_t>(descriptor, order_) != kDescriptorMagic) {
+            return std::string("no descriptor behind ") + each.buffer.part->path;
+          }
+          const auto first = LoadField<std::uint64_t>(descriptor + 8, order_);
+          if (Physical::Back(first) != each.data()) {
+            return std::string("another page described for ") + each.buffer.part->path;
+          }
+        }
+      }
+    }
+    return "";
+  }
+
+  std::string Prints() {
+    const schema::Caller caller = {space_, order_, RandomCall::kVcpus};
+    const std::string name = std::string(op_.hypercall->name) + "." + op_.name;
+    for (const std::string& text : {PrintCall(call_, caller), PrintCall(call_, caller, 0)}) {
+      if (text.compare(0, name.size(), name) != 0) return "printed without its name:\n" + text;
+    }
+    return "";
+  }
+
+  const schema::Op& op_;
+  ByteOrder order_;
+  const RandomCall* made_;
+  schema::Call call_;
+  CallMemory& memory_;
+  Random& random_;
+  CallSpace space_;
+  std::vector<std::byte> before_;
+  bool is_refused_ = false;
+};
+
+}  // namespace xencomm::fuzz
+
+#endif  // TESTS_FUZZ_CALL_PROPERTIES_H_
