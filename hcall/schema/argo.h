@@ -48,8 +48,8 @@ inline constexpr OpSpec kArgoOps[] = {
         .about = "Sends a message that lies in several buffers.",
         .rows = {In("src.aport"), In("src.domain_id"), Zero("src.pad"), In("dst.aport"),
                  In("dst.domain_id"), Zero("dst.pad")},
-        .outer = {In("arg2", Elements("arg3")).Of("xen_argo_iov"),
-                  In("arg3").Note("buffers, at most 8"), In("arg4").Note("type of the message")},
+        .outer = {In("arg2", Elements("arg3").AtMost(XEN_ARGO_MAXIOV)).Of("xen_argo_iov"),
+                  In("arg3").Note("buffers"), In("arg4").Note("type of the message")},
         .returns = "bytes sent",
     },
     {
@@ -58,8 +58,7 @@ inline constexpr OpSpec kArgoOps[] = {
         .argument = "xen_argo_ring_data",
         .about = "Asks whether there is room in other domains' rings, and for a notification when "
                  "there is.",
-        .rows = {In("nent").Note("at most 256"), Zero("pad"),
-                 InOut("data", Elements("nent")).Trailing()},
+        .rows = {In("nent"), Zero("pad"), InOut("data", Elements("nent").AtMost(256)).Trailing()},
         .outer = {InOut("arg1", One()).OrNull("only looks after notifications that are due"),
                   In("arg2", Exactly(0)).Of("void").OrNull("the only value allowed"), Zero("arg3"),
                   Zero("arg4")},

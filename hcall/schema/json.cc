@@ -90,6 +90,7 @@ void WriteCount(Writer& json, std::string_view key, const Amount& amount, const 
     json.Value("per", amount.per);
   }
   if (amount.kind == CountKind::kInside) json.Value("at", amount.at);
+  if (amount.most != 0) json.Value("most", amount.most);
   json.Text("words", CountText(amount, part, record, registers_of).c_str());
   json.End('}');
 }

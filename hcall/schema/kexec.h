@@ -57,7 +57,7 @@ inline constexpr OpSpec kKexecOps[] = {
         .argument = "xen_kexec_load",
         .about = "Loads a kernel.",
         .rows = {In("type").Enum("KEXEC_TYPE_"), Ignored("_pad"), In("arch").Note("EM_* of ELF"),
-                 In("nr_segments").Note("at most 16"), In("segments.h", Elements("nr_segments")),
+                 In("nr_segments"), In("segments.h", Elements("nr_segments").AtMost(16)),
                  Overlay("segments._pad", "segments.h"), In("entry_maddr").Note("machine address")},
     },
     {

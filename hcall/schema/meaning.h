@@ -35,6 +35,14 @@ struct Count {
   std::uint32_t scale = 1;
   std::uint32_t per = 1;
   std::uint32_t at = 0;
+  std::uint32_t most = 0;
+
+  // The op is refused with more elements.
+  constexpr Count AtMost(std::uint32_t elements) const {
+    Count count = *this;
+    count.most = elements;
+    return count;
+  }
 };
 
 constexpr Count Exactly(std::uint32_t elements) {

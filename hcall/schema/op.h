@@ -68,6 +68,7 @@ struct Amount {
   std::uint32_t scale = 1;
   std::uint32_t per = 1;
   std::uint32_t at = 0;
+  std::uint32_t most = 0;  // elements that the op takes at most; 0: there is no such limit
 };
 
 // A discriminator and the values of it for which a part is there.

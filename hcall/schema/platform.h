@@ -303,7 +303,7 @@ inline constexpr OpSpec kPlatformOps[] = {
         .name = "resource_op",
         .argument = "u.resource_op",
         .about = "Reads and writes MSRs of a processor, one after the other.",
-        .rows = {In("nr_entries"), In("cpu"), InOut("entries", Elements("nr_entries"))},
+        .rows = {In("nr_entries"), In("cpu"), InOut("entries", Elements("nr_entries").AtMost(3))},
         .returns = "entries done; the one after them tells its error",
     },
     {

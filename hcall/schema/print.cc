@@ -71,6 +71,7 @@ std::string ExplainPart(const Part& part, const Record& record, const Op* regist
     std::string buffer = std::string(part.is_trailing ? "holds " : "-> ") + part.element->name +
                          "[" + CountText(part.room, part, record, registers_of) + "]";
     const std::string filled = CountText(part.filled, part, record, registers_of);
+    if (part.room.most != 0) buffer += ", at most " + std::to_string(part.room.most);
     if (!filled.empty()) buffer += ", filled: " + filled + " after the call";
     if (part.lifetime == Lifetime::kUntilReplaced) buffer += "; kept until replaced";
     text += Wrap(buffer, indent);

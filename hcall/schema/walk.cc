@@ -123,8 +123,9 @@ class Walker {
     const Hypercall& hypercall = *place.hypercall;
     Copy argument;
     const VirtualAddress address = {call.registers[static_cast<std::size_t>(hypercall.pointer)]};
-    if (address.value == 0) return Fail(Problem::kNull, place);
-    if (!Read(place, nullptr, address, 0, argument.bytes, hypercall.type->size)) return false;
+    const Part* const pointer = BufferOf(hypercall.ops[0].registers);
+    if (address.value == 0) return Fail(Problem::kNull, place, pointer);
+    if (!Read(place, pointer, address, 0, argument.bytes, hypercall.type->size)) return false;
     argument.is_read = true;
     const RecordView view(argument.bytes, caller_.order);
     std::uint32_t version = 0;
@@ -369,6 +370,9 @@ class Walker {
       default: {
         const Result<std::uint64_t> count = Evaluate(part.room, view);
         if (!count.ok()) return Fail(Problem::kOverflow, place, &part, buffer.address);
+        if (part.room.most != 0 && *count > part.room.most) {
+          return Fail(Problem::kTooMany, place, &part, buffer.address, *count);
+        }
         buffer.count = *count;
         return true;
       }
@@ -443,7 +447,7 @@ const char* Describe(Problem problem) {
     case Problem::kTooFew:
       return "fewer or shorter buffers than the op needs";
     case Problem::kTooMany:
-      return "more buffers than a call can have";
+      return "more elements than the op takes";
     case Problem::kEndless:
       return "a list without an end";
     case Problem::kNested:

@@ -70,7 +70,7 @@ enum class Problem : std::uint8_t {
   kOverflow,          // a count whose elements are 2^64 bytes or more, or pass the last address
   kUnreadable,        // `fault`
   kTooFew,            // fewer buffers, or shorter ones, than the op needs
-  kTooMany,           // more buffers than a call can have
+  kTooMany,           // `number` elements, more than the op takes
   kEndless,           // a list without an end
   kNested,            // a list of calls in a list of calls
   kStopped,           // by the visitor

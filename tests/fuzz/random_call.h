@@ -165,7 +165,7 @@ class RandomCall {
   // A small number, now and then one that makes a bitmap of more than a word.
   std::uint64_t SmallCount(const schema::Amount& amount) {
     if (amount.per > 1 && random_.OneIn(2)) return 60 + random_.Below(20);
-    return random_.Below(6);
+    return random_.Below(amount.most != 0 && amount.most < 5 ? amount.most + 1 : 6);
   }
 
   void SetCounts(const schema::Record& record, std::byte* bytes, ByteOrder order) {

@@ -64,7 +64,9 @@ std::string Text(const Amount& amount, std::uint32_t base = 0) {
   if (amount.kind == CountKind::kNone) return "{}";
   std::ostringstream out;
   out << "{" << Name(amount.kind) << ", " << Text(amount.a, base) << ", " << Text(amount.b, base)
-      << ", " << amount.scale << ", " << amount.per << ", " << amount.at << "}";
+      << ", " << amount.scale << ", " << amount.per << ", " << amount.at;
+  if (amount.most != 0) out << ", " << amount.most;
+  out << "}";
   return out.str();
 }
 

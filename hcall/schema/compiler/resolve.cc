@@ -78,7 +78,7 @@ class Scope {
   }
 
   Amount Find(const Count& count) const {
-    return {count.kind, Find(count.a), Find(count.b), count.scale, count.per, count.at};
+    return {count.kind, Find(count.a), Find(count.b), count.scale, count.per, count.at, count.most};
   }
 
   ResolvedTest Find(const Condition& condition) const {
@@ -386,7 +386,7 @@ bool ResolvedPart::IsSame(const ResolvedPart& other) const {
   auto same_ref = [](Ref a, Ref b) { return a.offset == b.offset && a.size == b.size; };
   auto same_amount = [&](const Amount& a, const Amount& b) {
     return a.kind == b.kind && same_ref(a.a, b.a) && same_ref(a.b, b.b) && a.scale == b.scale &&
-           a.per == b.per && a.at == b.at;
+           a.per == b.per && a.at == b.at && a.most == b.most;
   };
   auto same_test = [&](const ResolvedTest& a, const ResolvedTest& b) {
     return a.condition == b.condition && same_ref(a.field, b.field);
