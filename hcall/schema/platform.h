@@ -225,7 +225,9 @@ inline constexpr OpSpec kPlatformOps[] = {
         .cases =
             {
                 {When("type", XEN_PM_CX),
-                 {In("u.power.count"), In("u.power.flags"),
+                 {In("u.power.count"),
+                  In("u.power.flags")
+                      .Note("bit-fields, counted from the lowest bit in either order"),
                   In("u.power.states", Elements("u.power.count"))}},
                 {When("type", XEN_PM_PX),
                  {In("u.perf.flags").Flags("XEN_PX_"), In("u.perf.platform_limit"),

@@ -74,6 +74,9 @@ std::string ExplainPart(const Part& part, const Record& record, const Op* regist
     if (part.room.most != 0) buffer += ", at most " + std::to_string(part.room.most);
     if (!filled.empty()) buffer += ", filled: " + filled + " after the call";
     if (part.lifetime == Lifetime::kUntilReplaced) buffer += "; kept until replaced";
+    if (part.element->size == 1 && part.element->kind != Kind::kCharacter) {
+      buffer += "; not turned for another byte order";
+    }
     text += Wrap(buffer, indent);
     if (part.null != nullptr) text += Wrap(std::string("null: ") + part.null, indent);
   }
@@ -368,7 +371,9 @@ std::string ExplainOp(std::string_view name) {
   const std::string_view wanted = name.substr(dot + 1);
   std::string text;
   for (const Op& op : hypercall->ops) {
-    if (wanted == op.name) text += (text.empty() ? "" : "\n") + ExplainOp(op);
+    if (wanted != op.name) continue;
+    if (!text.empty()) text += '\n';
+    text += ExplainOp(op);
   }
   for (const RemovedOp& op : hypercall->removed) {
     if (wanted == op.name) text += ExplainRemoved(*hypercall, op);

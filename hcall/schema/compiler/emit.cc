@@ -57,7 +57,9 @@ std::string Address(const Type* type) {
 // Refs are written relative to `base`, so that a row can be about a part of the record too.
 std::string Text(Ref ref, std::uint32_t base = 0) {
   if (!ref) return "{}";
-  return "{" + std::to_string(ref.offset - base) + ", " + std::to_string(ref.size) + "}";
+  std::ostringstream out;
+  out << "{" << ref.offset - base << ", " << ref.size << "}";
+  return out.str();
 }
 
 std::string Text(const Amount& amount, std::uint32_t base = 0) {
@@ -93,9 +95,11 @@ class ValueLists {
 
 std::string Text(const ResolvedTest& test, ValueLists& values) {
   if (test.condition == nullptr) return "{}";
-  return "{" + Text(test.field) + ", " + values.NameOf(*test.condition) +
-         (test.condition->is_flags ? ", true" : ", false") +
-         (test.condition->is_not ? ", true}" : "}");
+  std::ostringstream out;
+  out << "{" << Text(test.field) << ", " << values.NameOf(*test.condition)
+      << (test.condition->is_flags ? ", true" : ", false")
+      << (test.condition->is_not ? ", true}" : "}");
+  return out.str();
 }
 
 class TableWriter {
