@@ -123,6 +123,26 @@ class PkgConfig(unittest.TestCase):
       run(*EXAMPLES['cpp'], source, '-o', program, *self.flags('xencomm-cpp'))
       self.assertRegex(run(program), EXPECTED)
 
+  def test_every_header_finds_what_it_includes(self):
+    flags = [flag for flag in self.flags('xencomm-cpp') if not flag.startswith(('-l', '-L'))]
+    for header in (PREFIX / OPTIONS['includedir'] / 'xencomm').glob('*.h'):
+      with self.subTest(header.name):
+        run(*EXAMPLES['cpp'], '-fsyntax-only', '-x', 'c++', header, *flags)
+
+  def test_builds_a_program_of_nothing_but_the_freestanding_headers(self):
+    flags = self.flags('xencomm-freestanding')
+    headers = PREFIX / OPTIONS['includedir'] / 'xencomm-freestanding'
+    self.assertEqual(flags, [f'-I{headers}'])
+    every = [word for path in sorted(headers.rglob('*.h'))
+             for word in ('-include', path.relative_to(headers))]
+    self.assertIn(pathlib.Path('arch/powerpc/machine_memory.h'), every)
+    with tempfile.TemporaryDirectory() as folder:
+      program = pathlib.Path(folder) / 'freestanding'
+      run(*EXAMPLES['cpp'], '-O2', '-ffreestanding', '-fno-exceptions', '-fno-rtti', '-fno-builtin',
+          '-fno-stack-protector', '-nostdlib', '-static', *flags, *every,
+          SOURCE / 'tests/unit/freestanding.cc', '-o', program)
+      run(program)
+
   def test_says_the_project_s_version(self):
     self.assertEqual(run('pkg-config', '--modversion', 'xencomm').strip(),
                      run(PREFIX / 'bin/xencomm', '--version').split()[1])
