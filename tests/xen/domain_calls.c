@@ -27,6 +27,9 @@ static void check_vcpus(uint32_t domid) {
   CHECK_REFUSED(xc_vcpu_setaffinity(xch, domid, 0, hard, soft, XEN_VCPUAFFINITY_HARD), EINVAL);
   CHECK_REFUSED(xc_vcpu_setaffinity(xch, domid, 0, hard, soft, 0), EINVAL);
   CHECK_REFUSED(xc_vcpu_getaffinity(xch, domid, 9, hard, soft, XEN_VCPUAFFINITY_HARD), EINVAL);
+  // Of the soft one only what the hard one has is told, and none of it is no error.
+  memset(soft, 0, (size_t)size);
+  CHECK(xc_vcpu_setaffinity(xch, domid, 0, hard, soft, XEN_VCPUAFFINITY_SOFT) == 0);
   free(hard);
   free(soft);
 
@@ -36,6 +39,15 @@ static void check_vcpus(uint32_t domid) {
   CHECK(xc_sched_credit2_domain_set(xch, domid, &credit) == 0);
   credit.weight = 0;
   CHECK(xc_sched_credit2_domain_get(xch, domid, &credit) == 0 && credit.weight == 512);
+  // No weight leaves it as it is; a cap is per cent of all its vcpus, of which there are two.
+  credit.weight = 0;
+  credit.cap = 50;
+  CHECK(xc_sched_credit2_domain_set(xch, domid, &credit) == 0);
+  CHECK(xc_sched_credit2_domain_get(xch, domid, &credit) == 0);
+  CHECK(credit.weight == 512 && credit.cap == 50);
+  credit.cap = 201;
+  CHECK_REFUSED(xc_sched_credit2_domain_set(xch, domid, &credit), EINVAL);
+  CHECK_REFUSED(xc_sched_credit2_domain_get(xch, kNobody, &credit), ESRCH);
 }
 
 static void check_events(uint32_t domid) {
@@ -50,12 +62,48 @@ static void check_events(uint32_t domid) {
   status.port = 100000;
   CHECK_REFUSED(xc_evtchn_status(xch, &status), EINVAL);
   CHECK_REFUSED(xc_evtchn_alloc_unbound(xch, kNobody, 0), ESRCH);
+  status.port = 0;
+  CHECK(xc_evtchn_status(xch, &status) == 0 && status.status == EVTCHNSTAT_closed);
+  // As many ports as it was created with, and then again from the first one.
+  int last = port + 1;
+  for (int next = last; next >= 0; next = xc_evtchn_alloc_unbound(xch, domid, 0)) last = next;
+  CHECK(errno == ENOSPC && last == 1023);
+  CHECK(xc_evtchn_reset(xch, domid) == 0);
+  CHECK(xc_evtchn_alloc_unbound(xch, domid, 0) == port);
 }
 
 static void check_grants(uint32_t domid) {
   struct gnttab_query_size query = {.dom = 0};
   CHECK(xc_gnttab_query_size(xch, &query) == 0 && query.status == GNTST_okay);
   CHECK(query.nr_frames <= query.max_nr_frames && query.max_nr_frames > 0);
+  query.dom = (domid_t)domid;
+  CHECK(xc_gnttab_query_size(xch, &query) == 0 && query.status == GNTST_okay);
+  CHECK(query.nr_frames == 1 && query.max_nr_frames == 32);
+  query.dom = kNobody;
+  CHECK(xc_gnttab_query_size(xch, &query) == 0 && query.status == GNTST_bad_domain);
+
+  DECLARE_HYPERCALL_BUFFER(xen_pfn_t, frames);
+  frames = xc_hypercall_buffer_alloc(xch, frames, 64 * sizeof(*frames));
+  memset(frames, 0x5a, 64 * sizeof(*frames));
+  struct gnttab_setup_table setup = {.dom = (domid_t)domid, .nr_frames = 3};
+  set_xen_guest_handle_raw(setup.frame_list, frames);
+  CHECK(xc_gnttab_op(xch, GNTTABOP_setup_table, &setup, sizeof(setup), 1) == 0);
+  CHECK(setup.status == GNTST_okay && frames[2] != 0x5a5a5a5a5a5a5a5a);
+  CHECK(frames[3] == 0x5a5a5a5a5a5a5a5a);
+  query.dom = (domid_t)domid;
+  CHECK(xc_gnttab_query_size(xch, &query) == 0 && query.nr_frames == 3);
+  setup.nr_frames = 33;
+  CHECK(xc_gnttab_op(xch, GNTTABOP_setup_table, &setup, sizeof(setup), 1) == 0);
+  CHECK(setup.status == GNTST_general_error);
+  setup.dom = kNobody;
+  setup.nr_frames = 1;
+  CHECK(xc_gnttab_op(xch, GNTTABOP_setup_table, &setup, sizeof(setup), 1) == 0);
+  CHECK(setup.status == GNTST_bad_domain);
+  struct gnttab_setup_table two[2] = {setup};
+  CHECK_REFUSED(xc_gnttab_op(xch, GNTTABOP_setup_table, two, sizeof(two[0]), 2), EINVAL);
+  CHECK_REFUSED(xc_gnttab_op(xch, 99, &setup, sizeof(setup), 1), ENOSYS);
+  xc_hypercall_buffer_free(xch, frames);
+
   CHECK(xc_gnttab_get_version(xch, domid) == 1);
   CHECK_REFUSED(xc_gnttab_get_version(xch, kNobody), ESRCH);
 }
@@ -68,22 +116,95 @@ static void check_hvm(uint32_t domid) {
   CHECK_REFUSED(xc_hvm_param_get(xch, domid, 1000, &value), EINVAL);
   CHECK_REFUSED(xc_hvm_param_set(xch, kNobody, HVM_PARAM_STORE_PFN, 1), ESRCH);
 
-  const int size = xc_domain_hvm_getcontext(xch, domid, NULL, 0);
-  CHECK(size > 0);
-  if (size > 0) {
-    uint8_t *context = calloc(1, (size_t)size);
-    CHECK(xc_domain_hvm_getcontext(xch, domid, context, (uint32_t)size) > 0);
-    // It begins with the descriptor of a header: type 1, and Xen's magic.
-    CHECK(context[0] == 1 && context[1] == 0 && context[8] == 0x86 && context[9] == 0x12);
-    CHECK_REFUSED(xc_domain_hvm_getcontext(xch, domid, context, 8), ENOSPC);
-    free(context);
-  }
+  CHECK_REFUSED(xc_hvm_param_set(xch, domid, 0xffffff, 1), EINVAL);
 }
 
-static void check_pv_context(uint32_t domid) {
+// The state of an HVM domain's hardware: a list of records, each with a descriptor in front.
+static void check_hvm_context(uint32_t domid) {
+  const int size = xc_domain_hvm_getcontext(xch, domid, NULL, 0);
+  CHECK(size > 0);
+  uint8_t *context = calloc(1, (size_t)size + 1);
+  const int without_vcpu = xc_domain_hvm_getcontext(xch, domid, context, (uint32_t)size);
+  CHECK(without_vcpu > 0 && without_vcpu <= size);
+  CHECK_REFUSED(xc_domain_hvm_getcontext(xch, domid, context, 8), ENOSPC);
+
+  // A vcpu that is up has a record of its registers.
+  vcpu_guest_context_any_t *registers = calloc(1, sizeof(*registers));
+  CHECK_REFUSED(xc_vcpu_getcontext(xch, domid, 0, registers), ENODATA);
+  registers->x64.user_regs.rip = 0x1000;
+  registers->x64.user_regs.rax = 0x1234;
+  registers->x64.user_regs.rflags = 2;
+  registers->x64.flags = VGCF_online;
+  CHECK(xc_vcpu_setcontext(xch, domid, 0, registers) == 0);
+  xc_dominfo_t info;
+  CHECK(xc_domain_getinfo(xch, domid, 1, &info) == 1 && info.nr_online_vcpus == 1);
+  const int length = xc_domain_hvm_getcontext(xch, domid, context, (uint32_t)size);
+  const int cpu_record = sizeof(struct hvm_save_descriptor) + sizeof(struct hvm_hw_cpu);
+  CHECK(length == without_vcpu + cpu_record);
+
+  const struct hvm_save_header *header = (const void *)(context + 8);
+  CHECK(header->magic == HVM_FILE_MAGIC && header->version == HVM_FILE_VERSION);
+  unsigned cpus = 0, apics = 0;
+  bool ended = false;
+  for (int at = 0; at < length;) {
+    const struct hvm_save_descriptor *record = (const void *)(context + at);
+    CHECK(at != 0 || record->typecode == HVM_SAVE_CODE(HEADER));
+    at += (int)sizeof(*record);
+    if (record->typecode == HVM_SAVE_CODE(CPU)) {
+      const struct hvm_hw_cpu *cpu = (const void *)(context + at);
+      CHECK(record->instance == 0 && record->length == sizeof(*cpu));
+      CHECK(cpu->rip == 0x1000 && cpu->rax == 0x1234 && cpu->rflags == 2 && cpu->cr0 == 0x11);
+      cpus++;
+    }
+    if (record->typecode == HVM_SAVE_CODE(LAPIC)) apics++;
+    at += (int)record->length;
+    ended = record->typecode == HVM_SAVE_CODE(END) && at == length;
+  }
+  CHECK(cpus == 1 && apics == 2 && ended);
+
+  struct hvm_hw_cpu cpu;
+  const uint32_t room = sizeof(cpu);
+  CHECK(xc_domain_hvm_getcontext_partial(xch, domid, HVM_SAVE_CODE(CPU), 0, &cpu, room) == 0);
+  CHECK(cpu.rip == 0x1000);
+  CHECK_REFUSED(xc_domain_hvm_getcontext_partial(xch, domid, HVM_SAVE_CODE(CPU), 1, &cpu, room),
+                ENODATA);
+  CHECK_REFUSED(xc_domain_hvm_getcontext_partial(xch, domid, HVM_SAVE_CODE(CPU), 7, &cpu, room),
+                ENOENT);
+  CHECK_REFUSED(xc_domain_hvm_getcontext_partial(xch, domid, 77, 0, &cpu, room), EINVAL);
+
+  CHECK_REFUSED(xc_vcpu_getcontext(xch, domid, 0, registers), ENODATA);
+  CHECK(xc_domain_hvm_setcontext(xch, domid, context, (uint32_t)length) == 0);
+  memset(registers, 0, sizeof(*registers));
+  CHECK(xc_vcpu_getcontext(xch, domid, 0, registers) == 0);
+  CHECK(registers->x64.user_regs.rip == 0x1000 && (registers->x64.flags & VGCF_online) != 0);
+  context[8] ^= 1;
+  CHECK_REFUSED(xc_domain_hvm_setcontext(xch, domid, context, (uint32_t)length), EINVAL);
+  CHECK_REFUSED(xc_domain_hvm_setcontext(xch, domid, context, 20), ENODATA);
+  CHECK_REFUSED(xc_domain_hvm_getcontext(xch, kNobody, NULL, 0), ESRCH);
+  free(registers);
+  free(context);
+}
+
+static void check_pv_context(uint32_t domid, xen_pfn_t frame) {
   vcpu_guest_context_any_t *context = calloc(1, sizeof(*context));
   CHECK_REFUSED(xc_vcpu_getcontext(xch, domid, 0, context), ENODATA);
   CHECK_REFUSED(xc_vcpu_getcontext(xch, domid, 7, context), EINVAL);
+  CHECK_REFUSED(xc_vcpu_setcontext(xch, domid, 0, context), EINVAL);  // no page table
+  context->x64.ctrlreg[3] = frame << 12;
+  context->x64.flags = VGCF_in_kernel | VGCF_online;
+  context->x64.user_regs.rip = 0xffffffff81000000;
+  context->x64.user_regs.rax = 0x1234;
+  context->x64.user_regs.rflags = 0x200;
+  CHECK(xc_vcpu_setcontext(xch, domid, 0, context) == 0);
+  memset(context, 0, sizeof(*context));
+  CHECK(xc_vcpu_getcontext(xch, domid, 0, context) == 0);
+  CHECK(context->x64.user_regs.rip == 0xffffffff81000000 && context->x64.user_regs.rax == 0x1234);
+  CHECK(context->x64.ctrlreg[3] == frame << 12 && (context->x64.flags & VGCF_online) != 0);
+  xc_vcpuinfo_t info;
+  CHECK(xc_vcpu_getinfo(xch, domid, 0, &info) == 0 && info.online && !info.running);
+  CHECK(xc_vcpu_setcontext(xch, domid, 0, NULL) == 0);  // down, and as new
+  CHECK(xc_vcpu_getinfo(xch, domid, 0, &info) == 0 && !info.online);
+  CHECK_REFUSED(xc_vcpu_getcontext(xch, domid, 0, context), ENODATA);
   free(context);
 }
 
@@ -116,11 +237,12 @@ static void check_vnuma(uint32_t domid) {
 }
 
 void check_domain_calls(void) {
-  const uint32_t pv = create_domain_with_pages(0, 2, 16, NULL);
+  xen_pfn_t frames[16];
+  const uint32_t pv = create_domain_with_pages(0, 2, 16, frames);
   check_vcpus(pv);
   check_events(pv);
   check_grants(pv);
-  check_pv_context(pv);
+  check_pv_context(pv, frames[7]);
   check_policy(pv);
   check_vnuma(pv);
   CHECK(xc_domain_destroy(xch, pv) == 0);
@@ -130,6 +252,7 @@ void check_domain_calls(void) {
   check_vcpus(hvm);
   check_events(hvm);
   check_hvm(hvm);
+  check_hvm_context(hvm);
   check_policy(hvm);
   CHECK(xc_domain_destroy(xch, hvm) == 0);
 }

@@ -11,9 +11,14 @@ static void check_topology(void) {
   unsigned max_cpus = 0;
   CHECK(xc_cputopoinfo(xch, &max_cpus, NULL) == 0);
   CHECK(max_cpus == physinfo.max_cpu_id + 1);
+  CHECK(xc_get_max_cpus(xch) == (int)max_cpus);
+  CHECK(xc_get_online_cpus(xch) == (int)physinfo.nr_cpus && xc_get_max_nodes(xch) == 64);
   xc_cputopo_t *cpus = calloc(max_cpus + 4, sizeof(*cpus));
-  unsigned asked = max_cpus;
+  unsigned asked = max_cpus + 4;
   CHECK(xc_cputopoinfo(xch, &asked, cpus) == 0 && asked == max_cpus);
+  CHECK(cpus[0].socket == 0 && cpus[0].node == 0);
+  asked = 0;
+  CHECK(xc_cputopoinfo(xch, &asked, cpus) == 0 && asked == 0);
   free(cpus);
 
   unsigned max_nodes = 0;
@@ -23,7 +28,15 @@ static void check_topology(void) {
   uint32_t distance[1] = {0};
   CHECK(xc_numainfo(xch, &max_nodes, memory, distance) == 0);
   CHECK(max_nodes == 1 && memory[0].memsize > memory[0].memfree && memory[0].memfree > 0);
-  CHECK(distance[0] == 10 || distance[0] == XEN_INVALID_NODE_DIST);
+  CHECK(distance[0] == 10);
+  CHECK(memory[0].memsize >> 12 >= physinfo.total_pages);
+  CHECK(memory[0].memfree >> 12 <= physinfo.total_pages);
+  max_nodes = 0;
+  CHECK(xc_numainfo(xch, &max_nodes, memory, distance) == 0 && max_nodes == 0);
+
+  uint64_t bytes = 0;
+  CHECK(xc_availheap(xch, 0, 0, -1, &bytes) == 0 && bytes > 0 && (bytes & 4095) == 0);
+  CHECK(xc_sharing_freed_pages(xch) == 0 && xc_sharing_used_frames(xch) == 0);
 }
 
 static void check_cpu_features(void) {
@@ -39,22 +52,37 @@ static void check_cpu_features(void) {
   uint32_t one[2] = {0, 0x5a5a5a5a};
   CHECK_REFUSED(xc_get_cpu_featureset(xch, XEN_SYSCTL_cpu_featureset_host, &length, one), ENOBUFS);
   CHECK(one[0] == words[0] && one[1] == 0x5a5a5a5a);
+  for (uint32_t set = XEN_SYSCTL_cpu_featureset_raw; set <= XEN_SYSCTL_cpu_featureset_hvm_max;
+       set++) {
+    length = 64;
+    CHECK(xc_get_cpu_featureset(xch, set, &length, words) == 0 && length == all && words[0] != 0);
+  }
   length = all;
-  CHECK_REFUSED(xc_get_cpu_featureset(xch, 77, &length, words), EINVAL);
+  CHECK_REFUSED(xc_get_cpu_featureset(xch, XEN_SYSCTL_cpu_featureset_hvm_max + 1, &length, words),
+                EINVAL);
 }
 
 static void check_memory_map(void) {
   struct e820entry map[64];
   const int entries = xc_get_machine_memory_map(xch, map, 64);
   CHECK(entries > 0 && entries <= 64);
-  int ram = 0;
-  for (int i = 0; i < entries; i++) ram += map[i].type == E820_RAM && map[i].size > 0;
-  CHECK(ram > 0);
+  uint64_t ram = 0, ram_end = 0;
+  bool ordered = true;
+  for (int i = 0; i < entries; i++) {
+    ordered = ordered && (i == 0 || map[i].addr >= map[i - 1].addr + map[i - 1].size);
+    if (map[i].type != E820_RAM) continue;
+    ram += map[i].size;
+    ram_end = map[i].addr + map[i].size;
+  }
+  xc_physinfo_t physinfo;
+  CHECK(xc_physinfo(xch, &physinfo) == 0);
+  CHECK(ordered && ram >> 12 >= physinfo.total_pages);
   // Xen wants room for one more than there are.
   CHECK(xc_get_machine_memory_map(xch, map, (uint32_t)entries) < 0);
 
   unsigned long highest = 0;
-  CHECK(xc_maximum_ram_page(xch, &highest) == 0 && highest > 0);
+  CHECK(xc_maximum_ram_page(xch, &highest) == 0 && highest == ram_end >> 12);
+  CHECK(physinfo.max_mfn == highest - 1);
 
   xen_pfn_t extents[2] = {~(xen_pfn_t)0, ~(xen_pfn_t)0};
   CHECK(xc_machphys_mfn_list(xch, 1, extents) == 0);
@@ -77,6 +105,16 @@ static void check_console(void) {
   const uint32_t before = index;
   CHECK(xc_readconsolering(xch, text, &length, 0, 1, &index) == 0);
   CHECK(length > 0 && index > before);
+  CHECK(memcmp(text, "(XEN) 'q' pressed", 17) == 0);
+
+  // Nothing more came; then all of it is read and cleared, and nothing is left.
+  uint32_t end = index;
+  length = sizeof(text);
+  CHECK(xc_readconsolering(xch, text, &length, 0, 1, &end) == 0 && length == 0 && end == index);
+  length = sizeof(text);
+  CHECK(xc_readconsolering(xch, text, &length, 1, 0, &end) == 0 && length > 0);
+  length = sizeof(text);
+  CHECK(xc_readconsolering(xch, text, &length, 0, 0, &end) == 0 && length == 0);
 }
 
 static void check_power_management(void) {
@@ -84,6 +122,23 @@ static void check_power_management(void) {
   int value = 0;
   CHECK_REFUSED(xc_pm_get_max_px(xch, 0, &value), ENODEV);
   CHECK_REFUSED(xc_pm_get_max_px(xch, 4000, &value), EINVAL);
+  uint64_t transitions[1];
+  struct xc_px_val states[1];
+  struct xc_px_stat performance = {.trans_pt = transitions, .pt = states};
+  CHECK_REFUSED(xc_pm_get_pxstat(xch, 0, &performance), ENODEV);
+  CHECK_REFUSED(xc_pm_reset_pxstat(xch, 0), ENODEV);
+  struct xc_get_cpufreq_para parameters = {0};
+  CHECK_REFUSED(xc_get_cpufreq_para(xch, 0, &parameters), EINVAL);
+
+  // What Xen takes for granted: a processor runs, or it is halted.
+  CHECK(xc_pm_get_max_cx(xch, 0, &value) == 0 && value == 2);
+  uint64_t triggers[4] = {0}, residencies[4] = {0}, packages[1], cores[1];
+  struct xc_cx_stat sleep = {
+      .nr = 4, .triggers = triggers, .residencies = residencies, .pc = packages, .cc = cores};
+  CHECK(xc_pm_get_cxstat(xch, 0, &sleep) == 0 && sleep.nr == 2 && sleep.last == 0);
+  CHECK(sleep.nr_pc == 0 && sleep.nr_cc == 0 && residencies[0] + residencies[1] > 0);
+  CHECK(xc_pm_reset_cxstat(xch, 0) == 0);
+  CHECK_REFUSED(xc_pm_get_max_cx(xch, 4000, &value), EINVAL);
 }
 
 static void check_scheduling(void) {
@@ -94,8 +149,11 @@ static void check_scheduling(void) {
   CHECK(xc_sched_credit2_params_set(xch, 0, &schedule) == 0);
   schedule.ratelimit_us = 0;
   CHECK(xc_sched_credit2_params_get(xch, 0, &schedule) == 0 && schedule.ratelimit_us == 2000);
-  schedule.ratelimit_us = 5000000;
-  CHECK_REFUSED(xc_sched_credit2_params_set(xch, 0, &schedule), EINVAL);
+  static const unsigned kRefused[] = {50, 500001, 5000000};
+  for (unsigned i = 0; i < sizeof(kRefused) / sizeof(kRefused[0]); i++) {
+    schedule.ratelimit_us = (int)kRefused[i];
+    CHECK_REFUSED(xc_sched_credit2_params_set(xch, 0, &schedule), EINVAL);
+  }
   schedule.ratelimit_us = 1000;
   CHECK(xc_sched_credit2_params_set(xch, 0, &schedule) == 0);
   CHECK_REFUSED(xc_sched_credit2_params_get(xch, 77, &schedule), ESRCH);
@@ -108,6 +166,11 @@ static void check_scheduling(void) {
     xc_cpupool_infofree(xch, pool);
   }
   CHECK(xc_cpupool_getinfo(xch, 77) == NULL);
+  xc_cpumap_t unused = xc_cpupool_freeinfo(xch);
+  CHECK(unused != NULL && unused[0] == 0);
+  free(unused);
+  CHECK_REFUSED(xc_cpupool_addcpu(xch, 77, 0), ENOENT);
+  CHECK_REFUSED(xc_cpupool_addcpu(xch, 0, 0), ENODEV);
 }
 
 void check_host_calls(void) {

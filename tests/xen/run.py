@@ -76,10 +76,12 @@ def build_image(folder, root, build):
     add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport', root / packages.LIBRARIES)
 
   init = image / 'init'
-  # What a program prints stands between a line with its name and one with its exit code.
+  # What a program prints stands between a line with its name and one with its exit code. The
+  # toolstack program comes last: it clears Xen's console, which others print.
   steps = '\n'.join(f'''echo "run: {name}: {words}"
 LD_LIBRARY_PATH={path}:/lib {words} </dev/null 2>&1
-echo "ended: $?"''' for name, path in LIBRARY_SETS.items() for words in ['toolstack', *stock.PROGRAMS])
+echo "ended: $?"''' for words in [*stock.PROGRAMS, 'toolstack']
+                    for name, path in LIBRARY_SETS.items())
   init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc

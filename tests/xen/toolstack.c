@@ -76,6 +76,7 @@ static void check_version(void) {
   CHECK(xc_version(xch, XENVER_get_features, &features) == 0);
   CHECK((features.submap & (1u << XENFEAT_dom0)) != 0);
   CHECK(xc_version(xch, XENVER_pagesize, NULL) == 4096);
+  CHECK(xc_version(xch, 999, NULL) < 0);
 
   xen_domain_handle_t handle;
   CHECK(xc_version(xch, XENVER_guest_handle, &handle) == 0);
@@ -110,6 +111,7 @@ static void check_host_basics(void) {
   int nr_cpus = 0;
   CHECK(xc_getcpuinfo(xch, 8, cpus, &nr_cpus) == 0);
   CHECK(nr_cpus == (physinfo.nr_cpus < 8 ? (int)physinfo.nr_cpus : 8));
+  CHECK(xc_getcpuinfo(xch, 1, cpus, &nr_cpus) == 0 && nr_cpus == 1);
   nr_cpus = 5;
   CHECK(xc_getcpuinfo(xch, 0, cpus, &nr_cpus) == 0 && nr_cpus == 0);
 }
@@ -133,6 +135,7 @@ static void check_domain_info(void) {
   CHECK_REFUSED(xc_domain_pause(xch, kNobody), ESRCH);
   CHECK_REFUSED(xc_domain_unpause(xch, kNobody), ESRCH);
   CHECK_REFUSED(xc_domain_destroy(xch, kNobody), ESRCH);
+  CHECK_REFUSED(xc_domain_destroy(xch, 0), EINVAL);
   CHECK_REFUSED(xc_domain_setmaxmem(xch, kNobody, 4096), ESRCH);
   CHECK_REFUSED(xc_domain_max_vcpus(xch, kNobody, 1), ESRCH);
   CHECK_REFUSED(xc_get_tot_pages(xch, kNobody), ESRCH);
@@ -237,9 +240,11 @@ int main(void) {
   check_domain_info();
   check_creation();
   check_domain();
+  check_domain_state();
   check_host_calls();
   check_domain_calls();
   check_memory_calls();
+  check_many_pages();
   CHECK(xc_interface_close(xch) == 0);
   return close_checks();
 }

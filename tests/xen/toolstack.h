@@ -30,6 +30,8 @@ uint32_t create_domain_with_pages(uint32_t flags, unsigned max_vcpus, unsigned p
                                   xen_pfn_t *frames);
 
 void check_host_calls(void);
+void check_domain_state(void);
+void check_many_pages(void);
 void check_domain_calls(void);
 void check_memory_calls(void);
 
