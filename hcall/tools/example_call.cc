@@ -154,7 +154,9 @@ class Filler {
   std::uint64_t Wanted(const Part& part) const {
     const bool leads_on = (part.element_record != nullptr && part.element_record->has_pointers) ||
                           op_.hypercall->holds_calls;
-    return leads_on ? std::min(kFew, elements_) : elements_;
+    const std::uint64_t wanted = leads_on ? std::min(kFew, elements_) : elements_;
+    const std::uint64_t most = part.room.most;
+    return most == 0 ? wanted : std::min(wanted, most);
   }
 
   void ChooseCount(const Part& part, const Fields& fields) const {

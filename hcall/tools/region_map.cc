@@ -54,8 +54,12 @@ class Collector {
   Collector(Space& space, ByteOrder order, RegionMap& map)
       : space_(space), order_(order), map_(map) {}
 
-  void Add(const schema::Buffer& buffer) {
-    if (buffer.part->is_trailing) return Lengthen(buffer);
+  // Whether there is room for more.
+  bool Add(const schema::Buffer& buffer) {
+    if (buffer.part->is_trailing) {
+      Lengthen(buffer);
+      return true;
+    }
     Structure structure = {.name = buffer.part->path,
                            .type = buffer.element->name,
                            .count = buffer.count,
@@ -72,15 +76,14 @@ class Collector {
                                               map_.structures[index].bytes != structure.bytes)) {
       ++index;
     }
-    if (index == kMaxStructures) {
-      ++map_.omitted;
-      return;
-    }
+    map_.cut = index == kMaxStructures;
+    if (map_.cut) return false;
     if (index == map_.structures.size()) {
       AddFields(buffer, structure);
       map_.structures.push_back(structure);
     }
     AddPointer(buffer, index);
+    return true;
   }
 
  private:
@@ -213,17 +216,16 @@ absl::Status AddCall(MemoryView& memory, ByteOrder order, const schema::Call& ca
   if (!opened.ok()) return NoRegion(map.header, opened.fault());
   SpaceOver space(StatelessRegion<MemoryView>(*opened), memory);
   Collector collector(space, order, map);
-  auto visit = [&](const schema::Buffer& buffer) {
-    collector.Add(buffer);
-    return true;
-  };
+  auto visit = [&](const schema::Buffer& buffer) { return collector.Add(buffer); };
   auto enter = [&](const schema::Op& op) {
     if (map.call.empty()) map.call = absl::StrCat(op.hypercall->name, ".", op.name);
     return true;
   };
   const schema::Finding finding =
       schema::ForEachBuffer(call, {space, order}, visit, schema::WalkOrder::kParentsFirst, enter);
-  if (!finding.ok()) return absl::FailedPreconditionError(schema::PrintFinding(finding));
+  if (!finding.ok() && !map.cut) {
+    return absl::FailedPreconditionError(schema::PrintFinding(finding));
+  }
   for (Structure& each : map.structures) {
     std::stable_sort(each.fields.begin(), each.fields.end(),
                      [](const ShownField& a, const ShownField& b) { return a.offset < b.offset; });

@@ -56,7 +56,7 @@ struct RegionMap {
   std::vector<GranuleRun> runs = {};  // all of the region, in order
   std::string call = "";              // "platform_op.set_processor_pminfo"; "": none was looked at
   std::vector<Structure> structures = {};  // by the call's order: the op's own is the first
-  std::uint64_t omitted = 0;               // structures that were too many
+  bool cut = false;                        // there were more, which nobody looked at
 
   std::uint64_t OffsetOf(const Structure& structure) const {
     return structure.address - layout.virtual_base();

@@ -384,10 +384,11 @@ text { font: 12.5px "DejaVu Sans", Helvetica, Arial, sans-serif; fill: #1f2933; 
     around.Text(x + 34, y + 10.5, "small", "pointer");
     around.Curve(x + 100, y + 6, x + 126, y + 6, "arrow nested");
     around.Text(x + 134, y + 10.5, "small", "pointer in a buffer");
-    const std::size_t rest = map_.structures.size() + map_.omitted - shown_.size();
+    const std::size_t rest = map_.structures.size() - shown_.size();
     if (rest != 0) {
-      around.Text(kWidth - kMargin, y + 10.5, "small grey end",
-                  absl::StrFormat("%u more structures are not drawn", rest));
+      around.Text(
+          kWidth - kMargin, y + 10.5, "small grey end",
+          absl::StrFormat("%u%s more structures are not drawn", rest, map_.cut ? " and" : ""));
     }
   }
 

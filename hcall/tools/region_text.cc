@@ -96,7 +96,7 @@ std::string RegionText(const RegionMap& map) {
                           line.first << layout.granule_shift(), where, line.what);
   }
   for (const Structure& each : map.structures) PrintStructure(map, each, text);
-  if (map.omitted != 0) absl::StrAppendFormat(&text, "\n%u more structures\n", map.omitted);
+  if (map.cut) absl::StrAppend(&text, "\nThere are more structures.\n");
   return text;
 }
 
@@ -131,7 +131,7 @@ Json RegionJson(const RegionMap& map) {
     }
     json["structures"].push_back(structure);
   }
-  if (map.omitted != 0) json["omitted"] = map.omitted;
+  if (map.cut) json["cut"] = true;
   return json;
 }
 

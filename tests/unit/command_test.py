@@ -432,6 +432,30 @@ class RegionInAnImage(CommandTest):
           pointer = ['0'] if command == 'walk' else []
           self.refused(why, command, image, f'--region={self.HEADER}', *pointer, code=1)
 
+  def test_more_structures_than_anybody_looks_at_are_cut(self):
+    # 4200 states, each with a list of its own: they overlap, which is the caller's business.
+    granules, states = 80, 4200
+    image = Image(granules)
+    struct.pack_into('<IHBBQQII', image.bytes, 0, 0x58435247, 1, 12, 0, self.BASE, granules << 12,
+                     granules, 0)
+    for i in range(granules):
+      image.store(32 + 8 * i, i << 12)
+    # xen_platform_op, xen_processor_cx: xen/platform.h.
+    struct.pack_into('<IIIIIIQ', image.bytes, 0x1000, 54, 0x03000001, 0, 0, states, 0,
+                     self.BASE + 0x2000)
+    for i in range(states):
+      struct.pack_into('<IQ', image.bytes, 0x2000 + 48 * i + 36, 1, self.BASE + 0x40000 + 4 * i)
+    with tempfile.TemporaryDirectory() as folder:
+      arguments = ['layout', image.file(folder), '--region=0', '--op=platform_op.set_processor_pminfo',
+                   f'--argument={self.BASE + 0x1000}']
+      layout = self.json(*arguments, f'--svg={folder}/out.svg')
+      self.assertTrue(layout['cut'])
+      self.assertEqual(len(layout['structures']), 4096)
+      texts = [element.text for element in
+               xml.etree.ElementTree.parse(f'{folder}/out.svg').getroot().iter()]
+      self.assertIn('4070 and more structures are not drawn', texts)
+      self.assertTrue(self.text(*arguments).endswith('\nThere are more structures.\n'))
+
   def test_says_where_a_call_leaves_it(self):
     image = self.image()
     struct.pack_into('<Q', image.bytes, 0x7010, self.BASE + 0x8000)
