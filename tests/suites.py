@@ -102,6 +102,10 @@ def unit():
   sanitized = BUILD / 'sanitize'
   build(sanitized, '-Db_sanitize=address,undefined', '-Doptimization=1')
   counts += meson_tests(sanitized, 'unit')
+  # And those that have threads under the thread sanitizer, which takes a build of its own.
+  threaded = BUILD / 'thread'
+  build(threaded, '-Db_sanitize=thread', '-Doptimization=1', target='threaded-tests')
+  counts += meson_tests(threaded, 'threads')
   return counts
 
 

@@ -101,7 +101,7 @@ class Domain {
   std::uint32_t last_page = kNoIndex;
   std::uint64_t foreign_pages = 0;  // of others, in the p2m
   std::uint64_t shared_holds = 0;   // mappings by others of its shared pages
-  bool log_dirty = false;
+  bool log_dirty = false;  // changed under the control lock, too
 
   unsigned max_vcpus = 0;
   Vcpu** vcpus = nullptr;      // max_vcpus places; a vcpu appears once and stays

@@ -80,9 +80,11 @@ constexpr std::uint32_t Megabytes(std::uint64_t pages) {
 std::int64_t HapOp(Domain& target, DomctlCall& op) {
   xen_domctl_shadow_op& request = op.argument->u.shadow_op;
   switch (request.op) {
-    case XEN_DOMCTL_SHADOW_OP_OFF:
+    case XEN_DOMCTL_SHADOW_OP_OFF: {
+      SpinGuard guard(target.lock);
       target.log_dirty = false;
       return 0;
+    }
     case XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION:
       request.mb = Megabytes(target.paging_pool.pages());
       return 0;

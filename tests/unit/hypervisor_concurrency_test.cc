@@ -124,6 +124,80 @@ TEST(HypervisorConcurrencyTest, ADomainIsDestroyedWhileOthersFillIt) {
   EXPECT_EQ(now.free_pages, free_before);
 }
 
+// Each of the callers changes all that one domain has, at the same time as the others. What one op
+// replaces, another may be reading; whoever comes last decides, and nothing is lost.
+TEST(HypervisorConcurrencyTest, OpsOfOneDomainCross) {
+  constexpr unsigned kCallers = 3;
+  TestMachine machine({.pages = 64, .vcpus = 4, .preempt_interval = 16});
+  ASSERT_EQ(machine.build_result, 0);
+  // The leaf of the table of domains stays once it is there.
+  ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
+  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  ASSERT_EQ(machine.CreateDomain(kVictim, 1000, kHvm, 2), kVictim);
+
+  std::vector<std::thread> threads;
+  for (unsigned id = 0; id < kCallers; ++id) {
+    threads.emplace_back([&machine, id] {
+      Caller caller(machine, id);
+      for (unsigned round = 0; round < unsigned{kRounds}; ++round) {
+        const unsigned turn = round + id;
+        xen_domctl_t op = {};
+        vcpu_guest_context_t context = {};
+        context.user_regs.rip = turn;
+        context.flags = turn % 2 == 0 ? VGCF_online : 0;
+        op.u.vcpucontext.ctxt.p = &context;
+        EXPECT_EQ(caller.Domctl(XEN_DOMCTL_setvcpucontext, op), 0);
+
+        std::vector<std::uint8_t> state(8192);
+        op = {};
+        op.u.hvmcontext.size = static_cast<std::uint32_t>(state.size());
+        op.u.hvmcontext.buffer.p = state.data();
+        EXPECT_EQ(caller.Domctl(XEN_DOMCTL_gethvmcontext, op), 0);
+        EXPECT_EQ(LoadField<std::uint16_t>(&state[0], kNativeOrder), 1);  // the header
+
+        xen_vmemrange range = {.start = 0, .end = turn + 1, .flags = 0, .nid = 0};
+        std::uint32_t distance = 10, to_vnode[2] = {}, to_pnode = 0;
+        op = {};
+        op.u.vnuma.nr_vnodes = 1;
+        op.u.vnuma.nr_vcpus = 2;
+        op.u.vnuma.nr_vmemranges = 1;
+        op.u.vnuma.vmemrange.p = &range;
+        op.u.vnuma.vdistance.p = &distance;
+        op.u.vnuma.vcpu_to_vnode.p = to_vnode;
+        op.u.vnuma.vnode_to_pnode.p = &to_pnode;
+        EXPECT_EQ(caller.Domctl(XEN_DOMCTL_setvnumainfo, op), 0);
+
+        op = {};
+        op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION;
+        op.u.shadow_op.mb = 1 + turn % 3;
+        EXPECT_EQ(caller.Domctl(XEN_DOMCTL_shadow_op, op), 0);
+        op.u.shadow_op.op =
+            turn % 2 == 0 ? XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY : XEN_DOMCTL_SHADOW_OP_OFF;
+        caller.Domctl(XEN_DOMCTL_shadow_op, op);
+
+        xen_pfn_t frames[2] = {turn % 7, 100 + id};
+        xen_memory_reservation reservation = TestMachine::Reservation(kVictim, frames, 2);
+        caller.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &reservation);
+        xen_add_to_physmap add = {
+            .domid = kVictim, .size = 0, .space = XENMAPSPACE_gmfn, .idx = turn % 7, .gpfn = 200};
+        caller.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add);
+        std::uint8_t bits[32];
+        op = {};
+        op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_CLEAN;
+        op.u.shadow_op.pages = 256;
+        op.u.shadow_op.dirty_bitmap.p = bits;
+        EXPECT_EQ(caller.Domctl(XEN_DOMCTL_shadow_op, op), 0);
+        caller.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &reservation);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
+  EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
+  EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+}
+
 // The page that one vcpu's calls write is ballooned out and in again by another one.
 TEST(HypervisorConcurrencyTest, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
   TestMachine machine(
