@@ -10,6 +10,11 @@ namespace {
 // One line, put together without a C library.
 class Line {
  public:
+  // Of a literal, whose length is part of its type: there is no strlen to ask.
+  template <std::size_t size>
+  Line& operator<<(const char (&literal)[size]) {
+    return *this << std::string_view(literal, size - 1);
+  }
   Line& operator<<(std::string_view text) {
     const std::size_t length = text.size() < kMost - used_ ? text.size() : kMost - used_;
     std::memcpy(text_ + used_, text.data(), length);
@@ -34,7 +39,7 @@ class Line {
 };
 
 template <class... Parts>
-void Print(Core& core, Parts... parts) {
+void Print(Core& core, const Parts&... parts) {
   Line line;
   line << "(XEN) ";
   (line << ... << parts);
