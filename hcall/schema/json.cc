@@ -82,8 +82,8 @@ void WriteCount(Writer& json, std::string_view key, const Amount& amount, const 
   json.Begin(key, '{');
   json.Text("kind", kKinds[static_cast<int>(amount.kind)]);
   if (amount.kind == CountKind::kNumber || amount.kind == CountKind::kRange) {
-    if (amount.a) json.Text("a", NameOf(amount.a, record, registers_of).c_str());
-    if (amount.b) json.Text("b", NameOf(amount.b, record, registers_of).c_str());
+    if (amount.a) json.Text("a", NameOf(amount.a, record, registers_of, &part).c_str());
+    if (amount.b) json.Text("b", NameOf(amount.b, record, registers_of, &part).c_str());
   }
   if (amount.kind == CountKind::kNumber || amount.kind == CountKind::kInside) {
     json.Value("scale", amount.scale);

@@ -5,6 +5,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,27 @@ std::string TypeText(const Part& part) {
   return text;
 }
 
+// What a field's values are called: "flags XEN_DOMCTL_CDF_*: hvm 0x1, hap 0x2"; of flags those of
+// one bit.
+std::string NamesText(const Part& part) {
+  const bool is_flags = part.naming == Naming::kFlags;
+  std::string text = std::string(is_flags ? "flags " : "one of ") + part.prefix + "*";
+  const char* before = ": ";
+  std::set<std::uint64_t> done;
+  for (const Constant& constant : kConstants) {
+    if (!IsNamedBy(part, constant)) continue;
+    const auto value = static_cast<std::uint64_t>(constant.value);
+    if (is_flags && (value == 0 || (value & (value - 1)) != 0)) continue;
+    // A second name for a value is a limit: …_MAX.
+    if (!done.insert(value).second) continue;
+    text += before;
+    text += constant.name + std::strlen(part.prefix);
+    text += is_flags || value > 0xffff ? Format(" 0x%" PRIx64, value) : Format(" %" PRIu64, value);
+    before = ", ";
+  }
+  return text;
+}
+
 std::string ExplainPart(const Part& part, const Record& record, const Op* registers_of) {
   std::string text = Format("  %4u  %-34s %-36s %s", part.offset, part.path, TypeText(part).c_str(),
                             Word(part.direction));
@@ -84,11 +106,7 @@ std::string ExplainPart(const Part& part, const Record& record, const Op* regist
     text += Wrap(part.phase == Phase::kBefore ? "before the call" : "after the call", indent);
   }
   if (part.note != nullptr) text += Wrap(part.note, indent);
-  if (part.prefix != nullptr) {
-    text +=
-        Wrap(std::string(part.naming == Naming::kFlags ? "flags " : "one of ") + part.prefix + "*",
-             indent);
-  }
+  if (part.prefix != nullptr) text += Wrap(NamesText(part), indent);
   return text;
 }
 

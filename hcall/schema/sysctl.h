@@ -166,10 +166,10 @@ inline constexpr OpSpec kSysctlOps[] = {
                   Out("u.getcx.residencies", Elements("u.getcx.nr")).Filled("u.getcx.nr"),
                   InOut("u.getcx.nr_pc").Note("out: the highest that there is"),
                   InOut("u.getcx.nr_cc").Note("out: the highest that there is"),
-                  InOut("u.getcx.pc", Elements("u.getcx.nr_pc"))
-                      .Note("what has no register of its own is left as it is"),
-                  InOut("u.getcx.cc", Elements("u.getcx.nr_cc"))
-                      .Note("what has no register of its own is left as it is")}},
+                  Out("u.getcx.pc", Elements("u.getcx.nr_pc"))
+                      .Note("nanoseconds; a state without a counter is left as it is"),
+                  Out("u.getcx.cc", Elements("u.getcx.nr_cc"))
+                      .Note("nanoseconds; a state without a counter is left as it is")}},
                 {When("type", PMSTAT_reset_pxstat, PMSTAT_reset_cxstat), {}},
             },
     },

@@ -1,5 +1,6 @@
 #include "hcall/schema/words.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,16 @@ const Part* PartAt(Ref field, const Record& record) {
     if (part.offset == field.offset && part.size == field.size) return &part;
   }
   return nullptr;
+}
+
+bool IsSame(const Test& a, const Test& b) {
+  return a.field.offset == b.field.offset && a.field.size == b.field.size &&
+         a.is_flags == b.is_flags && a.is_not == b.is_not &&
+         std::equal(a.values.begin(), a.values.end(), b.values.begin(), b.values.end());
+}
+
+bool AreInSameCase(const Part& a, const Part& b) {
+  return IsSame(a.tests[0], b.tests[0]) && IsSame(a.tests[1], b.tests[1]);
 }
 
 }  // namespace
@@ -68,17 +79,21 @@ bool IsNamedBy(const Part& part, const Constant& constant) {
          (part.except == nullptr || !std::string_view(constant.name).starts_with(part.except));
 }
 
-std::string NameOf(Ref field, const Record& record, const Op* registers_of) {
+std::string NameOf(Ref field, const Record& record, const Op* registers_of, const Part* beside) {
   if (registers_of != nullptr) {
     return registers_of->hypercall->registers[field.offset / sizeof(std::uint64_t)];
   }
   const Part* part = PartAt(field, record);
+  for (const Part& each : record.parts) {
+    const bool is_there = each.offset == field.offset && each.size == field.size;
+    if (is_there && beside != nullptr && AreInSameCase(each, *beside)) part = &each;
+  }
   return part != nullptr ? part->path : "byte " + std::to_string(field.offset);
 }
 
 std::string CountText(const Amount& amount, const Part& part, const Record& record,
                       const Op* registers_of) {
-  auto name = [&](Ref field) { return NameOf(field, record, registers_of); };
+  auto name = [&](Ref field) { return NameOf(field, record, registers_of, &part); };
   switch (amount.kind) {
     case CountKind::kNone:
       return "";

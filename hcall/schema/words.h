@@ -12,8 +12,10 @@ namespace xencomm::schema {
 const char* Word(Direction direction);
 const char* Word(Kind kind);
 
-// The name of the field of `record` at a place; of registers when `op` is given.
-std::string NameOf(Ref field, const Record& record, const Op* registers_of = nullptr);
+// The name of the field of `record` at a place; of registers when `op` is given. Where cases have
+// fields of their own there, the name in the case of `beside`.
+std::string NameOf(Ref field, const Record& record, const Op* registers_of = nullptr,
+                   const Part* beside = nullptr);
 
 // Whether a constant is one of those that name a part's values.
 bool IsNamedBy(const Part& part, const Constant& constant);

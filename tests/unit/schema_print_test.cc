@@ -76,6 +76,19 @@ TEST(NameValue, NamesFlagsAndEnumerations) {
   }
 }
 
+// One place, another field in another case: a count is called as in its own.
+TEST(ExplainOp, NamesCountsByTheirCase) {
+  EXPECT_THAT(ExplainOp("domctl.scheduler_op"),
+              AllOf(HasSubstr("xen_domctl_schedparam_vcpu[u.v.nr_vcpus]"),
+                    Not(HasSubstr("xen_domctl_schedparam_vcpu[u.rtds.flags]"))));
+}
+
+TEST(ExplainOp, ListsTheNamesOfValues) {
+  EXPECT_THAT(ExplainOp("domctl.createdomain"),
+              HasSubstr("flags XEN_DOMCTL_CDF_*: hvm 0x1, hap 0x2,"));
+  EXPECT_THAT(ExplainOp("domctl.scheduler_op"), HasSubstr("one of XEN_SCHEDULER_*: CREDIT 5"));
+}
+
 // What the headers took out of use, in their own words.
 TEST(ExplainOp, TellsThatAnOpWasRemoved) {
   EXPECT_THAT(ExplainOp("domctl.getmemlist"),

@@ -266,6 +266,9 @@ void AddArgument(const Context& context, ResolvedOp& op) {
     for (const Row& row : hypercall.rows) {
       if (!Mentions(op.spec->outer, row.field)) AddRow(outer, row, nullptr, op.argument_parts);
     }
+    std::stable_sort(
+        op.argument_parts.begin(), op.argument_parts.end(),
+        [](const ResolvedPart& a, const ResolvedPart& b) { return a.offset < b.offset; });
   }
   const Scope own(context, op.name(), *op.own, op.own_offset, op.argument);
   AddRows(own, *op.spec, op.argument_parts);
