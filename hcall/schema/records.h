@@ -61,7 +61,8 @@ inline constexpr RecordSpec kRecordSpecs[] = {
     {
         .type = "xen_domctl_schedparam_vcpu",
         .about = "A vcpu's share; only RTDS has shares for single vcpus: domctl.scheduler_op.",
-        .rows = {InOut("u.rtds.period").Note("microseconds"), InOut("u.rtds.budget"),
+        .rows = {InOut("u.rtds.period").Note("microseconds"),
+                 InOut("u.rtds.budget").Note("microseconds in each period"),
                  InOut("u.rtds.flags").Flags("XEN_DOMCTL_SCHEDRT_"),
                  Overlay("u.credit", "u.rtds.period"), Overlay("u.credit2", "u.rtds.period"),
                  In("vcpuid")},
