@@ -1,7 +1,5 @@
 #include "hcall/transport/embedded/machine.h"
 
-#include <time.h>
-
 #include <atomic>
 #include <bit>
 #include <cstdio>
@@ -114,10 +112,8 @@ absl::Status EmbeddedMachine::SwitchOn() {
 }
 
 std::uint64_t EmbeddedMachine::NowNanoseconds() {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
+  const std::chrono::nanoseconds up = std::chrono::steady_clock::now() - switched_on_;
+  return static_cast<std::uint64_t>(up.count());
 }
 
 void EmbeddedMachine::WriteConsole(std::string_view text) {

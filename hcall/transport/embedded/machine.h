@@ -2,6 +2,7 @@
 #ifndef HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
 #define HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -49,6 +50,7 @@ class EmbeddedMachine final : private hypervisor::Machine {
   bool Discard(MachineAddress start, std::uint64_t bytes) override;
 
   const MachineSetting setting_;
+  const std::chrono::steady_clock::time_point switched_on_ = std::chrono::steady_clock::now();
   const ForkMarker marker_;
   std::unique_ptr<MachineMemory> memory_;
   std::unique_ptr<hypervisor::Hypervisor> hypervisor_;
