@@ -126,8 +126,9 @@ struct Row {
     row.note = words;
     return row;
   }
-  // Its values are called by the constants that begin so, of those that stand in the braces of
-  // `in` (a structure or an enumeration) when that is given.
+  // Its values are called by the constants that begin so, or with one of these words when there is
+  // a space between; of those that stand in the braces of `in` (a structure or an enumeration) when
+  // that is given.
   constexpr Row Enum(const char* words, const char* in = nullptr) const {
     Row row = *this;
     row.prefix = words;

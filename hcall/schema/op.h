@@ -115,7 +115,7 @@ struct Part {
 
   // For people.
   const char* note = nullptr;
-  const char* prefix = nullptr;  // of the constants that name its values
+  const char* prefix = nullptr;  // of the constants that name its values; several: with spaces
   const char* scope = nullptr;   // that they are declared in; nullptr: any
   const char* except = nullptr;  // what others begin with; nullptr: there are none
   Naming naming = Naming::kNone;

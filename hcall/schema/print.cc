@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <cinttypes>
-#include <cstdarg>
-#include <cstdio>
 #include <cstring>
-#include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "hcall/schema/count.h"
+#include "hcall/schema/format.h"
 #include "hcall/schema/generated/constants.h"
 #include "hcall/schema/words.h"
 #include "xencomm/copy.h"
@@ -21,108 +18,6 @@ namespace {
 // Elements of a buffer, and bytes of text, that are shown.
 constexpr std::uint64_t kShownElements = 8;
 constexpr std::uint64_t kShownText = 64;
-
-[[gnu::format(printf, 1, 2)]] std::string Format(const char* format, ...) {
-  char text[512];
-  va_list arguments;
-  va_start(arguments, format);
-  const int length = std::vsnprintf(text, sizeof(text), format, arguments);
-  va_end(arguments);
-  return std::string(
-      text,
-      length < 0 ? 0 : std::min<std::size_t>(sizeof(text) - 1, static_cast<unsigned>(length)));
-}
-
-std::string Wrap(std::string_view text, std::string_view indent) {
-  constexpr std::size_t kWidth = 96;
-  std::string out;
-  std::string line(indent);
-  while (!text.empty()) {
-    const std::size_t space = text.find(' ');
-    const std::string_view word = text.substr(0, space);
-    if (line.size() + 1 + word.size() > kWidth && line.size() > indent.size()) {
-      out += line + "\n";
-      line = indent;
-    }
-    if (line.size() > indent.size()) line += ' ';
-    line += word;
-    text = space == std::string_view::npos ? std::string_view() : text.substr(space + 1);
-  }
-  return out + line + "\n";
-}
-
-// --- An op explained -----------------------------------------------------------------------------
-
-std::string TypeText(const Part& part) {
-  if (part.field == nullptr) return "register";
-  std::string text = part.field->spelling;
-  if (part.field->is_array) {
-    text += part.field->count == 0 ? "[]" : "[" + std::to_string(part.field->count) + "]";
-  }
-  return text;
-}
-
-// What a field's values are called: "flags XEN_DOMCTL_CDF_*: hvm 0x1, hap 0x2"; of flags those of
-// one bit.
-std::string NamesText(const Part& part) {
-  const bool is_flags = part.naming == Naming::kFlags;
-  std::string text = std::string(is_flags ? "flags " : "one of ") + part.prefix + "*";
-  const char* before = ": ";
-  std::set<std::uint64_t> done;
-  for (const Constant& constant : kConstants) {
-    if (!IsNamedBy(part, constant)) continue;
-    const auto value = static_cast<std::uint64_t>(constant.value);
-    if (is_flags && (value == 0 || (value & (value - 1)) != 0)) continue;
-    // A second name for a value is a limit: …_MAX.
-    if (!done.insert(value).second) continue;
-    text += before;
-    text += constant.name + std::strlen(part.prefix);
-    text += is_flags || value > 0xffff ? Format(" 0x%" PRIx64, value) : Format(" %" PRIu64, value);
-    before = ", ";
-  }
-  return text;
-}
-
-std::string ExplainPart(const Part& part, const Record& record, const Op* registers_of) {
-  std::string text = Format("  %4u  %-34s %-36s %s", part.offset, part.path, TypeText(part).c_str(),
-                            Word(part.direction));
-  while (text.back() == ' ') text.pop_back();
-  text += "\n";
-  const std::string_view indent = "          ";
-  if (part.is_buffer() && part.direction != Direction::kIgnored) {
-    std::string buffer = std::string(part.is_trailing ? "holds " : "-> ") + part.element->name +
-                         "[" + CountText(part.room, part, record, registers_of) + "]";
-    const std::string filled = CountText(part.filled, part, record, registers_of);
-    if (part.room.most != 0) buffer += ", at most " + std::to_string(part.room.most);
-    if (!filled.empty()) buffer += ", filled: " + filled + " after the call";
-    if (part.lifetime == Lifetime::kUntilReplaced) buffer += "; kept until replaced";
-    if (part.element->size == 1 && part.element->kind != Kind::kCharacter) {
-      buffer += "; not turned for another byte order";
-    }
-    text += Wrap(buffer, indent);
-    if (part.null != nullptr) text += Wrap(std::string("null: ") + part.null, indent);
-  }
-  if (part.phase != Phase::kBoth) {
-    text += Wrap(part.phase == Phase::kBefore ? "before the call" : "after the call", indent);
-  }
-  if (part.note != nullptr) text += Wrap(part.note, indent);
-  if (part.prefix != nullptr) text += Wrap(NamesText(part), indent);
-  return text;
-}
-
-std::string ExplainRecord(const Record& record, const Op* registers_of) {
-  std::string text;
-  std::string last_case;
-  for (const Part& part : record.parts) {
-    const std::string when = CaseText(part, record);
-    if (when != last_case && !when.empty()) text += Wrap("when " + when + ":", "  ");
-    last_case = when;
-    text += ExplainPart(part, record, registers_of);
-  }
-  return text;
-}
-
-// --- A call as text ------------------------------------------------------------------------------
 
 class Printer {
  public:
@@ -277,7 +172,7 @@ std::string FlagNames(const Part& part, std::uint64_t value) {
   std::uint64_t rest = value;
   for (const Constant& constant : kConstants) {
     const auto bits = static_cast<std::uint64_t>(constant.value);
-    if (!IsNamedBy(part, constant)) continue;
+    if (PrefixOf(part, constant) == 0) continue;
     if (bits == 0 || (bits & (bits - 1)) != 0 || (rest & bits) == 0) continue;
     if (!text.empty()) text += " | ";
     text += constant.name;
@@ -289,121 +184,11 @@ std::string FlagNames(const Part& part, std::uint64_t value) {
 
 }  // namespace
 
-namespace {
-
-// ", interface version 0x15 to 0x16", of an op that not all versions have in this form.
-std::string VersionText(const Op& op) {
-  std::uint32_t first = 0;
-  std::uint32_t last = 0;
-  bool is_in_all = true;
-  for (const std::uint32_t version : op.hypercall->versions) {
-    is_in_all = is_in_all && op.IsIn(version);
-    if (!op.IsIn(version)) continue;
-    if (first == 0) first = version;
-    last = version;
-  }
-  if (is_in_all) return "";
-  return first == last ? Format(", interface version 0x%x", first)
-                       : Format(", interface versions 0x%x to 0x%x", first, last);
-}
-
-// The header's words, made fit to stand behind a semicolon.
-std::string ExplainRemoved(const Hypercall& hypercall, const RemovedOp& op) {
-  std::string text = Format("%s.%s (%" PRIu64 ", %" PRIu64 ") is no op any more.\n", hypercall.name,
-                            op.name, hypercall.number, op.number);
-  const std::string words = *op.words != '\0' ? std::string(": \"") + op.words + "\"" : "";
-  text += Wrap(std::string("The headers say of ") + op.constant + ", number " +
-                   std::to_string(op.number) + ", that it is out of use" + words +
-                   ". A hypervisor of this version answers it with ENOSYS.",
-               "  ");
-  return text;
-}
-
-}  // namespace
-
-std::string ListHypercalls() {
-  std::string text;
-  for (const Hypercall& hypercall : Hypercalls()) {
-    text += Format("%3" PRIu64 "  %-30s %s\n", hypercall.number, hypercall.name, hypercall.about);
-  }
-  return text;
-}
-
-std::string ListOps(const Hypercall& hypercall) {
-  std::string text =
-      Format("%s (%" PRIu64 "): %s\n", hypercall.name, hypercall.number, hypercall.about);
-  for (const Op& op : hypercall.ops) {
-    text +=
-        Format("%5" PRIu64 "  %-30s %s%s\n", op.number, op.name, op.about, VersionText(op).c_str());
-  }
-  for (const RemovedOp& op : hypercall.removed) {
-    text += Format("%5" PRIu64 "  %-30s (%s)\n", op.number, op.name,
-                   *op.words != '\0' ? op.words : "Removed");
-  }
-  return text;
-}
-
-std::string ExplainOp(const Op& op) {
-  std::string text = Format("%s.%s (%" PRIu64 ", %" PRIu64 ")%s\n", op.hypercall->name, op.name,
-                            op.hypercall->number, op.number, VersionText(op).c_str());
-  text += Wrap(op.about, "  ");
-  if (op.returns != nullptr) text += Wrap(std::string("Returns ") + op.returns + ".", "  ");
-  text += "\nRegisters\n";
-  for (std::size_t i = 0; i < op.hypercall->registers.size(); ++i) {
-    bool has_row = false;
-    for (const Part& part : op.registers.parts) has_row |= part.offset == i * 8;
-    if (!has_row) {
-      text += Format("  %4zu  %s\n", i * 8, op.hypercall->registers[i]);
-    }
-  }
-  text += ExplainRecord(op.registers, &op);
-  if (op.argument.type != nullptr) {
-    text += Format("\nstruct %s, %u bytes, %s (%s)\n", op.argument.type->name,
-                   op.argument.type->size, Word(op.direction), op.argument.type->header);
-    text += ExplainRecord(op.argument, nullptr);
-  }
-  for (const Part& part : op.buffers) {
-    text += Format("\nNext buffer: %s\n", part.path);
-    text += Wrap(std::string(Word(part.direction)) + " " + part.element->name + "[" +
-                     CountText(part.room, part, op.argument) + "]",
-                 "  ");
-  }
-  for (const Part& part : op.argument.parts) {
-    if (part.element_record == nullptr) continue;
-    text += Format("\nElements of %s: struct %s, %u bytes. %s\n", part.path,
-                   part.element_record->type->name, part.element_record->type->size,
-                   part.element_record->about);
-    text += ExplainRecord(*part.element_record, nullptr);
-  }
-  return text;
-}
-
-std::string ExplainOp(std::string_view name) {
-  const std::size_t dot = name.find('.');
-  if (dot == std::string_view::npos) {
-    const Hypercall* hypercall = Find(name);
-    return hypercall != nullptr ? ListOps(*hypercall) : "";
-  }
-  const Hypercall* const hypercall = Find(name.substr(0, dot));
-  if (hypercall == nullptr) return "";
-  const std::string_view wanted = name.substr(dot + 1);
-  std::string text;
-  for (const Op& op : hypercall->ops) {
-    if (wanted != op.name) continue;
-    if (!text.empty()) text += '\n';
-    text += ExplainOp(op);
-  }
-  for (const RemovedOp& op : hypercall->removed) {
-    if (wanted == op.name) text += ExplainRemoved(*hypercall, op);
-  }
-  return text;
-}
-
 std::string NameValue(const Part& part, std::uint64_t value) {
   if (part.naming == Naming::kFlags) return FlagNames(part, value);
   if (part.naming == Naming::kEnum) {
     for (const Constant& constant : kConstants) {
-      if (static_cast<std::uint64_t>(constant.value) == value && IsNamedBy(part, constant)) {
+      if (static_cast<std::uint64_t>(constant.value) == value && PrefixOf(part, constant) != 0) {
         return constant.name;
       }
     }

@@ -6,6 +6,8 @@
 #ifndef HCALL_SCHEMA_TYPE_H_
 #define HCALL_SCHEMA_TYPE_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -65,6 +67,21 @@ struct Constant {
   const char* scope;          // the structure or enumeration inside whose braces it stands, or ""
   std::uint32_t headers = 1;  // bit n: header set n has it
 };
+
+// Of a constant that begins with one of `prefixes` (words with a space between them): how long that
+// one is. 0: with none of them, with `except`, or not declared in `scope`; both may be null.
+constexpr std::size_t PrefixOf(const Constant& constant, std::string_view prefixes,
+                               const char* scope, const char* except) {
+  const std::string_view name = constant.name;
+  if (scope != nullptr && constant.scope != std::string_view(scope)) return 0;
+  if (except != nullptr && name.starts_with(except)) return 0;
+  while (!prefixes.empty()) {
+    const std::size_t end = std::min(prefixes.find(' '), prefixes.size());
+    if (name.starts_with(prefixes.substr(0, end))) return end;
+    prefixes.remove_prefix(std::min(end + 1, prefixes.size()));
+  }
+  return 0;
+}
 
 // A number that a comment in a header says is out of use.
 struct RemovedConstant {

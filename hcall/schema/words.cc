@@ -13,7 +13,7 @@ namespace {
 std::string ValueText(const Part* discriminator, std::int64_t value) {
   if (discriminator != nullptr && discriminator->prefix != nullptr) {
     for (const Constant& constant : kConstants) {
-      if (constant.value == value && IsNamedBy(*discriminator, constant)) return constant.name;
+      if (constant.value == value && PrefixOf(*discriminator, constant) != 0) return constant.name;
     }
   }
   return std::to_string(value);
@@ -72,11 +72,9 @@ const char* Word(Kind kind) {
   return "";
 }
 
-bool IsNamedBy(const Part& part, const Constant& constant) {
-  return (constant.headers & part.headers) != 0 &&
-         std::string_view(constant.name).starts_with(part.prefix) &&
-         (part.scope == nullptr || std::string_view(constant.scope) == part.scope) &&
-         (part.except == nullptr || !std::string_view(constant.name).starts_with(part.except));
+std::size_t PrefixOf(const Part& part, const Constant& constant) {
+  if ((constant.headers & part.headers) == 0) return 0;
+  return PrefixOf(constant, part.prefix, part.scope, part.except);
 }
 
 std::string NameOf(Ref field, const Record& record, const Op* registers_of, const Part* beside) {

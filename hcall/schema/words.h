@@ -2,6 +2,7 @@
 #ifndef HCALL_SCHEMA_WORDS_H_
 #define HCALL_SCHEMA_WORDS_H_
 
+#include <cstddef>
 #include <string>
 
 #include "hcall/schema/op.h"
@@ -17,8 +18,9 @@ const char* Word(Kind kind);
 std::string NameOf(Ref field, const Record& record, const Op* registers_of = nullptr,
                    const Part* beside = nullptr);
 
-// Whether a constant is one of those that name a part's values.
-bool IsNamedBy(const Part& part, const Constant& constant);
+// Of a constant that is one of those that name a part's values: how long the prefix is that they
+// have in common. 0: it is none of them.
+std::size_t PrefixOf(const Part& part, const Constant& constant);
 
 // "nr_vnodes * nr_vnodes", "(nr_bits + 7) / 8", "16", "up to a zero".
 std::string CountText(const Amount& amount, const Part& part, const Record& record,

@@ -19,7 +19,7 @@ using ::testing::Not;
 
 TEST(ExplainOp, SaysFieldsCountsAndNulls) {
   EXPECT_THAT(ExplainOp("sysctl.getdomaininfolist"),
-              AllOf(HasSubstr("sysctl.getdomaininfolist (35, 6)"),
+              AllOf(HasSubstr("sysctl.getdomaininfolist: op 6 of hypercall 35"),
                     HasSubstr("xen_domctl_getdomaininfo[max_domains], filled: num_domains")));
   EXPECT_THAT(ExplainOp("sysctl.cputopoinfo"), HasSubstr("null: asks for `num_cpus`"));
   EXPECT_THAT(ExplainOp("domctl.scheduler_op"),

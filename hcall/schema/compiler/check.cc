@@ -281,9 +281,7 @@ void CheckOverlaps(const std::string& name, const std::vector<ResolvedPart>& par
 
 bool IsName(const Row& row, const Constant& constant, std::uint32_t headers) {
   return (constant.headers & headers) != 0 &&
-         std::string_view(constant.name).starts_with(row.prefix) &&
-         (row.scope == nullptr || std::string_view(constant.scope) == row.scope) &&
-         (row.except == nullptr || !std::string_view(constant.name).starts_with(row.except));
+         PrefixOf(constant, row.prefix, row.scope, row.except) != 0;
 }
 
 // A prefix names constants, and no two of them that an enumeration could not tell apart.
