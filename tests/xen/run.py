@@ -20,6 +20,8 @@ import stock
 MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
 PACKAGES = ['xen-hypervisor-4.17-amd64', 'busybox-static', *packages.UTILITIES]
 
+PROGRAMS = [*stock.PROGRAMS, *stock.COMMAND]
+
 # Whose libxencall and libxenforeignmemory the programs get.
 LIBRARY_SETS = {'stock': '', 'xencomm': '/drop-in'}
 
@@ -65,7 +67,8 @@ def build_image(folder, root, build):
 
   # The stock libraries first: what the drop-ins replace is found beside them, never instead.
   stock_programs = {root / packages.PROGRAMS / words.split()[0] for words in stock.PROGRAMS}
-  for program in [build / 'tests' / 'xen' / 'toolstack', *stock_programs]:
+  own_programs = [build / 'tests' / 'xen' / 'toolstack', build / 'hcall' / 'tools' / 'xencomm']
+  for program in [*own_programs, *sorted(stock_programs)]:
     shutil.copy(program, image / 'bin')
     add_libraries(program, root / packages.LIBRARIES)
   drop_ins = sorted((build / 'hcall' / 'xencall').glob('lib*.so.1'))
@@ -80,7 +83,7 @@ def build_image(folder, root, build):
   # toolstack program comes last: it clears Xen's console, which others print.
   steps = '\n'.join(f'''echo "run: {name}: {words}"
 LD_LIBRARY_PATH={path}:/lib {words} </dev/null 2>&1
-echo "ended: $?"''' for words in [*stock.PROGRAMS, 'toolstack']
+echo "ended: $?"''' for words in [*PROGRAMS, 'toolstack']
                     for name, path in LIBRARY_SETS.items())
   init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -150,7 +153,7 @@ def main():
     else:
       passed += int(counts.group(1))
       failed += int(counts.group(2))
-    for words in stock.PROGRAMS:
+    for words in PROGRAMS:
       output, _, ended = outputs.get(f'{name}: {words}', '').partition('ended: ')
       # Xen's own messages come in between, but where they are asked for.
       lines = output.splitlines() if words == 'xl dmesg' else without_console(output)

@@ -3,29 +3,29 @@ by line in shape, but for the numbers."""
 
 import re
 
-# A program's arguments; the lines that it prints, as regular expressions: those with `+` may come
-# any number of times in this place, also never, those with `*` at least once.
+# A program's arguments; the lines that it prints, as regular expressions: those with `*` in front
+# come any number of times in this place, those with `+` at least once.
 PROGRAMS = {
     'xen-cpuid': [
-        r'nr_features: \d+', r' +KEY 1d +1c .*', 'Static sets:', r'*[A-Z][A-Za-z ]+ [0-9a-f:]+',
+        r'nr_features: \d+', r' +KEY 1d +1c .*', 'Static sets:', r'+[A-Z][A-Za-z ]+ [0-9a-f:]+',
         'Dynamic sets:', r'Raw +[0-9a-f]{8}(:[0-9a-f]{8})+', r'Host +[0-9a-f]{8}(:[0-9a-f]{8})+',
         r'PV Default +[0-9a-f:]+', r'HVM Default +[0-9a-f:]+', r'PV Max +[0-9a-f:]+',
         r'HVM Max +[0-9a-f:]+',
     ],
     'xen-cpuid -p': [
         r'Xen reports there are maximum \d+ leaves and \d+ MSRs',
-        r'*[A-Z].* policy: \d+ leaves, \d+ MSRs| CPUID:|  leaf     subleaf  -> eax .*'
+        r'+[A-Z].* policy: \d+ leaves, \d+ MSRs| CPUID:|  leaf     subleaf  -> eax .*'
         r'|  [0-9a-f]{8}:[0-9a-f]{8} -> [0-9a-f]{8}(:[0-9a-f]{8}){3}| MSRs:|  index    -> value +'
         r'|  [0-9a-f]{8} -> [0-9a-f]{16}',
     ],
     'xenpm get-cpu-topology': [
         r'CPU\tcore\tsocket\tnode',
         # QEMU's processor tells no core, and is left out.
-        r'+CPU\d+\t \d+\t \d+\t \d+',
+        r'*CPU\d+\t \d+\t \d+\t \d+',
     ],
     'xen-diag gnttab_query_size 0': [r'domid=0: nr_frames=\d+, max_nr_frames=64'],
     'lsevtchn 0': [
-        r'*\s+\d+: VCPU \d+: (Virtual IRQ \d+|Physical IRQ \d+|IPI|Interdomain .*)',
+        r'+\s+\d+: VCPU \d+: (Virtual IRQ \d+|Physical IRQ \d+|IPI|Interdomain .*)',
     ],
     'test-paging-mempool': [
         'Paging mempool tests', r'  Created d\d+', 'Test default mempool size',
@@ -48,9 +48,22 @@ PROGRAMS = {
         r'xend_config_format +: 4',
     ],
     'xl dmesg': [
-        r'\(XEN\) Xen version 4\.17\.\d+ .*', r'*\(XEN\) .*',
-        r'\(XEN\) Using scheduler: SMP Credit Scheduler rev2 \(credit2\)', r'*\(XEN\) .*',
-        r'\(XEN\) Brought up \d+ CPUs', r'*\(XEN\) .*',
+        r'\(XEN\) Xen version 4\.17\.\d+ .*', r'+\(XEN\) .*',
+        r'\(XEN\) Using scheduler: SMP Credit Scheduler rev2 \(credit2\)', r'+\(XEN\) .*',
+        r'\(XEN\) Brought up \d+ CPUs', r'+\(XEN\) .*',
+    ],
+}
+
+# The same of this project's command, on real Xen.
+COMMAND = {
+    'xencomm info --xen': [
+        r'transport +privcmd', r'Xen +4\.17\.\d+', r'guests +xen-3\.0-x86_64 .*', r'*changeset +.*',
+        r'cpus +1, on 1 node, \d+ MHz', r'memory +5\d\d MiB, \d+ MiB free', r'it can +hvm pv hap .*',
+        r'regions +not known: .*', r'arena +up to 256 MiB', r'*lockable +.*', r'library +xencomm .*',
+    ],
+    'xencomm list --xen': [
+        r' +ID +UUID +Mem \(MiB\) +VCPUs +State +Time \(s\)',
+        r' +0 +0{8}(-0{4}){3}-0{12} +256 +1 +r---- +\d+\.\d',
     ],
 }
 
@@ -62,7 +75,7 @@ def difference(program, text):
   """What is not as expected in what `program` printed; None when all is."""
   lines = [line for line in text.splitlines() if line.strip() and not NOISE.fullmatch(line)]
   at = 0
-  patterns = PROGRAMS[program]
+  patterns = {**PROGRAMS, **COMMAND}[program]
   for index, pattern in enumerate(patterns):
     many, pattern = (pattern[0], pattern[1:]) if pattern[0] in '*+' else ('', pattern)
     following = patterns[index + 1] if index + 1 < len(patterns) else None
@@ -75,7 +88,7 @@ def difference(program, text):
       count += 1
       if not many:
         break
-    if count == 0 and many != '+':
+    if count == 0 and many != '*':
       found = repr(lines[at]) if at < len(lines) else 'its end'
       return f'{program}: expected {pattern!r}, found {found}'
   if at != len(lines):
