@@ -81,6 +81,7 @@ std::int64_t GetFeatures(Call& call) {
 }
 
 std::int64_t BuildId(Call& call) {
+  if (!call.domain.privileged) return -kEPERM;
   const std::uint64_t pointer = call.frame.arguments[1];
   if (pointer == 0) return sizeof(kBuildId);
   std::uint32_t len;
@@ -122,6 +123,8 @@ std::int64_t GuestHandleOf(Call& call) {
 }
 
 std::int64_t CommandLine(Call& call) {
+  // A guest is told no more than that it is not told.
+  if (!call.domain.privileged) return WriteText<sizeof("<denied>")>(call, "<denied>");
   return WriteText<sizeof(xen_commandline_t)>(call, kCommandLine);
 }
 
