@@ -62,11 +62,12 @@ std::int64_t AllocateUnbound(Call& call) {
   if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound)) return -kEFAULT;
   Domain* target = call.FindAny(request->dom);
   if (target == nullptr) return -kESRCH;
+  // Before a port is looked for, which may make room for it. Xen looks first.
+  if (!call.Controls(*target)) return -kEPERM;
   {
     SpinGuard guard(call.core.events);
     const std::int64_t port = FreePort(*target);
     if (port < 0) return port;
-    if (!call.Controls(*target)) return -kEPERM;
     Port& row = *FindPort(*target, static_cast<std::uint32_t>(port));
     row = {.state = PortState::kUnbound};
     row.remote_domain = request->remote_dom == DOMID_SELF ? call.domain.id : request->remote_dom;
@@ -191,11 +192,11 @@ std::int64_t Status(Call& call) {
   if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_status)) return -kEFAULT;
   Domain* target = call.FindAny(request->dom);
   if (target == nullptr) return -kESRCH;
+  if (!call.Controls(*target)) return -kEPERM;
   {
     SpinGuard guard(call.core.events);
     const Port* row = FindPort(*target, request->port);
     if (row == nullptr) return -kEINVAL;
-    if (!call.Controls(*target)) return -kEPERM;
     switch (row->state) {
       case PortState::kFree:
       case PortState::kReserved:
