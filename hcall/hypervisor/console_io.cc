@@ -16,13 +16,21 @@ std::int64_t Write(Call& call) {
   const std::uint64_t pointer = call.frame.arguments[2];
   const auto text = call.Handle<const char>(pointer, count);
   if (!text.ok()) return -kEFAULT;
-  for (std::uint32_t done = 0; done < count;) {
+  // As in a multicall, a descriptor's pointer stays, and how far the call came is kept in the
+  // count's upper half.
+  const bool by_descriptor = call.domain.pointers == PointerModel::kXcom;
+  auto done = static_cast<std::uint32_t>(by_descriptor ? call.frame.arguments[1] >> 32 : 0);
+  while (done < count) {
     char chunk[kChunk];
     const std::uint32_t length = count - done < kChunk ? count - done : kChunk;
     if (!text->Read(done, std::span<char>(chunk, length)).ok()) return -kEFAULT;
     call.core.console.Print(call.core.machine, {chunk, length});
     done += length;
     if (done != count && call.ShouldPreempt()) {
+      if (by_descriptor) {
+        return call.ContinueWith(__HYPERVISOR_console_io, CONSOLEIO_write,
+                                 std::uint64_t{done} << 32 | count);
+      }
       call.frame.arguments[2] = pointer + done;
       return call.ContinueWith(__HYPERVISOR_console_io, CONSOLEIO_write, count - done);
     }
