@@ -121,18 +121,25 @@ std::int64_t CreateVcpus(Core& core, Domain& domain) {
 
 bool KillDomain(Core& core, Domain& domain, std::uint64_t limit) {
   if (domain.life.load() == Life::kDead) return true;
+  Physmap physmap(core, domain);
   {
-    // From here on no page and no region is added: both look under this lock.
+    // From here on no page, region or area is added: all look under this lock.
     SpinGuard guard(domain.lock);
     domain.life.store(Life::kDying);
     domain.outstanding_pages = 0;
+    for (unsigned i = 0; i < domain.max_vcpus; ++i) {
+      if (Vcpu* vcpu = domain.vcpu(i)) vcpu->runstate_area.Release(physmap);
+    }
   }
-  RegionRegistry::UnregisterAll(core, domain);
+  if (!RegionRegistry::UnregisterSome(core, domain, limit)) return false;
   CloseEventChannels(core, domain);
-  Physmap physmap(core, domain);
   if (physmap.FreeSome(limit) == limit) return false;
   physmap.UnmapForeign();
-  domain.life.store(Life::kDead);
+  {
+    // Calls that found it before change nothing of it any more.
+    SpinGuard guard(domain.lock);
+    domain.life.store(Life::kDead);
+  }
   ForgetDomain(core, domain);
   return true;
 }

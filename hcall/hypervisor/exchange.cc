@@ -3,6 +3,10 @@
 // Done chunk by chunk: as many pages in as one extent out needs, or the other way round. A chunk is
 // exchanged as a whole or not at all, and how far the call came stands in its argument.
 
+#include <cstring>
+#include <new>
+#include <span>
+
 #include "hcall/hypervisor/memory_op.h"
 #include "hcall/hypervisor/physmap.h"
 #include "hcall/schema/generated/rows.h"
@@ -24,26 +28,6 @@ bool Fits(const xen_memory_reservation& reservation, std::uint64_t* pages) {
   if (~std::uint64_t{0} >> reservation.extent_order < reservation.nr_extents) return false;
   *pages = reservation.nr_extents << reservation.extent_order;
   return true;
-}
-
-// Whether all pages of a chunk are there to be given up, before the first one is.
-std::int64_t CheckIn(const Exchanging& exchange, std::uint64_t first, std::uint64_t count) {
-  SpinGuard guard(exchange.target.lock);
-  for (std::uint64_t i = first; i < first + count; ++i) {
-    xen_pfn_t frame;
-    if (!exchange.in.Read(i, frame).ok()) return -kEFAULT;
-    // Pages of an HVM domain are not Xen's to swap.
-    if (exchange.target.hvm) return -kEOPNOTSUPP;
-    for (std::uint64_t page = 0; page < std::uint64_t{1} << exchange.in_order; ++page) {
-      const P2mEntry entry = exchange.target.p2m.Load(frame + page);
-      if (entry.type() != P2mType::kRam) return -kEINVAL;
-      const Frame& row = exchange.call.core.frames.Of(entry.mfn());
-      // A page that somebody maps cannot be stolen, and one of a registered region stays.
-      if (row.holds.load(std::memory_order_relaxed) != 0) return -kEINVAL;
-      if (row.pins != 0) return -kEBUSY;
-    }
-  }
-  return 0;
 }
 
 // Frames out of the heap that nobody owns yet, linked by Frame::next.
@@ -69,6 +53,11 @@ class NewFrames {
     first_ = core.frames.IndexOf(mfn);
     return true;
   }
+  // The new memory, which is one extent when a chunk gives up several: room for their numbers.
+  std::span<std::byte> Bytes() const {
+    const FrameTable& frames = exchange_.call.core.frames;
+    return {frames.Bytes(frames.MfnOf(first_)), kPageSize << exchange_.out_order};
+  }
   // kNoFrame when there are no more.
   std::uint64_t Take() {
     if (first_ == kNoIndex) return kNoFrame;
@@ -83,6 +72,24 @@ class NewFrames {
   std::uint32_t first_ = kNoIndex;
 };
 
+// Gives up the pages of a chunk, all of them or none. The list is read once; a copy of it lies in
+// the new memory for as long as it is needed.
+std::int64_t GiveIn(const Exchanging& exchange, Physmap& physmap, std::uint64_t first,
+                    std::uint64_t count, const NewFrames& frames) {
+  std::uint64_t one;
+  std::span<std::uint64_t> extents(&one, 1);
+  if (count != 1) {
+    extents = {new (frames.Bytes().data()) std::uint64_t[count], count};
+  }
+  std::int64_t error = -kEFAULT;
+  if (exchange.in.Read(first, extents).ok()) {
+    // Pages of an HVM domain are not Xen's to swap.
+    error = exchange.target.hvm ? -kEOPNOTSUPP : physmap.FreeAll(extents, exchange.in_order);
+  }
+  if (count != 1) std::memset(extents.data(), 0, extents.size_bytes());
+  return error;
+}
+
 // A new extent at the gfn that the list names. It is the domain's also when it could not be placed.
 std::int64_t PlaceOut(const Exchanging& exchange, Physmap& physmap, std::uint64_t index,
                       std::uint64_t mfn) {
@@ -96,22 +103,14 @@ std::int64_t PlaceOut(const Exchanging& exchange, Physmap& physmap, std::uint64_
 std::int64_t ExchangeChunk(const Exchanging& exchange, std::uint64_t in_first,
                            std::uint64_t in_count, std::uint64_t out_first,
                            std::uint64_t out_count) {
-  std::int64_t error = CheckIn(exchange, in_first, in_count);
-  if (error != 0) return error;
   // All that is needed, before anything is given up.
   NewFrames frames(exchange);
   for (std::uint64_t i = 0; i < out_count; ++i) {
     if (!frames.Allocate()) return -kENOMEM;
   }
   Physmap physmap(exchange.call.core, exchange.target);
-  for (std::uint64_t i = in_first; i < in_first + in_count; ++i) {
-    xen_pfn_t frame;
-    if (!exchange.in.Read(i, frame).ok()) return -kEFAULT;
-    for (std::uint64_t page = 0; page < std::uint64_t{1} << exchange.in_order; ++page) {
-      error = physmap.Free(frame + page);
-      if (error != 0) return error;
-    }
-  }
+  std::int64_t error = GiveIn(exchange, physmap, in_first, in_count, frames);
+  if (error != 0) return error;
   for (std::uint64_t i = out_first; i < out_first + out_count; ++i) {
     const std::uint64_t mfn = frames.Take();
     const std::int64_t adopted = physmap.Adopt(mfn, exchange.out_order);

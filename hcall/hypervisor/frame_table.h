@@ -43,7 +43,8 @@ struct Frame {
   std::uint16_t pins;       // registered regions and areas: refuse removal from the physmap
   std::uint8_t free_order;  // of a free block's first frame: order + 1, else 0; the heap's
   bool dirty;               // of a free block: not known to be zero; the heap's
-  std::uint8_t reserved[3];
+  bool leaving;             // in the middle of Physmap::FreeAll only
+  std::uint8_t reserved[2];
 };
 static_assert(sizeof(Frame) == 32);
 

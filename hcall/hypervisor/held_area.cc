@@ -7,7 +7,8 @@
 
 namespace xencomm::hypervisor {
 
-std::int64_t HeldArea::Replace(Call& call, VirtualAddress pointer, std::uint64_t bytes) {
+std::int64_t HeldArea::Replace(Call& call, VirtualAddress pointer, const void* from,
+                               std::uint64_t bytes) {
   Part found[2];
   unsigned count = 0;
   bool is_memory = true;
@@ -34,6 +35,7 @@ std::int64_t HeldArea::Replace(Call& call, VirtualAddress pointer, std::uint64_t
   Domain& domain = call.domain;
   Physmap physmap(call.core, domain);
   SpinGuard guard(domain.lock);
+  if (domain.dying()) return -kEINVAL;
   for (unsigned i = 0; i < count; ++i) {
     // It may have been given up since it was looked up.
     const std::uint64_t gfn = frames.Of(found[i].mfn).gfn;
@@ -43,19 +45,20 @@ std::int64_t HeldArea::Replace(Call& call, VirtualAddress pointer, std::uint64_t
     while (i != 0) physmap.Unpin(found[--i].mfn);
     return still_there ? -kEBUSY : -kEFAULT;
   }
-  for (unsigned i = 0; i < 2; ++i) {
-    if (parts_[i].length != 0) physmap.Unpin(parts_[i].mfn);
+  Release(physmap);
+  const auto* next = static_cast<const std::byte*>(from);
+  for (unsigned i = 0; i < count; ++i) {
     parts_[i] = found[i];
+    std::memcpy(found[i].bytes, next, found[i].length);
+    next += found[i].length;
   }
   return 0;
 }
 
-void HeldArea::Write(const void* from) const {
-  const auto* bytes = static_cast<const std::byte*>(from);
-  for (const Part& part : parts_) {
-    if (part.length == 0) continue;
-    std::memcpy(part.bytes, bytes, part.length);
-    bytes += part.length;
+void HeldArea::Release(Physmap& physmap) {
+  for (Part& part : parts_) {
+    if (part.length != 0) physmap.Unpin(part.mfn);
+    part = {};
   }
 }
 

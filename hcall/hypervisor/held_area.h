@@ -15,15 +15,17 @@
 namespace xencomm::hypervisor {
 
 class Call;
+class Physmap;
 
 class HeldArea {
  public:
-  // `bytes` at a pointer of the calling domain's, at most a page; null gives the area up. -EFAULT
-  // (not the domain's memory, or not writable), -EBUSY (pinned too often): the old area stays then.
-  std::int64_t Replace(Call& call, VirtualAddress pointer, std::uint64_t bytes);
+  // `bytes` at a pointer of the calling domain's, at most a page, which become those at `from`;
+  // null gives the area up. -EFAULT (not the domain's memory, or not writable), -EBUSY (pinned too
+  // often), -EINVAL (the domain is dying): the old area stays then.
+  std::int64_t Replace(Call& call, VirtualAddress pointer, const void* from, std::uint64_t bytes);
 
-  // As many bytes as the area has.
-  void Write(const void* from) const;
+  // Gives the area up, with the domain's lock held.
+  void Release(Physmap& physmap);
 
  private:
   // An area that crosses the end of a page has two parts.

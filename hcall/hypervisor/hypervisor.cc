@@ -144,8 +144,10 @@ DomainMemory Hypervisor::MemoryOf(Vcpu& vcpu) { return {vcpu.domain->p2m, core_-
 
 std::uint64_t Hypervisor::FrameOf(std::uint16_t domain_id, std::uint64_t gfn) {
   SpinGuard guard(core_->control);
-  const Domain* domain = core_->domains.Find(domain_id);
+  Domain* domain = core_->domains.Find(domain_id);
   if (domain == nullptr) return kNoFrame;
+  // Not a call, which the pages of a p2m that grows would wait for.
+  SpinGuard domain_guard(domain->lock);
   const P2mEntry entry = domain->p2m.Load(gfn);
   return entry.present() ? entry.mfn() : kNoFrame;
 }

@@ -54,8 +54,7 @@ void Physmap::Withdraw(std::uint64_t mfn, unsigned order) {
   SpinGuard guard(domain_.lock);
   for (std::uint64_t i = 0; i < std::uint64_t{1} << order; ++i) {
     // A domain that was killed meanwhile has lost them already.
-    const FrameOwner owner = core_.frames.Of(mfn + i).owner.load(std::memory_order_relaxed);
-    if (owner == FrameOwner{domain_.id, FrameUse::kMemory}) GiveUp(mfn + i);
+    if (OwnsMemory(mfn + i)) GiveUp(mfn + i);
   }
 }
 
@@ -64,6 +63,10 @@ std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order
   SpinGuard guard(domain_.lock);
   if (domain_.dying()) return -kEINVAL;
   if (!domain_.translated()) {
+    // A PV domain can name a page, and give it up, before it is told of it.
+    for (std::uint64_t i = 0; i < pages; ++i) {
+      if (!OwnsMemory(mfn + i)) return -kEINVAL;
+    }
     for (std::uint64_t i = 0; i < pages; ++i) core_.frames.Of(mfn + i).gfn = gfn + i;
     return 0;
   }
@@ -95,6 +98,7 @@ std::int64_t Physmap::Free(std::uint64_t frame_number) {
 }
 
 std::int64_t Physmap::FreeLocked(std::uint64_t frame_number) {
+  if (IsDead()) return -kEINVAL;
   const P2mEntry entry = domain_.p2m.Load(frame_number);
   if (!entry.present()) return domain_.translated() ? -kENOENT : -kEINVAL;
   if (entry.type() == P2mType::kMmio) return -kEPERM;
@@ -111,9 +115,41 @@ std::int64_t Physmap::FreeLocked(std::uint64_t frame_number) {
   return 0;
 }
 
+std::int64_t Physmap::FreeAll(std::span<const std::uint64_t> extents, unsigned order) {
+  SpinGuard guard(domain_.lock);
+  // Those that were found fit are marked, so that one that is named twice is found out.
+  std::int64_t error = 0;
+  std::uint64_t chosen = 0;
+  const std::uint64_t pages = extents.size() << order;
+  const auto number = [&](std::uint64_t i) {
+    return extents[i >> order] + (i & ((std::uint64_t{1} << order) - 1));
+  };
+  for (; chosen < pages && error == 0; ++chosen) {
+    error = Choose(number(chosen));
+    if (error != 0) break;
+  }
+  for (std::uint64_t i = 0; i < chosen; ++i) {
+    core_.frames.Of(domain_.p2m.Load(number(i)).mfn()).leaving = false;
+  }
+  for (std::uint64_t i = 0; error == 0 && i < pages; ++i) error = FreeLocked(number(i));
+  return error;
+}
+
+std::int64_t Physmap::Choose(std::uint64_t frame_number) {
+  const P2mEntry entry = domain_.p2m.Load(frame_number);
+  if (IsDead() || entry.type() != P2mType::kRam) return -kEINVAL;
+  Frame& frame = core_.frames.Of(entry.mfn());
+  // A page that somebody maps cannot be stolen, and one of a registered region stays.
+  if (frame.leaving || frame.holds.load(std::memory_order_relaxed) != 0) return -kEINVAL;
+  if (frame.pins != 0) return -kEBUSY;
+  frame.leaving = true;
+  return 0;
+}
+
 std::int64_t Physmap::Unplace(std::uint64_t gfn, std::uint64_t* foreign) {
   *foreign = kNoFrame;
   SpinGuard guard(domain_.lock);
+  if (IsDead()) return -kEINVAL;
   const P2mEntry entry = domain_.p2m.Load(gfn);
   if (!entry.present()) return -kENOENT;
   if (entry.type() == P2mType::kForeign) {
@@ -159,6 +195,7 @@ std::int64_t Physmap::MakeRoom(std::uint64_t gfn, std::uint64_t keep) {
   const P2mEntry old = domain_.p2m.Load(gfn);
   if (!old.present() || old.mfn() == keep) return 0;
   if (old.type() != P2mType::kShared) return FreeLocked(gfn);
+  if (core_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
   core_.frames.Of(old.mfn()).gfn = kNoFrame;
   StoreEntry(gfn, {});
   return 0;
@@ -210,6 +247,7 @@ std::uint64_t Physmap::FreeSome(std::uint64_t limit) {
 
 std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint64_t* mfn) {
   SpinGuard guard(domain_.lock);
+  if (IsDead()) return -kEINVAL;
   const P2mEntry entry = domain_.p2m.Load(frame_number);
   // What Xen answers Linux's mapping call for either kind of domain.
   if (!entry.readable() || !core_.frames.Has(entry.mfn())) {
@@ -244,6 +282,13 @@ void Physmap::Unpin(std::uint64_t mfn) {
   Frame& frame = core_.frames.Of(mfn);
   if (frame.pins == 0) return;
   if (--frame.pins == 0) core_.pinned_frames.fetch_sub(1, std::memory_order_relaxed);
+}
+
+bool Physmap::IsDead() const { return domain_.life.load(std::memory_order_relaxed) == Life::kDead; }
+
+bool Physmap::OwnsMemory(std::uint64_t mfn) const {
+  return core_.frames.Of(mfn).owner.load(std::memory_order_relaxed) ==
+         FrameOwner{domain_.id, FrameUse::kMemory};
 }
 
 void Physmap::Append(std::uint64_t mfn) {

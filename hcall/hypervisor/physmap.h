@@ -10,6 +10,7 @@
 #define HCALL_HYPERVISOR_PHYSMAP_H_
 
 #include <cstdint>
+#include <span>
 
 #include "hcall/hypervisor/domain.h"
 
@@ -42,6 +43,10 @@ class Physmap {
   // (nothing there), -EPERM (MMIO), -EBUSY (pinned), -ENXIO (not the domain's own), -EINVAL.
   std::int64_t Free(std::uint64_t frame);
 
+  // The same with all pages of extents of 2^order, or with none of them. -EINVAL (not the domain's
+  // RAM, mapped by somebody, or named twice), -EBUSY (pinned).
+  std::int64_t FreeAll(std::span<const std::uint64_t> extents, unsigned order);
+
   // Takes it off the physmap only. -ENOENT, -EBUSY. `*foreign` becomes the frame of another domain
   // that was mapped there, for ReleaseMapping; or kNoFrame.
   std::int64_t Unplace(std::uint64_t gfn, std::uint64_t* foreign);
@@ -70,6 +75,10 @@ class Physmap {
   void Unpin(std::uint64_t mfn);
 
  private:
+  // With the lock held. A dead domain's pages and p2m may have been given back.
+  bool IsDead() const;
+  bool OwnsMemory(std::uint64_t mfn) const;
+  std::int64_t Choose(std::uint64_t frame);
   void Append(std::uint64_t mfn);
   void Unlink(std::uint64_t mfn);
   void GiveUp(std::uint64_t mfn);

@@ -52,9 +52,13 @@ std::int64_t TakeUp(Core& core, Domain& domain, RegionEntry& region, const Table
   if (!base.ok()) return base.fault().fault == Fault::kNotBacked ? 0 : -kEFAULT;
   SpinGuard guard(domain.lock);
   if (domain.dying()) return -kEINVAL;
+  // So that the work that a table makes is bounded: one page could be the base of every granule.
+  const std::uint64_t pages = region.layout.granule_size() >> kPageShift;
+  if (region.pages + pages > domain.tot_pages.load(std::memory_order_relaxed)) return -kEBUSY;
   const std::int64_t error =
       PinGranule(core, domain, *base, region.layout.granule_size(), region.access);
   if (error != 0) return error;
+  region.pages += pages;
   const std::uint64_t word = base->value | (region.access == Access::kWrite ? kHeldForWriting : 0);
   __atomic_store_n(&region.bases[index], word, __ATOMIC_RELEASE);
   return 0;
@@ -163,18 +167,22 @@ std::int64_t RegionRegistry::Unregister(Core& core, Domain& domain, RegionHandle
   return 0;
 }
 
-void RegionRegistry::UnregisterAll(Core& core, Domain& domain) {
+bool RegionRegistry::UnregisterSome(Core& core, Domain& domain, std::uint64_t limit) {
   RegionRegistry* registry = domain.regions.load(std::memory_order_acquire);
-  if (registry == nullptr) return;
+  if (registry == nullptr) return true;
+  std::uint64_t done = 0;
   SpinGuard guard(registry->lock_);
   for (std::atomic<Slot*>& page : registry->pages_) {
     Slot* slots = page.load(std::memory_order_relaxed);
     for (unsigned i = 0; slots != nullptr && i < kSlotsPerPage; ++i) {
-      if (slots[i].region.load(std::memory_order_relaxed) != nullptr) {
-        registry->Drop(core, domain, slots[i]);
-      }
+      const RegionEntry* region = slots[i].region.load(std::memory_order_relaxed);
+      if (region == nullptr) continue;
+      if (done >= limit) return false;
+      done += region->layout.base_count() + region->pages;
+      registry->Drop(core, domain, slots[i]);
     }
   }
+  return true;
 }
 
 void RegionRegistry::Destroy(Domain& domain) {

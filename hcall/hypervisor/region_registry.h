@@ -30,7 +30,8 @@ struct RegionEntry {
   RegionLayout layout;
   PhysicalAddress header;
   Access access;
-  std::uint64_t* bases;  // layout.base_count() of them, as RegisteredRegion wants them
+  std::uint64_t* bases;     // layout.base_count() of them, as RegisteredRegion wants them
+  std::uint64_t pages = 0;  // pinned; under the domain's lock
 };
 
 class RegionRegistry {
@@ -42,7 +43,8 @@ class RegionRegistry {
   //
   // The region handle of the region whose header lies at `header`. -EINVAL (no well-formed region,
   // or an access that is neither 0 nor 1), -EFAULT (a base that names no memory fit for the
-  // access), -EBUSY (a frame is pinned too often), -ENOSPC (too many regions), -ENOMEM.
+  // access), -EBUSY (a frame is pinned too often, or more pages than the domain has), -ENOSPC (too
+  // many regions), -ENOMEM.
   static std::int64_t Register(Core& core, Domain& domain, PhysicalAddress header,
                                std::uint64_t access);
   // Takes up granules [first, first + count) that were backed since, in order; what is taken up
@@ -52,8 +54,9 @@ class RegionRegistry {
                              std::uint64_t count);
   static std::int64_t Unregister(Core& core, Domain& domain, RegionHandle handle);
 
-  // All of them, because the domain ends.
-  static void UnregisterAll(Core& core, Domain& domain);
+  // Because the domain ends; true when none is left. Stops behind the region with which `limit`
+  // granules and pages are done.
+  static bool UnregisterSome(Core& core, Domain& domain, std::uint64_t limit);
   static void Destroy(Domain& domain);
 
   // Of a registered handle, or null. Valid until the call ends.

@@ -39,13 +39,9 @@ std::int64_t RegisterRunstate(VcpuCall& op) {
   if (!request.Fetch(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area)) return -kEFAULT;
   // A stateless region's bases are the guest's to change: they are good for one call only.
   if (!call.keeps_pointers) return -kEOPNOTSUPP;
-  const VirtualAddress pointer = {request->addr.p};
-  const std::int64_t error = vcpu.runstate_area.Replace(call, pointer, sizeof(vcpu_runstate_info));
-  if (error != 0) return error;
   Cleared<vcpu_runstate_info> info = RunstateOf(call.core, vcpu);
   if (call.domain.order != kNativeOrder) SwapBytes(*info);
-  vcpu.runstate_area.Write(&*info);
-  return 0;
+  return vcpu.runstate_area.Replace(call, {request->addr.p}, &*info, sizeof(vcpu_runstate_info));
 }
 
 std::int64_t Up(VcpuCall& op) {
