@@ -50,6 +50,8 @@ struct TestMachineOptions {
 
 class TestMachine final : public Machine {
  public:
+  static constexpr std::uint64_t kMachineStart = std::uint64_t{1} << 30;
+
   explicit TestMachine(const TestMachineOptions& options = {})
       : memory_(static_cast<std::byte*>(std::aligned_alloc(kAlignment, options.pool_bytes)),
                 &std::free) {
@@ -163,7 +165,6 @@ class TestMachine final : public Machine {
 
  private:
   static constexpr std::size_t kAlignment = std::size_t{2} << 20;
-  static constexpr std::uint64_t kMachineStart = std::uint64_t{1} << 30;
 
   template <class T>
   static std::uint64_t Register(T* pointer) {

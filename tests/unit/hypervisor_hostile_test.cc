@@ -1,0 +1,391 @@
+// Guests that mean harm: what they do to their own domain must not reach another one, nor the
+// hypervisor's own books.
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/hypervisor_machine.h"
+#include "xencomm/descriptor.h"
+#include "xencomm/hypercall.h"
+#include "xencomm/region_table.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr std::uint16_t kGuest = 3;
+constexpr std::uint16_t kPvGuest = 4;
+constexpr std::uint64_t kFarGfn = 300;  // where the guest has no memory of its own
+
+// Memory of the process in which something happens when one address is looked at: what another
+// vcpu does in the middle of a call.
+class TrapSpace final : public Space {
+ public:
+  void Arm(const void* at, std::function<void()> action) {
+    at_ = reinterpret_cast<std::uint64_t>(at);
+    action_ = std::move(action);
+  }
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+              Access access) override {
+    Look(pointer.value + offset);
+    return direct_.Map(pointer, offset, length, access);
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    Look(pointer.value + offset);
+    return direct_.ForEachRun(pointer, offset, length, access, visit);
+  }
+
+ private:
+  void Look(std::uint64_t address) {
+    if (address == at_ && action_) std::exchange(action_, nullptr)();
+  }
+
+  DirectSpace direct_;
+  std::uint64_t at_ = 0;
+  std::function<void()> action_;
+};
+
+// The same, but for two pages that follow each other here and not in the machine.
+class TwoPages final : public Space {
+ public:
+  static constexpr std::uint64_t kBase = 0x700000000000;
+
+  TwoPages(std::byte* first, std::byte* second) : pages_{first, second} {}
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+              Access access) override {
+    const std::uint64_t at = pointer.value + offset;
+    if (at < kBase || at >= kBase + 2 * kPageSize) {
+      return direct_.Map(pointer, offset, length, access);
+    }
+    const std::uint64_t rest = kPageSize - at % kPageSize;
+    return {pages_[(at - kBase) / kPageSize] + at % kPageSize, length < rest ? length : rest};
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    for (std::uint64_t done = 0; done < length;) {
+      const Mapping run = Map(pointer, offset + done, length - done, access);
+      if (!run.ok()) return {.bytes = done, .fault = run.fault(), .address = pointer};
+      visit(run.start(), done, run.length());
+      done += run.length();
+    }
+    return {.bytes = length};
+  }
+
+ private:
+  DirectSpace direct_;
+  std::byte* pages_[2];
+};
+
+class HypervisorHostileTest : public testing::Test {
+ protected:
+  explicit HypervisorHostileTest(const TestMachineOptions& options = {}) : machine(options) {}
+
+  // A guest that controls nobody but itself.
+  void BuildGuest(std::uint64_t pages) {
+    ASSERT_EQ(machine.hypervisor.BuildDomain(
+                  {.id = kGuest, .pages = pages, .vcpus = 2, .pointers = PointerModel::kRaw}),
+              0);
+    Claim(kGuest);
+  }
+  void Claim(std::uint16_t domain) {
+    for (unsigned i = 0; i < 2; ++i) {
+      vcpus[i] = machine.hypervisor.ClaimVcpu(domain, i);
+      ASSERT_NE(vcpus[i], nullptr);
+      machine.hypervisor.SetRawSpace(*vcpus[i], machine.direct);
+    }
+  }
+  void DestroyGuest(std::uint16_t domain = kGuest) {
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, domain), 0);
+    for (Vcpu* vcpu : vcpus) machine.hypervisor.ReleaseVcpu(*vcpu);
+  }
+
+  template <class... Arguments>
+  std::int64_t GuestCall(unsigned vcpu, std::uint64_t index, Arguments... arguments) {
+    return machine.hypervisor.Call(*vcpus[vcpu], machine.Frame(index, arguments...));
+  }
+  std::int64_t AddToPhysmap(unsigned space, std::uint64_t index, std::uint64_t gfn) {
+    xen_add_to_physmap request = {};
+    request.domid = DOMID_SELF;
+    request.space = space;
+    request.idx = index;
+    request.gpfn = gfn;
+    return GuestCall(0, __HYPERVISOR_memory_op, XENMEM_add_to_physmap, &request);
+  }
+  std::int64_t RegisterRunstate(unsigned caller, const void* area) {
+    const vcpu_register_runstate_memory_area request = {
+        .addr = {.p = reinterpret_cast<std::uint64_t>(area)}};
+    return GuestCall(caller, __HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area, 0,
+                     &request);
+  }
+  std::byte* GuestBytes(std::uint64_t gfn) {
+    return machine.BytesOf(machine.hypervisor.FrameOf(kGuest, gfn));
+  }
+  // Registers a region whose payload granules are all backed by `gfn`. Its table is at gfn 0.
+  std::int64_t RegisterRegion(std::uint64_t granules, std::uint64_t gfn) {
+    DomainMemory memory = machine.hypervisor.MemoryOf(*vcpus[0]);
+    const auto layout = RegionLayout::Make({0x7f0000000000}, granules << 12, 12);
+    std::vector<PhysicalAddress> table;
+    for (std::uint64_t i = 0; i < layout->table_granules(); ++i) table.push_back({i << 12});
+    const auto built = RegionTable<DomainMemory>::Build(memory, *layout, kNativeOrder, table);
+    EXPECT_TRUE(built.ok());
+    for (std::uint64_t i = layout->table_granules(); i < granules; ++i) {
+      EXPECT_TRUE(built->Back(i, {gfn << 12}).ok());
+    }
+    return GuestCall(0, kXencommOp, XencommOp::kRegister, built->handle().value, 1);
+  }
+  // Whether everything that is called free can be handed out.
+  void ExpectAllFreeIsUsable() {
+    constexpr std::uint16_t kTaker = 77;
+    ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
+    const std::uint64_t count = machine.hypervisor.statistics().free_pages;
+    std::vector<xen_pfn_t> frames(count);
+    std::iota(frames.begin(), frames.end(), 0);
+    xen_memory_reservation request = TestMachine::Reservation(kTaker, frames.data(), frames.size());
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request),
+              static_cast<std::int64_t>(count));
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kTaker), 0);
+  }
+
+  TestMachine machine;
+  Vcpu* vcpus[2] = {};
+};
+
+TEST_F(HypervisorHostileTest, APinnedSharedPageStaysWhereItIs) {
+  BuildGuest(64);
+  ASSERT_EQ(AddToPhysmap(XENMAPSPACE_shared_info, 0, kFarGfn), 0);
+  const std::int64_t region = RegisterRegion(2, kFarGfn);
+  ASSERT_GT(region, 0);
+  EXPECT_EQ(AddToPhysmap(XENMAPSPACE_grant_table, 0, kFarGfn), -kEBUSY);
+  EXPECT_EQ(AddToPhysmap(XENMAPSPACE_gmfn, 7, kFarGfn), -kEBUSY);
+  ASSERT_EQ(GuestCall(0, kXencommOp, XencommOp::kUnregister, region), 0);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_EQ(AddToPhysmap(XENMAPSPACE_grant_table, 0, kFarGfn), 0);
+}
+
+TEST_F(HypervisorHostileTest, AnAreaOnASharedPageEndsWithItsDomain) {
+  BuildGuest(64);
+  ASSERT_EQ(AddToPhysmap(XENMAPSPACE_shared_info, 0, kFarGfn), 0);
+  ASSERT_EQ(RegisterRunstate(0, GuestBytes(kFarGfn) + 3072), 0);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 1u);
+  DestroyGuest();
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  // Whoever gets the page as its shared info may still map it.
+  BuildGuest(64);
+  EXPECT_EQ(AddToPhysmap(XENMAPSPACE_shared_info, 0, kFarGfn), 0);
+}
+
+TEST_F(HypervisorHostileTest, AreasReplacedAtOnceAreWrittenInTheirBoundsOnly) {
+  BuildGuest(64);
+  // Neighbours in the machine up to the end of a run of 16; what comes then is somebody else's.
+  std::byte* const last = GuestBytes(15);
+  std::array<std::byte, 64> before;
+  std::memcpy(before.data(), last + kPageSize, before.size());
+  TwoPages space(last, GuestBytes(20));
+  for (Vcpu* vcpu : vcpus) machine.hypervisor.SetRawSpace(*vcpu, space);
+
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 2; ++i) {
+    threads.emplace_back([&, i] {
+      // 16 bytes in one page and the rest in the next, or all in the second one.
+      const std::uint64_t offset = i == 0 ? kPageSize - 16 : kPageSize;
+      for (int round = 0; round < 20000; ++round) {
+        ASSERT_EQ(RegisterRunstate(i, reinterpret_cast<const void*>(TwoPages::kBase + offset)), 0);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(std::memcmp(last + kPageSize, before.data(), before.size()), 0);
+}
+
+TEST_F(HypervisorHostileTest, ADomainThatIsForgottenInMidCallIsNotChanged) {
+  ASSERT_EQ(machine.CreateDomain(kGuest, 64, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap), kGuest);
+  xen_add_to_physmap map = {};
+  map.domid = kGuest;
+  map.space = XENMAPSPACE_shared_info;
+  map.gpfn = kFarGfn;
+  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map), 0);
+
+  Vcpu* const other = machine.hypervisor.ClaimVcpu(0, 1);
+  TrapSpace space;
+  machine.hypervisor.SetRawSpace(*other, space);
+  xen_pfn_t frame = kFarGfn;
+  space.Arm(&frame, [&] { EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0); });
+  xen_memory_reservation request = TestMachine::Reservation(kGuest, &frame, 1);
+  EXPECT_EQ(machine.hypervisor.Call(*other, machine.Frame(__HYPERVISOR_memory_op,
+                                                          XENMEM_decrease_reservation, &request)),
+            0);
+  machine.hypervisor.ReleaseVcpu(*other);
+  ExpectAllFreeIsUsable();
+}
+
+TEST_F(HypervisorHostileTest, ARegionPinsNoMoreThanItsDomainHas) {
+  BuildGuest(64);
+  EXPECT_GT(RegisterRegion(60, 9), 0);
+  const std::uint64_t overhead = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
+  EXPECT_EQ(RegisterRegion(200, 9), -kEBUSY);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 1u);
+  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).overhead_pages, overhead);
+}
+
+class HypervisorHostileRegionsTest : public HypervisorHostileTest {
+ protected:
+  HypervisorHostileRegionsTest() : HypervisorHostileTest({.preempt_interval = 16}) {}
+};
+
+TEST_F(HypervisorHostileRegionsTest, TheEndOfADomainStopsBetweenItsRegions) {
+  BuildGuest(64);
+  for (unsigned i = 0; i < 3; ++i) ASSERT_GT(RegisterRegion(40, 9), 0);
+  xen_domctl_t op = {};
+  op.cmd = XEN_DOMCTL_destroydomain;
+  op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  op.domain = kGuest;
+  HypercallFrame frame = machine.Frame(__HYPERVISOR_domctl, &op);
+  for (unsigned left = 2; left > 0; --left) {
+    machine.hypervisor.Hypercall(*machine.vcpu, frame);
+    EXPECT_TRUE(frame.continued);
+    EXPECT_EQ(machine.hypervisor.statistics().regions, left);
+  }
+  DestroyGuest();
+  EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+}
+
+TEST_F(HypervisorHostileTest, AnExchangeThatIsRefusedTakesNothing) {
+  BuildGuest(64);
+  const std::uint64_t frame = machine.hypervisor.FrameOf(kGuest, 9);
+  xen_pfn_t in[] = {9, 9};
+  xen_pfn_t out[] = {8};
+  xen_memory_exchange request = {};
+  request.in = TestMachine::Reservation(DOMID_SELF, in, 2);
+  request.out = TestMachine::Reservation(DOMID_SELF, out, 1, 1);
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_memory_op, XENMEM_exchange, &request), -kEINVAL);
+  EXPECT_EQ(request.nr_exchanged, 0u);
+  EXPECT_EQ(machine.hypervisor.FrameOf(kGuest, 9), frame);
+  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, 64u);
+}
+
+TEST_F(HypervisorHostileTest, AnExchangeReadsItsListOnce) {
+  BuildGuest(64);
+  const std::uint64_t held = machine.hypervisor.FrameOf(kGuest, 20);
+  std::uint64_t mfn = 0;
+  ASSERT_EQ(machine.hypervisor.HoldFrame(kGuest, 20, Access::kWrite, &mfn), 0);
+  xen_pfn_t in[] = {9};
+  xen_pfn_t out[] = {9};
+  TrapSpace space;
+  machine.hypervisor.SetRawSpace(*vcpus[0], space);
+  // At the first look the page is fit to be given up, at a second it is one that somebody maps.
+  space.Arm(in, [&] { space.Arm(in, [&] { in[0] = 20; }); });
+  xen_memory_exchange request = {};
+  request.in = TestMachine::Reservation(DOMID_SELF, in, 1);
+  request.out = TestMachine::Reservation(DOMID_SELF, out, 1);
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_memory_op, XENMEM_exchange, &request), 0);
+  EXPECT_EQ(machine.hypervisor.FrameOf(kGuest, 20), held);
+  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, 64u);
+  machine.hypervisor.ReleaseFrame(mfn);
+}
+
+TEST_F(HypervisorHostileTest, AStrangersEventChannelsAreNotTouched) {
+  BuildGuest(16);
+  const std::uint64_t overhead = machine.hypervisor.domain_statistics(0).overhead_pages;
+  evtchn_alloc_unbound unbound = {.dom = 0, .remote_dom = DOMID_SELF, .port = 0};
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &unbound), -kEPERM);
+  evtchn_status status = {};
+  status.dom = 0;
+  status.port = 4000;
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_event_channel_op, EVTCHNOP_status, &status), -kEPERM);
+  EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages, overhead);
+}
+
+TEST_F(HypervisorHostileTest, AGuestIsNotToldHowItsHypervisorWasStartedAndBuilt) {
+  BuildGuest(16);
+  std::string line(sizeof(xen_commandline_t), 'x');
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_xen_version, XENVER_commandline, line.data()), 0);
+  EXPECT_STREQ(line.c_str(), "<denied>");
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_xen_version, XENVER_build_id, 0), -kEPERM);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_xen_version, XENVER_build_id, 0), 20);
+}
+
+// Few pages, so that a machine frame is soon guessed.
+class HypervisorHostileSmallTest : public HypervisorHostileTest {
+ protected:
+  static constexpr std::uint64_t kPoolPages = 512;
+
+  HypervisorHostileSmallTest()
+      : HypervisorHostileTest({.pool_bytes = kPoolPages << kPageShift, .pages = 16}) {}
+};
+
+TEST_F(HypervisorHostileSmallTest, APageGivenUpBeforeItIsPlacedIsLeftAlone) {
+  ASSERT_EQ(machine.CreateDomain(kPvGuest, kPoolPages, 0, 2), kPvGuest);
+  Claim(kPvGuest);
+  std::atomic<bool> done = false;
+  // A PV guest may name any machine frame: this one guesses those that are just being given out.
+  std::thread guesser([&] {
+    std::vector<xen_pfn_t> frames(kPoolPages);
+    std::iota(frames.begin(), frames.end(), TestMachine::kMachineStart >> kPageShift);
+    for (std::uint64_t guess = 0; !done; ++guess) {
+      xen_memory_reservation request =
+          TestMachine::Reservation(DOMID_SELF, &frames[guess % kPoolPages], 1);
+      GuestCall(1, __HYPERVISOR_memory_op, XENMEM_decrease_reservation, &request);
+    }
+  });
+  std::int64_t populated = 0;
+  for (int round = 0; round < 50000 && populated < 200000; ++round) {
+    std::vector<xen_pfn_t> frames(100, kNoFrame - 1);
+    xen_memory_reservation request =
+        TestMachine::Reservation(DOMID_SELF, frames.data(), frames.size());
+    const std::int64_t got =
+        GuestCall(0, __HYPERVISOR_memory_op, XENMEM_populate_physmap, &request);
+    // What was given up can be had again once the other call has ended.
+    if (got == 0) std::this_thread::yield();
+    populated += got;
+    for (std::int64_t i = 0; i < got; ++i) {
+      xen_memory_reservation one =
+          TestMachine::Reservation(DOMID_SELF, &frames[static_cast<std::size_t>(i)], 1);
+      GuestCall(0, __HYPERVISOR_memory_op, XENMEM_decrease_reservation, &one);
+    }
+  }
+  done = true;
+  guesser.join();
+  DestroyGuest(kPvGuest);
+  ExpectAllFreeIsUsable();
+}
+
+class HypervisorHostileXcomTest : public HypervisorHostileTest {
+ protected:
+  HypervisorHostileXcomTest()
+      : HypervisorHostileTest(
+            {.pages = 64, .preempt_interval = 1, .pointers = PointerModel::kXcom}) {}
+};
+
+TEST_F(HypervisorHostileXcomTest, LongTextByADescriptorIsWrittenToItsEnd) {
+  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  const auto bytes = [&](std::uint64_t gfn) {
+    return memory.Map({gfn << 12}, 1, Access::kWrite).start();
+  };
+  std::string text(1000, '?');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i % 26);
+  std::memcpy(bytes(5) + kPageSize - 300, text.data(), 300);
+  std::memcpy(bytes(9), text.data() + 300, 700);
+  StoreDescriptor(bytes(2), 2, kNativeOrder, [](std::uint32_t i) {
+    return PhysicalAddress{i == 0 ? (std::uint64_t{6} << 12) - 300 : std::uint64_t{9} << 12};
+  });
+  machine.console.clear();
+  EXPECT_EQ(
+      machine.Call(__HYPERVISOR_console_io, CONSOLEIO_write, text.size(), std::uint64_t{2} << 12),
+      0);
+  EXPECT_EQ(machine.console, text);
+}
+
+}  // namespace
+}  // namespace xencomm::hypervisor
