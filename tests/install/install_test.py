@@ -158,7 +158,8 @@ find_package(xencomm {version} REQUIRED)
 add_executable(example {source.name})
 target_link_libraries(example PRIVATE xencomm::xencomm)
 """)
-    run('cmake', '-G', 'Ninja', '-S', folder, '-B', folder / 'build', f'-DCMAKE_PREFIX_PATH={PREFIX}')
+    run('cmake', '-G', 'Ninja', f'-DCMAKE_PREFIX_PATH={PREFIX}', '-S', folder, '-B',
+        folder / 'build')
     run('cmake', '--build', folder / 'build')
     return folder / 'build/example'
 
