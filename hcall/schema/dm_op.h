@@ -80,8 +80,9 @@ inline constexpr OpSpec kDmOps[] = {
         .name = "track_dirty_vram",
         .argument = "u.track_dirty_vram",
         .about = "Tells which pages of a frame buffer were written since the last call.",
-        .rows = {In("nr").Note("pages; 0: stop tracking"), Zero("pad"), In("first_pfn")},
-        .buffers = {Out("dirty_bitmap", Bits("nr")).Of("uint8_t")},
+        .rows = {In("nr").Note("pages, at most 1 GiB of them; 0: stop tracking"), Zero("pad"),
+                 In("first_pfn").Note("guest frame")},
+        .buffers = {Out("dirty_bitmap", Bits("nr").AtMost(32768)).Of("uint8_t")},
     },
     {
         .number = XEN_DMOP_set_pci_intx_level,

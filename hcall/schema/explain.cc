@@ -155,10 +155,12 @@ class Lines {
   void Explain(const Part& part) {
     const char* note = part.note;
     if (IsOpField(part)) note = op_->constant;
-    Line(part.offset, part.path, TypeText(part), Word(part.direction), note);
+    Line(part.offset, part.path, TypeText(part), Word(part.direction),
+         part.is_buffer() ? nullptr : note);
     if (part.is_buffer()) {
       text_ += Wrap(BufferText(part), kIndent);
       if (part.null != nullptr) text_ += Wrap(std::string("null: ") + part.null, kIndent);
+      if (note != nullptr) text_ += Wrap(note, kIndent);
     } else if (part.field != nullptr && part.type->is_record() && !part.field->is_array) {
       Members(*part.type, part.offset, ".", 2);
     }
@@ -272,14 +274,13 @@ std::string ExplainElements(const Record& record, const Record* argument,
   return text;
 }
 
-// The header's words, made fit to stand behind a semicolon.
 std::string ExplainRemoved(const Hypercall& hypercall, const RemovedOp& op) {
-  std::string text = Format("%s.%s (%" PRIu64 ", %" PRIu64 ") is no op any more.\n", hypercall.name,
-                            op.name, hypercall.number, op.number);
+  std::string text =
+      Format("%s.%s: op %" PRIu64 " of hypercall %" PRIu64 ", which is none any more\n",
+             hypercall.name, op.name, op.number, hypercall.number);
   const std::string words = *op.words != '\0' ? std::string(": \"") + op.words + "\"" : "";
-  text += Wrap(std::string("The headers say of ") + op.constant + ", number " +
-                   std::to_string(op.number) + ", that it is out of use" + words +
-                   ". A hypervisor of this version answers it with ENOSYS.",
+  text += Wrap("The headers say that it is out of use" + words + ". Hypervisors answer it with " +
+                   "-ENOSYS. Constant: " + op.constant + ".",
                "  ");
   return text;
 }

@@ -26,7 +26,7 @@ inline constexpr OpSpec kKexecOps[] = {
         .number = KEXEC_CMD_kexec,
         .name = "kexec",
         .argument = "xen_kexec_exec",
-        .about = "Starts the kernel that was loaded.",
+        .about = "Starts the kernel that was loaded; comes back only on an error.",
         .rows = {In("type").Enum("KEXEC_TYPE_")},
     },
     {
@@ -55,9 +55,10 @@ inline constexpr OpSpec kKexecOps[] = {
         .number = KEXEC_CMD_kexec_load,
         .name = "kexec_load",
         .argument = "xen_kexec_load",
-        .about = "Loads a kernel.",
+        .about = "Loads a kernel, in pieces.",
         .rows = {In("type").Enum("KEXEC_TYPE_"), Ignored("_pad"), In("arch").Note("EM_* of ELF"),
-                 In("nr_segments"), In("segments.h", Elements("nr_segments").AtMost(16)),
+                 In("nr_segments").Note("pieces"),
+                 In("segments.h", Elements("nr_segments").AtMost(15)),
                  Overlay("segments._pad", "segments.h"), In("entry_maddr").Note("machine address")},
     },
     {

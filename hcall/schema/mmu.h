@@ -97,9 +97,10 @@ inline constexpr HypercallSpec kSetGdt = {
     .name = "set_gdt",
     .about = "Sets a vcpu's global descriptor table.",
     .arguments = {"frame_list", "entries"},
-    .registers =
-        {In("frame_list", OneFor(512, "entries")).Of("uint64_t").Note("a frame holds 512 entries"),
-         In("entries")},
+    .registers = {In("frame_list", OneFor(512, "entries").AtMost(16))
+                      .Of("uint64_t")
+                      .Note("a frame holds 512 entries"),
+                  In("entries")},
     .op_place = OpPlace::kNone,
 };
 

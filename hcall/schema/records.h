@@ -13,21 +13,25 @@ inline constexpr RecordSpec kRecordSpecs[] = {
     {
         .type = "xenctl_bitmap",
         .about = "A set of processors or nodes.",
-        .rows = {In("bitmap", Bits("nr_bits")), In("nr_bits")},
+        .rows =
+            {In("bitmap", Bits("nr_bits"))
+                 .Note("what is read beyond it counts as 0; what is written is cleared to its end"),
+             In("nr_bits")},
     },
     {
         .type = "xen_livepatch_name",
         .about = "The name of a live patch.",
-        .rows = {In("name", Elements("size")), In("size").Note("the zero at the end included"),
-                 Zero("pad")},
+        .rows = {In("name", Elements("size").AtMost(XEN_LIVEPATCH_NAME_SIZE)),
+                 In("size").Note("bytes, the zero at the end included"), Zero("pad")},
     },
 
     // Elements of an array that hold a pointer: the second level.
     {
         .type = "xen_processor_cx",
         .about = "An idle state: platform_op.set_processor_pminfo.",
-        .rows = {In("reg").Note("how to enter it"), In("type").Note("n of Cn"), In("latency"),
-                 In("power").Note("milliwatts"), In("dpcnt"),
+        .rows = {In("reg").Note("how to enter it"), In("type").Note("n of Cn"),
+                 In("latency").Note("microseconds"), In("power").Note("milliwatts"),
+                 In("dpcnt").Note("dependencies"),
                  In("dp", Elements("dpcnt")).OrNull("no dependencies")},
     },
     {
@@ -46,15 +50,17 @@ inline constexpr RecordSpec kRecordSpecs[] = {
     {
         .type = "xen_argo_iov",
         .about = "A piece of a message: argo_op.sendv.",
-        .rows = {In("iov_hnd", Elements("iov_len")), In("iov_len").Note("bytes"), Zero("pad")},
+        .rows = {In("iov_hnd", Elements("iov_len")),
+                 In("iov_len").Note("bytes; 16 MiB less 32 at most, in all, or -EMSGSIZE"),
+                 Zero("pad")},
     },
 
     // Elements with more than one direction, or a union.
     {
         .type = "xen_argo_ring_data_ent",
         .about = "A ring that is asked about: argo_op.notify.",
-        .rows = {In("ring.aport"), In("ring.domain_id"), Zero("ring.pad"),
-                 Out("flags").Flags("XEN_ARGO_RING_"), Zero("pad"),
+        .rows = {In("ring.aport").Note("port"), In("ring.domain_id").Note("whose ring"),
+                 Zero("ring.pad"), Out("flags").Flags("XEN_ARGO_RING_"), Zero("pad"),
                  In("space_required").Note("bytes; 0: no notification wanted"),
                  Out("max_message_size").Note("bytes")},
     },
@@ -73,7 +79,8 @@ inline constexpr RecordSpec kRecordSpecs[] = {
         .rows = {InOut("u.cmd")
                      .Enum("XEN_RESOURCE_OP_")
                      .Note("out, of the entry that failed: its error, as `u.ret`"),
-                 Overlay("u.ret", "u.cmd"), Zero("rsvd"), In("idx"), InOut("val")},
+                 Overlay("u.ret", "u.cmd"), Zero("rsvd"), In("idx").Note("MSR"),
+                 InOut("val").Note("read or written")},
     },
 };
 

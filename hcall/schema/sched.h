@@ -48,7 +48,8 @@ inline constexpr OpSpec kSchedOps[] = {
         .name = "poll",
         .argument = "sched_poll",
         .about = "Waits for an event at one of some ports.",
-        .rows = {In("ports", Elements("nr_ports")), In("nr_ports").Note("at most 128"),
+        .rows = {In("ports", Elements("nr_ports").AtMost(128)),
+                 In("nr_ports").Note("0: waits for the time alone"),
                  In("timeout").Note("system time in nanoseconds; 0: none")},
     },
     {

@@ -9,11 +9,12 @@
 namespace xencomm::schema {
 namespace {
 
-// The constant's name for a discriminator's value, when the field's row has a prefix.
-std::string ValueText(const Part* discriminator, std::int64_t value) {
-  if (discriminator != nullptr && discriminator->prefix != nullptr) {
+// The constant's name for a discriminator's value, when a row for the field has a prefix.
+std::string ValueText(Ref field, const Record& record, std::int64_t value) {
+  for (const Part& part : record.parts) {
+    if (part.offset != field.offset || part.size != field.size || part.prefix == nullptr) continue;
     for (const Constant& constant : kConstants) {
-      if (constant.value == value && PrefixOf(*discriminator, constant) != 0) return constant.name;
+      if (constant.value == value && PrefixOf(part, constant) != 0) return constant.name;
     }
   }
   return std::to_string(value);
@@ -131,7 +132,6 @@ std::string CaseText(const Part& part, const Record& record) {
   std::string text;
   for (const Test& test : part.tests) {
     if (!test.field) continue;
-    const Part* discriminator = PartAt(test.field, record);
     if (!text.empty()) text += ", ";
     text += NameOf(test.field, record);
     text += test.is_flags ? (test.is_not ? " has not " : " has ")
@@ -141,7 +141,7 @@ std::string CaseText(const Part& part, const Record& record) {
     for (const std::int64_t value : test.values) {
       if (!is_first) text += " or ";
       is_first = false;
-      text += ValueText(discriminator, value);
+      text += ValueText(test.field, record, value);
     }
   }
   return text;

@@ -83,17 +83,12 @@ TEST_F(BadInput, CountsThatOverflow) {
 
   // A product of two fields: (2^32 - 1)^2 times four bytes.
   const std::uint64_t room = Room();
-  EXPECT_EQ(Text(Domctl(XEN_DOMCTL_setvnumainfo,
-                        [&](xen_domctl& op) {
-                          op.u.vnuma.nr_vnodes = ~0u;
-                          op.u.vnuma.nr_vcpus = 1;
-                          for (auto* handle : {&op.u.vnuma.vdistance, &op.u.vnuma.vcpu_to_vnode,
-                                               &op.u.vnuma.vnode_to_pnode}) {
-                            Set(*handle, room);
-                          }
-                          Set(op.u.vnuma.vmemrange, room);
-                        })),
-            "domctl.setvnumainfo: vdistance at its memory: a count that passes the last address");
+  xen_vnuma_topology_info topology = {};
+  topology.nr_vnodes = ~0u;
+  Set(topology.vdistance.h, room);
+  EXPECT_EQ(Text({__HYPERVISOR_memory_op, {XENMEM_get_vnumainfo, New(topology)}}),
+            "memory_op.get_vnumainfo: vdistance.h at its memory: a count that passes the last "
+            "address");
 
   // A list of 2^59 calls of 64 bytes.
   EXPECT_EQ(Text({__HYPERVISOR_multicall, {Room(), std::uint64_t{1} << 59}}),
@@ -113,7 +108,7 @@ class SecondLevel : public BadInput {
  protected:
   // kexec_load of `count` segments, each of 16 bytes at `segment`.
   Call Load(std::uint32_t count, std::uint64_t segment) {
-    std::array<xen_kexec_segment_t, 17> segments = {};
+    std::array<xen_kexec_segment_t, 16> segments = {};
     for (xen_kexec_segment_t& each : segments) {
       Set(each.buf.h, segment);
       each.buf_size = 16;
@@ -128,9 +123,9 @@ class SecondLevel : public BadInput {
 TEST_F(SecondLevel, OfNoneOneAndTooMany) {
   EXPECT_EQ(Text(Load(0, 0xdead)), "nothing wrong");
   EXPECT_EQ(Text(Load(1, Room())), "nothing wrong");
-  EXPECT_EQ(Text(Load(16, Room())), "nothing wrong");
-  EXPECT_EQ(Text(Load(17, Room())),
-            "kexec_op.kexec_load: segments.h at its memory: more elements than the op takes: 17");
+  EXPECT_EQ(Text(Load(15, Room())), "nothing wrong");
+  EXPECT_EQ(Text(Load(16, Room())),
+            "kexec_op.kexec_load: segments.h at its memory: more elements than the op takes: 16");
   EXPECT_EQ(Text(Load(~0u, Room())),
             "kexec_op.kexec_load: segments.h at its memory: more elements than the op takes: "
             "4294967295");
@@ -171,6 +166,59 @@ TEST_F(SecondLevel, OfAMessageInPieces) {
             "nothing wrong");
   EXPECT_EQ(Text({__HYPERVISOR_argo_op, {XEN_ARGO_OP_sendv, address, list, 9, 0}}),
             "argo_op.sendv: arg2 at its memory: more elements than the op takes: 9");
+}
+
+// The limits that Xen's own source has, each at its last good and its first bad value.
+TEST_F(BadInput, MoreThanTheOpTakes) {
+  const std::uint64_t room = Room();
+  auto topology = [&](std::uint32_t nodes, std::uint32_t ranges) {
+    return Text(Domctl(XEN_DOMCTL_setvnumainfo, [&](xen_domctl& op) {
+      op.u.vnuma.nr_vnodes = nodes;
+      op.u.vnuma.nr_vmemranges = ranges;
+      Set(op.u.vnuma.vdistance, room);
+      Set(op.u.vnuma.vnode_to_pnode, room);
+      Set(op.u.vnuma.vmemrange, room);
+    }));
+  };
+  EXPECT_EQ(topology(32, 170), "nothing wrong");
+  EXPECT_EQ(topology(33, 0),
+            "domctl.setvnumainfo: vdistance at its memory: more elements than the op takes: 1089");
+  EXPECT_EQ(topology(1, 171),
+            "domctl.setvnumainfo: vmemrange at its memory: more elements than the op takes: 171");
+
+  // Each of these tells of one domain in a call; other ops of grant tables take a list.
+  for (const unsigned op :
+       {GNTTABOP_setup_table, GNTTABOP_query_size, GNTTABOP_get_status_frames}) {
+    EXPECT_EQ(Text({__HYPERVISOR_grant_table_op, {op, room, 1}}), "nothing wrong") << op;
+    EXPECT_NE(Text({__HYPERVISOR_grant_table_op, {op, room, 2}}).find("op takes: 2"),
+              std::string::npos)
+        << op;
+  }
+  EXPECT_EQ(Text({__HYPERVISOR_grant_table_op, {GNTTABOP_get_version, room, 2}}), "nothing wrong");
+
+  auto poll = [&](std::uint32_t ports) {
+    sched_poll argument = {};
+    Set(argument.ports, room);
+    argument.nr_ports = ports;
+    return Text({__HYPERVISOR_sched_op, {SCHEDOP_poll, New(argument)}});
+  };
+  EXPECT_EQ(poll(128), "nothing wrong");
+  EXPECT_EQ(poll(129), "sched_op.poll: ports at its memory: more elements than the op takes: 129");
+
+  auto map = [&](std::uint32_t entries) {
+    xen_foreign_memory_map argument = {};
+    argument.map.nr_entries = entries;
+    Set(argument.map.buffer, room);
+    return Text({__HYPERVISOR_memory_op, {XENMEM_set_memory_map, New(argument)}});
+  };
+  EXPECT_EQ(map(1024), "nothing wrong");
+  EXPECT_EQ(map(1025),
+            "memory_op.set_memory_map: map.buffer at its memory: more elements than the op takes: "
+            "1025");
+
+  EXPECT_EQ(Text({__HYPERVISOR_set_gdt, {room, 8192}}), "nothing wrong");
+  EXPECT_EQ(Text({__HYPERVISOR_set_gdt, {room, 8193}}),
+            "set_gdt.set_gdt: frame_list at its memory: more elements than the op takes: 17");
 }
 
 TEST_F(BadInput, UnknownDiscriminators) {

@@ -30,6 +30,30 @@ TEST(ExplainOp, SaysFieldsCountsAndNulls) {
   EXPECT_THAT(ExplainOp("vcpu_op.register_runstate_memory_area"), HasSubstr("kept until replaced"));
 }
 
+// Cases by the names of their values, also when those are not all of one prefix.
+TEST(ExplainOp, NamesCasesByTheirValues) {
+  EXPECT_THAT(ExplainOp("sysctl.pm_op"),
+              AllOf(HasSubstr("when cmd is SET_CPUFREQ_GOV:"),
+                    HasSubstr("one of GET_CPUFREQ_PARA 17, SET_CPUFREQ_GOV 18,")));
+  EXPECT_THAT(ExplainOp("platform_op.firmware_info"),
+              HasSubstr("when type is XEN_FW_EFI_INFO, index is XEN_FW_EFI_VENDOR:"));
+  // The first row of this field, in another case, has no names.
+  EXPECT_THAT(ExplainOp("domctl.monitor_op"),
+              HasSubstr("when event is XEN_DOMCTL_MONITOR_EVENT_WRITE_CTRLREG, op is"));
+}
+
+TEST(ExplainOp, ListsWhatHasNoRowsOfItsOwn) {
+  EXPECT_THAT(ExplainOp("sysctl.getdomaininfolist"),
+              AllOf(HasSubstr("Elements of buffer: struct xen_domctl_getdomaininfo, 112 bytes"),
+                    HasSubstr("     8  tot_pages          uint64_t")));
+  EXPECT_THAT(ExplainOp("domctl.shadow_op"),
+              AllOf(HasSubstr("52  .dirty_count"),
+                    HasSubstr("not looked at: mode, dirty_bitmap, pages, stats")));
+  // Of rax's names the first; eax is a part of it.
+  EXPECT_THAT(ExplainOp("domctl.getvcpucontext"),
+              AllOf(HasSubstr("user_regs.rax "), Not(HasSubstr("user_regs.eax "))));
+}
+
 TEST(ExplainOp, ListsTheOpsOfAHypercall) {
   EXPECT_THAT(ExplainOp("domctl"), AllOf(HasSubstr("createdomain"), HasSubstr("1003")));
 }
@@ -92,10 +116,10 @@ TEST(ExplainOp, ListsTheNamesOfValues) {
 // What the headers took out of use, in their own words.
 TEST(ExplainOp, TellsThatAnOpWasRemoved) {
   EXPECT_THAT(ExplainOp("domctl.getmemlist"),
-              AllOf(HasSubstr("domctl.getmemlist (36, 6) is no op any more"),
+              AllOf(HasSubstr("domctl.getmemlist: op 6 of hypercall 36, which is none any more"),
                     HasSubstr("XEN_DOMCTL_getmemlist"), HasSubstr("\"Removed\"")));
   EXPECT_THAT(ExplainOp("domctl.pin_mem_cacheattr"), HasSubstr("use dmop"));
-  EXPECT_THAT(ExplainOp("sysctl.tmem_op"), HasSubstr("number 24"));
+  EXPECT_THAT(ExplainOp("sysctl.tmem_op"), HasSubstr("op 24"));
   EXPECT_EQ(ExplainOp("domctl.no_such_op"), "");
 }
 

@@ -10,6 +10,7 @@ Arguments: the source tree, and the C++ compiler's command.
 """
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -46,20 +47,20 @@ def alter_headers(domctl):
          "        struct xen_domctl_new_op            new_op;")
 
 
+def edit_op(path, op, pattern, after):
+    """Replaces what matches first behind an op's name, whatever its rows say besides."""
+    before, name, rows = path.read_text().partition(f'        .name = "{op}",\n')
+    rows, count = re.subn(pattern, after, rows, count=1)
+    if name == "" or count != 1:
+        raise AssertionError(f"{path.name} has no {op} with {pattern}")
+    path.write_text(before + name + rows)
+
+
 def alter_rows(domctl):
-    new = 'In("instance").Only(Since(0x16)), Zero("pad").Only(Since(0x16)),'
-    edit(domctl, '        .rows = {InOut("size").Note("bytes"),\n'
-                 '                 Out("buffer", Elements("size")).Filled("size").OrNull("asks for `size`")},\n'
-                 '    },\n    {\n        .number = XEN_DOMCTL_sethvmcontext,',
-         '        .rows = {InOut("size").Note("bytes"), ' + new +
-         '                 Out("buffer", Elements("size")).Filled("size").OrNull("asks for `size`")},\n'
-         '    },\n    {\n        .number = XEN_DOMCTL_sethvmcontext,')
-    edit(domctl, '.rows = {In("size").Note("bytes"), In("buffer", Elements("size"))},',
-         '.rows = {In("size").Note("bytes"), ' + new + ' In("buffer", Elements("size"))},')
-    edit(domctl, '        .argument = "u.settimeoffset",\n        .about = "Shifts a domain\'s wallclock.",\n'
-                 '        .rows = {In("time_offset_seconds")},',
-         '        .argument = "u.settimeoffset",\n        .about = "Shifts a domain\'s wallclock.",\n'
-         '        .rows = {In("time_offset_seconds")},\n        .versions = Until(0x15),')
+    new = r'In("instance").Only(Since(0x16)), Zero("pad").Only(Since(0x16)),'
+    edit_op(domctl, "gethvmcontext", r"\.rows = \{", ".rows = {" + new)
+    edit_op(domctl, "sethvmcontext", r"\.rows = \{", ".rows = {" + new)
+    edit_op(domctl, "settimeoffset", r"\n    \},\n", r"\n    .versions = Until(0x15),\g<0>")
     edit(domctl, "    {\n        .number = XEN_DOMCTL_gethvmcontext_partial,",
          '    {.number = 90, .name = "new_op", .argument = "u.new_op", .about = "Adds numbers.",\n'
          '     .rows = {In("nr"), In("numbers", Elements("nr"))}, .versions = Since(0x16)},\n'

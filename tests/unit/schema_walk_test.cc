@@ -208,6 +208,70 @@ TEST_F(Walk, FollowsTheSecondLevel) {
                           Seen{"dp", 3, 3 * sizeof(xen_processor_csd), kIn}));
 }
 
+// Any number but 0 writes the domain: its memory is read then.
+TEST_F(Walk, TakesTheDirectionFromTheOp) {
+  for (const auto& [gwr, direction] : {std::pair(0, kOut), {1, kIn}, {2, kIn}}) {
+    const std::uint64_t domctl = Domctl(XEN_DOMCTL_gdbsx_guestmemio, [&, w = gwr](auto& u) {
+      u.gdbsx_guest_memio.gwr = static_cast<std::uint8_t>(w);
+      u.gdbsx_guest_memio.len = 5;
+      u.gdbsx_guest_memio.uva = Guest::kBase;
+    });
+    EXPECT_THAT(
+        Buffers(__HYPERVISOR_domctl, {domctl}),
+        ElementsAre(Seen{"u_domctl", 1, sizeof(xen_domctl), kInOut}, Seen{"uva", 5, 5, direction}))
+        << gwr;
+    EXPECT_TRUE(finding_.ok());
+  }
+}
+
+// Performance states come with XEN_PX_PSS only; without it the pointer is not looked at.
+TEST_F(Walk, LooksAtStatesOnlyWhenTheirFlagIsSet) {
+  xen_platform_op op = {};
+  op.cmd = XENPF_set_processor_pminfo;
+  op.interface_version = XENPF_INTERFACE_VERSION;
+  op.u.set_pminfo.type = XEN_PM_PX;
+  op.u.set_pminfo.u.perf.flags = XEN_PX_PCT | XEN_PX_PPC;
+  op.u.set_pminfo.u.perf.state_count = 2;
+  const Seen argument = {"u_xenpf_op", 1, sizeof(xen_platform_op), kIn};
+  EXPECT_THAT(Buffers(__HYPERVISOR_platform_op, {guest_.New(op)}), ElementsAre(argument));
+  EXPECT_TRUE(finding_.ok());
+  op.u.set_pminfo.u.perf.flags |= XEN_PX_PSS;
+  Set(op.u.set_pminfo.u.perf.states, guest_.Room(2 * sizeof(xen_processor_px)));
+  EXPECT_THAT(Buffers(__HYPERVISOR_platform_op, {guest_.New(op)}),
+              ElementsAre(argument, Seen{"u.perf.states", 2, 2 * sizeof(xen_processor_px), kIn}));
+}
+
+// Directions that are easily got wrong, as Xen 4.17's source has them.
+TEST(Rows, HaveTheDirectionsOfTheHypervisor) {
+  const struct {
+    const char* hypercall;
+    const char* op;
+    const char* path;
+    Direction direction;
+  } kRows[] = {
+      {"memory_op", "increase_reservation", "extent_start", kOut},
+      {"memory_op", "decrease_reservation", "extent_start", kIn},
+      {"memory_op", "populate_physmap", "extent_start", kInOut},
+      {"memory_op", "exchange", "in.extent_start", kIn},
+      {"memory_op", "exchange", "in.mem_flags", Direction::kIgnored},
+      {"memory_op", "exchange", "out.extent_start", kInOut},
+      {"domctl", "soft_reset", "cmd", kInOut},
+      {"domctl", "pausedomain", "cmd", kIn},
+      {"physdev_op", "map_pirq", "type", kInOut},
+      {"physdev_op", "map_pirq", "index", kIn},
+      {"hvm_op", "altp2m", "u.suppress_ve_multi.last_gfn", kInOut},
+  };
+  for (const auto& row : kRows) {
+    bool is_found = false;
+    for (const Part& part : Find(row.hypercall, row.op)->argument.parts) {
+      if (std::string(part.path) != row.path) continue;
+      is_found = true;
+      EXPECT_EQ(part.direction, row.direction) << row.op << " " << row.path;
+    }
+    EXPECT_TRUE(is_found) << row.op << " " << row.path;
+  }
+}
+
 TEST_F(Walk, ReadsACountThatStandsInTheBuffer) {
   const std::array<std::uint32_t, 3> pdc = {1, 1, 0xff};
   xen_platform_op op = {};
