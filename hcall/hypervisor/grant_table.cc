@@ -145,7 +145,81 @@ std::int64_t GetVersion(Call& call) {
   return request.Store() ? 0 : -kEFAULT;
 }
 
-// Of the caller's own table. Its grants begin anew, but for the first eight, which toolstacks keep.
+// A grant in either version's form (public/grant_table.h): flags and domain are first in both.
+struct Grant {
+  std::uint16_t flags = 0;
+  std::uint16_t domain = 0;
+  std::uint64_t frame = 0;
+};
+
+constexpr unsigned kReservedGrants = 8;  // that toolstacks keep (GNTTAB_NR_RESERVED_ENTRIES)
+constexpr std::uint16_t kInUse = GTF_reading | GTF_writing;
+
+// Reserved grant `index`, each field read once: the page is the domain's to write, too.
+Grant LoadGrant(const Core& core, const Domain& domain, const GrantTable& table, unsigned index) {
+  // Frames may be missing, where there was no room for them.
+  if (table.nr_frames == 0 || (table.version == 2 && table.nr_status_frames == 0)) return {};
+  const std::byte* page = core.frames.Bytes(table.frames[0]);
+  const auto word = [&](const std::byte* at) {
+    return LoadSharedField<std::uint16_t>(at, domain.order);
+  };
+  if (table.version == 1) {
+    const std::byte* at = page + index * sizeof(grant_entry_v1_t);
+    return {word(at), word(at + 2), LoadSharedField<std::uint32_t>(at + 4, domain.order)};
+  }
+  const std::byte* at = page + index * sizeof(grant_entry_v2_t);
+  const std::byte* status = core.frames.Bytes(table.status_frames[0]);
+  return {static_cast<std::uint16_t>(word(at) | word(status + index * sizeof(grant_status_t))),
+          word(at + 2), LoadSharedField<std::uint64_t>(at + 8, domain.order)};
+}
+
+void StoreGrant(const Core& core, const Domain& domain, const GrantTable& table, unsigned index,
+                const Grant& grant) {
+  std::byte* page = core.frames.Bytes(table.frames[0]);
+  std::byte* at =
+      page + index * (table.version == 1 ? sizeof(grant_entry_v1_t) : sizeof(grant_entry_v2_t));
+  std::uint16_t flags = grant.flags;
+  if (table.version == 1) {
+    StoreSharedField(at + 4, static_cast<std::uint32_t>(grant.frame), domain.order);
+  } else {
+    std::byte* status = core.frames.Bytes(table.status_frames[0]);
+    StoreSharedField(status + index * sizeof(grant_status_t),
+                     static_cast<std::uint16_t>(flags & kInUse), domain.order);
+    StoreSharedField(at + 8, grant.frame, domain.order);
+    flags = static_cast<std::uint16_t>(flags & ~kInUse);
+  }
+  StoreSharedField(at + 2, grant.domain, domain.order);
+  StoreSharedField(at, flags, domain.order);
+}
+
+// Turns the table to the other version. Its grants begin anew, but for the reserved ones. -ERANGE
+// for one of those that version 1 cannot say. With the domain's lock held.
+std::int64_t ChangeVersion(Core& core, Domain& domain, GrantTable& table, std::uint32_t version) {
+  Grant kept[kReservedGrants];
+  for (unsigned i = 0; i < kReservedGrants; ++i) {
+    kept[i] = LoadGrant(core, domain, table, i);
+    if (version == 2) continue;
+    const int type = kept[i].flags & GTF_type_mask;
+    if (type == GTF_transitive) return -kERANGE;
+    if (type != GTF_permit_access) kept[i] = {};
+    if (kept[i].frame >> 32 != 0) return -kERANGE;
+  }
+  const std::uint32_t old = table.version;
+  table.version = version;
+  if (!Grow(core, domain, table, table.nr_frames)) {
+    table.version = old;
+    return -kENOMEM;
+  }
+  for (std::uint32_t i = 0; i < table.nr_frames; ++i) {
+    std::memset(core.frames.Bytes(table.frames[i]), 0, kPageSize);
+  }
+  for (unsigned i = 0; i < kReservedGrants && table.nr_frames != 0; ++i) {
+    StoreGrant(core, domain, table, i, kept[i]);
+  }
+  return 0;
+}
+
+// Of the caller's own table.
 std::int64_t SetVersion(Call& call) {
   Argument<gnttab_set_version> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_set_version)) return -kEFAULT;
@@ -159,16 +233,7 @@ std::int64_t SetVersion(Call& call) {
     } else if (request->version > call.domain.max_grant_version) {
       answer = -kENOSYS;
     } else if (request->version != table->version) {
-      const std::uint32_t old = table->version;
-      table->version = request->version;
-      if (!Grow(call.core, call.domain, *table, table->nr_frames)) {
-        table->version = old;
-        answer = -kENOMEM;
-      } else {
-        for (std::uint32_t i = 0; i < table->nr_frames; ++i) {
-          std::memset(call.core.frames.Bytes(table->frames[i]), 0, kPageSize);
-        }
-      }
+      answer = ChangeVersion(call.core, call.domain, *table, request->version);
     }
     request->version = table->version;
   }

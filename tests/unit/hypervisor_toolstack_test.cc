@@ -218,6 +218,39 @@ TEST_F(HypervisorToolstackTest, SetsUpGrantTables) {
   EXPECT_EQ(GrantOp(GNTTABOP_set_version, version), -kEINVAL);
 }
 
+TEST_F(HypervisorToolstackTest, ReservedGrantsOutliveAChangeOfVersion) {
+  constexpr std::uint64_t kGfn = 5000;
+  xen_add_to_physmap map = {};
+  map.domid = DOMID_SELF;
+  map.space = XENMAPSPACE_grant_table;
+  map.gpfn = kGfn;
+  ASSERT_EQ(MemoryOp(XENMEM_add_to_physmap, map), 0);
+  const std::uint64_t mfn = machine.hypervisor.FrameOf(0, kGfn);
+  auto* old = reinterpret_cast<grant_entry_v1_t*>(machine.BytesOf(mfn));
+  auto* now = reinterpret_cast<grant_entry_v2_t*>(machine.BytesOf(mfn));
+  old[1] = {.flags = GTF_permit_access | GTF_reading, .domid = 7, .frame = 0x1234};
+  old[8] = {.flags = GTF_permit_access, .domid = 7, .frame = 0x5678};
+
+  gnttab_set_version version = {.version = 2};
+  ASSERT_EQ(GrantOp(GNTTABOP_set_version, version), 0);
+  EXPECT_EQ(now[1].hdr.flags, GTF_permit_access);
+  EXPECT_EQ(now[1].hdr.domid, 7);
+  EXPECT_EQ(now[1].full_page.frame, 0x1234u);
+  EXPECT_EQ(now[8].hdr.flags, 0);
+
+  // A frame that version 1 has no room for.
+  now[1].full_page.frame = std::uint64_t{1} << 32;
+  version.version = 1;
+  EXPECT_EQ(GrantOp(GNTTABOP_set_version, version), -kERANGE);
+  EXPECT_EQ(version.version, 2u);
+  now[1].full_page.frame = 0x4321;
+  version.version = 1;
+  ASSERT_EQ(GrantOp(GNTTABOP_set_version, version), 0);
+  EXPECT_EQ(old[1].flags, GTF_permit_access | GTF_reading);
+  EXPECT_EQ(old[1].domid, 7);
+  EXPECT_EQ(old[1].frame, 0x4321u);
+}
+
 TEST_F(HypervisorToolstackTest, SharedPagesThatAreMappedOutliveTheirDomain) {
   xen_domctl_t op = {};
   ASSERT_EQ(machine.CreateDomain(7, 1), 7);
