@@ -340,7 +340,7 @@ TEST_F(HypervisorHostileSmallTest, APageGivenUpBeforeItIsPlacedIsLeftAlone) {
     }
   });
   std::int64_t populated = 0;
-  for (int round = 0; round < 50000 && populated < 200000; ++round) {
+  for (int round = 0; round < 50000 && populated < 100000; ++round) {
     std::vector<xen_pfn_t> frames(100, kNoFrame - 1);
     xen_memory_reservation request =
         TestMachine::Reservation(DOMID_SELF, frames.data(), frames.size());

@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_HYPERVISOR_MACHINE_H_
 #define TESTS_UNIT_HYPERVISOR_MACHINE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -160,7 +161,7 @@ class TestMachine final : public Machine {
   Vcpu* vcpu = nullptr;
   std::int64_t init_result = 0;
   std::int64_t build_result = 0;
-  std::uint64_t now = 0;
+  std::atomic<std::uint64_t> now = 0;
   std::string console;
 
  private:
