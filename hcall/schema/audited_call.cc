@@ -27,7 +27,8 @@ bool AuditedCall::CopyArgument(const Hypercall& hypercall) {
   auto locate = [&](const Buffer& buffer) {
     original_ = buffer.address;
     copied_ = buffer.bytes;
-    is_written_ = buffer.writes();
+    element_ = buffer.element;
+    record_ = buffer.element_record;
     found = true;
     return false;
   };
@@ -64,8 +65,17 @@ void AuditedCall::CheckEntries() {
 }
 
 CopyResult AuditedCall::CopyBack() {
-  if (!is_written_) return {};
-  return CopyTo(caller_.space, original_, 0, scratch_.memory.data(), copied_);
+  for (std::uint64_t at = 0; at < copied_; at += element_->size) {
+    const std::byte* const copy = scratch_.memory.data() + at;
+    const RecordView view(copy, caller_.order);
+    for (const Part& part : record_->parts) {
+      if (part.is_buffer() || !part.writes() || !view.Has(part, Phase::kAfter)) continue;
+      const CopyResult result =
+          CopyTo(caller_.space, original_, at + part.offset, copy + part.offset, part.size);
+      if (!result.ok()) return result;
+    }
+  }
+  return {};
 }
 
 }  // namespace xencomm::schema

@@ -43,7 +43,7 @@ class AuditedCall {
   // What to pass on, when ok().
   const Call& call() const { return call_; }
 
-  // After the call: gives the program what the hypervisor wrote into the copy.
+  // After the call: gives the program the fields that the op writes, out of the copy.
   CopyResult CopyBack();
 
  private:
@@ -56,7 +56,8 @@ class AuditedCall {
   Finding finding_;
   VirtualAddress original_ = {};  // of what was copied
   std::uint64_t copied_ = 0;      // bytes
-  bool is_written_ = false;
+  const Type* element_ = nullptr;
+  const Record* record_ = nullptr;
 };
 
 }  // namespace xencomm::schema

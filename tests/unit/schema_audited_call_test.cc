@@ -85,10 +85,12 @@ TEST_F(AuditedCallTest, GivesTheAnswerBackWithTheProgramsOwnHandles) {
   const Call call = MakeCall(__HYPERVISOR_sysctl, Address(op));
   AuditedCall audited = Audited(call);
   ASSERT_TRUE(audited.ok());
-  // What the hypervisor would write.
+  // What the hypervisor would write, while the program changes what only it writes.
   reinterpret_cast<xen_sysctl*>(scratch_.memory.data())->u.getdomaininfolist.num_domains = 1;
+  op->u.getdomaininfolist.max_domains = 5;
   EXPECT_TRUE(audited.CopyBack().ok());
   EXPECT_EQ(op->u.getdomaininfolist.num_domains, 1u);
+  EXPECT_EQ(op->u.getdomaininfolist.max_domains, 5u);
   std::uint64_t handle;
   std::memcpy(&handle, &op->u.getdomaininfolist.buffer, sizeof(handle));
   EXPECT_EQ(handle, Address(infos));
