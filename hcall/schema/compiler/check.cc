@@ -107,6 +107,8 @@ void CheckFields(const std::string& where, const Type& root, const Type& type,
                  Errors& errors) {
   for (const Field& field : type.members()) {
     if (std::find(skip.begin(), skip.end(), &field) != skip.end()) continue;
+    // In a union it only says how large the others may become.
+    if (type.kind == Kind::kUnion && std::string_view(field.name) == "pad") continue;
     const std::string inner = Join(path, field.name);
     if (field.name[0] != '\0' && paths.contains(inner)) continue;
     if (field.type->is_record() && !field.is_array) {

@@ -214,12 +214,6 @@ std::vector<ResolvedVariant> Variants(const Scope& scope, const Spec& spec,
   return variants;
 }
 
-template <class T>
-bool AreSame(const std::vector<T>& a, const std::vector<T>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](const T& x, const T& y) { return x.IsSame(y); });
-}
-
 int RecordIndex(const Context& context, const Type& type) {
   ResolvedRecord record;
   record.spec = FindRecordSpec(type);
@@ -383,50 +377,6 @@ ResolvedOp ResolveOp(const Context& context, const HypercallSpec& hypercall, con
   AddRegisters(context, op);
   AddBuffers(context, op);
   return op;
-}
-
-bool ResolvedPart::IsSame(const ResolvedPart& other) const {
-  auto same_ref = [](Ref a, Ref b) { return a.offset == b.offset && a.size == b.size; };
-  auto same_amount = [&](const Amount& a, const Amount& b) {
-    return a.kind == b.kind && same_ref(a.a, b.a) && same_ref(a.b, b.b) && a.scale == b.scale &&
-           a.per == b.per && a.at == b.at && a.most == b.most;
-  };
-  auto same_test = [&](const ResolvedTest& a, const ResolvedTest& b) {
-    return a.condition == b.condition && same_ref(a.field, b.field);
-  };
-  auto same_field = [](const Field* a, const Field* b) {
-    if (a == nullptr || b == nullptr) return a == b;
-    return a->count == b->count && a->is_array == b->is_array && a->bit_offset == b->bit_offset &&
-           a->bit_width == b->bit_width;
-  };
-  // What points at the op's argument is compared as a whole: see ResolvedOp::IsSame.
-  const bool same_element = is_argument ? other.is_argument : element == other.element;
-  return path == other.path && same_field(place.field, other.place.field) &&
-         offset == other.offset && size == other.size && type == other.type &&
-         direction == other.direction && same_test(tests[0], other.tests[0]) &&
-         same_test(tests[1], other.tests[1]) && same_element &&
-         element_record == other.element_record && same_amount(room, other.room) &&
-         same_amount(filled, other.filled) && row == other.row;
-}
-
-bool ResolvedVariant::IsSame(const ResolvedVariant& other) const {
-  for (std::size_t i = 0; i < std::size(tests); ++i) {
-    if (tests[i].condition != other.tests[i].condition) return false;
-    if (tests[i].field.offset != other.tests[i].field.offset) return false;
-  }
-  return true;
-}
-
-// Whether its argument is laid out the same. The structure around the op's own part may differ in
-// what belongs to other ops.
-bool ResolvedOp::IsSame(const ResolvedOp& other) const {
-  const bool is_whole = own == argument;
-  if ((argument == nullptr) != (other.argument == nullptr)) return false;
-  if (argument != nullptr && argument->size != other.argument->size) return false;
-  if (is_whole != (other.own == other.argument) || (!is_whole && own != other.own)) return false;
-  return own_offset == other.own_offset && AreSame(register_parts, other.register_parts) &&
-         AreSame(argument_parts, other.argument_parts) &&
-         AreSame(buffer_parts, other.buffer_parts) && AreSame(variants, other.variants);
 }
 
 }  // namespace xencomm::schema::compiler

@@ -9,6 +9,7 @@
 #ifndef HCALL_SCHEMA_COMPILER_RESOLVE_H_
 #define HCALL_SCHEMA_COMPILER_RESOLVE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -144,6 +145,13 @@ ResolvedTable Resolve(Errors& errors);
 
 // The ops that the installed headers call removed.
 std::vector<const RemovedConstant*> RemovedOps(const ResolvedHypercall& hypercall);
+
+// Of parts and variants; by what they say, not where they came from.
+template <class T>
+bool AreSame(const std::vector<T>& a, const std::vector<T>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const T& x, const T& y) { return x.IsSame(y); });
+}
 
 }  // namespace xencomm::schema::compiler
 
