@@ -114,6 +114,12 @@ class Lines {
     return std::move(text_);
   }
 
+  // One part of them.
+  std::string Explain(std::span<const Part>::iterator part) {
+    Explain(*part);
+    return std::move(text_);
+  }
+
   std::string List(const Type& type) {
     Members(type, 0, "", 2);
     return std::move(text_);
@@ -244,11 +250,15 @@ std::string VersionText(const Op& op) {
 std::string ExplainRegisters(const Op& op) {
   std::string text = "\nRegisters\n";
   for (std::size_t i = 0; i < op.hypercall->registers.size(); ++i) {
-    const bool has_row = std::any_of(op.registers.parts.begin(), op.registers.parts.end(),
-                                     [&](const Part& part) { return part.offset == i * 8; });
-    if (!has_row) text += Format("  %4zu  %s\n", i * 8, op.hypercall->registers[i]);
+    const auto row = std::find_if(op.registers.parts.begin(), op.registers.parts.end(),
+                                  [&](const Part& part) { return part.offset == i * 8; });
+    if (row == op.registers.parts.end()) {
+      text += Format("  %4zu  %s\n", i * 8, op.hypercall->registers[i]);
+    } else {
+      text += Lines(op.registers, &op, &op).Explain(row);
+    }
   }
-  return text + Lines(op.registers, &op, &op).Explain();
+  return text;
 }
 
 // What the pointers of a record lead to, unless that has been said: `done`.

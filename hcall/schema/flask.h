@@ -194,8 +194,8 @@ inline constexpr OpSpec kFlaskOps[] = {
         .name = "avc_cachestats",
         .argument = "u.cache_stats",
         .about = "Tells how well the cache of decisions does on a processor.",
-        .rows = {In("cpu"), Out("lookups").Note("since the machine booted"), Out("hits"),
-                 Out("misses"), Out("allocations"), Out("reclaims"), Out("frees")},
+        .rows = {In("cpu").Note("processor"), Out("lookups").Note("since the machine booted"),
+                 Out("hits"), Out("misses"), Out("allocations"), Out("reclaims"), Out("frees")},
     },
     {
         .number = FLASK_MEMBER,

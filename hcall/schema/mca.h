@@ -20,7 +20,7 @@ inline constexpr HypercallSpec kMca = {
     .op_field = "cmd",
     .pointer = "u_xen_mc",
     .type = "xen_mc",
-    .rows = {In("cmd"), In("interface_version")},
+    .rows = {In("cmd"), In("interface_version").Note("any other: -EACCES")},
     .version_field = "interface_version",
     .version = "XEN_MCA_INTERFACE_VERSION",
     .prefix = "XEN_MC_",
@@ -34,10 +34,13 @@ inline constexpr OpSpec kMcaOps[] = {
         .number = XEN_MC_fetch,
         .name = "fetch",
         .argument = "u.mc_fetch",
-        .about = "Fetches what a machine check reported, or acknowledges it.",
+        .about =
+            "Fetches the oldest report of a machine check, or acknowledges one that was fetched.",
         .rows = {InOut("flags").Note("in: XEN_MC_URGENT or NONURGENT, XEN_MC_ACK; out: XEN_MC_OK "
                                      "or what was wrong"),
-                 Ignored("_pad0"), InOut("fetch_id")},
+                 Ignored("_pad0"),
+                 InOut("fetch_id")
+                     .Note("out: of the report, or 0; in, to acknowledge: as it was told")},
         .cases =
             {
                 {WhenFlag("flags", XEN_MC_ACK), {Ignored("data")}},
@@ -59,7 +62,8 @@ inline constexpr OpSpec kMcaOps[] = {
         .name = "physcpuinfo",
         .argument = "u.mc_physcpuinfo",
         .about = "Describes the machine's processors.",
-        .rows = {InOut("ncpus"), Ignored("_pad0"),
+        .rows = {InOut("ncpus").Note("in: room; out: described, or of a question how many are on"),
+                 Ignored("_pad0"),
                  Out("info", Elements("ncpus")).Filled("ncpus").OrNull("asks for `ncpus`")},
     },
     {
@@ -67,16 +71,17 @@ inline constexpr OpSpec kMcaOps[] = {
         .name = "msrinject",
         .argument = "u.mc_msrinject",
         .about = "Writes MSRs of a processor, to try machine checks out.",
-        .rows = {In("mcinj_cpunr"), In("mcinj_flags").Flags("MC_MSRINJ_F_"), In("mcinj_count"),
+        .rows = {In("mcinj_cpunr").Note("processor"), In("mcinj_flags").Flags("MC_MSRINJ_F_"),
+                 In("mcinj_count").Note("MSRs, at most 8"),
                  In("mcinj_domid").Note("whose addresses, with MC_MSRINJ_F_GPADDR"),
-                 Ignored("_pad0"), In("mcinj_msr")},
+                 Ignored("_pad0"), In("mcinj_msr").Note("index and value of each")},
     },
     {
         .number = XEN_MC_mceinject,
         .name = "mceinject",
         .argument = "u.mc_mceinject",
         .about = "Raises a machine check on a processor.",
-        .rows = {In("mceinj_cpunr")},
+        .rows = {In("mceinj_cpunr").Note("processor")},
     },
     {
         .number = XEN_MC_inject_v2,

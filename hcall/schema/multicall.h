@@ -28,8 +28,9 @@ inline constexpr OpSpec kMulticallOps[] = {
         .name = "multicall",
         .argument = "multicall_entry",
         .about = "Makes a list of hypercalls, one after the other.",
-        .rows = {InOut("op").Note("changes when the call in it was interrupted"), Out("result"),
-                 InOut("args")},
+        .rows = {InOut("op").Note("changes when the call in it was interrupted"),
+                 Out("result").Note("as the hypercall answers"),
+                 InOut("args").Note("registers; a call that goes on may change them")},
     },
 };
 

@@ -154,7 +154,7 @@ inline constexpr OpSpec kPlatformOps[] = {
         .argument = "u.efi_runtime_call",
         .about = "Calls a runtime service of EFI. 0 says only that it was called: `status` is the "
                  "service's own.",
-        .rows = {In("function").Enum("XEN_EFI_get_"),
+        .rows = {In("function").Enum("XEN_EFI_get_ XEN_EFI_set_ XEN_EFI_query_ XEN_EFI_update_"),
                  InOut("misc").Note("in: attributes of set_variable and query_variable_info, "
                                     "enable of set_wakeup_time, else 0; out: attributes of "
                                     "get_variable, flags of the clocks, or the monotonic count"),

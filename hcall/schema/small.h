@@ -55,7 +55,8 @@ inline constexpr OpSpec kCallbackOps[] = {
         .name = "register",
         .argument = "callback_register",
         .about = "Sets an entry.",
-        .rows = {In("type").Enum("CALLBACKTYPE_"), In("flags").Flags("CALLBACKF_"), In("address")},
+        .rows = {In("type").Enum("CALLBACKTYPE_"), In("flags").Flags("CALLBACKF_"),
+                 In("address").Note("of the entry in the kernel")},
     },
     {
         .number = CALLBACKOP_unregister,
@@ -84,7 +85,7 @@ inline constexpr OpSpec kNmiOps[] = {
         .name = "register_callback",
         .argument = "xennmi_callback",
         .about = "Sets the handler of the calling vcpu's NMIs.",
-        .rows = {In("handler_address"), Ignored("pad")},
+        .rows = {In("handler_address").Note("in the kernel"), Ignored("pad")},
     },
     {
         .number = XENNMI_unregister_callback,
@@ -113,7 +114,8 @@ inline constexpr OpSpec kXenpmuOps[] = {
         .name = "mode_get",
         .argument = "xen_pmu_params",
         .about = "Tells who may count what.",
-        .rows = {Out("version"), Out("val").Flags("XENPMU_MODE_"), Ignored("vcpu"), Ignored("pad")},
+        .rows = {Out("version").Note("XENPMU_VER_*"), Out("val").Flags("XENPMU_MODE_"),
+                 Ignored("vcpu"), Ignored("pad")},
     },
     {
         .number = XENPMU_mode_set,
@@ -185,7 +187,9 @@ inline constexpr OpSpec kXenoprofOps[] = {
         .name = "init",
         .argument = "xenoprof_init",
         .about = "Tells what can be counted.",
-        .rows = {Out("num_events"), Out("is_primary"), Out("cpu_type")},
+        .rows = {Out("num_events").Note("counters"),
+                 Out("is_primary").Note("1: the caller controls the others"),
+                 Out("cpu_type").Note("name")},
     },
     {
         .number = XENOPROF_reset_active_list,
@@ -211,8 +215,10 @@ inline constexpr OpSpec kXenoprofOps[] = {
         .name = "set_passive",
         .argument = "xenoprof_passive",
         .about = "Watches a domain.",
-        .rows = {In("domain_id"), In("max_samples"), Out("nbuf"), Out("bufsize"),
-                 Out("buf_gmaddr")},
+        .rows = {In("domain_id"), In("max_samples").Note("of each vcpu"),
+                 Out("nbuf").Note("buffers, one for each vcpu"),
+                 Out("bufsize").Note("bytes of each"),
+                 Out("buf_gmaddr").Note("guest-physical address")},
     },
     {
         .number = XENOPROF_reserve_counters,
@@ -225,8 +231,9 @@ inline constexpr OpSpec kXenoprofOps[] = {
         .name = "counter",
         .argument = "xenoprof_counter",
         .about = "Sets what a counter counts.",
-        .rows = {In("ind"), In("count"), In("enabled"), In("event"), In("hypervisor"), In("kernel"),
-                 In("user"), In("unit_mask")},
+        .rows = {In("ind").Note("counter"), In("count").Note("events from sample to sample"),
+                 In("enabled"), In("event"), In("hypervisor"), In("kernel"), In("user"),
+                 In("unit_mask")},
     },
     {
         .number = XENOPROF_setup_events,
@@ -275,7 +282,11 @@ inline constexpr OpSpec kXenoprofOps[] = {
         .name = "get_buffer",
         .argument = "xenoprof_get_buffer",
         .about = "Allocates the buffers for samples, which the calling domain shares.",
-        .rows = {In("max_samples"), Out("nbuf"), Out("bufsize"), InOut("buf_gmaddr")},
+        .rows = {In("max_samples").Note("of each vcpu"),
+                 Out("nbuf").Note("buffers, one for each vcpu"),
+                 Out("bufsize").Note("bytes of each"),
+                 InOut("buf_gmaddr")
+                     .Note("guest-physical address; in, of a translated domain: where to")},
     },
     {
         .number = XENOPROF_set_backtrace,

@@ -73,7 +73,7 @@ inline constexpr OpSpec kVcpuOps[] = {
         .name = "set_periodic_timer",
         .argument = "vcpu_set_periodic_timer",
         .about = "Starts a vcpu's periodic timer.",
-        .rows = {In("period_ns")},
+        .rows = {In("period_ns").Note("nanoseconds, 1000000 or more")},
     },
     {
         .number = VCPUOP_stop_periodic_timer,
@@ -99,7 +99,7 @@ inline constexpr OpSpec kVcpuOps[] = {
         .name = "register_vcpu_info",
         .argument = "vcpu_register_vcpu_info",
         .about = "Moves a vcpu's vcpu_info to a place of the domain's choice, once.",
-        .rows = {In("mfn"), In("offset").Note("in the page"), Ignored("rsvd")},
+        .rows = {In("mfn").Note("guest frame"), In("offset").Note("in the page"), Ignored("rsvd")},
     },
     {
         .number = VCPUOP_send_nmi,

@@ -63,14 +63,15 @@ inline constexpr OpSpec kXenVersionOps[] = {
         .name = "platform_parameters",
         .argument = "xen_platform_parameters",
         .about = "Tells where the hypervisor's own addresses begin.",
-        .rows = {Out("virt_start")},
+        .rows = {Out("virt_start").Note("virtual address")},
     },
     {
         .number = XENVER_get_features,
         .name = "get_features",
         .argument = "xen_feature_info",
         .about = "Tells the features that a kernel may use, 32 at a time.",
-        .rows = {In("submap_idx"), Out("submap").Note("a bit for each XENFEAT_*")},
+        .rows = {In("submap_idx").Note("0: the first 32"),
+                 Out("submap").Note("a bit for each XENFEAT_*")},
     },
     {
         .number = XENVER_pagesize,

@@ -1,9 +1,12 @@
 #include "hcall/schema/words.h"
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "hcall/schema/format.h"
 #include "hcall/schema/generated/constants.h"
 
 namespace xencomm::schema {
@@ -17,7 +20,8 @@ std::string ValueText(Ref field, const Record& record, std::int64_t value) {
       if (constant.value == value && PrefixOf(part, constant) != 0) return constant.name;
     }
   }
-  return std::to_string(value);
+  return value > 0xffff ? Format("0x%" PRIx64, static_cast<std::uint64_t>(value))
+                        : std::to_string(value);
 }
 
 const Part* PartAt(Ref field, const Record& record) {
