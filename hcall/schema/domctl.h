@@ -646,7 +646,8 @@ inline constexpr OpSpec kDomctlOps[] = {
         .number = XEN_DOMCTL_gethvmcontext_partial,
         .name = "gethvmcontext_partial",
         .argument = "u.hvmcontext_partial",
-        .about = "Saves one record of an HVM domain's virtual hardware.",
+        .about = "Saves one record of an HVM domain's virtual hardware. -ENOBUFS with too little "
+                 "room; -ENOENT, -ENODATA: no such record.",
         .rows = {In("type").Note("HVM_SAVE_CODE of the record"),
                  In("instance").Note("vcpu, or number of the device"), InOut("bufsz").Note("bytes"),
                  Out("buffer", Elements("bufsz"))

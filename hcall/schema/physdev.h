@@ -116,7 +116,8 @@ inline constexpr OpSpec kPhysdevOps[] = {
         .about = "Gives a domain a machine interrupt: a line (GSI) or an MSI of a device.",
         .rows = {In("domid").Note("DOMID_SELF: the caller"),
                  InOut("type").Enum("MAP_PIRQ_TYPE_").Note("out: MSI_SEG has become MSI"),
-                 In("index").Note("of GSI the line; of MSI not looked at"),
+                 In("index").Note("of GSI the line; of MSI the machine interrupt, -1: a new one; "
+                                  "of MULTI_MSI not looked at"),
                  InOut("pirq").Note("the domain's number for it; in negative: any"),
                  In("bus").Note("segment in the upper half"),
                  In("devfn").Note("device << 3 | function"),
