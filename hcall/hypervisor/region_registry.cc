@@ -52,12 +52,15 @@ std::int64_t TakeUp(Core& core, Domain& domain, RegionEntry& region, const Table
   if (!base.ok()) return base.fault().fault == Fault::kNotBacked ? 0 : -kEFAULT;
   SpinGuard guard(domain.lock);
   if (domain.dying()) return -kEINVAL;
-  // So that the work that a table makes is bounded: one page could be the base of every granule.
-  const std::uint64_t pages = region.layout.granule_size() >> kPageShift;
-  if (region.pages + pages > domain.tot_pages.load(std::memory_order_relaxed)) return -kEBUSY;
-  const std::int64_t error =
-      PinGranule(core, domain, *base, region.layout.granule_size(), region.access);
+  const std::uint64_t bytes = region.layout.granule_size();
+  const std::int64_t error = PinGranule(core, domain, *base, bytes, region.access);
   if (error != 0) return error;
+  // So that the work that a table makes is bounded: one page could be the base of every granule.
+  const std::uint64_t pages = bytes >> kPageShift;
+  if (region.pages + pages > domain.tot_pages.load(std::memory_order_relaxed)) {
+    UnpinGranule(core, domain, base->value, bytes);
+    return -kEBUSY;
+  }
   region.pages += pages;
   const std::uint64_t word = base->value | (region.access == Access::kWrite ? kHeldForWriting : 0);
   __atomic_store_n(&region.bases[index], word, __ATOMIC_RELEASE);
