@@ -163,7 +163,9 @@ class Lines {
     if (IsOpField(part)) note = op_->constant;
     Line(part.offset, part.path, TypeText(part), Word(part.direction),
          part.is_buffer() ? nullptr : note);
-    if (part.is_buffer()) {
+    if (IsAlwaysNull(part)) {
+      text_ += Wrap("must be null", kIndent);
+    } else if (part.is_buffer()) {
       text_ += Wrap(BufferText(part), kIndent);
       if (part.null != nullptr) text_ += Wrap(std::string("null: ") + part.null, kIndent);
       if (note != nullptr) text_ += Wrap(note, kIndent);
@@ -174,6 +176,11 @@ class Lines {
       text_ += Wrap(part.phase == Phase::kBefore ? "before the call" : "after the call", kIndent);
     }
     if (part.prefix != nullptr) text_ += Wrap(NamesText(part), kIndent);
+  }
+
+  // A pointer to no elements, whatever any field says.
+  static bool IsAlwaysNull(const Part& part) {
+    return part.is_pointer() && part.room.kind == CountKind::kNumber && part.room.scale == 0;
   }
 
   // The field that holds the op's number; of registers too.
@@ -261,6 +268,16 @@ std::string ExplainRegisters(const Op& op) {
   return text;
 }
 
+// The op that has a structure for itself; nullptr: none, or it says nothing of it.
+const Op* ArgumentOf(const Type& type) {
+  for (const Hypercall& hypercall : Hypercalls()) {
+    for (const Op& op : hypercall.ops) {
+      if (op.own_type == &type && !op.argument.parts.empty()) return &op;
+    }
+  }
+  return nullptr;
+}
+
 // What the pointers of a record lead to, unless that has been said: `done`.
 std::string ExplainElements(const Record& record, const Record* argument,
                             std::set<const Type*>& done) {
@@ -275,6 +292,10 @@ std::string ExplainElements(const Record& record, const Record* argument,
                    element->size, element->header);
     if (part.element_record == nullptr) {
       text += Lines(*element).List(*element);
+      const Op* const op = ArgumentOf(*element);
+      if (op != nullptr) {
+        text += Format("  What they mean: %s.%s\n", op->hypercall->name, op->name);
+      }
       continue;
     }
     text += Wrap(part.element_record->about, "  ");

@@ -45,13 +45,19 @@ TEST(ExplainOp, NamesCasesByTheirValues) {
 TEST(ExplainOp, ListsWhatHasNoRowsOfItsOwn) {
   EXPECT_THAT(ExplainOp("sysctl.getdomaininfolist"),
               AllOf(HasSubstr("Elements of buffer: struct xen_domctl_getdomaininfo, 112 bytes"),
-                    HasSubstr("     8  tot_pages          uint64_t")));
+                    HasSubstr("     8  tot_pages          uint64_t"),
+                    HasSubstr("What they mean: domctl.getdomaininfo\n")));
   EXPECT_THAT(ExplainOp("domctl.shadow_op"),
               AllOf(HasSubstr("52  .dirty_count"),
                     HasSubstr("not looked at: mode, dirty_bitmap, pages, stats")));
   // Of rax's names the first; eax is a part of it.
   EXPECT_THAT(ExplainOp("domctl.getvcpucontext"),
               AllOf(HasSubstr("user_regs.rax "), Not(HasSubstr("user_regs.eax "))));
+}
+
+TEST(ExplainOp, SaysWhatHasToBeNull) {
+  EXPECT_THAT(ExplainOp("memory_op.claim_pages"),
+              AllOf(HasSubstr("must be null"), Not(HasSubstr("uint64_t[0]"))));
 }
 
 TEST(ExplainOp, ListsTheOpsOfAHypercall) {
