@@ -390,7 +390,8 @@ inline constexpr OpSpec kMemoryOps[] = {
                   In("u.range.client_domain").Note("domain that gets the same pages"),
                   Zero("u.range._pad")}},
                 {When("op", XENMEM_sharing_op_fork, XENMEM_sharing_op_fork_reset),
-                 {In("u.fork.parent_domain").Note("the domain becomes a copy of it"),
+                 {In("u.fork.parent_domain")
+                      .Note("the domain becomes a copy of it; not looked at by fork_reset"),
                   In("u.fork.flags").Flags("XENMEM_FORK_"), Zero("u.fork.pad")}},
                 {When("op", XENMEM_sharing_op_audit), {}},
             },

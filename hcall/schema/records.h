@@ -15,7 +15,7 @@ inline constexpr RecordSpec kRecordSpecs[] = {
         .about = "A set of processors or nodes.",
         .rows =
             {In("bitmap", Bits("nr_bits"))
-                 .Note("what is read beyond it counts as 0; what is written is cleared to its end"),
+                 .Note("in: bits that it does not reach are 0; out: bits that name nothing are 0"),
              In("nr_bits")},
     },
     {
