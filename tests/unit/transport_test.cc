@@ -332,6 +332,32 @@ TEST_F(ForeignMemoryTest, MappingsThatWereUnmappedByOthersAreFound) {
   EXPECT_EQ(held(), 0u);
 }
 
+// A mapping in the middle of another one that was unmapped there: each keeps its own.
+TEST_F(ForeignMemoryTest, AMappingInTheHoleOfAnotherIsApart) {
+  const auto bytes = *client_->arena().NewArray<char>(6 * kPage);
+  std::uint64_t frames[6];
+  for (std::size_t i = 0; i < 6; ++i) frames[i] = GfnOf(&bytes[i * kPage]);
+  int errors[6];
+  ForeignMemory::Placement outer = {nullptr, PROT_READ, 0};
+  ASSERT_EQ(memory_.Map(0, outer, frames, errors), 0);
+  auto* const mapped = static_cast<char*>(outer.address);
+  ASSERT_EQ(munmap(mapped + 2 * kPage, 2 * kPage), 0);
+
+  ForeignMemory::Placement inner = {mapped + 2 * kPage, PROT_READ, MAP_FIXED};
+  ASSERT_EQ(memory_.Map(0, inner, {frames, 1}, errors), 0);
+  EXPECT_EQ(held(), 6u);  // four and one, and one whose mapping is gone
+  EXPECT_EQ(client_->Call(__HYPERVISOR_xen_version, XENVER_version), 4 << 16 | 17);
+  EXPECT_EQ(held(), 5u);
+  ASSERT_EQ(munmap(mapped + 5 * kPage, kPage), 0);
+  EXPECT_EQ(client_->Call(__HYPERVISOR_xen_version, XENVER_version), 4 << 16 | 17);
+  EXPECT_EQ(held(), 4u);
+  EXPECT_EQ(memory_.Unmap(mapped + kPage, 2), 0);
+  EXPECT_EQ(held(), 2u);
+  ASSERT_EQ(munmap(mapped, 6 * kPage), 0);
+  EXPECT_EQ(client_->Call(__HYPERVISOR_xen_version, XENVER_version), 4 << 16 | 17);
+  EXPECT_EQ(held(), 0u);
+}
+
 TEST_F(ForeignMemoryTest, ARestrictedHandleMapsOneDomain) {
   const auto bytes = *client_->arena().NewArray<char>(kPage);
   const std::uint64_t frames[] = {GfnOf(bytes.get())};

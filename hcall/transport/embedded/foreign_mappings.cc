@@ -47,7 +47,7 @@ int ForeignMappings::Map(std::uint16_t domain, ForeignMemory::Placement& placeme
   const MutexLock lock(mutex_);
   // The range was free or, with MAP_FIXED, has been replaced: what was known of it is history.
   Forget(address, address + bytes);
-  mappings_[address] = std::move(held);
+  mappings_.emplace(address, std::move(held));
   any_.store(true, std::memory_order_relaxed);
   return 0;
 }
@@ -63,35 +63,42 @@ int ForeignMappings::Unmap(void* address, std::size_t pages) {
 
 void ForeignMappings::SweepAll() {
   const MutexLock lock(mutex_);
-  for (auto mapping = mappings_.begin(); mapping != mappings_.end();) {
-    const std::uintptr_t start = mapping->first;
-    const std::size_t pages = mapping->second.size();
-    ++mapping;  // Forget may erase the one that is looked at
+  std::vector<std::pair<std::uintptr_t, std::uintptr_t>> holes;  // start and end
+  for (const auto& [start, frames] : mappings_) {
     // msync finds a hole in a range without touching the pages; then the hole is looked for.
-    if (msync(std::bit_cast<void*>(start), pages << kPageShift, MS_ASYNC) == 0) continue;
-    for (std::size_t i = 0; i < pages; ++i) {
-      const std::uintptr_t page = start + (i << kPageShift);
-      if (msync(std::bit_cast<void*>(page), kPageSize, MS_ASYNC) != 0) {
-        Forget(page, page + kPageSize);
-      }
+    const std::uintptr_t end = start + (frames.size() << kPageShift);
+    if (msync(std::bit_cast<void*>(start), end - start, MS_ASYNC) == 0) continue;
+    for (std::uintptr_t page = start; page < end; page += kPageSize) {
+      if (msync(std::bit_cast<void*>(page), kPageSize, MS_ASYNC) == 0) continue;
+      if (holes.empty() || holes.back().second != page) holes.emplace_back(page, page);
+      holes.back().second = page + kPageSize;
     }
   }
+  for (const auto& [start, end] : holes) Forget(start, end);
 }
 
 void ForeignMappings::Forget(std::uintptr_t start, std::uintptr_t end) {
   auto mapping = mappings_.upper_bound(start);
   if (mapping != mappings_.begin()) --mapping;
   while (mapping != mappings_.end() && mapping->first < end) {
-    Frames& frames = mapping->second;
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-      const std::uintptr_t page = mapping->first + (i << kPageShift);
-      if (page < start || page >= end || frames[i] == kNoFrame) continue;
-      hypervisor_.ReleaseFrame(frames[i]);
-      frames[i] = kNoFrame;
+    const std::uintptr_t first = mapping->first;
+    const std::size_t pages = mapping->second.size();
+    const std::size_t from = start > first ? (start - first) >> kPageShift : 0;
+    const std::size_t to = std::min<std::size_t>((end - first) >> kPageShift, pages);
+    if (from >= to) {
+      ++mapping;
+      continue;
     }
-    const bool empty = std::all_of(frames.begin(), frames.end(),
-                                   [](std::uint64_t frame) { return frame == kNoFrame; });
-    mapping = empty ? mappings_.erase(mapping) : std::next(mapping);
+    Frames frames = std::move(mapping->second);
+    mapping = mappings_.erase(mapping);
+    for (std::size_t i = from; i < to; ++i) {
+      if (frames[i] != kNoFrame) hypervisor_.ReleaseFrame(frames[i]);
+    }
+    // What is left on both sides of the range.
+    const auto at = [&](std::size_t i) { return frames.begin() + static_cast<std::ptrdiff_t>(i); };
+    if (to < pages) mappings_.emplace(first + (to << kPageShift), Frames(at(to), frames.end()));
+    frames.resize(from);
+    if (from > 0) mappings_.emplace(first, std::move(frames));
   }
   any_.store(!mappings_.empty(), std::memory_order_relaxed);
 }

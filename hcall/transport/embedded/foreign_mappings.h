@@ -45,7 +45,8 @@ class ForeignMappings {
   using Mappings = std::map<std::uintptr_t, Frames>;
 
   void SweepAll();
-  // Lets go of the frames mapped in [start, end), and of mappings that hold none any more.
+  // Lets go of the frames mapped in [start, end), both page-aligned, and cuts the range out of what
+  // is known: no two mappings overlap.
   void Forget(std::uintptr_t start, std::uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   hypervisor::Hypervisor& hypervisor_;
