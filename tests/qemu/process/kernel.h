@@ -25,9 +25,9 @@ enum class Meaning : std::uint64_t {
   kInline,
 };
 
-// The buffers: virtual addresses of the user program. The region of the first two meanings, table
-// included, is the same range.
-inline constexpr std::uint64_t kBuffers = 0x20000000;
+// The buffers: virtual addresses of the user program, where no heap comes: one begins up to 1 GiB
+// behind its program. The region of the first two meanings, table included, is the same range.
+inline constexpr std::uint64_t kBuffers = 0x1000000000;
 inline constexpr std::uint64_t kBufferBytes = 12 << 20;
 inline constexpr std::uint64_t kPage = xencomm::hypervisor::kPageSize;
 
