@@ -312,6 +312,39 @@ void ChangeTheTable(const Target& target, unsigned shift) {
   Unregister(readable);
 }
 
+// A second header over another region's range, and one whose payload is another region's table.
+// Whose bases count is the handle's to say, and they count as they were registered.
+void AliasAnother(const Target& target, unsigned shift) {
+  const uint64_t page = target.payload + (uint64_t{14} << shift);
+  const uint64_t own = target.payload + (uint64_t{15} << shift);
+  const uint64_t base = target.layout.virtual_base().value;
+  Forger forger(page, shift);
+  forger.SetField(8, base);
+  forger.SetBase(1, Physical(own));
+  memset(reinterpret_cast<void*>(own), 0, kPayload);
+  const int64_t same_range = Register(forger.handle());
+  checks.Expect("HeaderOverAnothersRangeRegisters", same_range > 0);
+  const uint64_t pointer = base + (uint64_t{1} << shift);
+  checks.ExpectEqual("ItIsServed", ForgeTo(pointer, static_cast<uint64_t>(same_range)), 0);
+  checks.Expect("ItsAnswerIsInItsOwnPayload", *reinterpret_cast<const char*>(own) == '.');
+  checks.ExpectEqual("ItUnregisters", Unregister(same_range), 0);
+  checks.ExpectEqual("AliasedRegionIsStillServed", WriteTo(target, target.payload), 0);
+
+  const uint64_t table = Physical(base);
+  const uint64_t header[] = {SystemCall(kSysPeek, table), SystemCall(kSysPeek, table + 8)};
+  forger.Reset();
+  forger.SetBase(1, table);
+  const int64_t over_table = Register(forger.handle());
+  checks.Expect("PayloadOverATableRegisters", over_table > 0);
+  checks.ExpectEqual("TheTableIsOverwritten",
+                     ForgeTo(forger.payload(), static_cast<uint64_t>(over_table)), 0);
+  checks.Expect("ItsMagicIsGone", SystemCall(kSysPeek, table) != header[0]);
+  checks.ExpectEqual("RegisteredRegionDoesNotMind", WriteTo(target, target.payload), 0);
+  checks.ExpectEqual("PayloadOverATableUnregisters", Unregister(over_table), 0);
+  SystemCall(kSysPoke, table, header[0]);
+  SystemCall(kSysPoke, table + 8, header[1]);
+}
+
 }  // namespace
 
 bool UserMain(const BootOptions& options) {
@@ -328,6 +361,7 @@ bool UserMain(const BootOptions& options) {
   TryHandles(registered);
   ForgeHeaders(registered, shift);
   ChangeTheTable(registered, shift);
+  AliasAnother(registered, shift);
   checks.ExpectEqual("KernelEndsItsRegions",
                      Signed(SystemCall(kSysDestroyRegion, registered.number)), 0);
   checks.ExpectEqual("EndedRegionOfTheKernelIsRefused", WriteTo(registered, registered.payload),
