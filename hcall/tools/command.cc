@@ -159,6 +159,14 @@ absl::StatusOr<std::string> Arguments::Transport() const {
   return absl::StrCat("embedded:", absl::StrJoin(embedded_, ","));
 }
 
+absl::StatusOr<std::shared_ptr<Client>> Arguments::Connect() const {
+  const absl::Status few = AtMost(0, "options alone");
+  if (!few.ok()) return few;
+  const absl::StatusOr<std::string> transport = Transport();
+  if (!transport.ok()) return transport.status();
+  return Client::Open(*transport);
+}
+
 absl::StatusOr<EmbeddedSetting> Arguments::Embedded() const {
   absl::StatusOr<EmbeddedSetting> setting = ParseEmbeddedSetting(absl::StrJoin(embedded_, ","));
   if (setting.ok()) return setting;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hcall/transport/setting.h"
+#include "xencomm/client.h"
 
 namespace xencomm::tools {
 
@@ -89,6 +91,8 @@ class Arguments {
   // The transport that the options name: those of the embedded machine or --xen; without any, what
   // XENCOMM_TRANSPORT says; without that, the embedded one.
   absl::StatusOr<std::string> Transport() const;
+  // A client of it, for a command that has options alone.
+  absl::StatusOr<std::shared_ptr<Client>> Connect() const;
 
   // The embedded machine that the options describe.
   absl::StatusOr<EmbeddedSetting> Embedded() const;

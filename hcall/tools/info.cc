@@ -116,12 +116,10 @@ void AskRegions(Client& client, Answer& answer) {
 }
 
 absl::StatusOr<int> Run(const Arguments& arguments) {
-  const absl::Status few = arguments.AtMost(0, "options alone");
-  if (!few.ok()) return few;
+  const auto client = arguments.Connect();
+  if (!client.ok()) return client.status();
   const absl::StatusOr<std::string> transport = arguments.Transport();
   if (!transport.ok()) return transport.status();
-  const auto client = Client::Open(*transport);
-  if (!client.ok()) return client.status();
 
   Answer answer;
   answer.json["transport"] = *transport;

@@ -95,11 +95,7 @@ void PrintAsJson(const std::vector<xen_domctl_getdomaininfo>& domains) {
 }
 
 absl::StatusOr<int> Run(const Arguments& arguments) {
-  const absl::Status few = arguments.AtMost(0, "options alone");
-  if (!few.ok()) return few;
-  const absl::StatusOr<std::string> transport = arguments.Transport();
-  if (!transport.ok()) return transport.status();
-  const auto client = Client::Open(*transport);
+  const auto client = arguments.Connect();
   if (!client.ok()) return client.status();
   const auto domains = AllDomains(**client);
   if (!domains.ok()) return domains.status();

@@ -5,14 +5,13 @@
 #include <cstring>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "hcall/hypervisor/dispatch.h"
 #include "hcall/schema/json.h"
 #include "hcall/schema/op.h"
 #include "hcall/schema/print.h"
 #include "hcall/tools/command.h"
+#include "hcall/tools/print.h"
 
 namespace xencomm::tools {
 namespace {
@@ -41,22 +40,24 @@ const char* ErrorName(std::int64_t answer) { return ::strerrorname_np(static_cas
 
 // The ops that the embedded hypervisor has no handler for, by the tables that it dispatches calls
 // by, with what it answers them.
-std::string ListUnimplemented(bool json) {
-  std::vector<std::string> lines;
+void ListUnimplemented(bool json) {
+  Json all = Json::array();
   for (const schema::Hypercall& hypercall : schema::Hypercalls()) {
     for (const schema::Op& op : hypercall.ops) {
       const hypervisor::OpAnswer known = hypervisor::Ask(hypercall.number, op.number);
       if (known.is_implemented || !op.IsIn(hypercall.version)) continue;
-      lines.push_back(
-          json ? absl::StrFormat("    {\"hypercall\": \"%s\", \"op\": \"%s\", \"number\": %u, "
-                                 "\"answer\": \"%s\"}",
-                                 hypercall.name, op.name, op.number, ErrorName(known.without))
-               : absl::StrFormat("%-12s %s.%s", ErrorName(known.without), hypercall.name, op.name));
+      const char* const answer = ErrorName(known.without);
+      if (json) {
+        all.push_back({{"hypercall", hypercall.name},
+                       {"op", op.name},
+                       {"number", op.number},
+                       {"answer", answer}});
+      } else {
+        absl::PrintF("%-12s %s.%s\n", answer, hypercall.name, op.name);
+      }
     }
   }
-  return json ? absl::StrCat("{\n  \"unimplemented\": [\n", absl::StrJoin(lines, ",\n"),
-                             "\n  ]\n}\n")
-              : absl::StrCat(absl::StrJoin(lines, "\n"), "\n");
+  if (json) PrintJson({{"unimplemented", all}});
 }
 
 absl::StatusOr<int> Run(const Arguments& arguments) {
@@ -65,7 +66,7 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     if (!names.empty()) {
       return absl::InvalidArgumentError("--unimplemented is of all hypercalls: expected no NAME");
     }
-    std::fputs(ListUnimplemented(arguments.Has("json")).c_str(), stdout);
+    ListUnimplemented(arguments.Has("json"));
     return 0;
   }
   if (arguments.Has("json") && !names.empty()) {

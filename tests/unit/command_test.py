@@ -169,6 +169,16 @@ class Layout(CommandTest):
       self.assertGreaterEqual(structure['offset'], layout['payload_offset'])
       self.assertLessEqual(structure['offset'] + structure['bytes'], layout['length'])
 
+  def test_lists_alike_what_is_not_implemented(self):
+    rows = self.json('schema', '--unimplemented')['unimplemented']
+    known = {(call['name'], op['name'], op['number'])
+             for call in self.json('schema')['hypercalls'] for op in call['ops']}
+    self.assertEqual([row for row in rows
+                      if (row['hypercall'], row['op'], row['number']) not in known], [])
+    self.assertEqual([f'{row["answer"]:<12} {row["hypercall"]}.{row["op"]}' for row in rows],
+                     self.text('schema', '--unimplemented').splitlines())
+    self.refused('expected no NAME', 'schema', '--unimplemented', 'sysctl')
+
   def test_lays_out_every_op_that_has_anything_in_memory(self):
     registers_alone = 0
     ops = [f'{call["name"]}.{op["name"]}' for call in self.json('schema')['hypercalls']
