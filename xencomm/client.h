@@ -4,7 +4,7 @@
 //   auto client = xencomm::Client::Open();
 //   auto op = (*client)->arena().New<xen_domctl>(Contents::kCleared);
 //   auto list = (*client)->arena().NewArray<std::uint64_t>(1024);
-//   SetHandle((*op)->u.getmemlist.buffer, *list);
+//   SetHandle((*op)->u.getpageframeinfo3.array, *list);
 //   std::int64_t answer = (*client)->Call(__HYPERVISOR_domctl, op->get());
 #ifndef XENCOMM_CLIENT_H_
 #define XENCOMM_CLIENT_H_
