@@ -1,4 +1,4 @@
-// Every buffer that a call points at, to any depth; hostile counts and pointers; the audit.
+// Every buffer that a call points at, to any depth; hostile counts and pointers.
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -8,12 +8,10 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "hcall/schema/audit.h"
 #include "hcall/schema/op.h"
 #include "hcall/schema/swap.h"
 #include "hcall/schema/walk.h"
-#include "hcall/schema/xen.h"
-#include "xencomm/space.h"
+#include "tests/unit/schema_guest.h"
 
 namespace xencomm::schema {
 namespace {
@@ -22,70 +20,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr ByteOrder kOther = Opposite(kNativeOrder);
-
-// Guest memory from kBase on; everything else faults.
-class Guest final : public Space {
- public:
-  static constexpr std::uint64_t kBase = 0x10000;
-
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
-    std::uint64_t address;
-    if (__builtin_add_overflow(pointer.value, offset, &address)) return Fault::kOverflow;
-    if (!Contains(kBase, memory_.size(), address, 1)) return Fault::kNotPresent;
-    const std::uint64_t rest = kBase + memory_.size() - address;
-    return Mapping(memory_.data() + (address - kBase), length < rest ? length : rest);
-  }
-
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    std::uint64_t done = 0;
-    while (done < length) {
-      const Mapping run = Map(pointer, offset + done, length - done, access);
-      if (!run.ok()) {
-        return {.bytes = done, .fault = run.fault(), .address = pointer + (offset + done)};
-      }
-      visit(run.start(), done, run.length());
-      done += run.length();
-    }
-    return {.bytes = done};
-  }
-
-  // Room for `count` of T; its address.
-  template <class T>
-  std::uint64_t New(const T* values, std::size_t count) {
-    next_ = AlignUp(next_, 16);
-    const std::uint64_t address = kBase + next_;
-    std::memcpy(memory_.data() + next_, values, count * sizeof(T));
-    next_ += count * sizeof(T);
-    return address;
-  }
-  template <class T>
-  std::uint64_t New(const T& value) {
-    return New(&value, 1);
-  }
-  std::uint64_t Room(std::size_t bytes) {
-    next_ = AlignUp(next_, 16);
-    const std::uint64_t address = kBase + next_;
-    next_ += bytes;
-    return address;
-  }
-  template <class T>
-  T At(std::uint64_t address) const {
-    T value;
-    std::memcpy(&value, memory_.data() + (address - kBase), sizeof(T));
-    return value;
-  }
-  std::uint64_t end() const { return kBase + memory_.size(); }
-
- private:
-  std::vector<std::byte> memory_ = std::vector<std::byte>(1 << 18);
-  std::uint64_t next_ = 0;
-};
-
-template <class Handle>
-void Set(Handle& handle, std::uint64_t address) {
-  std::memcpy(&handle, &address, sizeof(address));
-}
 
 // A buffer in a form that a test can write down: path, elements, bytes, direction.
 struct Seen {
@@ -105,7 +39,7 @@ constexpr Direction kIn = Direction::kIn;
 constexpr Direction kOut = Direction::kOut;
 constexpr Direction kInOut = Direction::kInOut;
 
-class Walk : public ::testing::Test {
+class Walk : public GuestCalls {
  protected:
   // The buffers of a call; `finding_` is how the walk ended.
   std::vector<Seen> Buffers(std::uint64_t hypercall, std::initializer_list<std::uint64_t> arguments,
@@ -119,28 +53,6 @@ class Walk : public ::testing::Test {
     return seen;
   }
 
-  static Call MakeCall(std::uint64_t hypercall, std::initializer_list<std::uint64_t> arguments) {
-    Call call = {.hypercall = hypercall};
-    std::copy(arguments.begin(), arguments.end(), call.registers.begin());
-    return call;
-  }
-
-  std::uint64_t Sysctl(std::uint32_t cmd, auto fill) {
-    xen_sysctl sysctl = {};
-    sysctl.cmd = cmd;
-    sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
-    fill(sysctl.u);
-    return guest_.New(sysctl);
-  }
-  std::uint64_t Domctl(std::uint32_t cmd, auto fill) {
-    xen_domctl domctl = {};
-    domctl.cmd = cmd;
-    domctl.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
-    fill(domctl.u);
-    return guest_.New(domctl);
-  }
-
-  Guest guest_;
   Finding finding_;
 };
 
@@ -505,120 +417,6 @@ TEST_F(Walk, SaysWhereItCouldNotRead) {
   Buffers(__HYPERVISOR_kexec_op, {KEXEC_CMD_kexec_load, guest_.New(load)});
   EXPECT_EQ(finding_.problem, Problem::kUnreadable);
   EXPECT_EQ(finding_.index, 1u);
-}
-
-// --- The audit
-// -------------------------------------------------------------------------------------
-
-class AuditTest : public Walk {
- protected:
-  // The guest's memory as one region of 16 granules; its table takes the first one.
-  Finding Check(const Call& call, AllowedOps allowed = AllowedOps::All(), bool registered = true) {
-    const RegionLayout region = *RegionLayout::Make({Guest::kBase}, 1 << 16, 12);
-    return Audit(call, {guest_}, {region, registered, allowed});
-  }
-
-  Call ReadConsole(std::uint64_t buffer, std::uint32_t count) {
-    return MakeCall(__HYPERVISOR_sysctl, {Sysctl(XEN_SYSCTL_readconsole, [&](auto& u) {
-                      u.readconsole.count = count;
-                      Set(u.readconsole.buffer, buffer);
-                    })});
-  }
-
-  void SetUp() override { guest_.Room(0x1000); }  // the table
-};
-
-TEST_F(AuditTest, PassesWhatLiesInTheRegion) {
-  EXPECT_TRUE(Check(ReadConsole(Guest::kBase + 0x1000, 0xf000)).ok());
-}
-
-TEST_F(AuditTest, RefusesABufferPartlyOutside) {
-  const struct {
-    std::uint64_t address;
-    std::uint32_t count;
-  } kCases[] = {
-      {Guest::kBase + 0x1000, 0xf001},  // one byte past the end
-      {Guest::kBase + 0xfff, 1},        // in the table
-      {Guest::kBase, 0x10000},          // all of it, table included
-      {Guest::kBase + 0x10000, 1},      // right behind it
-      {0x1000, 16},                     // before it
-  };
-  for (const auto& [address, count] : kCases) {
-    const Finding finding = Check(ReadConsole(address, count));
-    EXPECT_EQ(finding.problem, Problem::kOutside) << address << " x" << count;
-    EXPECT_STREQ(finding.op->name, "readconsole");
-    EXPECT_STREQ(finding.part->path, "buffer");
-    EXPECT_EQ(finding.address.value, address);
-    EXPECT_EQ(finding.bytes, count);
-  }
-}
-
-TEST_F(AuditTest, RefusesAnArgumentInTheTable) {
-  Call call = ReadConsole(Guest::kBase + 0x1000, 1);
-  call.registers[0] = Guest::kBase + 64;
-  const Finding finding = Check(call);
-  EXPECT_FALSE(finding.ok());
-}
-
-TEST_F(AuditTest, LetsOnlyANamedSetThrough) {
-  const AllowedOp allowed[] = {{__HYPERVISOR_sysctl, XEN_SYSCTL_readconsole},
-                               {__HYPERVISOR_xen_version, XENVER_version}};
-  EXPECT_TRUE(Check(ReadConsole(Guest::kBase + 0x1000, 8), allowed).ok());
-  EXPECT_TRUE(Check(MakeCall(__HYPERVISOR_xen_version, {XENVER_version}), allowed).ok());
-  const Finding finding = Check(
-      MakeCall(__HYPERVISOR_domctl, {Domctl(XEN_DOMCTL_destroydomain, [](auto&) {})}), allowed);
-  EXPECT_EQ(finding.problem, Problem::kNotAllowed);
-  EXPECT_STREQ(finding.op->name, "destroydomain");
-}
-
-TEST_F(AuditTest, AnEmptySetLetsNothingThrough) {
-  const Finding finding =
-      Check(ReadConsole(Guest::kBase + 0x1000, 8), std::span<const AllowedOp>());
-  EXPECT_EQ(finding.problem, Problem::kNotAllowed);
-  EXPECT_STREQ(finding.op->name, "readconsole");
-}
-
-// An op that is let through still has to point into the region: op, field, index and address.
-TEST_F(AuditTest, NamesTheElementOfAnAllowedOpThatLeadsOutside) {
-  constexpr AllowedOp kAllowed[] = {{__HYPERVISOR_kexec_op, KEXEC_CMD_kexec_load}};
-  std::array<xen_kexec_segment_t, 3> segments = {};
-  for (xen_kexec_segment_t& each : segments) {
-    Set(each.buf.h, Guest::kBase + 0x1000);
-    each.buf_size = 16;
-  }
-  Set(segments[2].buf.h, Guest::kBase + 0xfff8);
-  xen_kexec_load_t load = {};
-  load.nr_segments = 3;
-  Set(load.segments.h, guest_.New(segments.data(), 3));
-  const Finding finding =
-      Check(MakeCall(__HYPERVISOR_kexec_op, {KEXEC_CMD_kexec_load, guest_.New(load)}), kAllowed);
-  EXPECT_EQ(finding.problem, Problem::kOutside);
-  EXPECT_STREQ(finding.op->name, "kexec_load");
-  EXPECT_STREQ(finding.part->path, "buf.h");
-  EXPECT_EQ(finding.index, 2u);
-  EXPECT_EQ(finding.address.value, Guest::kBase + 0xfff8);
-  EXPECT_EQ(finding.bytes, 16u);
-}
-
-TEST_F(AuditTest, LooksIntoEachEntryOfAMulticall) {
-  const AllowedOp allowed[] = {{__HYPERVISOR_multicall, 0},
-                               {__HYPERVISOR_xen_version, XENVER_version}};
-  std::array<multicall_entry, 2> entries = {};
-  entries[0] = {__HYPERVISOR_xen_version, 0, {XENVER_version}};
-  entries[1] = {__HYPERVISOR_domctl, 0, {Domctl(XEN_DOMCTL_pausedomain, [](auto&) {})}};
-  const Finding finding =
-      Check(MakeCall(__HYPERVISOR_multicall, {guest_.New(entries.data(), 2), 2}), allowed);
-  EXPECT_EQ(finding.problem, Problem::kNotAllowed);
-  EXPECT_EQ(finding.entry, 1u);
-}
-
-TEST_F(AuditTest, KeepsPointersThatOutliveTheCallToRegisteredRegions) {
-  vcpu_register_runstate_memory_area area = {};
-  Set(area.addr.h, guest_.Room(sizeof(vcpu_runstate_info)));
-  const Call call =
-      MakeCall(__HYPERVISOR_vcpu_op, {VCPUOP_register_runstate_memory_area, 0, guest_.New(area)});
-  EXPECT_TRUE(Check(call).ok());
-  EXPECT_EQ(Check(call, AllowedOps::All(), false).problem, Problem::kOutlives);
 }
 
 // Random calls of every op: the walk ends, and nothing is read outside the guest's memory.
