@@ -18,15 +18,10 @@ import tempfile
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
+from altered_file import edit
+
 SOURCE, CXX = pathlib.Path(sys.argv[1]), sys.argv[2:]
 SCHEMA = SOURCE / "hcall/schema"
-
-
-def edit(path, before, after):
-    text = path.read_text()
-    if text.count(before) != 1:
-        raise AssertionError(f"{path.name} has {text.count(before)} times: {before}")
-    path.write_text(text.replace(before, after))
 
 
 def alter_headers(domctl):
