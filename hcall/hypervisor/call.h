@@ -12,6 +12,7 @@
 #include "hcall/hypervisor/errno.h"
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/hypervisor/op_table.h"
+#include "hcall/hypervisor/work.h"
 #include "xencomm/guest_handle.h"
 #include "xencomm/hypercall.h"
 
@@ -19,28 +20,26 @@ namespace xencomm::hypervisor {
 
 class Call {
  public:
-  Call(Core& hypervisor_core, Vcpu& caller_vcpu, Space& call_space, HypercallFrame& registers)
+  Call(Core& hypervisor_core, Vcpu& caller_vcpu, Space& call_space, HypercallFrame& registers,
+       Work& leg_work)
       : core(hypervisor_core),
         vcpu(caller_vcpu),
         domain(*caller_vcpu.domain),
         space(call_space),
         frame(registers),
-        budget_(hypervisor_core.config.preempt_interval) {}
+        work(leg_work) {}
 
   Core& core;
   Vcpu& vcpu;
   Domain& domain;  // the caller's
   Space& space;
   HypercallFrame& frame;
+  Work& work;  // of this leg
   // Whether what a pointer leads to may be held beyond the call.
   bool keeps_pointers = true;
 
-  // To be asked after each piece of work: whether it is time to stop and be continued. There is
-  // always progress, since the first piece is done without asking.
-  bool ShouldPreempt(std::uint64_t pieces = 1) {
-    budget_ = budget_ > pieces ? budget_ - pieces : 0;
-    return budget_ == 0;
-  }
+  // To be asked after each piece of work: whether it is time to stop and be continued.
+  bool ShouldPreempt(std::uint64_t pieces = 1) { return work.Done(pieces); }
 
   // Leaves the frame such that calling again goes on: these arguments, where `first` arguments are
   // not enough the rest stays. The value returned is for the dispatcher to hand on.
@@ -72,9 +71,6 @@ class Call {
   // Whether the caller controls `target`: itself, or any when it is privileged (XSM_TARGET in Xen's
   // dummy policy).
   bool Controls(const Domain& target) const { return domain.privileged || &target == &domain; }
-
- private:
-  std::uint64_t budget_;
 };
 
 // The handlers, one file each. They answer a value or a negative errno. Of a hypercall with a table

@@ -13,6 +13,7 @@
 #include "hcall/hypervisor/machine.h"
 #include "hcall/hypervisor/quiescence.h"
 #include "hcall/hypervisor/spin_lock.h"
+#include "hcall/hypervisor/work.h"
 
 namespace xencomm::hypervisor {
 
@@ -45,6 +46,14 @@ class Core {
   std::atomic<std::uint64_t> held_frames = 0;
   std::atomic<std::uint64_t> pinned_frames = 0;
   std::atomic<unsigned> region_count = 0;
+  std::atomic<std::uint64_t> longest_leg = 0;  // pieces of work
+
+  void NoteLeg(const Work& work) {
+    std::uint64_t longest = longest_leg.load(std::memory_order_relaxed);
+    while (work.done() > longest &&
+           !longest_leg.compare_exchange_weak(longest, work.done(), std::memory_order_relaxed)) {
+    }
+  }
 
   // One past the highest machine frame.
   std::uint64_t max_page() const { return config.pool_end >> kPageShift; }

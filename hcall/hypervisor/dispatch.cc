@@ -33,9 +33,12 @@ class NoSpace final : public Space {
 
 std::int64_t RunIn(Core& core, Vcpu& vcpu, HypercallFrame& frame, Space& space,
                    bool keeps_pointers = true) {
-  Call call(core, vcpu, space, frame);
+  Work work(core.config.preempt_interval);
+  Call call(core, vcpu, space, frame, work);
   call.keeps_pointers = keeps_pointers;
-  return Dispatch(call);
+  const std::int64_t answer = Dispatch(call);
+  core.NoteLeg(work);
+  return answer;
 }
 
 std::int64_t RunInRegion(Core& core, Vcpu& vcpu, HypercallFrame& frame, DomainMemory& memory) {

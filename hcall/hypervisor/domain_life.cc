@@ -119,7 +119,7 @@ std::int64_t CreateVcpus(Core& core, Domain& domain) {
   return 0;
 }
 
-bool KillDomain(Core& core, Domain& domain, std::uint64_t limit) {
+bool KillDomain(Core& core, Domain& domain, Work& work) {
   if (domain.life.load() == Life::kDead) return true;
   Physmap physmap(core, domain);
   {
@@ -131,9 +131,9 @@ bool KillDomain(Core& core, Domain& domain, std::uint64_t limit) {
       if (Vcpu* vcpu = domain.vcpu(i)) vcpu->runstate_area.Release(physmap);
     }
   }
-  if (!RegionRegistry::UnregisterSome(core, domain, limit)) return false;
+  if (!RegionRegistry::UnregisterSome(core, domain, work)) return false;
   CloseEventChannels(core, domain);
-  if (physmap.FreeSome(limit) == limit) return false;
+  if (!physmap.FreeSome(work)) return false;
   physmap.UnmapForeign();
   {
     // Calls that found it before change nothing of it any more.

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "hcall/hypervisor/domain.h"
+#include "hcall/hypervisor/work.h"
 
 namespace xencomm::hypervisor {
 
@@ -41,8 +42,8 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** domai
 // All vcpus that it may have. -ENOMEM; those that were made stay.
 std::int64_t CreateVcpus(Core& core, Domain& domain);
 
-// Gives back at most `limit` pages; true when nothing is left to give back and the domain is dead.
-bool KillDomain(Core& core, Domain& domain, std::uint64_t limit);
+// Gives back what the leg has work for; true when nothing is left and the domain is dead.
+bool KillDomain(Core& core, Domain& domain, Work& work);
 
 // Ends a mapping of frame `mfn`, which Physmap::Hold began.
 void ReleaseMapping(Core& core, std::uint64_t mfn);

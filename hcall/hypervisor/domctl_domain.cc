@@ -111,8 +111,7 @@ std::int64_t CreateDomainOp(DomctlCall& op) {
 
 std::int64_t DestroyDomainOp(DomctlCall& op) {
   if (op.target == &op.call.domain) return -kEINVAL;
-  const std::uint64_t pages = op.call.core.config.preempt_interval;
-  if (KillDomain(op.call.core, *op.target, pages)) return 0;
+  if (KillDomain(op.call.core, *op.target, op.call.work)) return 0;
   return op.call.Continue();
 }
 

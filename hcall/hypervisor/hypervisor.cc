@@ -92,8 +92,8 @@ std::int64_t Hypervisor::BuildDomain(const DomainConfig& config) {
   if (error != 0) return error;
   error = Built(*core_, *domain, config);
   if (error != 0) {
-    while (!KillDomain(*core_, *domain, core_->config.preempt_interval)) {
-    }
+    Work whole(~std::uint64_t{0});
+    KillDomain(*core_, *domain, whole);
     core_->heap.Reclaim();
   }
   return error;
@@ -173,7 +173,8 @@ Statistics Hypervisor::statistics() const {
           .held_frames = core_->held_frames.load(std::memory_order_relaxed),
           .pinned_frames = core_->pinned_frames.load(std::memory_order_relaxed),
           .domains = core_->domain_count,
-          .regions = core_->region_count.load(std::memory_order_relaxed)};
+          .regions = core_->region_count.load(std::memory_order_relaxed),
+          .longest_leg = core_->longest_leg.load(std::memory_order_relaxed)};
 }
 
 DomainStatistics Hypervisor::domain_statistics(std::uint16_t domain_id) const {

@@ -62,6 +62,7 @@ struct Statistics {
   std::uint64_t pinned_frames = 0;  // of registered regions and areas
   unsigned domains = 0;             // dying ones that still have pages included
   unsigned regions = 0;             // registered
+  std::uint64_t longest_leg = 0;    // pieces that one leg of a call did at most (work.h)
 };
 
 struct DomainStatistics {

@@ -59,7 +59,7 @@ std::int64_t Multicall(Call& call) {
     }
     HypercallFrame frame = FrameOfEntry(words);
     // The space stays the outer call's: its region covers what the entries point at.
-    Call inner(call.core, call.vcpu, call.space, frame);
+    Call inner(call.core, call.vcpu, call.space, frame, call.work);
     inner.keeps_pointers = call.keeps_pointers;
     const bool opts_in = (words[kOpWord] & kRegionCall) != 0;
     const std::int64_t result = opts_in ? -kENOSYS : Dispatch(inner);

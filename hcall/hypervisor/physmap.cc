@@ -232,17 +232,17 @@ void Physmap::UnmapForeign() {
   }
 }
 
-std::uint64_t Physmap::FreeSome(std::uint64_t limit) {
-  std::uint64_t freed = 0;
+bool Physmap::FreeSome(Work& work) {
   SpinGuard guard(domain_.lock);
-  while (freed < limit && domain_.first_page != kNoIndex) {
+  while (domain_.first_page != kNoIndex) {
+    if (work.is_used_up()) return false;
     const std::uint64_t mfn = core_.frames.MfnOf(domain_.first_page);
     Frame& frame = core_.frames.Of(mfn);
     if (domain_.translated() && frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
     GiveUp(mfn);
-    ++freed;
+    work.Done();
   }
-  return freed;
+  return true;
 }
 
 std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint64_t* mfn) {

@@ -13,6 +13,7 @@
 #include <span>
 
 #include "hcall/hypervisor/domain.h"
+#include "hcall/hypervisor/work.h"
 
 namespace xencomm::hypervisor {
 
@@ -62,8 +63,8 @@ class Physmap {
   // Unmaps the pages of others, of a domain that ends; with the control lock held.
   void UnmapForeign();
 
-  // Frees up to `limit` pages of a dying domain from its list; how many.
-  std::uint64_t FreeSome(std::uint64_t limit);
+  // Frees the pages of a dying domain from its list; true when none is left.
+  bool FreeSome(Work& work);
 
   // A mapping of somebody else's; with the control lock held. -EINVAL, -EPERM.
   std::int64_t Hold(std::uint64_t frame, Access access, std::uint64_t* mfn);

@@ -170,18 +170,17 @@ std::int64_t RegionRegistry::Unregister(Core& core, Domain& domain, RegionHandle
   return 0;
 }
 
-bool RegionRegistry::UnregisterSome(Core& core, Domain& domain, std::uint64_t limit) {
+bool RegionRegistry::UnregisterSome(Core& core, Domain& domain, Work& work) {
   RegionRegistry* registry = domain.regions.load(std::memory_order_acquire);
   if (registry == nullptr) return true;
-  std::uint64_t done = 0;
   SpinGuard guard(registry->lock_);
   for (std::atomic<Slot*>& page : registry->pages_) {
     Slot* slots = page.load(std::memory_order_relaxed);
     for (unsigned i = 0; slots != nullptr && i < kSlotsPerPage; ++i) {
       const RegionEntry* region = slots[i].region.load(std::memory_order_relaxed);
       if (region == nullptr) continue;
-      if (done >= limit) return false;
-      done += region->layout.base_count() + region->pages;
+      if (work.is_used_up()) return false;
+      work.Done(region->layout.base_count() + region->pages);
       registry->Drop(core, domain, slots[i]);
     }
   }

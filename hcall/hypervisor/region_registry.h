@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "hcall/hypervisor/domain.h"
+#include "hcall/hypervisor/work.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/region.h"
 #include "xencomm/region_space.h"
@@ -54,9 +55,8 @@ class RegionRegistry {
                              std::uint64_t count);
   static std::int64_t Unregister(Core& core, Domain& domain, RegionHandle handle);
 
-  // Because the domain ends; true when none is left. Stops behind the region with which `limit`
-  // granules and pages are done.
-  static bool UnregisterSome(Core& core, Domain& domain, std::uint64_t limit);
+  // Because the domain ends; true when none is left.
+  static bool UnregisterSome(Core& core, Domain& domain, Work& work);
   static void Destroy(Domain& domain);
 
   // Of a registered handle, or null. Valid until the call ends.
