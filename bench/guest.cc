@@ -50,7 +50,7 @@ Guest::Guest() : machine_memory_(kMachinePages) {
   // 46 bits as processors have, so that the reserved bits are more than none.
   const x86_64::PagingState four{.cr3 = root4.value, .physical_bits = 46};
   const x86_64::PagingState five{.cr3 = root5.value, .cr4 = x86_64::kCr4La57, .physical_bits = 46};
-  registered_.emplace(RegisteredRegion(*layout_, bases_.data()), memory());
+  registered_.emplace(RegisteredRegion(*layout_, bases_.data(), FoundIn::kMemory), memory());
   stateless_.emplace(StatelessRegion<GuestMemory>(Must(OpenTable(memory(), region_, kNativeOrder))),
                      memory());
   walk4_.emplace(Walk(memory(), four), memory());
@@ -126,10 +126,10 @@ void Guest::BuildRegion() {
   const auto table =
       Must(RegionTable<GuestMemory>::Build(memory(), *layout_, kNativeOrder, table_frames));
   region_ = table.handle();
-  bases_.resize(layout_->table_granules(), kNotBackedBase);
+  bases_.resize(layout_->table_granules(), HeldBase::kNotTakenUp);
   for (const PhysicalAddress frame : frames_) {
     Must(table.Back(bases_.size(), frame));
-    bases_.push_back(frame.value | kHeldForWriting);
+    bases_.push_back(HeldBase::Word(frame, Access::kWrite));
   }
 }
 

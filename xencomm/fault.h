@@ -25,13 +25,14 @@ enum class Fault : std::uint8_t {
   kNotWritable,  // page table, read-only, grant or foreign frame
 
   // Regions, descriptors, inline addresses.
-  kNoRegion,    // the call names no region, or an id that is not registered
-  kBadMagic,    // not the format at all
-  kByteOrder,   // the format, in the order the domain does not have
-  kBadVersion,  // the format, in a version not known
-  kBadHeader,   // a field of the header contradicts the format
-  kInTable,     // the pointer aims at the region's table
-  kNotBacked,   // a granule or a descriptor's entry that names no memory
+  kNoRegion,       // the call names no region, or an id that is not registered
+  kBadMagic,       // not the format at all
+  kByteOrder,      // the format, in the order the domain does not have
+  kBadVersion,     // the format, in a version not known
+  kBadHeader,      // a field of the header contradicts the format
+  kInTable,        // the pointer aims at the region's table
+  kNotBacked,      // a granule or a descriptor's entry that names no memory
+  kArgumentsOnly,  // a pointer found in memory aims at a granule that only registers may name
 
   // Page walk.
   kNotCanonical,   // address bits above the walk's width do not repeat its top bit
@@ -75,6 +76,8 @@ constexpr const char* Describe(Fault fault) {
       return "a pointer into the region's table";
     case Fault::kNotBacked:
       return "not backed by memory";
+    case Fault::kArgumentsOnly:
+      return "a pointer found in memory, into a granule for arguments only";
     case Fault::kNotCanonical:
       return "not a canonical address";
     case Fault::kNotPresent:

@@ -22,8 +22,9 @@ inline constexpr std::uint64_t kRegionCall = std::uint64_t{1} << 30;
 class RegionHandle {
  public:
   static constexpr RegionHandle None() { return RegionHandle(0); }
-  static constexpr RegionHandle Registered(std::uint32_t id) {
-    return RegionHandle(std::uint64_t{id} << 1 | 1);
+  // Only the lower 62 bits of an id are passed: a handle is a positive number, too.
+  static constexpr RegionHandle Registered(std::uint64_t id) {
+    return RegionHandle((id << 1 | 1) & (~std::uint64_t{0} >> 1));
   }
   static constexpr RegionHandle Stateless(PhysicalAddress header) {
     return RegionHandle(header.value);
@@ -34,7 +35,7 @@ class RegionHandle {
   constexpr std::uint64_t value() const { return value_; }
   constexpr bool is_none() const { return value_ == 0; }
   constexpr bool is_registered() const { return (value_ & 1) != 0; }
-  // Only of a registered one. An id has 32 bits: a register with more set is nobody's id.
+  // Only of a registered one.
   constexpr std::uint64_t id() const { return value_ >> 1; }
   // Only of a stateless one.
   constexpr PhysicalAddress header() const { return {value_}; }
@@ -47,19 +48,39 @@ class RegionHandle {
 
 // xencomm_op, the kernel's own calls: hypercall 55 (__HYPERVISOR_arch_7 in public/xen.h). All
 // arguments are in registers, so no pointer is needed to say what pointers mean.
+//
+// A call with a long way to go stops and is continued, as Xen's are: the registers then hold what
+// it goes on with.
 inline constexpr std::uint64_t kXencommOp = 55;
 
 enum class XencommOp : std::uint64_t {
-  // (header, access): checks the region whose header lies at guest-physical `header`, holds its
+  // (header, access, 0): checks the region whose header lies at guest-physical `header`, holds its
   // frames for `access` (0 reading, 1 reading and writing) and answers its region handle, a
-  // positive
-  // number, or a negative errno.
+  // positive number, or a negative errno.
   kRegister = 0,
-  // (region handle, first granule, count): takes up granules that were backed since.
+  // (region handle, first granule, count, GranuleUse): takes up granules that were backed since.
   kExtend = 1,
-  // (region handle): drops the holds. The id is not given out again soon.
+  // (region handle): drops the holds. The id never names another region.
   kUnregister = 2,
 };
+
+// Through which pointers a granule may be reached.
+enum class GranuleUse : std::uint64_t {
+  kAnyPointer = 0,
+  // Those in the registers of a call alone. One that was found in memory, or in an entry of a list
+  // of calls, faults there: what a kernel passes on in such a granule, no process can have the
+  // hypervisor write to (hcall/schema/audited_call.h).
+  kArgumentsOnly = 1,
+};
+
+// Whether a hypercall is for kernels alone. Whatever comes from a process is asked about: the
+// registers that it calls with (process_call.h), the calls of an audited list
+// (hcall/schema/audit.h), and by the hypervisor itself each entry of a multicall, which a process
+// can change until it is read. A hypervisor may look at no more than 32 bits of an index, so no
+// more count.
+constexpr bool IsForKernels(std::uint64_t index) {
+  return (index & ~kRegionCall & 0xffffffff) == kXencommOp;
+}
 
 }  // namespace xencomm
 

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "xencomm/copy.h"
+#include "xencomm/hypercall.h"
 #include "xencomm/region.h"
 #include "xencomm/space.h"
 
@@ -30,23 +31,48 @@ inline Fault LocateInRegion(VirtualAddress virtual_base, std::uint64_t payload_o
   return *into < payload_offset ? Fault::kInTable : Fault::kOutOfRange;
 }
 
-// The bases of a registered region as the hypervisor holds them: each a guest-physical address
-// aligned to the granule, or kNotBackedBase. The alignment leaves room for one flag.
-inline constexpr std::uint64_t kHeldForWriting = 1;
+// A base of a registered region as the hypervisor holds it: a granule's guest-physical address,
+// whose alignment leaves room to say what may be done there.
+class HeldBase {
+ public:
+  static constexpr std::uint64_t kNotTakenUp = 0;
+  static constexpr std::uint64_t kReadable = 1;
+  static constexpr std::uint64_t kWritable = 2;
+  static constexpr std::uint64_t kForAnyPointer = 4;
+
+  static constexpr std::uint64_t Word(PhysicalAddress granule, Access access,
+                                      GranuleUse use = GranuleUse::kAnyPointer) {
+    return granule.value | kReadable | (access == Access::kWrite ? kWritable : 0) |
+           (use == GranuleUse::kAnyPointer ? kForAnyPointer : 0);
+  }
+  static constexpr PhysicalAddress Granule(std::uint64_t word) {
+    return {word & ~(kReadable | kWritable | kForAnyPointer)};
+  }
+};
+
+// Where a pointer was found: that decides which granules it may name.
+enum class FoundIn : std::uint8_t {
+  kRegister,  // of the call itself
+  kMemory,    // in a structure, or in an entry of a list of calls
+};
 
 class RegisteredRegion {
  public:
   struct Cursor {};
 
-  // `bases` has layout.base_count() elements. It is borrowed and may be extended meanwhile: an
-  // element goes once from kNotBackedBase to a base and then stays.
-  RegisteredRegion(const RegionLayout& layout, const std::uint64_t* bases)
+  // For pointers found in `found_in`. `words` has layout.base_count() elements (HeldBase). It is
+  // borrowed and may be extended meanwhile: an element goes once from kNotTakenUp to a base and
+  // then stays.
+  RegisteredRegion(const RegionLayout& layout, const std::uint64_t* words, FoundIn found_in)
       : virtual_base_(layout.virtual_base()),
         payload_offset_(layout.payload_offset()),
         length_(layout.length()),
         granule_mask_(layout.granule_size() - 1),
-        granule_shift_(layout.granule_shift()),
-        bases_(bases) {}
+        granule_shift_(static_cast<std::uint8_t>(layout.granule_shift())),
+        needed_(static_cast<std::uint8_t>(
+            HeldBase::kReadable |
+            (found_in == FoundIn::kMemory ? HeldBase::kForAnyPointer : std::uint64_t{0}))),
+        words_(words) {}
 
   Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
                     Access access, Cursor&) const {
@@ -55,24 +81,30 @@ class RegisteredRegion {
         LocateInRegion(virtual_base_, payload_offset_, length_, pointer, offset, &into);
     if (fault != Fault::kNone) [[unlikely]]
       return fault;
-    const std::uint64_t base = __atomic_load_n(&bases_[into >> granule_shift_], __ATOMIC_ACQUIRE);
-    if (base == kNotBackedBase) [[unlikely]]
-      return Fault::kNotBacked;
-    if (access == Access::kWrite && (base & kHeldForWriting) == 0) [[unlikely]] {
-      return Fault::kNotWritable;
-    }
+    const std::uint64_t word = __atomic_load_n(&words_[into >> granule_shift_], __ATOMIC_ACQUIRE);
+    const std::uint64_t needed =
+        needed_ | (access == Access::kWrite ? HeldBase::kWritable : std::uint64_t{0});
+    if ((needed & ~word) != 0) [[unlikely]]
+      return Refusal(needed, word);
     const std::uint64_t within = into & granule_mask_;
     const std::uint64_t rest = granule_mask_ + 1 - within;
-    return {PhysicalAddress{(base & ~kHeldForWriting) + within}, length < rest ? length : rest};
+    return {HeldBase::Granule(word) + within, length < rest ? length : rest};
   }
 
  private:
+  static Fault Refusal(std::uint64_t needed, std::uint64_t word) {
+    if ((word & HeldBase::kReadable) == 0) return Fault::kNotBacked;
+    return (needed & ~word & HeldBase::kForAnyPointer) != 0 ? Fault::kArgumentsOnly
+                                                            : Fault::kNotWritable;
+  }
+
   VirtualAddress virtual_base_;
   std::uint64_t payload_offset_;
   std::uint64_t length_;
   std::uint64_t granule_mask_;
-  unsigned granule_shift_;
-  const std::uint64_t* bases_;
+  std::uint8_t granule_shift_;
+  std::uint8_t needed_;  // of a base's flags, by any access
+  const std::uint64_t* words_;
 };
 
 // A region's table as the guest keeps it, read base by base.

@@ -9,7 +9,7 @@
 namespace xencomm::hypervisor {
 
 bool ArgumentBase::FetchBytes() {
-  return CopyFrom(call_.space, VirtualAddress{pointer_}, 0, value_, size_).ok();
+  return CopyFrom(call_.register_space, VirtualAddress{pointer_}, 0, value_, size_).ok();
 }
 
 bool ArgumentBase::SelectRow(std::uint64_t hypercall, std::uint64_t op) {
@@ -24,7 +24,8 @@ bool ArgumentBase::StoreParts(std::uint64_t offset, std::uint64_t size) const {
   auto* record = static_cast<std::byte*>(value_);
   const schema::RecordView view(record, kNativeOrder);
   // In one piece and writable, as most are, it is looked up once for all its fields.
-  const Mapping whole = call_.space.Map(VirtualAddress{pointer_}, 0, size_, Access::kWrite);
+  const Mapping whole =
+      call_.register_space.Map(VirtualAddress{pointer_}, 0, size_, Access::kWrite);
   std::byte* const to = whole.length() == size_ ? whole.start() : nullptr;
   for (const schema::Part& part : op_->argument.parts) {
     if (!part.writes() || part.is_buffer() || !view.Has(part, schema::Phase::kAfter)) continue;
@@ -36,7 +37,8 @@ bool ArgumentBase::StoreParts(std::uint64_t offset, std::uint64_t size) const {
     if (to != nullptr) {
       std::memcpy(to + part.offset, field, part.size);
     } else {
-      stored = CopyTo(call_.space, VirtualAddress{pointer_}, part.offset, field, part.size).ok();
+      stored = CopyTo(call_.register_space, VirtualAddress{pointer_}, part.offset, field, part.size)
+                   .ok();
     }
     if (swap) schema::SwapPart(part, field);
     if (!stored) return false;

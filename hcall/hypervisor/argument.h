@@ -37,6 +37,7 @@ class ArgumentBase {
 template <class T>
 class Argument : private ArgumentBase {
  public:
+  // `pointer` is what a register of the call holds.
   Argument(Call& call, std::uint64_t pointer) : ArgumentBase(call, pointer, &value_, sizeof(T)) {}
 
   // Copies it in, in the guest's byte order still. False: -EFAULT.

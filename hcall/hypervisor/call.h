@@ -1,7 +1,7 @@
 // Call: one hypercall under way, as a handler sees it.
 //
-// A handler gets numbers out of registers and everything else through handles over `space`; it does
-// not know what the guest's pointers mean, nor the guest's byte order.
+// A handler gets numbers out of registers and everything else through handles over the call's
+// spaces; it does not know what the guest's pointers mean, nor the guest's byte order.
 #ifndef HCALL_HYPERVISOR_CALL_H_
 #define HCALL_HYPERVISOR_CALL_H_
 
@@ -18,21 +18,30 @@
 
 namespace xencomm::hypervisor {
 
+// What a call's pointers mean, by where they are found: a granule for arguments only (GranuleUse)
+// is there for those in the registers of the outer call, and for no others.
+struct CallSpaces {
+  Space& in_registers;
+  Space& in_memory;
+};
+
 class Call {
  public:
-  Call(Core& hypervisor_core, Vcpu& caller_vcpu, Space& call_space, HypercallFrame& registers,
-       Work& leg_work)
+  Call(Core& hypervisor_core, Vcpu& caller_vcpu, const CallSpaces& spaces,
+       HypercallFrame& registers, Work& leg_work)
       : core(hypervisor_core),
         vcpu(caller_vcpu),
         domain(*caller_vcpu.domain),
-        space(call_space),
+        space(spaces.in_memory),
+        register_space(spaces.in_registers),
         frame(registers),
         work(leg_work) {}
 
   Core& core;
   Vcpu& vcpu;
   Domain& domain;  // the caller's
-  Space& space;
+  Space& space;    // of pointers that are found in memory
+  Space& register_space;  // of those in the frame's registers
   HypercallFrame& frame;
   Work& work;  // of this leg
   // Whether what a pointer leads to may be held beyond the call.
@@ -56,10 +65,11 @@ class Call {
     return 0;
   }
 
-  // `count` elements at a pointer of the guest's.
+  // `count` elements at a pointer of the frame's registers. Those found in memory are bound by
+  // their rows (argument.h).
   template <class T>
   Result<GuestHandle<T>> Handle(std::uint64_t pointer, std::uint64_t count) {
-    return GuestHandle<T>::Make(space, VirtualAddress{pointer}, count, domain.order);
+    return GuestHandle<T>::Make(register_space, VirtualAddress{pointer}, count, domain.order);
   }
 
   // The domain that an id names for this caller, DOMID_SELF included; or null.

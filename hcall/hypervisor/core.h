@@ -46,6 +46,7 @@ class Core {
   std::atomic<std::uint64_t> held_frames = 0;
   std::atomic<std::uint64_t> pinned_frames = 0;
   std::atomic<unsigned> region_count = 0;
+  std::atomic<std::uint64_t> region_generation = 0;  // of the region that was registered last
   std::atomic<std::uint64_t> longest_leg = 0;  // pieces of work
 
   void NoteLeg(const Work& work) {

@@ -31,14 +31,20 @@ class NoSpace final : public Space {
   FaultInfo fault_;
 };
 
-std::int64_t RunIn(Core& core, Vcpu& vcpu, HypercallFrame& frame, Space& space,
+std::int64_t RunIn(Core& core, Vcpu& vcpu, HypercallFrame& frame, const CallSpaces& spaces,
                    bool keeps_pointers = true) {
   Work work(core.config.preempt_interval);
-  Call call(core, vcpu, space, frame, work);
+  Call call(core, vcpu, spaces, frame, work);
   call.keeps_pointers = keeps_pointers;
   const std::int64_t answer = Dispatch(call);
   core.NoteLeg(work);
   return answer;
+}
+
+// Where a pointer is found makes no difference to what it means.
+std::int64_t RunIn(Core& core, Vcpu& vcpu, HypercallFrame& frame, Space& space,
+                   bool keeps_pointers = true) {
+  return RunIn(core, vcpu, frame, {space, space}, keeps_pointers);
 }
 
 std::int64_t RunInRegion(Core& core, Vcpu& vcpu, HypercallFrame& frame, DomainMemory& memory) {
@@ -53,8 +59,10 @@ std::int64_t RunInRegion(Core& core, Vcpu& vcpu, HypercallFrame& frame, DomainMe
       NoSpace space(Fault::kNoRegion);
       return RunIn(core, vcpu, frame, space);
     }
-    SpaceOver space(RegisteredRegion(region->layout, region->bases), memory);
-    return RunIn(core, vcpu, frame, space);
+    SpaceOver registers(RegisteredRegion(region->layout, region->words, FoundIn::kRegister),
+                        memory);
+    SpaceOver structures(RegisteredRegion(region->layout, region->words, FoundIn::kMemory), memory);
+    return RunIn(core, vcpu, frame, {registers, structures});
   }
   const auto table = OpenTable(memory, handle.header(), vcpu.domain->order);
   if (!table.ok()) {

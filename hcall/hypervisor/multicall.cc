@@ -28,6 +28,13 @@ HypercallFrame FrameOfEntry(const std::uint64_t (&words)[kEntryWords]) {
   return frame;
 }
 
+// A list may be a process's, which can change it until it is read here: no kernel answers for it.
+std::int64_t RunEntry(Call& inner, std::uint64_t index) {
+  if (IsForKernels(index)) return -kEPERM;
+  if ((index & kRegionCall) != 0) return -kENOSYS;
+  return Dispatch(inner);
+}
+
 }  // namespace
 
 std::int64_t Multicall(Call& call) {
@@ -58,11 +65,11 @@ std::int64_t Multicall(Call& call) {
       break;
     }
     HypercallFrame frame = FrameOfEntry(words);
-    // The space stays the outer call's: its region covers what the entries point at.
-    Call inner(call.core, call.vcpu, call.space, frame, call.work);
+    // The space stays the outer call's: its region covers what the entries point at. Registers that
+    // stand in memory are memory.
+    Call inner(call.core, call.vcpu, {call.space, call.space}, frame, call.work);
     inner.keeps_pointers = call.keeps_pointers;
-    const bool opts_in = (words[kOpWord] & kRegionCall) != 0;
-    const std::int64_t result = opts_in ? -kENOSYS : Dispatch(inner);
+    const std::int64_t result = RunEntry(inner, words[kOpWord]);
     words[kResultWord] = static_cast<std::uint64_t>(result);
 
     if (frame.continued) {

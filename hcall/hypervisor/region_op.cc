@@ -7,17 +7,23 @@
 namespace xencomm::hypervisor {
 
 std::int64_t RegionOp(Call& call) {
-  const std::uint64_t* arguments = call.frame.arguments;
+  std::uint64_t* arguments = call.frame.arguments;
   const RegionHandle handle = RegionHandle::FromRegister(arguments[1]);
+  RegionRegistry::Progress progress = {.answer = -kENOSYS};
   switch (static_cast<XencommOp>(arguments[0])) {
     case XencommOp::kRegister:
-      return RegionRegistry::Register(call.core, call.domain, {arguments[1]}, arguments[2]);
+      progress = RegionRegistry::Register(call.core, call.domain, {arguments[1]}, arguments[2],
+                                          &arguments[3], call.work);
+      break;
     case XencommOp::kExtend:
-      return RegionRegistry::Extend(call.core, call.domain, handle, arguments[2], arguments[3]);
+      progress = RegionRegistry::Extend(call.core, call.domain, handle, &arguments[2],
+                                        &arguments[3], arguments[4], call.work);
+      break;
     case XencommOp::kUnregister:
-      return RegionRegistry::Unregister(call.core, call.domain, handle);
+      progress = RegionRegistry::Unregister(call.core, call.domain, handle, call.work);
+      break;
   }
-  return -kENOSYS;
+  return progress.stopped ? call.Continue() : progress.answer;
 }
 
 }  // namespace xencomm::hypervisor

@@ -11,177 +11,178 @@ namespace {
 
 using Table = TableReader<DomainMemory>;
 
-// Pins every frame of the granule at `base`; all of them or none. With the domain's lock held.
-std::int64_t PinGranule(Core& core, Domain& domain, PhysicalAddress base, std::uint64_t bytes,
-                        Access access) {
-  Physmap physmap(core, domain);
-  const std::uint64_t first = base.value >> kPageShift;
-  const std::uint64_t pages = bytes >> kPageShift;
-  std::int64_t error = 0;
-  std::uint64_t done = 0;
-  for (; done < pages && error == 0; ++done) {
-    const P2mEntry entry = domain.p2m.Load(first + done);
-    const bool fit = access == Access::kWrite ? entry.writable() : entry.readable();
-    if (!fit || !core.frames.Has(entry.mfn())) {
-      error = -kEFAULT;
-    } else if (!physmap.Pin(entry.mfn())) {
-      error = -kEBUSY;
-    }
-    if (error != 0) break;
-  }
-  if (error != 0) {
-    while (done != 0) physmap.Unpin(domain.p2m.Load(first + --done).mfn());
-  }
-  return error;
+// The first granule that pointers can lead to: the page form's only one holds its table too.
+std::uint64_t FirstPayloadGranule(const RegionLayout& layout) {
+  return layout.base_count() == 1 ? 0 : layout.table_granules();
 }
 
-void UnpinGranule(Core& core, Domain& domain, std::uint64_t base, std::uint64_t bytes) {
-  Physmap physmap(core, domain);
-  const std::uint64_t first = (base & ~kHeldForWriting) >> kPageShift;
-  for (std::uint64_t i = 0; i < bytes >> kPageShift; ++i) {
-    // A dying domain may have lost the frame, and the pin with it.
-    const P2mEntry entry = domain.p2m.Load(first + i);
-    if (entry.present()) physmap.Unpin(entry.mfn());
-  }
+std::int64_t PinPage(Core& core, Domain& domain, std::uint64_t gfn, Access access) {
+  const P2mEntry entry = domain.p2m.Load(gfn);
+  const bool fit = access == Access::kWrite ? entry.writable() : entry.readable();
+  if (!fit || !core.frames.Has(entry.mfn())) return -kEFAULT;
+  return Physmap(core, domain).Pin(entry.mfn()) ? 0 : -kEBUSY;
 }
 
-// Reads base `index` of the guest's table and takes it up; a granule that is not backed is left.
-std::int64_t TakeUp(Core& core, Domain& domain, RegionEntry& region, const Table& table,
-                    Table::Cursor& cursor, std::uint64_t index) {
-  const Result<PhysicalAddress> base = table.Base(index, cursor);
-  if (!base.ok()) return base.fault().fault == Fault::kNotBacked ? 0 : -kEFAULT;
+// A pinned page is still where it was.
+void UnpinPage(Core& core, Domain& domain, std::uint64_t gfn) {
+  Physmap(core, domain).Unpin(domain.p2m.Load(gfn).mfn());
+}
+
+// Goes on with the granule in progress, if there is one: pins what is left of it and takes it up;
+// or, when something is wrong with one of its pages, lets it go. `*stopped`: there is no work left
+// for it. Otherwise 0, or what was wrong.
+std::int64_t Advance(Core& core, Domain& domain, RegionEntry& region, Work& work, bool* stopped) {
+  RegionEntry::Partial& partial = region.partial;
+  if (!partial.exists) return 0;
+  const std::uint64_t pages = region.layout.granule_size() >> kPageShift;
+  const std::uint64_t first = partial.base.value >> kPageShift;
   SpinGuard guard(domain.lock);
-  if (domain.dying()) return -kEINVAL;
-  const std::uint64_t bytes = region.layout.granule_size();
-  const std::int64_t error = PinGranule(core, domain, *base, bytes, region.access);
-  if (error != 0) return error;
-  // So that the work that a table makes is bounded: one page could be the base of every granule.
-  const std::uint64_t pages = bytes >> kPageShift;
-  if (region.pages + pages > domain.tot_pages.load(std::memory_order_relaxed)) {
-    UnpinGranule(core, domain, base->value, bytes);
-    return -kEBUSY;
+  while (partial.error == 0 && partial.pinned != pages) {
+    if (work.is_used_up()) return *stopped = true, 0;
+    partial.error = PinPage(core, domain, first + partial.pinned, region.access);
+    if (partial.error == 0) ++partial.pinned;
+    work.Done();
   }
+  while (partial.error != 0 && partial.pinned != 0) {
+    if (work.is_used_up()) return *stopped = true, 0;
+    UnpinPage(core, domain, first + --partial.pinned);
+    work.Done();
+  }
+  partial.exists = false;
+  if (partial.error != 0) return partial.error;
   region.pages += pages;
-  const std::uint64_t word = base->value | (region.access == Access::kWrite ? kHeldForWriting : 0);
-  __atomic_store_n(&region.bases[index], word, __ATOMIC_RELEASE);
+  __atomic_store_n(&region.words[partial.granule],
+                   HeldBase::Word(partial.base, region.access, partial.use), __ATOMIC_RELEASE);
   return 0;
 }
 
-// Lets go of granules [first, end) that are taken up. With the domain's lock held.
-void LetGo(Core& core, Domain& domain, RegionEntry& region, std::uint64_t first,
-           std::uint64_t end) {
-  for (std::uint64_t i = first; i < end; ++i) {
-    if (region.bases[i] == kNotBackedBase) continue;
-    UnpinGranule(core, domain, region.bases[i], region.layout.granule_size());
-    __atomic_store_n(&region.bases[i], kNotBackedBase, __ATOMIC_RELEASE);
+// Takes up granules from `*next` to `end`, and counts `*next` on. A granule that is not backed is
+// left; the first that is wrong ends it.
+std::int64_t TakeUp(Core& core, Domain& domain, RegionEntry& region, const Table& table,
+                    std::uint64_t* next, std::uint64_t end, GranuleUse use, Work& work,
+                    bool* stopped) {
+  Table::Cursor cursor;
+  while (*next < end) {
+    // One that another call left unfinished is finished first; what is wrong with it is not said
+    // here, but to that call, which finds it not taken up.
+    const bool is_mine = region.partial.exists && region.partial.granule == *next;
+    const std::int64_t advanced = Advance(core, domain, region, work, stopped);
+    if (*stopped) return 0;
+    if (is_mine && advanced != 0) return advanced;
+    if (region.words[*next] != 0) {
+      ++*next;
+      continue;
+    }
+    if (work.is_used_up()) return *stopped = true, 0;
+    work.Done();
+    const Result<PhysicalAddress> base = table.Base(*next, cursor);
+    if (!base.ok()) {
+      if (base.fault().fault != Fault::kNotBacked) return -kEFAULT;
+      ++*next;
+      continue;
+    }
+    // So that the work that a table makes is bounded: one page could be the base of every granule.
+    const std::uint64_t pages = region.layout.granule_size() >> kPageShift;
+    if (region.pages + pages > domain.tot_pages.load(std::memory_order_relaxed)) return -kEBUSY;
+    region.partial = {.granule = *next, .base = *base, .use = use, .exists = true};
   }
+  return 0;
 }
 
 }  // namespace
 
-std::int64_t RegionRegistry::Register(Core& core, Domain& domain, PhysicalAddress header,
-                                      std::uint64_t access) {
-  if (access > 1) return -kEINVAL;
+RegionRegistry::Progress RegionRegistry::Register(Core& core, Domain& domain,
+                                                  PhysicalAddress header, std::uint64_t access,
+                                                  std::uint64_t* resumed, Work& work) {
   RegionRegistry* registry = Of(domain);
-  if (registry == nullptr) return -kENOMEM;
-  DomainMemory memory(domain.p2m, core.frames);
-  const Result<Table> table = OpenTable(memory, header, domain.order);
-  if (!table.ok()) return -kEINVAL;
-  const RegionLayout& layout = table->layout();
-
-  const std::uint64_t home = domain.overhead.Allocate(0);
-  if (home == kNoFrame) return -kENOMEM;
-  auto* bases = domain.overhead.New<std::uint64_t>(layout.base_count());
-  if (bases == nullptr) {
-    domain.overhead.Free(home, 0);
-    return -kENOMEM;
+  if (registry == nullptr) return {.answer = -kENOMEM};
+  SpinGuard guard(registry->lock_);
+  Slot* slot = nullptr;
+  if (*resumed == 0) {
+    const std::int64_t error = registry->Begin(core, domain, header, access, &slot);
+    if (error != 0) return {.answer = error};
+    *resumed = RegionHandle::Registered(slot->region->id).value();
+  } else {
+    slot = registry->SlotOf(RegionHandle::FromRegister(*resumed));
+    if (slot == nullptr || slot->live.load(std::memory_order_relaxed) != nullptr ||
+        slot->region->header != header || (slot->region->ends && slot->region->error == 0)) {
+      return {.answer = -kENOENT};
+    }
   }
-  for (std::uint64_t i = 0; i < layout.base_count(); ++i) bases[i] = kNotBackedBase;
-  RegionEntry& region = *new (core.frames.Bytes(home)) RegionEntry(
-      layout, header, access == 1 ? Access::kWrite : Access::kRead, bases);
-
-  std::int64_t answer = 0;
-  Table::Cursor cursor;
-  for (std::uint64_t i = 0; i < layout.base_count() && answer == 0; ++i) {
-    // The table's own granules are not for pointers, but for the page form's only one.
-    if (i < layout.table_granules() && layout.base_count() != 1) continue;
-    answer = TakeUp(core, domain, region, *table, cursor, i);
-  }
-  if (answer == 0) {
-    SpinGuard registry_guard(registry->lock_);
-    SpinGuard guard(domain.lock);
-    std::uint32_t index = 0;
-    Slot* slot = domain.dying() ? nullptr : registry->FreeSlot(domain, &index);
-    if (slot == nullptr) {
-      answer = domain.dying() ? -kEINVAL : -kENOSPC;
+  RegionEntry& region = *slot->region;
+  if (!region.ends) {
+    DomainMemory memory(domain.p2m, core.frames);
+    const Result<Table> table = OpenTable(memory, header, domain.order);
+    bool stopped = false;
+    if (!table.ok() || !(table->layout() == region.layout)) {
+      region.error = -kEINVAL;
     } else {
-      slot->region.store(&region, std::memory_order_release);
-      ++registry->count_;
-      core.region_count.fetch_add(1, std::memory_order_relaxed);
-      const std::uint32_t id =
-          slot->generation.load(std::memory_order_relaxed) << kIndexBits | index;
-      answer = static_cast<std::int64_t>(RegionHandle::Registered(id).value());
+      region.error = TakeUp(core, domain, region, *table, &region.next, region.layout.base_count(),
+                            GranuleUse::kAnyPointer, work, &stopped);
     }
-  }
-  if (answer < 0) {
-    {
-      SpinGuard guard(domain.lock);
-      LetGo(core, domain, region, 0, layout.base_count());
+    if (stopped) return {.stopped = true};
+    if (region.error == 0) {
+      registry->Publish(core, *slot);
+      return {.answer = static_cast<std::int64_t>(*resumed)};
     }
-    domain.overhead.Delete(bases, layout.base_count());
-    domain.overhead.Free(home, 0);
+    region.ends = true;
+    region.next = 0;
   }
-  return answer;
+  return registry->End(core, domain, *slot, work);
 }
 
-std::int64_t RegionRegistry::Extend(Core& core, Domain& domain, RegionHandle handle,
-                                    std::uint64_t first, std::uint64_t count) {
-  RegionRegistry* registry = domain.regions.load(std::memory_order_acquire);
-  if (registry == nullptr) return -kENOENT;
+RegionRegistry::Progress RegionRegistry::Extend(Core& core, Domain& domain, RegionHandle handle,
+                                                std::uint64_t* first, std::uint64_t* count,
+                                                std::uint64_t use, Work& work) {
+  if (use > static_cast<std::uint64_t>(GranuleUse::kArgumentsOnly)) return {.answer = -kEINVAL};
+  RegionRegistry* registry = IfAny(domain);
+  if (registry == nullptr) return {.answer = -kENOENT};
   SpinGuard guard(registry->lock_);
   Slot* slot = registry->SlotOf(handle);
-  RegionEntry* found = slot == nullptr ? nullptr : slot->RegionOf(handle);
-  if (found == nullptr) return -kENOENT;
-  RegionEntry& region = *found;
-  const std::uint64_t table_granules =
-      region.layout.base_count() == 1 ? 0 : region.layout.table_granules();
-  if (!Contains(0, region.layout.base_count(), first, count) || first < table_granules) {
-    return -kEINVAL;
+  if (slot == nullptr || slot->live.load(std::memory_order_relaxed) == nullptr) {
+    return {.answer = -kENOENT};
+  }
+  RegionEntry& region = *slot->region;
+  if (!Contains(0, region.layout.base_count(), *first, *count) ||
+      *first < FirstPayloadGranule(region.layout)) {
+    return {.answer = -kEINVAL};
   }
   DomainMemory memory(domain.p2m, core.frames);
   const Result<Table> table = OpenTable(memory, region.header, domain.order);
-  if (!table.ok() || !(table->layout() == region.layout)) return -kEINVAL;
-
-  Table::Cursor cursor;
-  std::int64_t error = 0;
-  for (std::uint64_t i = first; i < first + count && error == 0; ++i) {
-    if (region.bases[i] == kNotBackedBase) error = TakeUp(core, domain, region, *table, cursor, i);
-  }
-  return error;
+  if (!table.ok() || !(table->layout() == region.layout)) return {.answer = -kEINVAL};
+  Progress progress;
+  const std::uint64_t end = *first + *count;
+  progress.answer = TakeUp(core, domain, region, *table, first, end, static_cast<GranuleUse>(use),
+                           work, &progress.stopped);
+  *count = end - *first;
+  return progress;
 }
 
-std::int64_t RegionRegistry::Unregister(Core& core, Domain& domain, RegionHandle handle) {
-  RegionRegistry* registry = domain.regions.load(std::memory_order_acquire);
-  if (registry == nullptr) return -kENOENT;
+RegionRegistry::Progress RegionRegistry::Unregister(Core& core, Domain& domain, RegionHandle handle,
+                                                    Work& work) {
+  RegionRegistry* registry = IfAny(domain);
+  if (registry == nullptr) return {.answer = -kENOENT};
   SpinGuard guard(registry->lock_);
   Slot* slot = registry->SlotOf(handle);
-  if (slot == nullptr || slot->RegionOf(handle) == nullptr) return -kENOENT;
-  registry->Drop(core, domain, *slot);
-  return 0;
+  if (slot == nullptr) return {.answer = -kENOENT};
+  if (slot->live.load(std::memory_order_relaxed) != nullptr) {
+    registry->Hide(core, *slot);
+  } else if (!slot->region->ends || slot->region->error != 0) {
+    return {.answer = -kENOENT};  // it was never registered
+  }
+  return registry->End(core, domain, *slot, work);
 }
 
 bool RegionRegistry::UnregisterSome(Core& core, Domain& domain, Work& work) {
-  RegionRegistry* registry = domain.regions.load(std::memory_order_acquire);
+  RegionRegistry* registry = IfAny(domain);
   if (registry == nullptr) return true;
   SpinGuard guard(registry->lock_);
   for (std::atomic<Slot*>& page : registry->pages_) {
     Slot* slots = page.load(std::memory_order_relaxed);
     for (unsigned i = 0; slots != nullptr && i < kSlotsPerPage; ++i) {
-      const RegionEntry* region = slots[i].region.load(std::memory_order_relaxed);
-      if (region == nullptr) continue;
-      if (work.is_used_up()) return false;
-      work.Done(region->layout.base_count() + region->pages);
-      registry->Drop(core, domain, slots[i]);
+      if (slots[i].region == nullptr) continue;
+      registry->Hide(core, slots[i]);
+      if (!registry->LetGo(core, domain, slots[i], work)) return false;
     }
   }
   return true;
@@ -197,14 +198,17 @@ void RegionRegistry::Destroy(Domain& domain) {
 }
 
 const RegionEntry* RegionRegistry::Find(const Domain& domain, RegionHandle handle) {
-  const RegionRegistry* registry = domain.regions.load(std::memory_order_acquire);
+  const RegionRegistry* registry = IfAny(domain);
   if (registry == nullptr) return nullptr;
-  const Slot* slot = registry->SlotOf(handle);
-  return slot == nullptr ? nullptr : slot->RegionOf(handle);
+  const std::uint64_t number = handle.id() & (kMaxRegions - 1);
+  const Slot* slots = registry->pages_[number / kSlotsPerPage].load(std::memory_order_acquire);
+  if (slots == nullptr) return nullptr;
+  const RegionEntry* region = slots[number % kSlotsPerPage].live.load(std::memory_order_acquire);
+  return region != nullptr && region->id == handle.id() ? region : nullptr;
 }
 
 unsigned RegionRegistry::Count(const Domain& domain) {
-  RegionRegistry* registry = domain.regions.load(std::memory_order_acquire);
+  RegionRegistry* registry = IfAny(domain);
   if (registry == nullptr) return 0;
   SpinGuard guard(registry->lock_);
   return registry->count_;
@@ -221,7 +225,7 @@ RegionRegistry* RegionRegistry::Of(Domain& domain) {
   return registry;
 }
 
-RegionRegistry::Slot* RegionRegistry::FreeSlot(Domain& domain, std::uint32_t* index) {
+RegionRegistry::Slot* RegionRegistry::FreeSlot(Domain& domain, std::uint32_t* number) {
   for (unsigned page = 0; page < kPages; ++page) {
     Slot* slots = pages_[page].load(std::memory_order_relaxed);
     if (slots == nullptr) {
@@ -230,44 +234,110 @@ RegionRegistry::Slot* RegionRegistry::FreeSlot(Domain& domain, std::uint32_t* in
       pages_[page].store(slots, std::memory_order_release);
     }
     for (unsigned i = 0; i < kSlotsPerPage; ++i) {
-      if (slots[i].region.load(std::memory_order_relaxed) != nullptr) continue;
-      *index = page * kSlotsPerPage + i;
+      if (slots[i].region != nullptr) continue;
+      *number = page * kSlotsPerPage + i;
       return &slots[i];
     }
   }
   return nullptr;
 }
 
-// The slot that an id names, whatever is in it.
+// The slot of the region with this very id, also of one that begins or ends; or null.
 RegionRegistry::Slot* RegionRegistry::SlotOf(RegionHandle handle) const {
-  if (!handle.is_registered() || handle.id() > ~std::uint32_t{0}) return nullptr;
-  const std::uint64_t index = handle.id() & (kMaxRegions - 1);
-  Slot* slots = pages_[index / kSlotsPerPage].load(std::memory_order_acquire);
-  return slots == nullptr ? nullptr : &slots[index % kSlotsPerPage];
+  if (!handle.is_registered()) return nullptr;
+  const std::uint64_t number = handle.id() & (kMaxRegions - 1);
+  Slot* slots = pages_[number / kSlotsPerPage].load(std::memory_order_relaxed);
+  if (slots == nullptr) return nullptr;
+  Slot& slot = slots[number % kSlotsPerPage];
+  return slot.region != nullptr && slot.region->id == handle.id() ? &slot : nullptr;
 }
 
-// Drop empties the slot before it moves the generation on, so a generation that still fits, loaded
-// after the region, vouches for the region: it is not the next one's.
-RegionEntry* RegionRegistry::Slot::RegionOf(RegionHandle handle) const {
-  RegionEntry* found = region.load(std::memory_order_acquire);
-  return generation.load(std::memory_order_acquire) == handle.id() >> kIndexBits ? found : nullptr;
-}
+// A region with nothing taken up yet.
+std::int64_t RegionRegistry::Begin(Core& core, Domain& domain, PhysicalAddress header,
+                                   std::uint64_t access, Slot** slot) {
+  if (access > 1) return -kEINVAL;
+  DomainMemory memory(domain.p2m, core.frames);
+  const Result<Table> table = OpenTable(memory, header, domain.order);
+  if (!table.ok()) return -kEINVAL;
+  const RegionLayout& layout = table->layout();
+  if (layout.base_count() > kMaxGranules) return -kE2BIG;
 
-void RegionRegistry::Drop(Core& core, Domain& domain, Slot& slot) {
-  RegionEntry* region = slot.region.load(std::memory_order_relaxed);
-  slot.region.store(nullptr, std::memory_order_release);
-  const std::uint32_t next =
-      (slot.generation.load(std::memory_order_relaxed) + 1) & kGenerationMask;
-  slot.generation.store(next == 0 ? 1 : next, std::memory_order_release);
-  --count_;
-  core.region_count.fetch_sub(1, std::memory_order_relaxed);
-  {
+  const std::uint64_t home = domain.overhead.Allocate(0);
+  if (home == kNoFrame) return -kENOMEM;
+  // Reads as zero: no granule is taken up.
+  auto* words = domain.overhead.New<std::uint64_t>(layout.base_count());
+  std::int64_t error = words == nullptr ? -kENOMEM : 0;
+  if (error == 0) {
     SpinGuard guard(domain.lock);
-    LetGo(core, domain, *region, 0, region->layout.base_count());
+    std::uint32_t number = 0;
+    *slot = domain.dying() ? nullptr : FreeSlot(domain, &number);
+    const std::uint64_t id = IdOf(core.region_generation.fetch_add(1) + 1, number);
+    if (domain.dying()) {
+      error = -kEINVAL;
+    } else if (*slot == nullptr || id == 0) {
+      error = -kENOSPC;
+    } else {
+      (*slot)->region = new (core.frames.Bytes(home))
+          RegionEntry(layout, header, access == 1 ? Access::kWrite : Access::kRead, id, words);
+      (*slot)->region->next = FirstPayloadGranule(layout);
+    }
   }
+  if (error != 0) {
+    domain.overhead.Delete(words, layout.base_count());
+    domain.overhead.Free(home, 0);
+  }
+  return error;
+}
+
+void RegionRegistry::Publish(Core& core, Slot& slot) {
+  slot.live.store(slot.region, std::memory_order_release);
+  ++count_;
+  core.region_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+// From now on no call finds it; those that did may use it until they end.
+void RegionRegistry::Hide(Core& core, Slot& slot) {
+  RegionEntry& region = *slot.region;
+  if (slot.live.load(std::memory_order_relaxed) != nullptr) {
+    slot.live.store(nullptr, std::memory_order_release);
+    --count_;
+    core.region_count.fetch_sub(1, std::memory_order_relaxed);
+  }
+  if (region.ends) return;
+  region.ends = true;
+  region.next = 0;
+}
+
+bool RegionRegistry::LetGo(Core& core, Domain& domain, Slot& slot, Work& work) {
+  RegionEntry& region = *slot.region;
+  const std::uint64_t pages = region.layout.granule_size() >> kPageShift;
+  for (;;) {
+    if (region.partial.exists && region.partial.error == 0) region.partial.error = 1;
+    bool stopped = false;
+    static_cast<void>(Advance(core, domain, region, work, &stopped));
+    if (stopped) return false;
+    if (region.next == region.layout.base_count()) break;
+    if (work.is_used_up()) return false;
+    work.Done();
+    const std::uint64_t granule = region.next++;
+    const std::uint64_t word = region.words[granule];
+    if (word == 0) continue;
+    __atomic_store_n(&region.words[granule], std::uint64_t{0}, __ATOMIC_RELEASE);
+    region.pages -= pages;
+    region.partial = {
+        .granule = granule, .base = HeldBase::Granule(word), .pinned = pages, .exists = true};
+  }
+  slot.region = nullptr;
   // Both wait for the calls that are using the region now.
-  domain.overhead.Delete(region->bases, region->layout.base_count());
-  domain.overhead.Free(core.frames.MfnOfPointer(region), 0);
+  domain.overhead.Delete(region.words, region.layout.base_count());
+  domain.overhead.Free(core.frames.MfnOfPointer(&region), 0);
+  return true;
+}
+
+RegionRegistry::Progress RegionRegistry::End(Core& core, Domain& domain, Slot& slot, Work& work) {
+  const std::int64_t answer = slot.region->error;
+  if (!LetGo(core, domain, slot, work)) return {.stopped = true};
+  return {.answer = answer};
 }
 
 }  // namespace xencomm::hypervisor

@@ -5,8 +5,13 @@
 // Giving up a pinned page is refused with -EBUSY (memory_op then stops at that extent). What the
 // guest writes into its table afterwards changes nothing.
 //
-// An id is an index into a table and a generation, so that an id that was given back means nothing
-// for a long time. Finding a region by its id takes constant time and no lock.
+// An id never comes to name another region: it is a slot's number and how many regions the whole
+// machine had registered by then, 50 bits, after which it registers no more (at a million a second
+// in 35 years). Finding a region by its id takes constant time and no lock.
+//
+// The work is in pages, and stops and goes on where there are many. How far it came stands in the
+// region, not in the guest's registers. A region is found from when all of it was taken up until
+// the first page of it is let go.
 #ifndef HCALL_HYPERVISOR_REGION_REGISTRY_H_
 #define HCALL_HYPERVISOR_REGION_REGISTRY_H_
 
@@ -24,36 +29,73 @@ namespace xencomm::hypervisor {
 class Core;
 
 struct RegionEntry {
-  RegionEntry(const RegionLayout& region_layout, PhysicalAddress table_header, Access for_access,
-              std::uint64_t* copied)
-      : layout(region_layout), header(table_header), access(for_access), bases(copied) {}
+  // A granule that is being pinned, or let go because of `error`.
+  struct Partial {
+    std::uint64_t granule = 0;
+    PhysicalAddress base;
+    std::uint64_t pinned = 0;  // pages, from its first one on
+    GranuleUse use = GranuleUse::kAnyPointer;
+    bool exists = false;
+    std::int64_t error = 0;  // nothing is wrong with one that is let go with its region: 1
+  };
 
-  RegionLayout layout;
-  PhysicalAddress header;
-  Access access;
-  std::uint64_t* bases;     // layout.base_count() of them, as RegisteredRegion wants them
-  std::uint64_t pages = 0;  // pinned; under the domain's lock
+  RegionEntry(const RegionLayout& region_layout, PhysicalAddress table_header, Access for_access,
+              std::uint64_t region_id, std::uint64_t* held)
+      : layout(region_layout),
+        header(table_header),
+        access(for_access),
+        id(region_id),
+        words(held) {}
+
+  const RegionLayout layout;
+  const PhysicalAddress header;
+  const Access access;
+  const std::uint64_t id;
+  std::uint64_t* const words;  // layout.base_count() of them, as RegisteredRegion wants them
+
+  // Under the registry's lock.
+  std::uint64_t pages = 0;  // pinned, of whole granules
+  std::uint64_t next = 0;   // granule, of a region that is registered or unregistered right now
+  bool ends = false;
+  std::int64_t error = 0;  // for which it ends, instead of being registered
+  Partial partial;
 };
 
 class RegionRegistry {
  public:
-  static constexpr unsigned kIndexBits = 12;
-  static constexpr unsigned kMaxRegions = 1u << kIndexBits;
+  static constexpr unsigned kSlotBits = 12;
+  static constexpr unsigned kMaxRegions = 1u << kSlotBits;
+  static constexpr unsigned kGenerationBits = 50;
+  // Of one region: what is kept of it is 8 MiB then. With larger granules it can be any size.
+  static constexpr std::uint64_t kMaxGranules = std::uint64_t{1} << 20;
 
-  // All answer 0, a value or a negative errno, and take the locks they need.
+  // The id of the `generation`th region, counted from 1; 0: there is none any more.
+  static constexpr std::uint64_t IdOf(std::uint64_t generation, std::uint32_t slot) {
+    return generation >> kGenerationBits != 0 ? 0 : generation << kSlotBits | slot;
+  }
+
+  // How far a leg came.
+  struct Progress {
+    bool stopped = false;     // the leg's work is used up: to be called again
+    std::int64_t answer = 0;  // of the call, when it has not stopped
+  };
+
+  // All take the locks they need.
   //
-  // The region handle of the region whose header lies at `header`. -EINVAL (no well-formed region,
-  // or an access that is neither 0 nor 1), -EFAULT (a base that names no memory fit for the
-  // access), -EBUSY (a frame is pinned too often, or more pages than the domain has), -ENOSPC (too
-  // many regions), -ENOMEM.
-  static std::int64_t Register(Core& core, Domain& domain, PhysicalAddress header,
-                               std::uint64_t access);
-  // Takes up granules [first, first + count) that were backed since, in order; what is taken up
-  // already stays as it is, also when a later granule is refused. -ENOENT (no such region), -EINVAL
-  // (out of range, or the table is another now), -EFAULT, -EBUSY.
-  static std::int64_t Extend(Core& core, Domain& domain, RegionHandle handle, std::uint64_t first,
-                             std::uint64_t count);
-  static std::int64_t Unregister(Core& core, Domain& domain, RegionHandle handle);
+  // The region handle of the region whose header lies at `header`. `resumed` is the handle that an
+  // earlier leg put into `*resumed`, at first 0. -EINVAL (no well-formed region, or an access that
+  // is neither 0 nor 1), -E2BIG (too many granules), -EFAULT (a base that names no memory fit for
+  // the access), -EBUSY (a frame is pinned too often, or more pages than the domain has), -ENOSPC
+  // (too many regions), -ENOMEM, -ENOENT (nothing to go on with).
+  static Progress Register(Core& core, Domain& domain, PhysicalAddress header, std::uint64_t access,
+                           std::uint64_t* resumed, Work& work);
+  // Takes up granules [*first, *first + *count) that were backed since, in order, for `use`; what
+  // is taken up already stays as it is, also when a later granule is refused. A leg that stops says
+  // in `*first` and `*count` what is left. -ENOENT (no such region), -EINVAL (out of range, no such
+  // use, or the table is another now), -EFAULT, -EBUSY.
+  static Progress Extend(Core& core, Domain& domain, RegionHandle handle, std::uint64_t* first,
+                         std::uint64_t* count, std::uint64_t use, Work& work);
+  static Progress Unregister(Core& core, Domain& domain, RegionHandle handle, Work& work);
 
   // Because the domain ends; true when none is left.
   static bool UnregisterSome(Core& core, Domain& domain, Work& work);
@@ -65,26 +107,34 @@ class RegionRegistry {
 
  private:
   struct Slot {
-    // The region registered under this very id, or null.
-    RegionEntry* RegionOf(RegionHandle handle) const;
-
-    std::atomic<RegionEntry*> region = nullptr;
-    // Of the region in the slot, or of the next one. Starts at 1: no id is 0.
-    std::atomic<std::uint32_t> generation = 1;
+    std::atomic<RegionEntry*> live = nullptr;  // what is found by its id
+    RegionEntry* region = nullptr;             // the same, or one that begins or ends
   };
   static constexpr unsigned kSlotsPerPage = kPageSize / sizeof(Slot);
   static constexpr unsigned kPages = kMaxRegions / kSlotsPerPage;
-  static constexpr std::uint32_t kGenerationMask = (1u << (32 - kIndexBits)) - 1;
 
   static RegionRegistry* Of(Domain& domain);
-  Slot* FreeSlot(Domain& domain, std::uint32_t* index);
+  static RegionRegistry* IfAny(const Domain& domain) {
+    return domain.regions.load(std::memory_order_acquire);
+  }
+
+  // All below with the registry's lock held.
+  Slot* FreeSlot(Domain& domain, std::uint32_t* number);
   Slot* SlotOf(RegionHandle handle) const;
-  void Drop(Core& core, Domain& domain, Slot& slot);
+  std::int64_t Begin(Core& core, Domain& domain, PhysicalAddress header, std::uint64_t access,
+                     Slot** slot);
+  void Publish(Core& core, Slot& slot);
+  void Hide(Core& core, Slot& slot);
+  // Lets go of a region that ends; false when there is no work left for it.
+  bool LetGo(Core& core, Domain& domain, Slot& slot, Work& work);
+  Progress End(Core& core, Domain& domain, Slot& slot, Work& work);
 
   SpinLock lock_;  // outside the domain's lock
   std::atomic<Slot*> pages_[kPages] = {};
-  unsigned count_ = 0;
+  unsigned count_ = 0;  // live ones
 };
+// With the bit that tells it from a header's address, and as a positive number.
+static_assert(RegionRegistry::kGenerationBits + RegionRegistry::kSlotBits + 1 == 63);
 
 }  // namespace xencomm::hypervisor
 

@@ -11,13 +11,17 @@
 //
 // Rules:
 // 1. A list names all that may pass: an empty one lets nothing through. Of a list of calls
-//    (multicall) the op of each entry is looked up too.
+//    (multicall) the op of each entry is looked up too. No list, not even All(), lets a call
+//    through that is for kernels alone (IsForKernels).
 // 2. The program may change its memory after the audit. Pointers and counts cost nothing where the
 //    hypervisor takes every pointer of the call through the same region, as it does when the call
 //    names one: then the audit says early and by name what the hypervisor would refuse.
 // 3. An op's number that stands in memory (domctl, sysctl, platform_op, dm_op, the entries of a
 //    multicall) is another matter: the hypervisor would read it again. A kernel that restricts ops
-//    audits a copy of that structure which only it can write, and passes the copy on.
+//    audits a copy of that structure which only it can write, and passes the copy on
+//    (audited_call.h). The copy lies in granules that are registered for arguments only, or the
+//    hypervisor itself could be told to write there; a register that the program fills must not
+//    lead to them.
 #ifndef HCALL_SCHEMA_AUDIT_H_
 #define HCALL_SCHEMA_AUDIT_H_
 
@@ -26,6 +30,7 @@
 #include <span>
 
 #include "hcall/schema/walk.h"
+#include "xencomm/hypercall.h"
 #include "xencomm/region.h"
 
 namespace xencomm::schema {
@@ -47,6 +52,7 @@ class AllowedOps {
   static constexpr AllowedOps All() { return AllowedOps(); }
 
   constexpr bool Contains(const Op& op) const {
+    if (IsForKernels(op.hypercall->number)) return false;
     if (is_all_) return true;
     for (const AllowedOp& each : list_) {
       if (each.hypercall != op.hypercall->number) continue;
@@ -62,15 +68,35 @@ class AllowedOps {
   bool is_all_ = false;
 };
 
+// A range of the program's addresses, in bytes.
+struct Range {
+  VirtualAddress start = {};
+  std::uint64_t bytes = 0;
+
+  constexpr bool Has(VirtualAddress address, std::uint64_t length) const {
+    return xencomm::Contains(start.value, bytes, address.value, length);
+  }
+  constexpr bool Touches(VirtualAddress address, std::uint64_t length) const {
+    return bytes != 0 && (address - start < bytes || (length != 0 && start - address < length));
+  }
+};
+
 struct AuditPolicy {
   RegionLayout region;
   // Whether the hypervisor holds the region's frames until it is unregistered. Pointers that
   // outlive their call are refused in others.
   bool is_registered = true;
   AllowedOps allowed = AllowedOps::All();
+  // What is registered for arguments only (GranuleUse), for the kernel's copies: whole granules of
+  // the payload.
+  Range arguments_only = {};
 };
 
-Finding Audit(const Call& call, const Caller& caller, const AuditPolicy& policy);
+// `copy` is where the kernel's own copy of the call's argument lies, when the register leads to
+// one; nothing else may lead to policy.arguments_only. `visit` sees each buffer that was found
+// good.
+Finding Audit(const Call& call, const Caller& caller, const AuditPolicy& policy,
+              const Range& copy = {}, BufferVisitor visit = {});
 
 }  // namespace xencomm::schema
 

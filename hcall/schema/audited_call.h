@@ -9,6 +9,11 @@
 // copied to where only the kernel can write, and the call is made with the copy. All other pointers
 // stay as they are: the hypervisor takes each through the region, whatever the program does.
 //
+// "Only the kernel" includes the hypervisor, which writes where a call's pointers tell it to, and
+// those that stand in memory may change after the audit. So the scratch lies in granules that are
+// registered for arguments only (GranuleUse::kArgumentsOnly), where such pointers fault; and a
+// register that the program fills may not lead there.
+//
 // Refused, as no copy of theirs settles the op: dm_op, whose op stands in a buffer of a list, and
 // in a list of calls those whose op stands in memory.
 //
@@ -24,7 +29,7 @@
 
 namespace xencomm::schema {
 
-// Memory in the payload of the program's region that the program cannot write.
+// Memory in policy.arguments_only that the program cannot write.
 struct AuditScratch {
   VirtualAddress address;       // of the program
   std::span<std::byte> memory;  // as the kernel reaches it; borrowed
@@ -47,7 +52,8 @@ class AuditedCall {
   CopyResult CopyBack();
 
  private:
-  bool CopyArgument(const Hypercall& hypercall);
+  bool CopyArgument(const Hypercall& hypercall, const AuditPolicy& policy);
+  bool Refuse(Problem problem, const Hypercall& hypercall, const Part* part = nullptr);
   void CheckEntries();
 
   Call call_;
@@ -56,6 +62,7 @@ class AuditedCall {
   Finding finding_;
   VirtualAddress original_ = {};  // of what was copied
   std::uint64_t copied_ = 0;      // bytes
+  // What the copy is, by the op that was audited: no field of it is read to find out again.
   const Type* element_ = nullptr;
   const Record* record_ = nullptr;
 };

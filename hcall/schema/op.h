@@ -152,6 +152,14 @@ struct Record {
   bool has_pointers = false;
 };
 
+// The pointer of a record that has one; the first of several.
+constexpr const Part* BufferOf(const Record& record) {
+  for (const Part& part : record.parts) {
+    if (part.is_buffer()) return &part;
+  }
+  return nullptr;
+}
+
 struct Hypercall;
 
 // One op, as some interface versions have it. One that changed from a version to the next has a row

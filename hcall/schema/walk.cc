@@ -29,14 +29,6 @@ const Part* PartAt(const Record& record, Ref field) {
   return nullptr;
 }
 
-// The pointer of a record that has one.
-const Part* BufferOf(const Record& record) {
-  for (const Part& part : record.parts) {
-    if (part.is_buffer()) return &part;
-  }
-  return nullptr;
-}
-
 class Walker {
  public:
   Walker(const Caller& caller, BufferVisitor visit, WalkOrder order, OpVisitor enter)
@@ -458,6 +450,10 @@ const char* Describe(Problem problem) {
       return "an op that is not let through";
     case Problem::kOutside:
       return "a buffer outside the region's payload";
+    case Problem::kArgumentsOnly:
+      return "a buffer in granules that are for the kernel's copies alone";
+    case Problem::kUnguarded:
+      return "a copy in granules that are not registered for arguments only";
     case Problem::kOutlives:
       return "a pointer that outlives the call, in a region that is not registered";
   }

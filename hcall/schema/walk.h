@@ -76,9 +76,11 @@ enum class Problem : std::uint8_t {
   kStopped,           // by the visitor
 
   // Of the audit.
-  kNotAllowed,  // an op that is not among those let through
-  kOutside,     // a buffer that does not lie in the region's payload
-  kOutlives,    // a pointer that is kept after the call, in a region that may not be
+  kNotAllowed,     // an op that is not among those let through
+  kOutside,        // a buffer that does not lie in the region's payload
+  kArgumentsOnly,  // a buffer in granules that are for the kernel's copies
+  kOutlives,       // a pointer that is kept after the call, in a region that may not be
+  kUnguarded,      // a copy where the hypervisor could be told to write
 };
 
 // One sentence's worth of words for each.
@@ -104,17 +106,18 @@ struct Finding {
 // long as the call it is passed to.
 class BufferVisitor {
  public:
+  BufferVisitor() = default;  // goes on
   template <class F>
   requires(std::predicate<F&, const Buffer&> && !std::same_as<F, BufferVisitor>) BufferVisitor(F& f)
       : object_(&f), call_([](void* object, const Buffer& buffer) -> bool {
           return (*static_cast<F*>(object))(buffer);
         }) {}
 
-  bool operator()(const Buffer& buffer) const { return call_(object_, buffer); }
+  bool operator()(const Buffer& buffer) const { return call_ == nullptr || call_(object_, buffer); }
 
  private:
-  void* object_;
-  bool (*call_)(void*, const Buffer&);
+  void* object_ = nullptr;
+  bool (*call_)(void*, const Buffer&) = nullptr;
 };
 
 // The same for each op that the walk comes to, before its buffers: a call's own, and those of the

@@ -91,12 +91,12 @@ void Run(FuzzedDataProvider& data) {
   // Registering what a stateless call sees gives the same answers, but for granules that could not
   // be held.
   if (table->layout().base_count() > 4096) return;
-  std::vector<std::uint64_t> bases(table->layout().base_count(), kNotBackedBase);
-  for (std::uint64_t i = 0; i < bases.size(); ++i) {
+  std::vector<std::uint64_t> words(table->layout().base_count(), HeldBase::kNotTakenUp);
+  for (std::uint64_t i = 0; i < words.size(); ++i) {
     const Result<PhysicalAddress> base = model.Granule(i);
-    if (base.ok()) bases[i] = base->value | kHeldForWriting;
+    if (base.ok()) words[i] = HeldBase::Word(*base, Access::kWrite);
   }
-  SpaceOver registered(RegisteredRegion(table->layout(), bases.data()), memory);
+  SpaceOver registered(RegisteredRegion(table->layout(), words.data(), FoundIn::kMemory), memory);
   CheckCopyIsBytewise(registered, {start}, offset, length, access);
 }
 

@@ -98,15 +98,15 @@ int CheckAll(ByteOrder order) {
   const PhysicalAddress table_page[] = {{2 * kPage}};
   const auto table = RegionTable<SmallMemory>::Build(memory, *layout, order, table_page);
   if (!table.ok()) return __LINE__;
-  std::uint64_t bases[4] = {2 * kPage, kNotBackedBase, kNotBackedBase, kNotBackedBase};
+  std::uint64_t words[4] = {};
   for (std::uint64_t i = 1; i < 4; ++i) {
     const std::uint64_t page = (15 - i) * kPage;
     if (!table->Back(i, {page}).ok()) return __LINE__;
-    bases[i] = page | kHeldForWriting;
+    words[i] = HeldBase::Word({page}, Access::kWrite);
   }
 
   const VirtualAddress pointer = base + (kPage + 4088);
-  SpaceOver registered(RegisteredRegion(*layout, bases), memory);
+  SpaceOver registered(RegisteredRegion(*layout, words, FoundIn::kMemory), memory);
   if (const int line = CheckPairs(registered, pointer, order)) return line;
 
   const auto reader = OpenTable(memory, table->handle(), order);

@@ -203,13 +203,14 @@ struct TestRegion {
   }
 
   // What registering leaves in the hypervisor's hands.
-  std::vector<std::uint64_t> HeldBases(std::uint64_t flags = kHeldForWriting) const {
-    std::vector<std::uint64_t> bases;
+  std::vector<std::uint64_t> HeldWords(Access access = Access::kWrite,
+                                       GranuleUse use = GranuleUse::kAnyPointer) const {
+    std::vector<std::uint64_t> words;
     for (std::uint64_t i = 0; i < layout.base_count(); ++i) {
       const Result<PhysicalAddress> base = table.Base(i);
-      bases.push_back(base.ok() ? base->value | flags : kNotBackedBase);
+      words.push_back(base.ok() ? HeldBase::Word(*base, access, use) : HeldBase::kNotTakenUp);
     }
-    return bases;
+    return words;
   }
 
   FakeMemory memory;
@@ -313,8 +314,9 @@ class RegionSpaceTest : public ::testing::TestWithParam<std::tuple<Model, ByteOr
   template <class Use>
   void WithSpace(TestRegion& region, Use use) {
     if (std::get<Model>(GetParam()) == Model::kRegistered) {
-      const std::vector<std::uint64_t> bases = region.HeldBases();
-      SpaceOver space(RegisteredRegion(region.layout, bases.data()), region.memory);
+      const std::vector<std::uint64_t> words = region.HeldWords();
+      SpaceOver space(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory),
+                      region.memory);
       use(space);
     } else {
       const auto table = OpenTable(region.memory, region.table.handle(), region.order);
@@ -441,8 +443,9 @@ TEST_P(RegionSpaceTest, LargeGranulesCoverManyPages) {
   const PhysicalAddress table_page[] = {{0x80'0000}};
   const auto table = *RegionTable<FakeMemory>::Build(memory, layout, order(), table_page);
   ASSERT_TRUE(table.Back(2, {0x82'0000}).ok());
-  const std::vector<std::uint64_t> held = {0x80'0001, kNotBackedBase, 0x82'0001};
-  SpaceOver registered(RegisteredRegion(layout, held.data()), memory);
+  const std::vector<std::uint64_t> held = {HeldBase::kNotTakenUp, HeldBase::kNotTakenUp,
+                                           HeldBase::Word({0x82'0000}, Access::kWrite)};
+  SpaceOver registered(RegisteredRegion(layout, held.data(), FoundIn::kMemory), memory);
   SpaceOver stateless(StatelessRegion(*OpenTable(memory, table.handle(), order())), memory);
   Space& space = std::get<Model>(GetParam()) == Model::kRegistered ? static_cast<Space&>(registered)
                                                                    : static_cast<Space&>(stateless);
@@ -456,18 +459,46 @@ TEST_P(RegionSpaceTest, LargeGranulesCoverManyPages) {
 TEST(RegisteredRegion, WritesOnlyWhatIsHeldForWriting) {
   TestRegion region(4, ByteOrder::kLittle);
   region.BackOne(2);
-  const std::vector<std::uint64_t> bases = region.HeldBases(0);
-  SpaceOver space(RegisteredRegion(region.layout, bases.data()), region.memory);
+  const std::vector<std::uint64_t> words = region.HeldWords(Access::kRead);
+  SpaceOver space(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory), region.memory);
   char byte = 0;
   EXPECT_TRUE(CopyFrom(space, region.Pointer(2), 0, &byte, 1).ok());
   EXPECT_EQ(CopyTo(space, region.Pointer(2), 0, &byte, 1).fault.fault, Fault::kNotWritable);
 }
 
+TEST(RegisteredRegion, KnowsWhatIsForArgumentsOnlyByWhereAPointerWasFound) {
+  TestRegion region(4, ByteOrder::kLittle);
+  region.BackOne(1);
+  region.BackOne(2);
+  for (const Access held : {Access::kRead, Access::kWrite}) {
+    std::vector<std::uint64_t> words = region.HeldWords(held, GranuleUse::kArgumentsOnly);
+    words[1] = HeldBase::Word(HeldBase::Granule(words[1]), held);
+    SpaceOver registers(RegisteredRegion(region.layout, words.data(), FoundIn::kRegister),
+                        region.memory);
+    SpaceOver memory(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory),
+                     region.memory);
+    const Fault write = held == Access::kWrite ? Fault::kNone : Fault::kNotWritable;
+    char bytes[32] = {};
+    EXPECT_TRUE(CopyFrom(registers, region.Pointer(2), 0, bytes, 1).ok());
+    EXPECT_EQ(CopyTo(registers, region.Pointer(2), 0, bytes, 1).fault.fault, write);
+    EXPECT_EQ(CopyFrom(memory, region.Pointer(2), 0, bytes, 1).fault.fault, Fault::kArgumentsOnly);
+    EXPECT_EQ(CopyTo(memory, region.Pointer(2), 0, bytes, 1).fault.fault, Fault::kArgumentsOnly);
+    EXPECT_EQ(CopyFrom(memory, region.Pointer(2), kPage - 1, bytes, 1).fault.fault,
+              Fault::kArgumentsOnly);
+    // Up to its first byte, and not on from there.
+    const CopyResult across = CopyTo(memory, region.Pointer(1, kPage - 8), 0, bytes, 32);
+    EXPECT_EQ(across.bytes, held == Access::kWrite ? 8u : 0u);
+    EXPECT_EQ(across.fault.fault, held == Access::kWrite ? Fault::kArgumentsOnly : write);
+    // What is not there at all is no such granule.
+    EXPECT_EQ(CopyFrom(memory, region.Pointer(3), 0, bytes, 1).fault.fault, Fault::kNotBacked);
+  }
+}
+
 TEST(RegisteredRegion, DoesNotCareWhatTheGuestWritesIntoItsTableLater) {
   TestRegion region(4, ByteOrder::kLittle);
   region.BackOne(2, 7);
-  const std::vector<std::uint64_t> bases = region.HeldBases();
-  SpaceOver space(RegisteredRegion(region.layout, bases.data()), region.memory);
+  const std::vector<std::uint64_t> words = region.HeldWords();
+  SpaceOver space(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory), region.memory);
   std::memset(region.memory.At(region.table.handle().value), 0x5a, kPage);
   char byte = 0;
   EXPECT_TRUE(CopyFrom(space, region.Pointer(2), 0, &byte, 1).ok());

@@ -53,7 +53,7 @@ class AuditedCallTest : public ::testing::Test {
 
   AuditedCall Audited(const Call& call, AllowedOps allowed = kAllowed) {
     const RegionLayout region = *RegionLayout::Make({Address(memory_)}, kPages * kPage, 12);
-    return AuditedCall(call, caller_, {region, true, allowed}, scratch_);
+    return AuditedCall(call, caller_, {region, registered_, allowed, arguments_only_}, scratch_);
   }
 
   alignas(kPage) std::byte memory_[kPages * kPage] = {};
@@ -62,6 +62,9 @@ class AuditedCallTest : public ::testing::Test {
   Caller caller_ = {space_};
   AuditScratch scratch_ = {{Address(memory_) + (kPages - 1) * kPage},
                            {memory_ + (kPages - 1) * kPage, kPage}};
+  // Two pages: another vcpu's scratch, and this one's.
+  Range arguments_only_ = {{Address(memory_) + (kPages - 2) * kPage}, 2 * kPage};
+  bool registered_ = true;
 };
 
 TEST_F(AuditedCallTest, IsMadeWithACopyThatTheProgramCannotChange) {
@@ -161,6 +164,113 @@ TEST_F(AuditedCallTest, RefusesAListThatTheScratchHasNoRoomFor) {
   const AuditedCall audited = Audited(MakeCall(__HYPERVISOR_multicall, Address(entries), most + 1));
   EXPECT_EQ(audited.finding().problem, Problem::kTooMany);
   EXPECT_TRUE(Audited(MakeCall(__HYPERVISOR_multicall, Address(entries), 0)).ok());
+}
+
+TEST_F(AuditedCallTest, RefusesEveryPointerToTheKernelsCopiesButItsOwn) {
+  const std::uint64_t first = arguments_only_.start.value;
+  const std::uint64_t info = sizeof(xen_domctl_getdomaininfo_t);
+  for (const std::uint64_t at :
+       {first, first - info + 1, first + kPage, first + 2 * kPage - info}) {
+    xen_sysctl* op = NewList(reinterpret_cast<void*>(at), 1);
+    const Call list = MakeCall(__HYPERVISOR_sysctl, Address(op));
+    EXPECT_EQ(Audited(list).finding().problem, Problem::kArgumentsOnly);
+    EXPECT_STREQ(Audited(list).finding().part->path, "buffer");
+    // A register that the program fills: of an op that a register names, and of one that is copied.
+    const Call query =
+        MakeCall(__HYPERVISOR_memory_op, XENMEM_current_reservation, at & ~std::uint64_t{1});
+    if (at != first - info + 1) {
+      EXPECT_EQ(Audited(query).finding().problem, Problem::kArgumentsOnly);
+    }
+    const Call copied = MakeCall(__HYPERVISOR_sysctl, at);
+    EXPECT_EQ(Audited(copied).finding().problem,
+              at + sizeof(xen_sysctl) > first ? Problem::kArgumentsOnly : Problem::kNone);
+  }
+  xen_sysctl* op = NewList(reinterpret_cast<void*>(first - info), 1);
+  EXPECT_TRUE(Audited(MakeCall(__HYPERVISOR_sysctl, Address(op))).ok());
+  // The copy's own address, without a copy there.
+  const Call query =
+      MakeCall(__HYPERVISOR_memory_op, XENMEM_current_reservation, scratch_.address.value);
+  EXPECT_EQ(Audited(query).finding().problem, Problem::kArgumentsOnly);
+}
+
+TEST_F(AuditedCallTest, MakesNoCopyWhereTheHypervisorCouldBeToldToWrite) {
+  const Call list = MakeCall(__HYPERVISOR_sysctl, Address(NewList(New<std::byte>(1024), 1)));
+  ASSERT_TRUE(Audited(list).ok());
+  const Range guarded = arguments_only_;
+  for (const Range range :
+       {Range{}, Range{guarded.start, kPage}, Range{guarded.start, 2 * kPage - 1},
+        Range{guarded.start + (kPage + 1), kPage}}) {
+    arguments_only_ = range;
+    EXPECT_EQ(Audited(list).finding().problem, Problem::kUnguarded);
+  }
+  // A stateless region has no such granules.
+  arguments_only_ = guarded;
+  registered_ = false;
+  EXPECT_EQ(Audited(list).finding().problem, Problem::kUnguarded);
+  auto* domain = New<xen_memory_domain>();
+  EXPECT_TRUE(
+      Audited(MakeCall(__HYPERVISOR_memory_op, XENMEM_current_reservation, Address(domain))).ok());
+}
+
+// The program's own memory as it changes between one read of it and the next.
+class ChangingSpace final : public Space {
+ public:
+  ChangingSpace(void* at, std::uint32_t value) : at_(at), value_(value) {}
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+              Access access) override {
+    return own_.Map(pointer, offset, length, access);
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    const CopyResult result = own_.ForEachRun(pointer, offset, length, access, visit);
+    std::memcpy(at_, &value_, sizeof(value_));
+    return result;
+  }
+
+ private:
+  OwnSpace own_;
+  void* at_;
+  std::uint32_t value_;
+};
+
+TEST_F(AuditedCallTest, DecidesWhatToCopyBackByTheOpThatItPassedOn) {
+  auto* infos = New<xen_domctl_getdomaininfo_t>(2);
+  xen_sysctl* op = NewList(infos, 2);
+  // Whatever is read of it after the first time says another op, with other outputs.
+  ChangingSpace changing(&op->cmd, XEN_SYSCTL_readconsole);
+  const Caller caller = {changing};
+  const RegionLayout region = *RegionLayout::Make({Address(memory_)}, kPages * kPage, 12);
+  AuditedCall audited(MakeCall(__HYPERVISOR_sysctl, Address(op)), caller,
+                      {region, true, kAllowed, arguments_only_}, scratch_);
+  ASSERT_TRUE(audited.ok());
+  auto* copy = reinterpret_cast<xen_sysctl*>(scratch_.memory.data());
+  EXPECT_EQ(copy->cmd, unsigned{XEN_SYSCTL_getdomaininfolist});
+  copy->u.getdomaininfolist.num_domains = 2;
+  EXPECT_TRUE(audited.CopyBack().ok());
+  EXPECT_EQ(op->u.getdomaininfolist.num_domains, 2u);
+  EXPECT_EQ(op->u.getdomaininfolist.max_domains, 2u);
+}
+
+TEST_F(AuditedCallTest, CopiesNothingBackOfACallThatItRefused) {
+  auto* op = New<xen_domctl>();
+  op->cmd = XEN_DOMCTL_destroydomain;
+  op->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  AuditedCall audited = Audited(MakeCall(__HYPERVISOR_domctl, Address(op)));
+  ASSERT_FALSE(audited.ok());
+  EXPECT_TRUE(audited.CopyBack().ok());
+}
+
+TEST_F(AuditedCallTest, LetsNoCallThroughThatIsForKernels) {
+  EXPECT_FALSE(Audited(MakeCall(kXencommOp, 0), AllowedOps::All()).ok());
+  constexpr AllowedOp kNamed[] = {{kXencommOp, 0}, {__HYPERVISOR_multicall, 0}};
+  EXPECT_FALSE(Audited(MakeCall(kXencommOp, 0), kNamed).ok());
+  auto* entries = New<multicall_entry>(1);
+  entries[0] = {kXencommOp, 0, {0, 0}};
+  const AuditedCall audited =
+      Audited(MakeCall(__HYPERVISOR_multicall, Address(entries), 1), kNamed);
+  EXPECT_FALSE(audited.ok());
+  EXPECT_EQ(audited.finding().entry, 0u);
 }
 
 TEST_F(AuditedCallTest, RefusesWhatItCannotSettle) {

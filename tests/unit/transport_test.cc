@@ -112,6 +112,37 @@ TEST_P(EveryReach, PointersOfAnotherProcessFault) {
   EXPECT_EQ((*theirs)[0], '?');
 }
 
+TEST_P(EveryReach, NoProcessMakesTheKernelsCalls) {
+  // The victim: another process of the same domain, with a region of its own.
+  auto transport = std::make_unique<EmbeddedTransport>(machine_, Reach::kRegion);
+  EmbeddedTransport& theirs = *transport;
+  const bool has_victim = !IsHistorical(GetParam());
+  const auto victim = has_victim ? *Client::Over(std::move(transport)) : nullptr;
+  const std::uint64_t handle = has_victim ? theirs.region().handle().value() : 3;
+  const auto unregister = static_cast<std::uint64_t>(XencommOp::kUnregister);
+  const unsigned regions = machine_->hypervisor().statistics().regions;
+
+  for (const std::uint64_t index : {kXencommOp, kXencommOp | kRegionCall}) {
+    EXPECT_EQ(client_->Call(index, unregister, handle), -EPERM);
+    auto entries = *client_->arena().NewArray<multicall_entry_t>(2, Contents::kCleared);
+    entries[0] = {index, 0, {unregister, handle}};
+    entries[1] = {__HYPERVISOR_xen_version, 0, {XENVER_version}};
+    const std::int64_t answer = client_->Call(__HYPERVISOR_multicall, entries.get(), 2);
+    if (IsHistorical(GetParam())) {
+      // Its kernel describes no list with a call in it that it does not know.
+      EXPECT_EQ(answer, -ENOSYS);
+    } else {
+      EXPECT_EQ(answer, 0);
+      EXPECT_EQ(entries[0].result, static_cast<std::uint64_t>(-EPERM));
+      EXPECT_EQ(entries[1].result, 4u << 16 | 17u);
+    }
+  }
+  EXPECT_EQ(machine_->hypervisor().statistics().regions, regions);
+  if (!has_victim) return;
+  const auto version = *victim->arena().New<xen_extraversion_t>();
+  EXPECT_EQ(victim->Call(__HYPERVISOR_xen_version, XENVER_extraversion, version.get()), 0);
+}
+
 TEST_P(EveryReach, ABufferOverManyScatteredPagesIsOne) {
   // More granules than one table granule has bases, so that a stateless table is read twice.
   constexpr std::size_t kBytes = std::size_t{5} << 20;

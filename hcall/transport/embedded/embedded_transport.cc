@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
+#include <optional>
 
 #include "xencomm/hypercall.h"
+#include "xencomm/process_call.h"
 
 namespace xencomm::embedded {
 
@@ -17,17 +20,16 @@ absl::StatusOr<std::unique_ptr<Backing>> EmbeddedTransport::MakeBacking() {
 
 std::int64_t EmbeddedTransport::Call(std::uint64_t op,
                                      const std::array<std::uint64_t, 5>& arguments) {
-  hypervisor::HypercallFrame frame = {.index = op};
-  std::copy(arguments.begin(), arguments.end(), frame.arguments);
+  const bool by_region = reach_ == Reach::kRegion || reach_ == Reach::kStateless;
+  const RegionHandle region = by_region ? backing_->region().handle() : RegionHandle::None();
+  const std::optional<PassedCall> passed = PassOn(op, arguments, region, kRegionCall);
+  if (!passed) return -EPERM;
+  hypervisor::HypercallFrame frame = {.index = passed->index, .region = passed->region};
+  std::ranges::copy(passed->arguments, frame.arguments);
   machine_->foreign_mappings().Sweep();
   VcpuPool::Lease lease(machine_->vcpus());
   if (IsHistorical(reach_)) return Described().Call(lease.vcpu(), frame);
-  if (reach_ == Reach::kRegion || reach_ == Reach::kStateless) {
-    frame.index |= kRegionCall;
-    frame.region = backing_->region().handle().value();
-  } else {
-    lease.SetRawSpace(RawSpace());
-  }
+  if (!by_region) lease.SetRawSpace(RawSpace());
   return machine_->hypervisor().Call(lease.vcpu(), frame);
 }
 

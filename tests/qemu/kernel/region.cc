@@ -1,25 +1,39 @@
 #include "tests/qemu/kernel/region.h"
 
+#include "arch.h"
 #include "hcall/hypervisor/errno.h"
+#include "tests/qemu/runtime/platform_call.h"
+#include "xencomm/process_call.h"
 
 namespace qemu {
 namespace {
 
 using xencomm::Access;
+using xencomm::GranuleUse;
 using xencomm::RegionHandle;
 using xencomm::RegionLayout;
 using xencomm::RegionTable;
 using xencomm::XencommOp;
 using xencomm::hypervisor::kEINVAL;
 using xencomm::hypervisor::kENOSPC;
+using xencomm::hypervisor::kEPERM;
 
 KernelMemory memory;
 
-uint64_t XencommCall(XencommOp op, uint64_t a2, uint64_t a3 = 0, uint64_t a4 = 0) {
-  return Hypercall(xencomm::kXencommOp, static_cast<uint64_t>(op), a2, a3, a4);
+uint64_t XencommCall(XencommOp op, uint64_t a2, uint64_t a3 = 0, uint64_t a4 = 0, uint64_t a5 = 0) {
+  return Hypercall(xencomm::kXencommOp, static_cast<uint64_t>(op), a2, a3, a4, a5);
 }
 
 }  // namespace
+
+int64_t HypercallFor(uint64_t index, std::span<const uint64_t, 5> arguments, RegionHandle region) {
+  // The machine's own calls are not for programs either.
+  if (index >= PLATFORM_CALLS) return -kEPERM;
+  const auto call = xencomm::PassOn(index, arguments, region, arch::kRegionOptIn);
+  if (!call) return -kEPERM;
+  const uint64_t* const a = call->arguments;
+  return static_cast<int64_t>(Hypercall(call->index, a[0], a[1], a[2], a[3], a[4], call->region));
+}
 
 int64_t Region::Create(ProcessMemory& process, uint64_t address, uint64_t bytes,
                        unsigned granule_shift, RegionForm form) {
@@ -54,8 +68,9 @@ int64_t Region::Create(ProcessMemory& process, uint64_t address, uint64_t bytes,
   return 0;
 }
 
-int64_t Region::Back(ProcessMemory& process, uint64_t first, uint64_t count,
-                     Protection protection) {
+int64_t Region::Back(ProcessMemory& process, uint64_t first, uint64_t count, GranuleUse use) {
+  const Protection protection =
+      use == GranuleUse::kArgumentsOnly ? Protection::kReadOnly : Protection::kReadWrite;
   for (uint64_t i = first; i - first < count; ++i) {
     // Judged before memory is spent on it: a granule of the payload, and not backed yet.
     if (i >= table_->layout().base_count() || i < table_->layout().table_granules() ||
@@ -69,7 +84,8 @@ int64_t Region::Back(ProcessMemory& process, uint64_t first, uint64_t count,
     }
   }
   if (!handle_.is_registered()) return 0;
-  return static_cast<int64_t>(XencommCall(XencommOp::kExtend, handle_.value(), first, count));
+  return static_cast<int64_t>(
+      XencommCall(XencommOp::kExtend, handle_.value(), first, count, static_cast<uint64_t>(use)));
 }
 
 void Region::Destroy() {

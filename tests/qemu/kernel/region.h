@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <optional>
+#include <span>
 
 #include "tests/qemu/kernel/memory.h"
 #include "tests/qemu/kernel/process_memory.h"
@@ -15,6 +16,11 @@
 #include "xencomm/region_table.h"
 
 namespace qemu {
+
+// A hypercall that a process asks for, with the region that is its own or none. -EPERM for what
+// only a kernel calls.
+int64_t HypercallFor(uint64_t index, std::span<const uint64_t, 5> arguments,
+                     xencomm::RegionHandle region);
 
 class Region {
  public:
@@ -25,10 +31,10 @@ class Region {
   int64_t Create(ProcessMemory& process, uint64_t address, uint64_t bytes, unsigned granule_shift,
                  RegionForm form);
 
-  // Granules [first, first + count) of the payload. Stops at the first that cannot be backed. The
-  // kernel keeps those that are read-only to write in them itself.
+  // Granules [first, first + count) of the payload. Stops at the first that cannot be backed. Those
+  // for arguments only are the kernel's to write, and read-only for the process.
   int64_t Back(ProcessMemory& process, uint64_t first, uint64_t count,
-               Protection protection = Protection::kReadWrite);
+               xencomm::GranuleUse use = xencomm::GranuleUse::kAnyPointer);
 
   void Destroy();
 

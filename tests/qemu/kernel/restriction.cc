@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "arch.h"
 #include "hcall/hypervisor/errno.h"
 #include "hcall/schema/xen.h"
 #include "tests/qemu/kernel/machine.h"
@@ -11,6 +10,7 @@
 namespace qemu {
 namespace {
 
+using xencomm::hypervisor::kEINVAL;
 using xencomm::hypervisor::kEPERM;
 using xencomm::schema::AllowedOp;
 using xencomm::schema::AuditedCall;
@@ -37,7 +37,8 @@ int64_t Restriction::Begin(ProcessMemory& process, Region& region) {
   if (exists()) return -kEPERM;
   const xencomm::RegionLayout& layout = region.layout();
   const uint64_t last = layout.base_count() - 1;
-  const int64_t error = region.Back(process, last, 1, Protection::kReadOnly);
+  if (!region.handle().is_registered()) return -kEINVAL;
+  const int64_t error = region.Back(process, last, 1, xencomm::GranuleUse::kArgumentsOnly);
   if (error != 0) return error;
   scratch_.address = layout.virtual_base() + (last << layout.granule_shift());
   uint64_t physical;
@@ -47,16 +48,20 @@ int64_t Restriction::Begin(ProcessMemory& process, Region& region) {
   return 0;
 }
 
-int64_t Restriction::Hypercall(uint64_t index, const xencomm::schema::Registers& registers) {
+int64_t Restriction::Hypercall(uint64_t index, std::span<const uint64_t, 5> arguments) {
   xencomm::SpaceOver space(region_->translator(), memory);
-  AuditedCall audited({.hypercall = index, .registers = registers}, {space},
-                      {.region = region_->layout(), .allowed = kAllowed}, scratch_);
+  const xencomm::schema::Call call = {
+      .hypercall = index & ~xencomm::kRegionCall,  // the bit is not the program's to set
+      .registers = {arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]}};
+  AuditedCall audited(call, {space},
+                      {.region = region_->layout(),
+                       .allowed = kAllowed,
+                       .arguments_only = {scratch_.address, scratch_.memory.size()}},
+                      scratch_);
   finding_ = audited.finding();
   if (!audited.ok()) return -kEPERM;
-  const xencomm::schema::Registers& arguments = audited.call().registers;
-  const auto answer = static_cast<int64_t>(
-      qemu::Hypercall(index | arch::kRegionOptIn, arguments[0], arguments[1], arguments[2],
-                      arguments[3], arguments[4], region_->handle().value()));
+  const std::span<const uint64_t, 5> passed_on(audited.call().registers.data(), 5);
+  const int64_t answer = HypercallFor(index, passed_on, region_->handle());
   // Into the program's own memory, which was read from a moment ago.
   (void)audited.CopyBack();
   return answer;

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include <span>
+
 #include "hcall/schema/audited_call.h"
 #include "tests/qemu/kernel/region.h"
 #include "tests/qemu/runtime/system_call.h"
@@ -20,7 +22,7 @@ class Restriction {
   int64_t Begin(ProcessMemory& process, Region& region);
 
   // The answer of the hypervisor, or -EPERM.
-  int64_t Hypercall(uint64_t index, const xencomm::schema::Registers& registers);
+  int64_t Hypercall(uint64_t index, std::span<const uint64_t, 5> arguments);
 
   // What the audit of the last call found.
   Refusal LastRefusal() const;
@@ -30,7 +32,7 @@ class Restriction {
 
  private:
   const Region* region_ = nullptr;
-  xencomm::schema::AuditScratch scratch_;
+  xencomm::schema::AuditScratch scratch_;  // all that the region has for arguments only
   xencomm::schema::Finding finding_;
 };
 

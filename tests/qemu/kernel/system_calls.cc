@@ -8,6 +8,7 @@
 #include "arch.h"
 #include "hcall/hypervisor/errno.h"
 #include "tests/qemu/kernel/frames.h"
+#include "tests/qemu/kernel/region.h"
 #include "tests/qemu/runtime/print.h"
 #include "tests/qemu/runtime/system_call.h"
 #include "xencomm/descriptor.h"
@@ -29,25 +30,25 @@ int64_t Write(const Process& process, uint64_t text, uint64_t bytes) {
   return static_cast<int64_t>(bytes);
 }
 
-int64_t PassOn(const UserContext& context, uint64_t index, uint64_t region_handle) {
-  return static_cast<int64_t>(Hypercall(index, context.argument(1), context.argument(2),
-                                        context.argument(3), context.argument(4),
-                                        context.argument(5), region_handle));
+// As no kernel should: the program's registers as they are.
+int64_t Forged(const UserContext& context) {
+  return static_cast<int64_t>(
+      Hypercall(context.argument(0), context.argument(1), context.argument(2), context.argument(3),
+                context.argument(4), context.argument(5), context.argument(6)));
 }
 
 int64_t CallWithRegion(Process& process) {
   const UserContext& context = process.context;
-  // Userland does not choose: what it may have set of the bit and the handle is replaced.
-  const uint64_t index = context.argument(0) & ~xencomm::kRegionCall;
-  if (process.restriction.exists()) {
-    return process.restriction.Hypercall(
-        index, {context.argument(1), context.argument(2), context.argument(3), context.argument(4),
-                context.argument(5)});
+  const uint64_t index = context.argument(0);
+  const uint64_t arguments[] = {context.argument(1), context.argument(2), context.argument(3),
+                                context.argument(4), context.argument(5)};
+  if (process.restriction.exists()) return process.restriction.Hypercall(index, arguments);
+  if (context.argument(6) == kNoRegion) {
+    return HypercallFor(index, arguments, xencomm::RegionHandle::None());
   }
-  if (context.argument(6) == kNoRegion) return PassOn(context, index, 0);
   const Region* region = process.FindRegion(context.argument(6));
   if (region == nullptr) return -kENOENT;
-  return PassOn(context, index | arch::kRegionOptIn, region->handle().value());
+  return HypercallFor(index, arguments, region->handle());
 }
 
 int64_t CreateRegion(Process& process) {
@@ -138,7 +139,7 @@ int64_t ServeSystemCall(Process& process) {
     case kSysDescribe:
       return Describe(process, context.argument(0), context.argument(1), context.argument(2));
     case kSysForgeHypercall:
-      return PassOn(context, context.argument(0), context.argument(6));
+      return Forged(context);
     case kSysPhysical: {
       uint64_t physical;
       return process.memory.Translate(context.argument(0), &physical)

@@ -4,8 +4,10 @@
 #include <cstdlib>
 #include <vector>
 
+#include "hcall/hypervisor/errno.h"
 #include "xencomm/descriptor.h"
 #include "xencomm/hypercall.h"
+#include "xencomm/process_call.h"
 #include "xencomm/region_table.h"
 
 namespace qemu {
@@ -145,9 +147,12 @@ std::uint64_t Kernel::Handle(std::uint64_t address, std::uint64_t bytes) {
 
 std::int64_t Kernel::Hypercall(std::uint64_t index, std::uint64_t a1, std::uint64_t a2,
                                std::uint64_t a3) {
-  const std::uint64_t opt_in = region_handle_ == 0 ? 0 : xencomm::kRegionCall;
+  const std::uint64_t arguments[5] = {a1, a2, a3};
+  const auto call = xencomm::PassOn(
+      index, arguments, xencomm::RegionHandle::FromRegister(region_handle_), xencomm::kRegionCall);
+  if (!call) return -xencomm::hypervisor::kEPERM;
   return hypervisor_.Call(
-      *vcpu_, {.index = index | opt_in, .arguments = {a1, a2, a3}, .region = region_handle_});
+      *vcpu_, {.index = call->index, .arguments = {a1, a2, a3}, .region = call->region});
 }
 
 }  // namespace qemu

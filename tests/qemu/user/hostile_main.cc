@@ -7,6 +7,7 @@
 #include "arch.h"
 #include "hcall/hypervisor/errno.h"
 #include "hcall/schema/xen.h"
+#include "tests/qemu/runtime/platform_call.h"
 #include "tests/qemu/user/hostile.h"
 #include "tests/qemu/user/worlds.h"
 #include "xencomm/hypercall.h"
@@ -162,6 +163,50 @@ void TryTheKernel(const Target& target, unsigned shift) {
     checks.ExpectEqual("HypercallWithoutTheKernelIsRefused",
                        HypercallWithoutKernel(__HYPERVISOR_xen_version, XENVER_version), -kEPERM);
   }
+}
+
+// What registers, extends and ends regions, and the machine's own calls, by the plain way of a
+// hypercall and as entries of a list.
+void TryTheKernelsCalls(const Target& target) {
+  const uint64_t own = SystemCall(kSysRegionHandle, target.number);
+  const auto op = [](XencommOp each) { return static_cast<uint64_t>(each); };
+  const uint64_t header = Physical(target.layout.virtual_base().value);
+  auto* entries = reinterpret_cast<multicall_entry_t*>(target.payload);
+  for (const uint64_t disguise : {uint64_t{0}, xencomm::kRegionCall, uint64_t{1} << 32}) {
+    const uint64_t index = xencomm::kXencommOp | disguise;
+    for (const uint64_t region : {kNoRegion, target.number}) {
+      checks.ExpectEqual("UnregisteringIsTheKernels",
+                         Signed(SystemCall(kSysHypercall, index, op(XencommOp::kUnregister), own, 0,
+                                           0, 0, region)),
+                         -kEPERM);
+      checks.ExpectEqual("RegisteringIsTheKernels",
+                         Signed(SystemCall(kSysHypercall, index, op(XencommOp::kRegister), header,
+                                           1, 0, 0, region)),
+                         -kEPERM);
+      checks.ExpectEqual("ExtendingIsTheKernels",
+                         Signed(SystemCall(kSysHypercall, index, op(XencommOp::kExtend), own,
+                                           target.granules - 1, 1, 0, region)),
+                         -kEPERM);
+    }
+    // Also by a kernel that passes on what it is given.
+    for (const SystemCallNumber call : {kSysHypercall, kSysForgeHypercall}) {
+      memset(entries, 0, 2 * sizeof(*entries));
+      entries[0] = {index, 0, {op(XencommOp::kUnregister), own}};
+      entries[1] = {__HYPERVISOR_xen_version, 0, {XENVER_version}};
+      const bool forged = call == kSysForgeHypercall;
+      checks.ExpectEqual(
+          "ListIsServed",
+          Signed(SystemCall(call, __HYPERVISOR_multicall | (forged ? arch::kRegionOptIn : 0),
+                            target.payload, 2, 0, 0, 0, forged ? own : target.number)),
+          0);
+      checks.ExpectEqual("UnregisteringInAListIsTheKernels", Signed(entries[0].result), -kEPERM);
+      checks.Expect("RestOfTheListIsServed", entries[1].result == (4 << 16 | 17));
+    }
+  }
+  checks.ExpectEqual("EndingTheMachineIsTheKernels",
+                     Signed(SystemCall(kSysHypercall, PLATFORM_EXIT, 0, 0, 0, 0, 0, kNoRegion)),
+                     -kEPERM);
+  checks.ExpectEqual("RegionIsStillServed", WriteTo(target, target.payload), 0);
 }
 
 // Region handles that are not this program's, as a kernel gone wrong would pass them.
@@ -358,6 +403,7 @@ bool UserMain(const BootOptions& options) {
   const Target stateless = MakeTarget(0x24000000, shift, kFormStateless);
   TryTheTable("stateless", stateless);
   TryTheKernel(registered, shift);
+  TryTheKernelsCalls(registered);
   TryHandles(registered);
   ForgeHeaders(registered, shift);
   ChangeTheTable(registered, shift);

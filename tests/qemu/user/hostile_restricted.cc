@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "arch.h"
 #include "hcall/hypervisor/errno.h"
 #include "tests/qemu/user/hostile.h"
 #include "tests/qemu/user/worlds.h"
@@ -12,6 +13,7 @@ namespace {
 
 using xencomm::RegionLayout;
 using xencomm::hypervisor::kEBUSY;
+using xencomm::hypervisor::kEFAULT;
 using xencomm::hypervisor::kEPERM;
 
 constexpr uint64_t kNone = ~uint64_t{0};
@@ -43,8 +45,9 @@ void SetHandle(Handle& handle, uint64_t address) {
 
 class Restricted {
  public:
-  Restricted(RegionWorld& world, const RegionLayout& layout)
+  Restricted(RegionWorld& world, const RegionLayout& layout, uint64_t handle)
       : world_(world),
+        handle_(handle),
         table_(layout.virtual_base().value + xencomm::BaseOffset(2)),
         end_(layout.virtual_base().value + layout.length()),
         granule_(layout.granule_size()) {}
@@ -138,6 +141,41 @@ class Restricted {
     entries[1].op = __HYPERVISOR_sysctl;
     entries[1].args[0] = Address(&NewList(0, 0));
     checks.ExpectEqual("ListWithASysctlIsRefused", CallList(entries, 3), -kEPERM);
+    entries[1].op = xencomm::kXencommOp;
+    entries[1].args[0] = static_cast<uint64_t>(xencomm::XencommOp::kUnregister);
+    checks.ExpectEqual("ListWithAKernelsCallIsRefused", CallList(entries, 3), -kEPERM);
+  }
+
+  // The copies that its kernel passes on are nobody's to write, by whatever pointer.
+  void TryTheCopies() {
+    const uint64_t scratch = end_ - granule_;
+    auto* entries = world_.New<multicall_entry_t>(2);
+    const auto list = [&](uint64_t output) {
+      memset(entries, 0, 2 * sizeof(*entries));
+      entries[0] = {__HYPERVISOR_xen_version, 0, {XENVER_extraversion, output}};
+      entries[1] = {__HYPERVISOR_xen_version, 0, {XENVER_version}};
+    };
+    list(Address(world_.New<char>(kPayload)));
+    checks.ExpectEqual("ListWithAnOutputIsServed", CallList(entries, 1), 0);
+    for (const uint64_t output : {scratch + sizeof(multicall_entry_t), scratch, scratch - 8}) {
+      list(output);
+      checks.ExpectEqual("OutputOverTheCopyIsRefused", CallList(entries, 1), -kEPERM);
+      ExpectRefusal("OutputOverTheCopyIsNamed", "extraversion", "arg", 0, kNone, output);
+      checks.ExpectEqual("RegisterToTheCopyIsRefused",
+                         Call(__HYPERVISOR_xen_version, XENVER_extraversion, output), -kEPERM);
+      checks.ExpectEqual("BufferOverTheCopyIsRefused", List(output, 1), -kEPERM);
+      // The hypervisor does not rely on the audit: a pointer from memory faults there.
+      list(output);
+      checks.ExpectEqual(
+          "ForgedListIsServed",
+          Signed(SystemCall(kSysForgeHypercall, arch::kRegionOptIn | __HYPERVISOR_multicall,
+                            Address(entries), 2, 0, 0, 0, handle_)),
+          0);
+      checks.ExpectEqual("ItsOutputOverTheCopyFaults", Signed(entries[0].result), -kEFAULT);
+      checks.Expect("ItsOtherCallIsServed", entries[1].result == (4 << 16 | 17));
+    }
+    checks.ExpectEqual("ListInTheCopiesIsRefused",
+                       CallList(reinterpret_cast<multicall_entry_t*>(scratch), 1), -kEPERM);
   }
 
  private:
@@ -164,6 +202,7 @@ class Restricted {
   }
 
   RegionWorld& world_;
+  uint64_t handle_;
   uint64_t table_;
   uint64_t end_;
   uint64_t granule_;
@@ -183,11 +222,12 @@ void TryTheRestriction(unsigned page_shift) {
   checks.ExpectEqual("RestrictingTwiceIsRefused", Signed(SystemCall(kSysRestrict, number)),
                      -kEPERM);
   RegionWorld world(number, *layout);
-  Restricted restricted(world, *layout);
+  Restricted restricted(world, *layout, SystemCall(kSysRegionHandle, number));
   restricted.TryAllowedOps();
   restricted.TryOtherOps();
   restricted.TryPointers();
   restricted.TryLists();
+  restricted.TryTheCopies();
   checks.ExpectEqual("ItsRegionStays", Signed(SystemCall(kSysDestroyRegion, number)), -kEBUSY);
 }
 

@@ -1,0 +1,264 @@
+// A kernel in lockdown over the hypervisor: what it audited is what is called, whatever the program
+// does with its memory meanwhile, from whichever vcpu; and no list of a program's makes the
+// kernel's calls.
+
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "hcall/schema/audited_call.h"
+#include "tests/unit/hypervisor_guest_kernel.h"
+#include "tests/unit/hypervisor_machine.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+using schema::AllowedOp;
+using schema::AllowedOps;
+using schema::AuditedCall;
+using schema::AuditScratch;
+
+constexpr std::uint64_t kGranules = 24;
+constexpr std::uint64_t kPages = 1024;
+constexpr std::uint64_t kScratch = kGranules - 2;  // granules for arguments only, one for each vcpu
+constexpr std::uint64_t kVcpus = 2;
+
+constexpr AllowedOp kAllowed[] = {
+    {__HYPERVISOR_xen_version, XENVER_extraversion},
+    {__HYPERVISOR_xen_version, XENVER_commandline},
+    {__HYPERVISOR_memory_op, XENMEM_current_reservation},
+    {__HYPERVISOR_memory_op, XENMEM_machphys_mfn_list},
+    {__HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist},
+    {__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area},
+    {__HYPERVISOR_multicall, 0},
+};
+
+class HypervisorLockdownTest : public testing::Test {
+ protected:
+  HypervisorLockdownTest() : kernel(machine, kNativeOrder, kGranules) {
+    kernel.Unback(kScratch);
+    EXPECT_GT(kernel.Register(1), 0);
+    for (std::uint64_t i = kScratch; i < kGranules; ++i) kernel.Back(i);
+    EXPECT_EQ(kernel.Extend(kScratch, kVcpus, GranuleUse::kArgumentsOnly), 0);
+    second = machine.hypervisor.ClaimVcpu(0, 1);
+  }
+
+  // The program's memory.
+  static std::uint64_t Address(std::uint64_t granule, std::uint64_t offset = 0) {
+    return kBase + (granule << 12) + offset;
+  }
+  template <class T>
+  void Put(std::uint64_t address, const T& value) {
+    kernel.Write(address - kBase, &value, sizeof(value));
+  }
+  template <class T>
+  T Get(std::uint64_t address) {
+    T value;
+    kernel.Read(address - kBase, &value, sizeof(value));
+    return value;
+  }
+
+  HypercallFrame InRegion(std::uint64_t index, std::vector<std::uint64_t> arguments) {
+    HypercallFrame frame;
+    frame.index = index;
+    std::copy(arguments.begin(), arguments.end(), frame.arguments);
+    frame.region = kernel.handle();
+    return frame;
+  }
+  // As a kernel without any restriction passes it on.
+  std::int64_t Make(Vcpu& vcpu, std::uint64_t index, std::vector<std::uint64_t> arguments) {
+    return machine.hypervisor.Call(vcpu, InRegion(index, std::move(arguments)));
+  }
+
+  // A call by the kernel in lockdown on a vcpu. `meanwhile` is what the program does between the
+  // audit and the call.
+  template <class Meanwhile>
+  std::int64_t Audited(unsigned vcpu, std::uint64_t index, std::vector<std::uint64_t> arguments,
+                       Meanwhile meanwhile) {
+    DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+    SpaceOver space(kernel.table().translator(), memory);
+    schema::Call call = {.hypercall = index};
+    std::copy(arguments.begin(), arguments.end(), call.registers.begin());
+    const AuditScratch scratch = {{Address(kScratch + vcpu)},
+                                  {kernel.At((kScratch + vcpu) << 12), kPageSize}};
+    const schema::Caller caller = {space};
+    AuditedCall audited(call, caller,
+                        {.region = kernel.layout(),
+                         .allowed = kAllowed,
+                         .arguments_only = {{Address(kScratch)}, kVcpus * kPageSize}},
+                        scratch);
+    finding = audited.finding();
+    if (!audited.ok()) return -kEPERM;
+    meanwhile();
+    const auto& registers = audited.call().registers;
+    const std::int64_t answer = Make(vcpu == 0 ? *machine.vcpu : *second, index,
+                                     {registers.begin(), registers.begin() + 5});
+    EXPECT_TRUE(audited.CopyBack().ok());
+    return answer;
+  }
+  std::int64_t Audited(std::uint64_t index, std::vector<std::uint64_t> arguments) {
+    return Audited(0, index, std::move(arguments), [] {});
+  }
+
+  // A list of two calls: one that writes a list of frames to where a structure of the program's
+  // says, and one whose answer is known.
+  static constexpr std::uint64_t kList = 1;
+  static constexpr std::uint64_t kFrames = 2;  // the structure
+  static constexpr std::uint64_t kTarget = 3;  // where it means to write
+  static constexpr std::uint64_t kDomain = 4;
+  void PutList(std::uint64_t at = Address(kList)) {
+    xen_machphys_mfn_list frames = {};
+    frames.max_extents = 1;
+    set_xen_guest_handle_raw(frames.extent_start, reinterpret_cast<xen_pfn_t*>(Address(kTarget)));
+    Put(Address(kFrames), frames);
+    Put(Address(kDomain), xen_memory_domain{.domid = DOMID_SELF});
+    multicall_entry_t entries[2] = {};
+    entries[0] = {__HYPERVISOR_memory_op, 0, {XENMEM_machphys_mfn_list, Address(kFrames)}};
+    entries[1] = {__HYPERVISOR_memory_op, 0, {XENMEM_current_reservation, Address(kDomain)}};
+    Put(at, entries);
+  }
+  void AimFramesAt(std::uint64_t address) {
+    __atomic_store_n(reinterpret_cast<std::uint64_t*>(kernel.At(
+                         (kFrames << 12) + offsetof(xen_machphys_mfn_list, extent_start))),
+                     address, __ATOMIC_RELAXED);
+  }
+  std::uint64_t Result(unsigned entry) {
+    return Get<multicall_entry_t>(Address(kList, entry * sizeof(multicall_entry_t))).result;
+  }
+
+  TestMachine machine{{.pages = kPages, .pointers = PointerModel::kRegion}};
+  GuestKernel kernel;
+  Vcpu* second = nullptr;
+  schema::Finding finding;
+};
+
+constexpr std::uint64_t kFault = static_cast<std::uint64_t>(-kEFAULT);
+
+TEST_F(HypervisorLockdownTest, APointerInMemoryDoesNotReachTheCopies) {
+  PutList();
+  ASSERT_EQ(Audited(__HYPERVISOR_multicall, {Address(kList), 2}), 0);
+  EXPECT_EQ(Result(1), kPages);
+  // Over the second entry of the list's copy, after the audit.
+  const std::uint64_t over = Address(kScratch) + sizeof(multicall_entry_t);
+  for (const std::uint64_t target :
+       {over, over - 4, Address(kScratch) - 4, Address(kScratch + 1), Address(kGranules) - 8}) {
+    PutList();
+    EXPECT_EQ(Audited(0, __HYPERVISOR_multicall, {Address(kList), 2}, [&] { AimFramesAt(target); }),
+              0);
+    EXPECT_EQ(Result(0), kFault) << target;
+    EXPECT_EQ(Result(1), kPages) << target;
+    // Seen in time, it is refused by name.
+    if (target != Address(kScratch) - 4) {
+      AimFramesAt(target);
+      EXPECT_EQ(Audited(__HYPERVISOR_multicall, {Address(kList), 2}), -kEPERM);
+      EXPECT_EQ(finding.problem, schema::Problem::kArgumentsOnly);
+      EXPECT_EQ(finding.entry, 0u);
+    }
+  }
+}
+
+TEST_F(HypervisorLockdownTest, ARegisterOfAnEntryIsMemory) {
+  // As a kernel passes a list on that it does not audit.
+  multicall_entry_t entry = {__HYPERVISOR_xen_version, 0, {XENVER_extraversion, Address(kScratch)}};
+  Put(Address(kList), entry);
+  EXPECT_EQ(Make(*machine.vcpu, __HYPERVISOR_multicall, {Address(kList), 1}), 0);
+  EXPECT_EQ(Result(0), kFault);
+  EXPECT_EQ(Audited(__HYPERVISOR_multicall, {Address(kList), 1}), -kEPERM);
+  EXPECT_EQ(finding.problem, schema::Problem::kArgumentsOnly);
+}
+
+TEST_F(HypervisorLockdownTest, ARegisterThatTheProgramFillsDoesNotLeadThere) {
+  for (const std::uint64_t pointer :
+       {Address(kScratch), Address(kScratch) - 8, Address(kScratch + 1), Address(kGranules) - 8}) {
+    EXPECT_EQ(Audited(__HYPERVISOR_xen_version, {XENVER_extraversion, pointer}), -kEPERM);
+    // It may run out of the region, too.
+    EXPECT_NE(finding.problem, schema::Problem::kNone);
+  }
+  EXPECT_EQ(Audited(__HYPERVISOR_xen_version, {XENVER_extraversion, Address(kScratch) - 16}), 0);
+  // Nor is a copy made of one.
+  EXPECT_EQ(Audited(1, __HYPERVISOR_multicall, {Address(kScratch), 1}, [] {}), -kEPERM);
+  EXPECT_EQ(finding.problem, schema::Problem::kArgumentsOnly);
+}
+
+TEST_F(HypervisorLockdownTest, AnAreaThatIsKeptDoesNotReachTheCopies) {
+  Put(Address(kList), vcpu_register_runstate_memory_area{.addr = {.p = Address(kTarget)}});
+  const std::vector<std::uint64_t> arguments = {VCPUOP_register_runstate_memory_area, 0,
+                                                Address(kList)};
+  EXPECT_EQ(Audited(__HYPERVISOR_vcpu_op, arguments), 0);
+  EXPECT_EQ(Audited(0, __HYPERVISOR_vcpu_op, arguments,
+                    [&] { Put(Address(kList), std::uint64_t{Address(kScratch)}); }),
+            -kEFAULT);
+}
+
+TEST_F(HypervisorLockdownTest, OutputsOfAStructureGoIntoItsCopyAndBack) {
+  xen_sysctl_t op = {};
+  op.cmd = XEN_SYSCTL_getdomaininfolist;
+  op.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+  op.u.getdomaininfolist.max_domains = 1;
+  set_xen_guest_handle_raw(op.u.getdomaininfolist.buffer,
+                           reinterpret_cast<xen_domctl_getdomaininfo_t*>(Address(kTarget)));
+  Put(Address(kList), op);
+  // Another op, when it is too late.
+  EXPECT_EQ(Audited(0, __HYPERVISOR_sysctl, {Address(kList)},
+                    [&] { Put(Address(kList), std::uint32_t{XEN_SYSCTL_readconsole}); }),
+            0);
+  const auto answer = Get<xen_sysctl_t>(Address(kList));
+  EXPECT_EQ(answer.cmd, std::uint32_t{XEN_SYSCTL_readconsole});
+  EXPECT_EQ(answer.u.getdomaininfolist.num_domains, 1u);
+  EXPECT_EQ(Get<xen_domctl_getdomaininfo_t>(Address(kTarget)).tot_pages, kPages);
+}
+
+TEST_F(HypervisorLockdownTest, ASecondVcpuThatNeverPausesDoesNotReachTheCopies) {
+  std::atomic<bool> done = false;
+  // It turns the structure's pointer to the copy and back, and makes calls of its own meanwhile,
+  // with pointers of every kind to where it must not write.
+  std::thread program([&] {
+    const std::uint64_t over = Address(kScratch) + sizeof(multicall_entry_t);
+    while (!done.load(std::memory_order_relaxed)) {
+      AimFramesAt(over);
+      Make(*second, __HYPERVISOR_memory_op, {XENMEM_machphys_mfn_list, Address(kFrames)});
+      AimFramesAt(Address(kTarget));
+    }
+  });
+  unsigned reached = 0;
+  for (int round = 0; round < 20000; ++round) {
+    multicall_entry_t entries[2] = {};
+    entries[0] = {__HYPERVISOR_memory_op, 0, {XENMEM_machphys_mfn_list, Address(kFrames)}};
+    entries[1] = {__HYPERVISOR_memory_op, 0, {XENMEM_current_reservation, Address(kDomain)}};
+    if (round == 0) PutList();
+    Put(Address(kList), entries);
+    if (Audited(__HYPERVISOR_multicall, {Address(kList), 2}) != 0) continue;
+    ++reached;
+    ASSERT_EQ(Result(1), kPages);
+  }
+  done = true;
+  program.join();
+  EXPECT_GT(reached, 0u);
+}
+
+TEST_F(HypervisorLockdownTest, NoListMakesTheKernelsCalls) {
+  const std::uint64_t regions = machine.hypervisor.statistics().regions;
+  const auto op = [](XencommOp each) { return static_cast<std::uint64_t>(each); };
+  for (const std::uint64_t disguise : {std::uint64_t{0}, kRegionCall, std::uint64_t{1} << 32}) {
+    const std::uint64_t index = kXencommOp | disguise;
+    const multicall_entry_t entries[] = {
+        {index, 0, {op(XencommOp::kUnregister), kernel.handle()}},
+        {index, 0, {op(XencommOp::kRegister), kernel.header().value, 1}},
+        {index, 0, {op(XencommOp::kExtend), kernel.handle(), kScratch, 1, 0}},
+    };
+    Put(Address(kList), entries);
+    EXPECT_EQ(Make(*machine.vcpu, __HYPERVISOR_multicall, {Address(kList), 3}), 0);
+    for (unsigned i = 0; i < 3; ++i) {
+      EXPECT_EQ(Result(i), static_cast<std::uint64_t>(-kEPERM)) << i;
+    }
+    EXPECT_EQ(Audited(__HYPERVISOR_multicall, {Address(kList), 3}), -kEPERM);
+    EXPECT_EQ(Audited(index, {op(XencommOp::kUnregister), kernel.handle()}), -kEPERM);
+  }
+  EXPECT_EQ(machine.hypervisor.statistics().regions, regions);
+}
+
+}  // namespace
+}  // namespace xencomm::hypervisor
