@@ -82,7 +82,7 @@ XENCOMM_API int xencomm_check(xencomm_context *x, const void *pointer, size_t co
 
 /*
  * Hypercall `op` (__HYPERVISOR_... of xen/xen.h), with unused arguments 0. The hypervisor's answer,
- * or -1 and its errno.
+ * or -1 and its errno. EPERM for a hypercall that only a kernel makes.
  */
 XENCOMM_API int64_t xencomm_call(xencomm_context *x, unsigned op, uint64_t arg1, uint64_t arg2,
                                  uint64_t arg3, uint64_t arg4, uint64_t arg5);

@@ -36,8 +36,21 @@ constexpr AllowedOp kAllowed[] = {
     {__HYPERVISOR_multicall, 0},
 };
 
+// The program's memory.
+constexpr std::uint64_t Address(std::uint64_t granule, std::uint64_t offset = 0) {
+  return kBase + (granule << 12) + offset;
+}
+
+// A list of two calls: one that writes a list of frames to where a structure of the program's says,
+// and one whose answer is known.
+constexpr std::uint64_t kList = 1;
+constexpr std::uint64_t kFrames = 2;  // the structure
+constexpr std::uint64_t kTarget = 3;  // where it means to write
+constexpr std::uint64_t kDomain = 4;
+constexpr std::uint64_t kOwnFrames = 5;  // another such structure, of the second vcpu
+
 class HypervisorLockdownTest : public testing::Test {
- protected:
+ public:
   HypervisorLockdownTest() : kernel(machine, kNativeOrder, kGranules) {
     kernel.Unback(kScratch);
     EXPECT_GT(kernel.Register(1), 0);
@@ -46,10 +59,6 @@ class HypervisorLockdownTest : public testing::Test {
     second = machine.hypervisor.ClaimVcpu(0, 1);
   }
 
-  // The program's memory.
-  static std::uint64_t Address(std::uint64_t granule, std::uint64_t offset = 0) {
-    return kBase + (granule << 12) + offset;
-  }
   template <class T>
   void Put(std::uint64_t address, const T& value) {
     kernel.Write(address - kBase, &value, sizeof(value));
@@ -90,7 +99,7 @@ class HypervisorLockdownTest : public testing::Test {
                          .allowed = kAllowed,
                          .arguments_only = {{Address(kScratch)}, kVcpus * kPageSize}},
                         scratch);
-    finding = audited.finding();
+    findings[vcpu] = audited.finding();
     if (!audited.ok()) return -kEPERM;
     meanwhile();
     const auto& registers = audited.call().registers;
@@ -103,12 +112,6 @@ class HypervisorLockdownTest : public testing::Test {
     return Audited(0, index, std::move(arguments), [] {});
   }
 
-  // A list of two calls: one that writes a list of frames to where a structure of the program's
-  // says, and one whose answer is known.
-  static constexpr std::uint64_t kList = 1;
-  static constexpr std::uint64_t kFrames = 2;  // the structure
-  static constexpr std::uint64_t kTarget = 3;  // where it means to write
-  static constexpr std::uint64_t kDomain = 4;
   void PutList(std::uint64_t at = Address(kList)) {
     xen_machphys_mfn_list frames = {};
     frames.max_extents = 1;
@@ -120,10 +123,13 @@ class HypervisorLockdownTest : public testing::Test {
     entries[1] = {__HYPERVISOR_memory_op, 0, {XENMEM_current_reservation, Address(kDomain)}};
     Put(at, entries);
   }
+  // At once, as another vcpu's store.
+  template <class T>
+  void Store(std::uint64_t address, T value) {
+    __atomic_store_n(reinterpret_cast<T*>(kernel.At(address - kBase)), value, __ATOMIC_RELAXED);
+  }
   void AimFramesAt(std::uint64_t address) {
-    __atomic_store_n(reinterpret_cast<std::uint64_t*>(kernel.At(
-                         (kFrames << 12) + offsetof(xen_machphys_mfn_list, extent_start))),
-                     address, __ATOMIC_RELAXED);
+    Store(Address(kFrames, offsetof(xen_machphys_mfn_list, extent_start)), address);
   }
   std::uint64_t Result(unsigned entry) {
     return Get<multicall_entry_t>(Address(kList, entry * sizeof(multicall_entry_t))).result;
@@ -132,7 +138,7 @@ class HypervisorLockdownTest : public testing::Test {
   TestMachine machine{{.pages = kPages, .pointers = PointerModel::kRegion}};
   GuestKernel kernel;
   Vcpu* second = nullptr;
-  schema::Finding finding;
+  schema::Finding findings[kVcpus];
 };
 
 constexpr std::uint64_t kFault = static_cast<std::uint64_t>(-kEFAULT);
@@ -154,8 +160,8 @@ TEST_F(HypervisorLockdownTest, APointerInMemoryDoesNotReachTheCopies) {
     if (target != Address(kScratch) - 4) {
       AimFramesAt(target);
       EXPECT_EQ(Audited(__HYPERVISOR_multicall, {Address(kList), 2}), -kEPERM);
-      EXPECT_EQ(finding.problem, schema::Problem::kArgumentsOnly);
-      EXPECT_EQ(finding.entry, 0u);
+      EXPECT_EQ(findings[0].problem, schema::Problem::kArgumentsOnly);
+      EXPECT_EQ(findings[0].entry, 0u);
     }
   }
 }
@@ -167,7 +173,7 @@ TEST_F(HypervisorLockdownTest, ARegisterOfAnEntryIsMemory) {
   EXPECT_EQ(Make(*machine.vcpu, __HYPERVISOR_multicall, {Address(kList), 1}), 0);
   EXPECT_EQ(Result(0), kFault);
   EXPECT_EQ(Audited(__HYPERVISOR_multicall, {Address(kList), 1}), -kEPERM);
-  EXPECT_EQ(finding.problem, schema::Problem::kArgumentsOnly);
+  EXPECT_EQ(findings[0].problem, schema::Problem::kArgumentsOnly);
 }
 
 TEST_F(HypervisorLockdownTest, ARegisterThatTheProgramFillsDoesNotLeadThere) {
@@ -175,12 +181,12 @@ TEST_F(HypervisorLockdownTest, ARegisterThatTheProgramFillsDoesNotLeadThere) {
        {Address(kScratch), Address(kScratch) - 8, Address(kScratch + 1), Address(kGranules) - 8}) {
     EXPECT_EQ(Audited(__HYPERVISOR_xen_version, {XENVER_extraversion, pointer}), -kEPERM);
     // It may run out of the region, too.
-    EXPECT_NE(finding.problem, schema::Problem::kNone);
+    EXPECT_NE(findings[0].problem, schema::Problem::kNone);
   }
   EXPECT_EQ(Audited(__HYPERVISOR_xen_version, {XENVER_extraversion, Address(kScratch) - 16}), 0);
   // Nor is a copy made of one.
   EXPECT_EQ(Audited(1, __HYPERVISOR_multicall, {Address(kScratch), 1}, [] {}), -kEPERM);
-  EXPECT_EQ(finding.problem, schema::Problem::kArgumentsOnly);
+  EXPECT_EQ(findings[1].problem, schema::Problem::kArgumentsOnly);
 }
 
 TEST_F(HypervisorLockdownTest, AnAreaThatIsKeptDoesNotReachTheCopies) {
@@ -211,32 +217,97 @@ TEST_F(HypervisorLockdownTest, OutputsOfAStructureGoIntoItsCopyAndBack) {
   EXPECT_EQ(Get<xen_domctl_getdomaininfo_t>(Address(kTarget)).tot_pages, kPages);
 }
 
-TEST_F(HypervisorLockdownTest, ASecondVcpuThatNeverPausesDoesNotReachTheCopies) {
+TEST_F(HypervisorLockdownTest, ACountThatGrowsStopsAtTheCopies) {
+  PutList();
+  const auto grow = [&] {
+    Put(Address(kFrames), std::uint32_t{1000});
+    AimFramesAt(Address(kScratch) - 8);
+  };
+  EXPECT_EQ(Audited(0, __HYPERVISOR_multicall, {Address(kList), 2}, grow), 0);
+  EXPECT_EQ(Result(1), kPages);
+}
+
+// What a program does to its memory from a second vcpu while the first one's calls are audited and
+// made. Each is undone by the next step, so that both states are met everywhere.
+struct Meddling {
+  const char* name;
+  void (*step)(HypervisorLockdownTest& test, bool harm);
+};
+
+class HypervisorMeddlingTest : public HypervisorLockdownTest,
+                               public testing::WithParamInterface<Meddling> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    , HypervisorMeddlingTest,
+    testing::Values(
+        Meddling{"NestedPointer",
+                 [](HypervisorLockdownTest& test, bool harm) {
+                   test.AimFramesAt(harm ? Address(kScratch) + sizeof(multicall_entry_t)
+                                         : Address(kTarget));
+                 }},
+        Meddling{"Count",
+                 [](HypervisorLockdownTest& test, bool harm) {
+                   test.AimFramesAt(Address(kScratch) - 8);
+                   test.Store(Address(kFrames), std::uint32_t{harm ? 100u : 1u});
+                 }},
+        Meddling{"TheListsOps",
+                 [](HypervisorLockdownTest& test, bool harm) {
+                   test.Store(Address(kList, sizeof(multicall_entry_t)),
+                              harm ? kXencommOp : std::uint64_t{__HYPERVISOR_memory_op});
+                 }},
+        Meddling{"TheListsSubOps",
+                 [](HypervisorLockdownTest& test, bool harm) {
+                   test.Store(Address(kList, sizeof(multicall_entry_t) +
+                                                 offsetof(multicall_entry_t, args)),
+                              std::uint64_t{harm ? unsigned{XENMEM_decrease_reservation}
+                                                 : unsigned{XENMEM_current_reservation}});
+                 }},
+        Meddling{"TheListsPointers",
+                 [](HypervisorLockdownTest& test, bool harm) {
+                   test.Store(
+                       Address(kList, offsetof(multicall_entry_t, args) + 8),
+                       harm ? Address(kScratch) + sizeof(multicall_entry_t) : Address(kFrames));
+                 }},
+        Meddling{"CallsOfItsOwn",
+                 [](HypervisorLockdownTest& test, bool harm) {
+                   const std::uint64_t copy = Address(kScratch) + sizeof(multicall_entry_t);
+                   if (harm) {
+                     test.Audited(1, __HYPERVISOR_xen_version, {XENVER_extraversion, copy}, [] {});
+                     return;
+                   }
+                   test.Audited(1, __HYPERVISOR_memory_op,
+                                {XENMEM_machphys_mfn_list, Address(kOwnFrames)},
+                                [&] { test.Store(Address(kOwnFrames, 8), copy); });
+                   test.Store(Address(kOwnFrames, 8), Address(kTarget));
+                 }}),
+    [](const auto& each) { return each.param.name; });
+
+TEST_P(HypervisorMeddlingTest, WhatWasAuditedIsWhatIsCalled) {
+  PutList();
+  const auto own_frames = Get<xen_machphys_mfn_list>(Address(kFrames));
+  Put(Address(kOwnFrames), own_frames);
+  const unsigned regions = machine.hypervisor.statistics().regions;
   std::atomic<bool> done = false;
-  // It turns the structure's pointer to the copy and back, and makes calls of its own meanwhile,
-  // with pointers of every kind to where it must not write.
   std::thread program([&] {
-    const std::uint64_t over = Address(kScratch) + sizeof(multicall_entry_t);
-    while (!done.load(std::memory_order_relaxed)) {
-      AimFramesAt(over);
-      Make(*second, __HYPERVISOR_memory_op, {XENMEM_machphys_mfn_list, Address(kFrames)});
-      AimFramesAt(Address(kTarget));
+    for (bool harm = true; !done.load(std::memory_order_relaxed); harm = !harm) {
+      GetParam().step(*this, harm);
     }
   });
-  unsigned reached = 0;
+  unsigned made = 0;
+  const auto* copy = reinterpret_cast<const multicall_entry_t*>(kernel.At(kScratch << 12));
   for (int round = 0; round < 20000; ++round) {
-    multicall_entry_t entries[2] = {};
-    entries[0] = {__HYPERVISOR_memory_op, 0, {XENMEM_machphys_mfn_list, Address(kFrames)}};
-    entries[1] = {__HYPERVISOR_memory_op, 0, {XENMEM_current_reservation, Address(kDomain)}};
-    if (round == 0) PutList();
-    Put(Address(kList), entries);
     if (Audited(__HYPERVISOR_multicall, {Address(kList), 2}) != 0) continue;
-    ++reached;
+    ++made;
+    ASSERT_EQ(copy[1].op, std::uint64_t{__HYPERVISOR_memory_op});
+    ASSERT_EQ(copy[1].args[0], std::uint64_t{XENMEM_current_reservation});
+    ASSERT_EQ(copy[1].args[1], Address(kDomain));
     ASSERT_EQ(Result(1), kPages);
   }
   done = true;
   program.join();
-  EXPECT_GT(reached, 0u);
+  EXPECT_GT(made, 0u);
+  EXPECT_EQ(machine.hypervisor.statistics().regions, regions);
+  EXPECT_EQ(machine.hypervisor.domain_statistics(0).pages, kPages);
 }
 
 TEST_F(HypervisorLockdownTest, NoListMakesTheKernelsCalls) {

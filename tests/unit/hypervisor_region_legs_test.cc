@@ -168,6 +168,25 @@ TEST_F(HypervisorRegionLegsTest, ExtendingStopsAndGoesOn) {
   EXPECT_EQ(kernel.Unregister(), 0);
 }
 
+TEST_F(HypervisorRegionLegsTest, ARegionHasNoMoreGranulesThanAreKept) {
+  // Of a table whose further granules are not backed nothing is taken up, and each is looked at.
+  const std::uint64_t most = RegionRegistry::kMaxGranules;
+  std::byte* const bytes = kernel.memory().Map({16 << 12}, kPageSize, Access::kWrite).start();
+  for (const std::uint64_t granules : {most, most + 1}) {
+    std::memset(bytes, 0xff, kPageSize);
+    RegionLayout::Make({kBase}, granules << 12, 12)->Store(bytes, kNativeOrder);
+    StoreField(bytes + BaseOffset(0), std::uint64_t{16} << 12, kNativeOrder);
+    const std::int64_t handle =
+        machine.Call(kXencommOp, XencommOp::kRegister, std::uint64_t{16} << 12, 1);
+    if (granules > most) {
+      EXPECT_EQ(handle, -kE2BIG);
+      continue;
+    }
+    ASSERT_GT(handle, 0);
+    EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, handle), 0);
+  }
+}
+
 TEST_F(HypervisorRegionLegsTest, AnIdNamesOneRegionForEver) {
   // More than once a generation of 20 bits; all of them go through the same slot.
   constexpr unsigned kRounds = (1u << 20) + 16;
