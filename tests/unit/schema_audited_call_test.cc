@@ -193,6 +193,23 @@ TEST_F(AuditedCallTest, RefusesEveryPointerToTheKernelsCopiesButItsOwn) {
   EXPECT_EQ(Audited(query).finding().problem, Problem::kArgumentsOnly);
 }
 
+TEST_F(AuditedCallTest, TakesNothingElseOfTheSameSizeForItsCopy) {
+  // A pointer in a structure, to as many bytes as the structure has.
+  auto* op = New<xen_sysctl>();
+  op->cmd = XEN_SYSCTL_readconsole;
+  op->interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+  op->u.readconsole.count = sizeof(*op);
+  std::memcpy(&op->u.readconsole.buffer, &scratch_.address, sizeof(scratch_.address));
+  const Call read = MakeCall(__HYPERVISOR_sysctl, Address(op));
+  EXPECT_EQ(Audited(read, AllowedOps::All()).finding().problem, Problem::kArgumentsOnly);
+  // A register of an entry, to as many bytes as the list has.
+  static_assert(sizeof(xen_changeset_info_t) == sizeof(multicall_entry));
+  auto* entry = New<multicall_entry>();
+  *entry = {__HYPERVISOR_xen_version, 0, {XENVER_changeset, scratch_.address.value}};
+  const Call list = MakeCall(__HYPERVISOR_multicall, Address(entry), 1);
+  EXPECT_EQ(Audited(list, AllowedOps::All()).finding().problem, Problem::kArgumentsOnly);
+}
+
 TEST_F(AuditedCallTest, MakesNoCopyWhereTheHypervisorCouldBeToldToWrite) {
   const Call list = MakeCall(__HYPERVISOR_sysctl, Address(NewList(New<std::byte>(1024), 1)));
   ASSERT_TRUE(Audited(list).ok());
