@@ -70,7 +70,7 @@ constexpr OpTable<VcpuCall, VCPUOP_register_vcpu_time_memory_area + 1> kOps = {
 OpAnswer AskVcpuOp(std::uint64_t op) { return kOps.Ask(op); }
 
 std::int64_t VcpuOp(Call& call) {
-  Vcpu* vcpu = call.domain.vcpu(call.frame.arguments[1]);
+  Vcpu* vcpu = call.domain.vcpu(static_cast<std::uint32_t>(call.frame.arguments[1]));
   if (vcpu == nullptr) return -kENOENT;
   VcpuCall op = {call, *vcpu};
   return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), op);

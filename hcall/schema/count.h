@@ -67,7 +67,9 @@ inline Result<std::uint64_t> Evaluate(const Amount& amount, const RecordView& re
           return Fault::kOverflow;
         }
       }
-      return count / amount.per + (count % amount.per != 0 ? 1 : 0);
+      count = count / amount.per + (count % amount.per != 0 ? 1 : 0);
+      if (count != 0 && __builtin_add_overflow(count, amount.more, &count)) return Fault::kOverflow;
+      return count;
     }
     case CountKind::kRange: {
       const std::uint64_t first = record.Read(amount.a);

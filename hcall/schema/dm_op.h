@@ -17,7 +17,7 @@ inline constexpr HypercallSpec kDmOp = {
     .name = "dm_op",
     .about = "Emulates devices for an HVM domain.",
     .arguments = {"domid", "nr_bufs", "bufs"},
-    .registers = {In("domid"), In("nr_bufs"),
+    .registers = {In("domid").LowBits(16), In("nr_bufs").LowBits(32),
                   In("bufs", Elements("nr_bufs").AtMost(2)).Of("xen_dm_op_buf")},
     .op_place = OpPlace::kFirstBuffer,
     .op_field = "op",

@@ -16,7 +16,7 @@ inline constexpr HypercallSpec kGrantTableOp = {
     .name = "grant_table_op",
     .about = "Maps, copies and describes memory that domains grant one another.",
     .arguments = {"cmd", "uop", "count"},
-    .registers = {In("cmd"), In("uop", Elements("count")), In("count")},
+    .registers = {In("cmd").LowBits(32), In("uop", Elements("count")), In("count").LowBits(32)},
     .op_place = OpPlace::kRegister,
     .op_field = "cmd",
     .op_mask = 0xfff,
@@ -121,6 +121,7 @@ inline constexpr OpSpec kGrantTableOps[] = {
         .argument = "gnttab_set_version",
         .about = "Chooses the format of the calling domain's grant table.",
         .rows = {InOut("version").Note("1 or 2; out: the one in use")},
+        .outer = {InOut("uop", One()).Note("whatever `count` says")},
     },
     {
         .number = GNTTABOP_get_status_frames,
@@ -141,6 +142,7 @@ inline constexpr OpSpec kGrantTableOps[] = {
         .about = "Tells the format of a domain's grant table.",
         .rows = {In("dom").Note("DOMID_SELF: the caller"), Ignored("pad"),
                  Out("version").Note("1 or 2")},
+        .outer = {InOut("uop", One()).Note("whatever `count` says")},
     },
     {
         .number = GNTTABOP_swap_grant_ref,

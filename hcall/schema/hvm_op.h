@@ -17,7 +17,6 @@ inline constexpr HypercallSpec kHvmOp = {
     .registers = {In("op"), In("arg", One())},
     .op_place = OpPlace::kRegister,
     .op_field = "op",
-    .op_mask = 0xff,
     .pointer = "arg",
     .prefix = "HVMOP_",
     .others = {"HVMOP_ALTP2M_INTERFACE_VERSION"},

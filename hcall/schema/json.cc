@@ -91,6 +91,8 @@ void WriteCount(Writer& json, std::string_view key, const Amount& amount, const 
   }
   if (amount.kind == CountKind::kInside) json.Value("at", amount.at);
   if (amount.most != 0) json.Value("most", amount.most);
+  if (amount.least != 0) json.Value("least", amount.least);
+  if (amount.more != 0) json.Value("more", amount.more);
   json.Text("words", CountText(amount, part, record, registers_of).c_str());
   json.End('}');
 }
@@ -141,8 +143,10 @@ void WritePart(Writer& json, const Part& part, const Record& record, const Op* r
     json.Text("lifetime", part.lifetime == Lifetime::kCall ? "call" : "until_replaced");
     json.Flag("trailing", part.is_trailing);
     if (part.address_bits != ~std::uint64_t{0}) json.Value("address_bits", part.address_bits);
+    if (part.second_null != 0) json.Value("second_null", part.second_null);
     json.End('}');
   }
+  if (part.number_bits != ~std::uint64_t{0}) json.Value("number_bits", part.number_bits);
   json.Text("note", part.note);
   if (part.prefix != nullptr) {
     json.Begin("constants", '{');
@@ -204,6 +208,7 @@ void WriteHypercall(Writer& json, const Hypercall& hypercall) {
   for (const char* name : hypercall.registers) json.Text("", name);
   json.End(']');
   json.Text("op_place", kPlaces[static_cast<int>(hypercall.op_place)]);
+  if (hypercall.op_mask != ~std::uint64_t{0}) json.Value("op_mask", hypercall.op_mask);
   if (!hypercall.versions.empty()) WriteVersions(json, hypercall, nullptr);
   json.Flag("holds_calls", hypercall.holds_calls);
   json.Begin("ops", '[');

@@ -88,7 +88,12 @@ inline constexpr OpSpec kMcaOps[] = {
         .name = "inject_v2",
         .argument = "u.mc_inject_v2",
         .about = "Raises a machine check on some processors.",
-        .rows = {In("flags").Note("XEN_MC_INJECT_*"), In("cpumap")},
+        .rows = {In("flags").Note("XEN_MC_INJECT_*")},
+        .cases =
+            {
+                {WhenFlag("flags", XEN_MC_INJECT_CPU_BROADCAST), {Ignored("cpumap")}},
+                {UnlessFlag("flags", XEN_MC_INJECT_CPU_BROADCAST), {In("cpumap")}},
+            },
     },
 };
 

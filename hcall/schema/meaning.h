@@ -36,11 +36,25 @@ struct Count {
   std::uint32_t per = 1;
   std::uint32_t at = 0;
   std::uint32_t most = 0;
+  std::uint32_t least = 0;
+  std::uint32_t more = 0;
 
   // The op is refused with more elements.
   constexpr Count AtMost(std::uint32_t elements) const {
     Count count = *this;
     count.most = elements;
+    return count;
+  }
+  // So many are touched, whatever the number in the buffer says.
+  constexpr Count AtLeast(std::uint32_t elements) const {
+    Count count = *this;
+    count.least = elements;
+    return count;
+  }
+  // So many beyond them are touched, when there are any.
+  constexpr Count AndMore(std::uint32_t elements) const {
+    Count count = *this;
+    count.more = elements;
     return count;
   }
 };
@@ -101,6 +115,8 @@ struct Row {
   const char* of = nullptr;  // what it points at, where the header's type does not say
   Phase phase = Phase::kBoth;
   std::uint64_t address_bits = ~std::uint64_t{0};  // of a register that holds flags too
+  std::uint64_t second_null = 0;
+  std::uint64_t number_bits = ~std::uint64_t{0};
   const char* overlays = nullptr;  // another name for bytes that have their row under this one
   bool is_trailing = false;
   Versions versions = {};
@@ -172,6 +188,18 @@ struct Row {
   constexpr Row AddressBits(std::uint64_t bits) const {
     Row row = *this;
     row.address_bits = bits;
+    return row;
+  }
+  // Of such a register: another address that leads nowhere.
+  constexpr Row SecondNull(std::uint64_t address) const {
+    Row row = *this;
+    row.second_null = address;
+    return row;
+  }
+  // Of a register: only its low bits are the number, since Xen takes it as an int, say.
+  constexpr Row LowBits(unsigned bits) const {
+    Row row = *this;
+    row.number_bits = (std::uint64_t{1} << bits) - 1;
     return row;
   }
   constexpr Row Of(const char* type) const {

@@ -17,9 +17,14 @@ inline constexpr HypercallSpec kMmuUpdate = {
     .about = "Changes page-table entries of a PV domain.",
     .arguments = {"ureqs", "count", "pdone", "foreigndom"},
     .registers =
-        {In("ureqs", Elements("count")), In("count").Note("bit 31: a call that goes on"),
-         Out("pdone", One()).Of("uint32_t").OrNull("not wanted"),
+        {In("ureqs", Elements("count")),
+         In("count").LowBits(31).Note("bit 31: a call that goes on"),
+         InOut("pdone", One())
+             .Of("uint32_t")
+             .OrNull("not wanted")
+             .Note("read by a call that goes on"),
          In("foreigndom")
+             .LowBits(32)
              .Note("whose pages; DOMID_SELF: the caller. Above 16 bits, + 1: whose page tables")},
     .op_place = OpPlace::kNone,
     .pointer = "ureqs",
@@ -40,9 +45,13 @@ inline constexpr HypercallSpec kMmuextOp = {
     .name = "mmuext_op",
     .about = "Pins page tables, flushes TLBs and caches, sets the LDT.",
     .arguments = {"uops", "count", "pdone", "foreigndom"},
-    .registers = {In("uops", Elements("count")), In("count").Note("bit 31: a call that goes on"),
-                  Out("pdone", One()).Of("uint32_t").OrNull("not wanted"),
-                  In("foreigndom").Note("whose pages; DOMID_SELF: the caller")},
+    .registers = {In("uops", Elements("count")),
+                  In("count").LowBits(31).Note("bit 31: a call that goes on"),
+                  InOut("pdone", One())
+                      .Of("uint32_t")
+                      .OrNull("not wanted")
+                      .Note("read by a call that goes on"),
+                  In("foreigndom").LowBits(32).Note("whose pages; DOMID_SELF: the caller")},
     .op_place = OpPlace::kNone,
     .pointer = "uops",
 };
@@ -106,10 +115,10 @@ inline constexpr HypercallSpec kSetGdt = {
     .name = "set_gdt",
     .about = "Sets a vcpu's global descriptor table.",
     .arguments = {"frame_list", "entries"},
-    .registers = {In("frame_list", OneFor(512, "entries").AtMost(16))
+    .registers = {In("frame_list", OneFor(512, "entries").AtMost(14))
                       .Of("uint64_t")
                       .Note("a frame holds 512 entries"),
-                  In("entries")},
+                  In("entries").LowBits(32)},
     .op_place = OpPlace::kNone,
 };
 
@@ -130,8 +139,9 @@ inline constexpr HypercallSpec kUpdateVaMapping = {
     .registers = {In("va"), In("val"),
                   In("flags", VcpuBits())
                       .Of("uint8_t")
-                      .AddressBits(~std::uint64_t{7})
-                      .OrNull("UVMF_LOCAL or UVMF_ALL")
+                      .AddressBits(~std::uint64_t{UVMF_FLUSHTYPE_MASK})
+                      .SecondNull(UVMF_ALL)
+                      .OrNull("UVMF_LOCAL; UVMF_ALL is one too")
                       .Note("UVMF_*, and which vcpus to flush")},
     .op_place = OpPlace::kNone,
 };
@@ -153,10 +163,11 @@ inline constexpr HypercallSpec kUpdateVaMappingOtherdomain = {
     .registers = {In("va"), In("val"),
                   In("flags", VcpuBits())
                       .Of("uint8_t")
-                      .AddressBits(~std::uint64_t{7})
-                      .OrNull("UVMF_LOCAL or UVMF_ALL")
+                      .AddressBits(~std::uint64_t{UVMF_FLUSHTYPE_MASK})
+                      .SecondNull(UVMF_ALL)
+                      .OrNull("UVMF_LOCAL; UVMF_ALL is one too")
                       .Note("UVMF_*, and which vcpus to flush"),
-                  In("domid")},
+                  In("domid").LowBits(16)},
     .op_place = OpPlace::kNone,
 };
 

@@ -69,6 +69,8 @@ struct Amount {
   std::uint32_t per = 1;
   std::uint32_t at = 0;
   std::uint32_t most = 0;  // elements that the op takes at most; 0: there is no such limit
+  std::uint32_t least = 0;  // of kInside: so many at least
+  std::uint32_t more = 0;   // of kNumber: so many besides, unless there are none
 };
 
 // A discriminator and the values of it for which a part is there.
@@ -111,6 +113,9 @@ struct Part {
   Lifetime lifetime = Lifetime::kCall;
   Phase phase = Phase::kBoth;
   std::uint64_t address_bits = ~std::uint64_t{0};  // the others are flags
+  std::uint64_t second_null = 0;  // an address that leads nowhere, as null does; 0: there is none
+  // Of a register with a number: the bits of it that are the number.
+  std::uint64_t number_bits = ~std::uint64_t{0};
   bool is_trailing = false;  // not behind a pointer, but the end of the record itself
 
   // For people.

@@ -16,7 +16,7 @@ inline constexpr HypercallSpec kPhysdevOp = {
     .name = "physdev_op",
     .about = "Drives the machine's interrupts, ports and PCI devices.",
     .arguments = {"cmd", "arg"},
-    .registers = {In("cmd"), In("arg", One())},
+    .registers = {In("cmd").LowBits(32), In("arg", One())},
     .op_place = OpPlace::kRegister,
     .op_field = "cmd",
     .pointer = "arg",
@@ -72,10 +72,11 @@ inline constexpr OpSpec kPhysdevOps[] = {
         .name = "set_iobitmap",
         .argument = "physdev_set_iobitmap",
         .about = "Sets the ports that user mode of a vcpu may use.",
-        .rows = {In("bitmap", Bits("nr_ports").AtMost(8192))
+        .rows = {In("bitmap", Bits("nr_ports").AtMost(8193).AndMore(1))
                      .UntilReplaced()
                      .OrNull("none")
-                     .Note("a bit is clear for a port that may be used; read at each access"),
+                     .Note("a bit is clear for a port that may be used; read at each access, two "
+                           "bytes at a time"),
                  In("nr_ports").Note("at most 65536")},
     },
     {
@@ -280,7 +281,9 @@ inline constexpr OpSpec kPhysdevCompatOps[] = {
         .name = "set_iobitmap",
         .argument = "u.set_iobitmap",
         .about = "Sets the ports that user mode of a vcpu may use.",
-        .rows = {In("bitmap", Bits("nr_ports")).UntilReplaced().OrNull("none"), In("nr_ports")},
+        .rows =
+            {In("bitmap", Bits("nr_ports").AtMost(8193).AndMore(1)).UntilReplaced().OrNull("none"),
+             In("nr_ports")},
     },
     {
         .number = PHYSDEVOP_apic_read,

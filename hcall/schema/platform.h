@@ -109,8 +109,9 @@ inline constexpr OpSpec kPlatformOps[] = {
                   Out("u.disk_info.interface_support").Note("bits, as INT 13h 41h has them"),
                   Out("u.disk_info.legacy_max_cylinder"), Out("u.disk_info.legacy_max_head"),
                   Out("u.disk_info.legacy_sectors_per_track"),
-                  InOut("u.disk_info.edd_params", Inside(0, 2))
-                      .Note("the first two bytes say how long it is, before and after")}},
+                  InOut("u.disk_info.edd_params", Inside(0, 2).AtLeast(2))
+                      .Note("the first two bytes say how long it is, before and after, and are "
+                            "touched whatever they say")}},
                 {When("type", XEN_FW_DISK_MBR_SIGNATURE),
                  {Out("u.disk_mbr_signature.device").Note("BIOS number"),
                   Out("u.disk_mbr_signature.mbr_signature")}},

@@ -29,6 +29,15 @@ const Part* PartAt(const Record& record, Ref field) {
   return nullptr;
 }
 
+// Registers as the hypervisor takes them: of an int it does not look at the upper half.
+Registers AsNumbers(const Op& op, const Registers& given) {
+  Registers registers = given;
+  for (const Part& part : op.registers.parts) {
+    registers[part.offset / sizeof(std::uint64_t)] &= part.number_bits;
+  }
+  return registers;
+}
+
 class Walker {
  public:
   Walker(const Caller& caller, BufferVisitor visit, WalkOrder order, OpVisitor enter)
@@ -142,12 +151,13 @@ class Walker {
     place.op = Find(*place.hypercall, number, version);
     if (place.op == nullptr) return FailUnknownOp(place, number);
     if (!enter_(*place.op)) return Fail(Problem::kStopped, place);
-    const RecordView view(call.registers.data(), kNativeOrder);
+    const Registers registers = AsNumbers(*place.op, call.registers);
+    const RecordView view(registers.data(), kNativeOrder);
     for (const Part& part : place.op->registers.parts) {
       if (!part.is_buffer()) continue;
       Buffer buffer;
       buffer.in_register = true;
-      buffer.holder_copy = call.registers.data();
+      buffer.holder_copy = registers.data();
       if (!WalkPart(place, part, view, buffer, argument)) return false;
     }
     return true;
@@ -195,7 +205,7 @@ class Walker {
             : VirtualAddress{view.Read({part.offset, sizeof(std::uint64_t)}) & part.address_bits};
     if (!Count(place, part, view, buffer)) return false;
     if (buffer.count == 0) return true;
-    if (buffer.address.value == 0) {
+    if (buffer.address.value == 0 || buffer.address.value == part.second_null) {
       return part.null != nullptr || Fail(Problem::kNull, place, &part);
     }
     if (__builtin_mul_overflow(buffer.count, std::uint64_t{part.element->size}, &buffer.bytes) ||
@@ -250,7 +260,8 @@ class Walker {
     constexpr std::uint32_t kListed = layout::xen_dm_op_buf.size;
     const Hypercall& hypercall = *place.hypercall;
     const Part* list = BufferOf(hypercall.ops[0].registers);
-    const RecordView registers(call.registers.data(), kNativeOrder);
+    const Registers numbers = AsNumbers(hypercall.ops[0], call.registers);
+    const RecordView registers(numbers.data(), kNativeOrder);
     const Result<std::uint64_t> count = Evaluate(list->room, registers);
     if (!count.ok() || *count > kMaxListedBuffers) {
       return Fail(Problem::kTooMany, place, list, {}, count.ok() ? *count : 0);
@@ -298,7 +309,7 @@ class Walker {
     all.part = list;
     all.entry = place.entry;
     all.in_register = true;
-    all.holder_copy = call.registers.data();
+    all.holder_copy = numbers.data();
     all.address = address;
     all.element = list->element;
     all.element_record = list->element_record;
@@ -357,6 +368,7 @@ class Walker {
         const Ref ref = {0, part.room.per};
         if (!Read(place, &part, buffer.address, part.room.at, number, ref.size)) return false;
         buffer.count = RecordView(number, caller_.order).Read(ref) + part.room.scale;
+        if (buffer.count < part.room.least) buffer.count = part.room.least;
         return true;
       }
       default: {

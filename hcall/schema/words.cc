@@ -109,6 +109,7 @@ std::string CountText(const Amount& amount, const Part& part, const Record& reco
         text = "(" + text + " + " + std::to_string(amount.per - 1) + ") / " +
                std::to_string(amount.per);
       }
+      if (amount.more != 0) text += ", and " + std::to_string(amount.more) + " more";
       return text;
     }
     case CountKind::kRange:
@@ -123,7 +124,8 @@ std::string CountText(const Amount& amount, const Part& part, const Record& reco
     }
     case CountKind::kInside:
       return (amount.scale != 0 ? std::to_string(amount.scale) + " + " : "") + "the " +
-             std::to_string(amount.per) + " bytes at " + std::to_string(amount.at) + " in it";
+             std::to_string(amount.per) + " bytes at " + std::to_string(amount.at) + " in it" +
+             (amount.least != 0 ? ", at least " + std::to_string(amount.least) : "");
     case CountKind::kReturned:
       return "the result";
     case CountKind::kVcpus:

@@ -159,6 +159,10 @@ class RandomCall {
       SetCounts(op.registers, registers, kNativeOrder);
       MakeParts(op, op.registers, registers, kNativeOrder, may_hold_calls);
     }
+    // Of an int's register the rest may be anything.
+    for (const schema::Part& part : op.registers.parts) {
+      call.registers[part.offset / sizeof(std::uint64_t)] |= random_.Next() & ~part.number_bits;
+    }
     return call;
   }
 

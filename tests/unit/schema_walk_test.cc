@@ -239,12 +239,146 @@ TEST_F(Walk, FindsTheEndOfTheStructureItself) {
               ElementsAre(Seen{"arg", 1, 4, kIn}, Seen{"buf", 20, 20, kOut}));
 }
 
+// Xen takes off two bits, the kind of flush; UVMF_ALL is what an address of 4 means.
 TEST_F(Walk, MasksFlagsOutOfAnAddress) {
-  const std::uint64_t mask = guest_.Room(16);
-  EXPECT_THAT(Buffers(__HYPERVISOR_update_va_mapping, {0, 0, mask | UVMF_INVLPG}),
-              ElementsAre(Seen{"flags", 16, 16, kIn}));  // 70 vcpus, in words of 64
-  EXPECT_THAT(Buffers(__HYPERVISOR_update_va_mapping, {0, 0, UVMF_TLB_FLUSH | UVMF_ALL}),
-              IsEmpty());
+  const std::uint64_t mask = guest_.Room(24);
+  for (const std::uint64_t hypercall :
+       {__HYPERVISOR_update_va_mapping, __HYPERVISOR_update_va_mapping_otherdomain}) {
+    EXPECT_THAT(Buffers(hypercall, {0, 0, mask | UVMF_INVLPG}),
+                ElementsAre(Seen{"flags", 16, 16, kIn}));  // 70 vcpus, in words of 64
+    for (const std::uint64_t address : {mask, mask + 4, mask + 8, std::uint64_t{8}}) {
+      std::vector<std::uint64_t> seen;
+      auto note = [&](const Buffer& buffer) {
+        seen.push_back(buffer.address.value);
+        return true;
+      };
+      ForEachBuffer(MakeCall(hypercall, {0, 0, address | UVMF_TLB_FLUSH}), {guest_}, note);
+      EXPECT_THAT(seen, ElementsAre(address));
+    }
+    for (const std::uint64_t flags : {UVMF_NONE, UVMF_LOCAL, UVMF_ALL}) {
+      EXPECT_THAT(Buffers(hypercall, {0, 0, flags | UVMF_TLB_FLUSH}), IsEmpty());
+      EXPECT_TRUE(finding_.ok());
+    }
+  }
+}
+
+// How many bits of the register with the op Xen looks at: as many as its handler's parameter has,
+// and of those what its own mask leaves.
+TEST(Rows, FindAnOpByTheBitsThatTheHypervisorLooksAt) {
+  const struct {
+    std::uint64_t hypercall;
+    std::uint64_t op;
+    std::uint64_t bits;
+  } kOps[] = {
+      {__HYPERVISOR_hvm_op, HVMOP_get_param, ~std::uint64_t{0}},
+      {__HYPERVISOR_kexec_op, KEXEC_CMD_kexec_status, ~std::uint64_t{0}},
+      {__HYPERVISOR_memory_op, XENMEM_current_reservation, 0x3f},
+      {__HYPERVISOR_grant_table_op, GNTTABOP_query_size, 0xfff},
+      {__HYPERVISOR_xen_version, XENVER_version, 0xffffffff},
+      {__HYPERVISOR_event_channel_op, EVTCHNOP_send, 0xffffffff},
+      {__HYPERVISOR_physdev_op, PHYSDEVOP_eoi, 0xffffffff},
+      {__HYPERVISOR_vcpu_op, VCPUOP_is_up, 0xffffffff},
+      {__HYPERVISOR_sched_op, SCHEDOP_yield, 0xffffffff},
+      {__HYPERVISOR_console_io, CONSOLEIO_read, 0xffffffff},
+      {__HYPERVISOR_callback_op, CALLBACKOP_register, 0xffffffff},
+      {__HYPERVISOR_nmi_op, XENNMI_register_callback, 0xffffffff},
+      {__HYPERVISOR_xenpmu_op, XENPMU_flush, 0xffffffff},
+      {__HYPERVISOR_xenoprof_op, XENOPROF_start, 0xffffffff},
+      {__HYPERVISOR_argo_op, XEN_ARGO_OP_notify, 0xffffffff},
+      {__HYPERVISOR_hypfs_op, XEN_HYPFS_OP_read, 0xffffffff},
+  };
+  for (const auto& [hypercall, number, bits] : kOps) {
+    const Op* const op = Find(hypercall, number);
+    ASSERT_NE(op, nullptr) << hypercall;
+    for (unsigned bit = 0; bit < 64; ++bit) {
+      const std::uint64_t other = number ^ std::uint64_t{1} << bit;
+      const bool is_same = Find(hypercall, other) == op;
+      EXPECT_EQ(is_same, (bits >> bit & 1) == 0) << op->hypercall->name << ", bit " << bit;
+    }
+  }
+}
+
+// The upper half of an int's register is no part of a count.
+TEST_F(Walk, CountsByTheBitsThatTheHypervisorLooksAt) {
+  constexpr std::uint64_t kAbove = std::uint64_t{3} << 32;
+  constexpr std::uint64_t kGoesOn = std::uint64_t{1} << 31;  // MMU_UPDATE_PREEMPTED
+  const std::uint64_t room = guest_.Room(64);
+  EXPECT_THAT(Buffers(__HYPERVISOR_console_io, {CONSOLEIO_write, kAbove | 5, room}),
+              ElementsAre(Seen{"buffer", 5, 5, kIn}));
+  EXPECT_THAT(Buffers(__HYPERVISOR_grant_table_op, {GNTTABOP_get_version, room, kAbove}),
+              ElementsAre(Seen{"uop", 1, sizeof(gnttab_get_version), kInOut}));
+  EXPECT_THAT(Buffers(__HYPERVISOR_mmu_update, {room, kAbove | kGoesOn | 2, room + 32}),
+              ElementsAre(Seen{"ureqs", 2, 32, kIn}, Seen{"pdone", 1, 4, kInOut}));
+  EXPECT_THAT(Buffers(__HYPERVISOR_multicall, {room, kAbove}), IsEmpty());
+  EXPECT_TRUE(finding_.ok());
+
+  xen_dm_op op = {};
+  op.op = XEN_DMOP_nr_vcpus;
+  xen_dm_op_buf buffer = {};
+  Set(buffer.h, guest_.New(op));
+  buffer.size = sizeof(op);
+  EXPECT_EQ(Buffers(__HYPERVISOR_dm_op, {1, kAbove | 1, guest_.New(buffer)}).size(), 2u);
+  EXPECT_TRUE(finding_.ok());
+}
+
+// EDD's length is read and written back whatever it is.
+TEST_F(Walk, CountsTheLengthThatStandsInTheBufferItself) {
+  for (const auto& [length, bytes] : {std::pair(0, 2), {1, 2}, {2, 2}, {3, 3}, {30, 30}}) {
+    xen_platform_op op = {};
+    op.cmd = XENPF_firmware_info;
+    op.interface_version = XENPF_INTERFACE_VERSION;
+    op.u.firmware_info.type = XEN_FW_DISK_INFO;
+    Set(op.u.firmware_info.u.disk_info.edd_params, guest_.New(static_cast<std::uint16_t>(length)));
+    const auto wanted = static_cast<std::uint64_t>(bytes);
+    EXPECT_THAT(Buffers(__HYPERVISOR_platform_op, {guest_.New(op)}),
+                ElementsAre(Seen{"u_xenpf_op", 1, sizeof(xen_platform_op), kInOut},
+                            Seen{"u.disk_info.edd_params", wanted, wanted, kInOut}))
+        << length;
+  }
+}
+
+// Of these ops Xen does not look at the count.
+TEST_F(Walk, CountsOneGrantTableVersionWhateverTheCount) {
+  for (const std::uint64_t op : {GNTTABOP_set_version, GNTTABOP_get_version}) {
+    for (const std::uint64_t count : {0, 1, 7}) {
+      const std::uint64_t version = guest_.Room(8);
+      EXPECT_EQ(Buffers(__HYPERVISOR_grant_table_op, {op, version, count}).size(), 1u) << count;
+    }
+  }
+}
+
+// A port's bit is read with the byte after it.
+TEST_F(Walk, CountsOneByteBeyondAPortBitmap) {
+  for (const auto& [ports, bytes] : {std::pair(0u, 0u), {1, 2}, {8, 2}, {9, 3}, {65536, 8193}}) {
+    physdev_set_iobitmap bitmap = {};
+    bitmap.nr_ports = ports;
+    Set(bitmap.bitmap, guest_.Room(8193));
+    std::uint64_t seen = 0;
+    for (const Seen& each :
+         Buffers(__HYPERVISOR_physdev_op, {PHYSDEVOP_set_iobitmap, guest_.New(bitmap)})) {
+      if (each.path == "bitmap") seen = each.bytes;
+    }
+    EXPECT_EQ(seen, bytes) << ports;
+    EXPECT_TRUE(finding_.ok()) << ports;
+  }
+  physdev_set_iobitmap bitmap = {};
+  bitmap.nr_ports = 65537;
+  Set(bitmap.bitmap, guest_.Room(8194));
+  Buffers(__HYPERVISOR_physdev_op, {PHYSDEVOP_set_iobitmap, guest_.New(bitmap)});
+  EXPECT_EQ(finding_.problem, Problem::kTooMany);
+}
+
+TEST_F(Walk, LooksAtNoProcessorsOfABroadcast) {
+  for (const bool broadcast : {false, true}) {
+    xen_mc mc = {};
+    mc.cmd = XEN_MC_inject_v2;
+    mc.interface_version = XEN_MCA_INTERFACE_VERSION;
+    mc.u.mc_inject_v2.flags = broadcast ? XEN_MC_INJECT_CPU_BROADCAST : 0;
+    mc.u.mc_inject_v2.cpumap.nr_bits = 9;
+    Set(mc.u.mc_inject_v2.cpumap.bitmap, Guest::kBase);
+    EXPECT_EQ(Buffers(__HYPERVISOR_mca, {guest_.New(mc)}).size(), broadcast ? 1u : 2u);
+    EXPECT_TRUE(finding_.ok());
+  }
 }
 
 TEST_F(Walk, FollowsEachEntryOfAMulticall) {

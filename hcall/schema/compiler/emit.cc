@@ -111,7 +111,11 @@ class TableWriter {
         if (part.row->address_bits != ~std::uint64_t{0}) {
           body << ", .address_bits = " << part.row->address_bits << "u";
         }
+        if (part.row->second_null != 0) body << ", .second_null = " << part.row->second_null;
         if (part.row->is_trailing) body << ", .is_trailing = true";
+      }
+      if (part.row->number_bits != ~std::uint64_t{0}) {
+        body << ", .number_bits = " << part.row->number_bits << "u";
       }
       if (part.row->phase == Phase::kBefore) body << ", .phase = Phase::kBefore";
       if (part.row->phase == Phase::kAfter) body << ", .phase = Phase::kAfter";
@@ -208,6 +212,15 @@ class TableWriter {
     out_ << "};\n";
   }
 
+  // Of a register that is an int, less than all of it is looked at.
+  static std::uint64_t OpMask(const HypercallSpec& spec) {
+    if (spec.op_place != OpPlace::kRegister) return spec.op_mask;
+    for (const Row& row : spec.registers) {
+      if (std::string_view(row.field) == spec.op_field) return spec.op_mask & row.number_bits;
+    }
+    return spec.op_mask;
+  }
+
   // Indices of ops, ascending by number; forms of one op ascend by version already.
   static std::vector<std::size_t> ByNumber(const std::vector<ResolvedOp>& ops) {
     std::vector<std::size_t> order(ops.size());
@@ -245,7 +258,7 @@ class TableWriter {
           << (hypercall.spec->arguments.size() == 0 ? "{}" : prefix + "Registers")
           << ", .ops = " << prefix << "Ops, .op_place = " << Name(hypercall.spec->op_place)
           << ",\n     .op_field = " << Text(hypercall.op_field)
-          << ", .op_mask = " << hypercall.spec->op_mask << "u, .pointer = " << hypercall.pointer
+          << ", .op_mask = " << OpMask(*hypercall.spec) << "u, .pointer = " << hypercall.pointer
           << ", .type = " << Address(hypercall.type)
           << ",\n     .version_field = " << Text(hypercall.version_field)
           << ", .versions = " << (hypercall.spec->version == nullptr ? "{}" : prefix + "Versions")

@@ -63,7 +63,10 @@ inline std::string Text(const Amount& amount, std::uint32_t base = 0) {
   std::ostringstream out;
   out << "{" << Name(amount.kind) << ", " << Text(amount.a, base) << ", " << Text(amount.b, base)
       << ", " << amount.scale << ", " << amount.per << ", " << amount.at;
-  if (amount.most != 0) out << ", " << amount.most;
+  const std::uint32_t bounds[] = {amount.most, amount.least, amount.more};
+  if (bounds[0] != 0 || bounds[1] != 0 || bounds[2] != 0) {
+    for (const std::uint32_t bound : bounds) out << ", " << bound;
+  }
   out << "}";
   return out.str();
 }

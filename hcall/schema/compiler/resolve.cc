@@ -78,7 +78,8 @@ class Scope {
   }
 
   Amount Find(const Count& count) const {
-    return {count.kind, Find(count.a), Find(count.b), count.scale, count.per, count.at, count.most};
+    return {count.kind, Find(count.a), Find(count.b), count.scale, count.per,
+            count.at,   count.most,    count.least,   count.more};
   }
 
   ResolvedTest Find(const Condition& condition) const {

@@ -183,7 +183,8 @@ bool ResolvedPart::IsSame(const ResolvedPart& other) const {
   auto same_ref = [](Ref a, Ref b) { return a.offset == b.offset && a.size == b.size; };
   auto same_amount = [&](const Amount& a, const Amount& b) {
     return a.kind == b.kind && same_ref(a.a, b.a) && same_ref(a.b, b.b) && a.scale == b.scale &&
-           a.per == b.per && a.at == b.at && a.most == b.most;
+           a.per == b.per && a.at == b.at && a.most == b.most && a.least == b.least &&
+           a.more == b.more;
   };
   auto same_test = [&](const ResolvedTest& a, const ResolvedTest& b) {
     return a.condition == b.condition && same_ref(a.field, b.field);
