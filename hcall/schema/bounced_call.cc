@@ -6,6 +6,12 @@
 #include "xencomm/byte_order.h"
 
 namespace xencomm::schema {
+namespace {
+
+// Copies are aligned as the originals are: addresses may have flags in their low bits.
+constexpr std::uint64_t kAlignment = 8;
+
+}  // namespace
 
 BouncedCall::BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory,
                          std::uint32_t vcpus)
@@ -13,42 +19,48 @@ BouncedCall::BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory
   std::vector<CollectedBuffer> buffers;
   finding_ = CollectBuffers(call, order, vcpus, buffers);
   if (!finding_.ok()) return;
-  for (const CollectedBuffer& buffer : buffers) {
-    std::byte* data = memory_.Allocate(buffer.bytes());
-    if (data == nullptr) {
+  const std::vector<BufferGroup> groups = GroupBuffers(buffers);
+  finding_ = FindSharedPointer(buffers, groups);
+  if (!finding_.ok()) return;
+  for (const BufferGroup& group : groups) {
+    const std::uint64_t shift = group.start % kAlignment;
+    std::byte* const block = memory_.Allocate(shift + group.bytes());
+    if (block == nullptr) {
       out_of_memory_ = true;
       return;
     }
-    std::memcpy(data, buffer.data(), buffer.bytes());
-    copies_.push_back({.original = buffer, .data = data, .pointer = nullptr, .bits = 0});
+    blocks_.push_back(block);
+    std::memcpy(block + shift, group.data(), group.bytes());
   }
-  // Parents come first, so that the copy of the structure around a pointer is there.
-  for (Copy& copy : copies_) {
+  const auto in_copy = [&](const std::byte* original) {
+    const BufferGroup& group = GroupOf(groups, original);
+    return blocks_[static_cast<std::size_t>(&group - groups.data())] + group.start % kAlignment +
+           (original - group.data());
+  };
+  // A structure that two pointers lead to has its own pointers listed twice: all are kept before
+  // one is replaced.
+  for (const CollectedBuffer& buffer : buffers) {
+    Copy copy = {.original = buffer, .data = in_copy(buffer.data()), .pointer = nullptr, .bits = 0};
+    if (buffer.pointer != nullptr) {
+      copy.pointer = in_copy(buffer.pointer);
+      copy.bits = LoadField<std::uint64_t>(copy.pointer, order_);
+    }
+    copies_.push_back(copy);
+  }
+  for (const Copy& copy : copies_) {
     const std::uint64_t flags = ~copy.original.buffer.part->address_bits;
     const auto address = reinterpret_cast<std::uint64_t>(copy.data);
-    if (copy.original.pointer == nullptr) {
+    if (copy.pointer == nullptr) {
       std::uint64_t& bits = call_.registers[copy.original.register_index];
       bits = (bits & flags) | address;
-      continue;
+    } else {
+      StoreField(copy.pointer, (copy.bits & flags) | address, order_);
     }
-    copy.pointer = InCopy(copy.original.pointer);
-    copy.bits = LoadField<std::uint64_t>(copy.pointer, order_);
-    StoreField(copy.pointer, (copy.bits & flags) | address, order_);
   }
 }
 
 BouncedCall::~BouncedCall() {
-  for (const Copy& copy : copies_) memory_.Free(copy.data);
-}
-
-std::byte* BouncedCall::InCopy(const std::byte* original) const {
-  for (const Copy& copy : copies_) {
-    const std::byte* start = copy.original.data();
-    if (original >= start && original < start + copy.original.bytes()) {
-      return copy.data + (original - start);
-    }
-  }
-  return nullptr;
+  for (std::byte* block : blocks_) memory_.Free(block);
 }
 
 void BouncedCall::CopyBack() {

@@ -6,6 +6,10 @@
 // Every buffer is copied in, outputs too, so that what the hypervisor leaves alone comes back as it
 // was. CopyBack copies out by direction: of structures only the fields that the op writes, of other
 // buffers all when the op writes them. The caller's pointers are neither changed nor copied back.
+//
+// Buffers that share bytes share their copy, so that what one of them writes the others show, as
+// they would without a bounce. Only where a pointer lies in another's data (a buffer of bytes over
+// the structure that points at it) the call cannot be made from copies: kOverlap.
 #ifndef HCALL_SCHEMA_BOUNCED_CALL_H_
 #define HCALL_SCHEMA_BOUNCED_CALL_H_
 
@@ -21,7 +25,7 @@ namespace xencomm::schema {
 class BounceMemory {
  public:
   virtual ~BounceMemory() = default;
-  // nullptr: none left.
+  // 8-byte aligned; nullptr: none left.
   virtual std::byte* Allocate(std::uint64_t bytes) = 0;
   virtual void Free(std::byte* memory) = 0;
 };
@@ -46,12 +50,11 @@ class BouncedCall {
  private:
   struct Copy {
     CollectedBuffer original;
-    std::byte* data;
+    std::byte* data;     // its part of a block
     std::byte* pointer;  // to this copy, in the copy of the structure around it; nullptr: register
     std::uint64_t bits;  // that the original pointer holds
   };
 
-  std::byte* InCopy(const std::byte* original) const;
   void CopyBack(const Copy& copy) const;
   void CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
                    const std::byte* from, std::uint64_t bytes) const;
@@ -61,6 +64,7 @@ class BouncedCall {
   BounceMemory& memory_;
   Finding finding_;
   bool out_of_memory_ = false;
+  std::vector<std::byte*> blocks_;  // one for each group of buffers that share bytes
   std::vector<Copy> copies_;
 };
 

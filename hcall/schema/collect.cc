@@ -1,8 +1,49 @@
 #include "hcall/schema/collect.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "hcall/schema/own_space.h"
 
 namespace xencomm::schema {
+namespace {
+
+bool IsNumber(const Type& type) {
+  return type.kind == Kind::kUnsigned || type.kind == Kind::kSigned || type.kind == Kind::kHandle;
+}
+
+// Whether its fields depend on what stands in others.
+bool IsConditional(const Record* record) {
+  if (record == nullptr) return false;
+  return std::any_of(record->parts.begin(), record->parts.end(), [](const Part& part) {
+    return part.tests[0].field || part.phase != Phase::kBoth;
+  });
+}
+
+// Whether it is one thing of a length of its own: bytes with their length in them, a structure with
+// an array at its end.
+bool HasLength(const CollectedBuffer& collected) {
+  const Buffer& buffer = collected.buffer;
+  return collected.tail != 0 ||
+         (buffer.part->room.kind == CountKind::kInside && buffer.element->size == 1);
+}
+
+// Whether both are parts of one list of elements.
+bool AreAlike(const CollectedBuffer& a, const CollectedBuffer& b) {
+  const Type& x = *a.buffer.element;
+  const Type& y = *b.buffer.element;
+  if (HasLength(a) || HasLength(b)) {
+    return a.buffer.part == b.buffer.part && a.buffer.address == b.buffer.address;
+  }
+  if (x.size != y.size || (a.buffer.address - b.buffer.address) % x.size != 0) return false;
+  if (a.buffer.element_record != b.buffer.element_record &&
+      (IsConditional(a.buffer.element_record) || IsConditional(b.buffer.element_record))) {
+    return false;
+  }
+  return &x == &y || x.size == 1 || (IsNumber(x) && IsNumber(y));
+}
+
+}  // namespace
 
 Finding CollectBuffers(const Call& call, ByteOrder order, std::uint32_t vcpus,
                        std::vector<CollectedBuffer>& buffers) {
@@ -39,6 +80,61 @@ Finding CollectBuffers(const Call& call, ByteOrder order, std::uint32_t vcpus,
     return true;
   };
   return ForEachBuffer(call, {space, order, vcpus}, collect);
+}
+
+std::vector<BufferGroup> GroupBuffers(const std::vector<CollectedBuffer>& buffers) {
+  std::vector<const CollectedBuffer*> sorted;
+  for (const CollectedBuffer& buffer : buffers) sorted.push_back(&buffer);
+  // Of those that begin at one place the longest comes first: a structure may be cut off.
+  std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) {
+    if (a->buffer.address != b->buffer.address) {
+      return a->buffer.address.value < b->buffer.address.value;
+    }
+    return a->bytes() > b->bytes();
+  });
+  std::vector<BufferGroup> groups;
+  for (const CollectedBuffer* each : sorted) {
+    const std::uint64_t start = each->buffer.address.value;
+    const std::uint64_t last = start + each->bytes() - 1;
+    if (groups.empty() || start > groups.back().last) {
+      groups.push_back({.start = start, .last = last, .first = each});
+      continue;
+    }
+    BufferGroup& group = groups.back();
+    group.last = std::max(group.last, last);
+    if (group.unlike == nullptr && !AreAlike(*group.first, *each)) group.unlike = each;
+  }
+  return groups;
+}
+
+const BufferGroup& GroupOf(const std::vector<BufferGroup>& groups, const std::byte* byte) {
+  const auto address = reinterpret_cast<std::uint64_t>(byte);
+  const auto behind = std::upper_bound(
+      groups.begin(), groups.end(), address,
+      [](std::uint64_t value, const BufferGroup& group) { return value < group.start; });
+  return *std::prev(behind);
+}
+
+Finding FindOverlap(const CollectedBuffer& collected) {
+  const Buffer& buffer = collected.buffer;
+  return {.problem = Problem::kOverlap,
+          .hypercall = buffer.op->hypercall,
+          .op = buffer.op,
+          .part = buffer.part,
+          .entry = buffer.entry,
+          .index = buffer.index,
+          .address = buffer.address,
+          .bytes = collected.bytes()};
+}
+
+Finding FindSharedPointer(const std::vector<CollectedBuffer>& buffers,
+                          const std::vector<BufferGroup>& groups) {
+  for (const CollectedBuffer& each : buffers) {
+    if (each.pointer == nullptr) continue;
+    const BufferGroup& group = GroupOf(groups, each.pointer);
+    if (group.unlike != nullptr) return FindOverlap(*group.unlike);
+  }
+  return {};
 }
 
 }  // namespace xencomm::schema

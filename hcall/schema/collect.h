@@ -1,5 +1,5 @@
 // The buffers of a call in the process's own memory, as a list: what the hosted users of the walk
-// (bounce, descriptors, swapping) begin with.
+// (bounce, descriptors, swapping) begin with; and which of them share bytes.
 #ifndef HCALL_SCHEMA_COLLECT_H_
 #define HCALL_SCHEMA_COLLECT_H_
 
@@ -32,6 +32,34 @@ struct CollectedBuffer {
 // Parents first. The finding says why there are not all.
 Finding CollectBuffers(const Call& call, ByteOrder order, std::uint32_t vcpus,
                        std::vector<CollectedBuffer>& buffers);
+
+// Buffers that share bytes, directly or by others between them: what one of them writes, the others
+// show.
+struct BufferGroup {
+  std::uint64_t start = 0;  // address of the first byte
+  std::uint64_t last = 0;   // and of the last one
+  const CollectedBuffer* first = nullptr;
+  // One whose elements are unlike the first one's, or begin elsewhere; nullptr: there is none, and
+  // the group is one list of elements.
+  const CollectedBuffer* unlike = nullptr;
+
+  std::uint64_t bytes() const { return last - start + 1; }
+  std::byte* data() const { return reinterpret_cast<std::byte*>(start); }
+};
+
+// Every buffer lies in one; ascending by address. They point into `buffers`.
+std::vector<BufferGroup> GroupBuffers(const std::vector<CollectedBuffer>& buffers);
+
+// The group that a byte of a buffer lies in.
+const BufferGroup& GroupOf(const std::vector<BufferGroup>& groups, const std::byte* byte);
+
+// What is found when such a buffer is in the way.
+Finding FindOverlap(const CollectedBuffer& buffer);
+
+// For uses that replace pointers in the structures around them: such a pointer must not be another
+// buffer's data. kOverlap.
+Finding FindSharedPointer(const std::vector<CollectedBuffer>& buffers,
+                          const std::vector<BufferGroup>& groups);
 
 }  // namespace xencomm::schema
 

@@ -23,6 +23,7 @@ DescribedCall::DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& 
     : call_(call), order_(order) {
   std::vector<CollectedBuffer> buffers;
   finding_ = CollectBuffers(call, order, vcpus, buffers);
+  if (finding_.ok()) finding_ = FindSharedPointer(buffers, GroupBuffers(buffers));
   if (!finding_.ok()) {
     outcome_ = Outcome::kNotWalked;
     return;
@@ -70,8 +71,11 @@ DescribedCall::Outcome DescribedCall::Describe(const CollectedBuffer& buffer,
   return Outcome::kDescribed;
 }
 
+// The last one first: a pointer that two others lead to was replaced twice.
 void DescribedCall::PutBack() {
-  for (const Replaced& each : replaced_) StoreField(each.pointer, each.bits, order_);
+  for (auto each = replaced_.rbegin(); each != replaced_.rend(); ++each) {
+    StoreField(each->pointer, each->bits, order_);
+  }
   replaced_.clear();
 }
 

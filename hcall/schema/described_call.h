@@ -30,7 +30,7 @@ class DescribedCall {
  public:
   enum class Outcome : std::uint8_t {
     kDescribed,
-    kNotWalked,  // see finding()
+    kNotWalked,  // see finding(); kOverlap: a pointer to be replaced is another buffer's data
     kNotBacked,  // a page of a buffer has no guest-physical address
     kNoMemory,   // for a descriptor
   };

@@ -43,9 +43,21 @@ void SwapBuffer(const CollectedBuffer& collected, ByteOrder order, Phase phase) 
 }  // namespace
 
 SwappedCall::SwappedCall(const Call& call, ByteOrder order, std::uint32_t vcpus) : order_(order) {
-  finding_ = CollectBuffers(call, order, vcpus, buffers_);
-  if (!finding_.ok()) buffers_.clear();
-  for (const CollectedBuffer& buffer : buffers_) SwapBuffer(buffer, order, Phase::kBefore);
+  std::vector<CollectedBuffer> buffers;
+  finding_ = CollectBuffers(call, order, vcpus, buffers);
+  if (!finding_.ok()) return;
+  const std::vector<BufferGroup> groups = GroupBuffers(buffers);
+  for (const BufferGroup& group : groups) {
+    if (group.unlike == nullptr) continue;
+    finding_ = FindOverlap(*group.unlike);
+    return;
+  }
+  for (const BufferGroup& group : groups) {
+    CollectedBuffer whole = *group.first;
+    whole.buffer.bytes = group.bytes() - whole.tail;
+    SwapBuffer(whole, order, Phase::kBefore);
+    buffers_.push_back(whole);
+  }
 }
 
 SwappedCall::~SwappedCall() {

@@ -2,6 +2,10 @@
 //
 // For a program that makes calls of a domain of the other order. What was turned is remembered:
 // after the call the numbers in it may be the hypervisor's, and would count something else.
+//
+// Buffers may share bytes, as one list of frame numbers that is read and written: each element is
+// turned once. Where their elements are of different kinds, or begin at different places, no order
+// of the bytes is right for both: kOverlap.
 #ifndef HCALL_SCHEMA_SWAPPED_CALL_H_
 #define HCALL_SCHEMA_SWAPPED_CALL_H_
 
@@ -26,7 +30,7 @@ class SwappedCall {
  private:
   ByteOrder order_;
   Finding finding_;
-  std::vector<CollectedBuffer> buffers_;
+  std::vector<CollectedBuffer> buffers_;  // none share bytes
 };
 
 }  // namespace xencomm::schema

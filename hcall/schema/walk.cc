@@ -458,6 +458,8 @@ const char* Describe(Problem problem) {
       return "a list of calls in a list of calls";
     case Problem::kStopped:
       return "stopped";
+    case Problem::kOverlap:
+      return "a buffer that shares bytes with one of unlike elements";
     case Problem::kNotAllowed:
       return "an op that is not let through";
     case Problem::kOutside:

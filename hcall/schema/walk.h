@@ -74,6 +74,7 @@ enum class Problem : std::uint8_t {
   kEndless,           // a list without an end
   kNested,            // a list of calls in a list of calls
   kStopped,           // by the visitor
+  kOverlap,           // buffers that share bytes, and that this use of them cannot tell apart
 
   // Of the audit.
   kNotAllowed,     // an op that is not among those let through

@@ -142,6 +142,102 @@ TEST(BouncedCall, ReportsWhatTheWalkFound) {
   EXPECT_EQ(bounced.finding().problem, Problem::kUnknownOp);
 }
 
+// Two lists of one op in a row of three numbers that they share the middle one of.
+struct SharedFrames {
+  std::array<std::uint64_t, 3> frames = {1, 2, 3};
+  std::array<int, 2> errors = {};
+  xen_add_to_physmap_batch batch = {};
+
+  SharedFrames() {
+    batch.size = 2;
+    set_xen_guest_handle(batch.idxs, frames.data());
+    set_xen_guest_handle(batch.gpfns, frames.data() + 1);
+    set_xen_guest_handle(batch.errs, errors.data());
+  }
+  Call call() {
+    return {.hypercall = __HYPERVISOR_memory_op,
+            .registers = {XENMEM_add_to_physmap_batch, Address(&batch)}};
+  }
+};
+
+// Two calls of a multicall with one argument.
+struct SharedArgument {
+  std::array<std::uint64_t, 2> frames = {1, 2};
+  xen_memory_reservation reservation = {};
+  std::array<multicall_entry, 2> entries = {};
+
+  SharedArgument() {
+    reservation.nr_extents = 2;
+    set_xen_guest_handle(reservation.extent_start, frames.data());
+    entries[0] = {__HYPERVISOR_memory_op, 0, {XENMEM_decrease_reservation, Address(&reservation)}};
+    entries[1] = {__HYPERVISOR_memory_op, 0, {XENMEM_populate_physmap, Address(&reservation)}};
+  }
+  Call call() {
+    return {.hypercall = __HYPERVISOR_multicall, .registers = {Address(entries.data()), 2}};
+  }
+};
+
+// A call whose buffer of bytes lies over the pointer to it.
+Call OverItself(xen_sysctl& sysctl) {
+  sysctl.u.readconsole.count = sizeof(sysctl);
+  set_xen_guest_handle(sysctl.u.readconsole.buffer, reinterpret_cast<char*>(&sysctl));
+  return Sysctl(sysctl, XEN_SYSCTL_readconsole);
+}
+
+TEST(BouncedCall, CopiesWhatBuffersShareOnce) {
+  SharedFrames shared;
+  Heap heap;
+  BouncedCall bounced(shared.call(), kNativeOrder, heap);
+  ASSERT_TRUE(bounced.ok());
+  auto* copy = reinterpret_cast<xen_add_to_physmap_batch*>(bounced.call().registers[1]);
+  EXPECT_EQ(copy->gpfns.p, copy->idxs.p + 1);
+  copy->gpfns.p[0] = 22;
+  EXPECT_EQ(copy->idxs.p[1], 22u);
+}
+
+// Both lists are written: neither comes back over the other as it was before.
+TEST(BouncedCall, CopiesBackWhatWasWrittenThroughEitherPointer) {
+  std::array<std::uint64_t, 3> nanoseconds = {1, 2, 3};
+  xen_sysctl sysctl = {};
+  sysctl.u.get_pmstat.type = PMSTAT_get_cxstat;
+  sysctl.u.get_pmstat.u.getcx.nr = 2;
+  set_xen_guest_handle(sysctl.u.get_pmstat.u.getcx.triggers, nanoseconds.data());
+  set_xen_guest_handle(sysctl.u.get_pmstat.u.getcx.residencies, nanoseconds.data() + 1);
+  Heap heap;
+  BouncedCall bounced(Sysctl(sysctl, XEN_SYSCTL_get_pmstat), kNativeOrder, heap);
+  ASSERT_TRUE(bounced.ok());
+  auto& copy = reinterpret_cast<xen_sysctl*>(bounced.call().registers[0])->u.get_pmstat.u.getcx;
+  copy.residencies.p[1] = 33;
+  copy.triggers.p[1] = 22;
+  bounced.CopyBack();
+  EXPECT_EQ(nanoseconds, (std::array<std::uint64_t, 3>{1, 22, 33}));
+}
+
+TEST(BouncedCall, GivesAnArgumentOfTwoCallsItsPointersBack) {
+  SharedArgument shared;
+  Heap heap;
+  BouncedCall bounced(shared.call(), kNativeOrder, heap);
+  ASSERT_TRUE(bounced.ok());
+  auto* copy = reinterpret_cast<multicall_entry*>(bounced.call().registers[0]);
+  EXPECT_EQ(copy[0].args[1], copy[1].args[1]);
+  auto* reservation = reinterpret_cast<xen_memory_reservation*>(copy[0].args[1]);
+  ASSERT_NE(reservation->extent_start.p, shared.frames.data());
+  reservation->extent_start.p[0] = 11;
+  bounced.CopyBack();
+  EXPECT_EQ(reservation->extent_start.p, shared.frames.data());
+  EXPECT_EQ(shared.frames[0], 11u);
+  EXPECT_EQ(shared.entries[0].args[1], Address(&shared.reservation));
+  EXPECT_EQ(shared.entries[1].args[1], Address(&shared.reservation));
+}
+
+TEST(BouncedCall, RefusesAPointerInAnotherBuffersData) {
+  xen_sysctl sysctl = {};
+  Heap heap;
+  BouncedCall bounced(OverItself(sysctl), kNativeOrder, heap);
+  EXPECT_EQ(bounced.finding().problem, Problem::kOverlap);
+  EXPECT_STREQ(bounced.finding().op->name, "readconsole");
+}
+
 // The process's addresses are the guest-physical ones, but for one page that has none.
 class Identity final : public PhysicalMemory {
  public:
@@ -231,6 +327,120 @@ TEST(DescribedCall, PutsPointersBackWhenAPageHasNoAddress) {
                           kNativeOrder, memory);
   EXPECT_EQ(described.outcome(), DescribedCall::Outcome::kNotBacked);
   EXPECT_EQ(op.u.set_pminfo.u.power.states.p, states.data());
+}
+
+TEST(DescribedCall, PutsAnArgumentsPointersBackThatTwoCallsLeadTo) {
+  SharedArgument shared;
+  Identity memory;
+  {
+    DescribedCall described(shared.call(), kNativeOrder, memory);
+    ASSERT_EQ(described.outcome(), DescribedCall::Outcome::kDescribed);
+    EXPECT_NE(shared.reservation.extent_start.p, shared.frames.data());
+  }
+  EXPECT_EQ(shared.reservation.extent_start.p, shared.frames.data());
+  EXPECT_EQ(shared.entries[1].args[1], Address(&shared.reservation));
+}
+
+TEST(DescribedCall, RefusesAPointerInAnotherBuffersData) {
+  xen_sysctl sysctl = {};
+  const Call call = OverItself(sysctl);
+  Identity memory;
+  DescribedCall described(call, kNativeOrder, memory);
+  EXPECT_EQ(described.outcome(), DescribedCall::Outcome::kNotWalked);
+  EXPECT_EQ(described.finding().problem, Problem::kOverlap);
+  EXPECT_EQ(Address(sysctl.u.readconsole.buffer.p), Address(&sysctl));
+}
+
+// As a number of the other order reads.
+constexpr std::uint64_t Turned(std::uint64_t number) { return __builtin_bswap64(number); }
+
+TEST(SwappedCall, TurnsAListThatIsReadAndWrittenOnce) {
+  std::array<std::uint64_t, 2> frames = {1, 2};
+  xen_memory_exchange exchange = {};
+  exchange.in.nr_extents = exchange.out.nr_extents = 2;
+  set_xen_guest_handle(exchange.in.extent_start, frames.data());
+  set_xen_guest_handle(exchange.out.extent_start, frames.data());
+  {
+    SwappedCall swapped(
+        {.hypercall = __HYPERVISOR_memory_op, .registers = {XENMEM_exchange, Address(&exchange)}},
+        kNativeOrder);
+    ASSERT_TRUE(swapped.finding().ok());
+    EXPECT_EQ(frames, (std::array<std::uint64_t, 2>{Turned(1), Turned(2)}));
+    frames[1] = Turned(22);
+  }
+  EXPECT_EQ(frames, (std::array<std::uint64_t, 2>{1, 22}));
+}
+
+TEST(SwappedCall, TurnsListsThatOverlapOnce) {
+  SharedFrames shared;
+  {
+    SwappedCall swapped(shared.call(), kNativeOrder);
+    ASSERT_TRUE(swapped.finding().ok());
+    EXPECT_EQ(shared.frames, (std::array<std::uint64_t, 3>{Turned(1), Turned(2), Turned(3)}));
+  }
+  EXPECT_EQ(shared.frames, (std::array<std::uint64_t, 3>{1, 2, 3}));
+}
+
+TEST(SwappedCall, TurnsAnArgumentOfTwoCallsOnce) {
+  SharedArgument shared;
+  {
+    SwappedCall swapped(shared.call(), kNativeOrder);
+    ASSERT_TRUE(swapped.finding().ok());
+    EXPECT_EQ(shared.reservation.nr_extents, Turned(2));
+    EXPECT_EQ(shared.frames[1], Turned(2));
+    EXPECT_EQ(shared.entries[1].args[1], Turned(Address(&shared.reservation)));
+  }
+  EXPECT_EQ(shared.reservation.nr_extents, 2u);
+  EXPECT_EQ(shared.frames[1], 2u);
+}
+
+// Bytes are not turned, wherever they begin.
+TEST(SwappedCall, TakesBitmapsThatOverlap) {
+  std::array<std::uint8_t, 3> bits = {1, 2, 3};
+  xen_domctl domctl = {};
+  domctl.cmd = XEN_DOMCTL_setvcpuaffinity;
+  domctl.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  xen_domctl_vcpuaffinity& affinity = domctl.u.vcpuaffinity;
+  affinity.flags = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT;
+  affinity.cpumap_hard.nr_bits = affinity.cpumap_soft.nr_bits = 16;
+  set_xen_guest_handle(affinity.cpumap_hard.bitmap, bits.data());
+  set_xen_guest_handle(affinity.cpumap_soft.bitmap, bits.data() + 1);
+  SwappedCall swapped({.hypercall = __HYPERVISOR_domctl, .registers = {Address(&domctl)}},
+                      kNativeOrder);
+  EXPECT_TRUE(swapped.finding().ok());
+  EXPECT_EQ(bits, (std::array<std::uint8_t, 3>{1, 2, 3}));
+}
+
+// Numbers of different widths, numbers that begin in the middle of others, bytes over numbers: what
+// is right for one is wrong for the other. Nothing is turned.
+TEST(SwappedCall, RefusesBuffersThatOverlapAndAreUnlike) {
+  std::array<std::uint64_t, 4> room = {1, 2, 3, 4};
+  const auto refused = [&](Call call, const char* path) {
+    const Call before = call;
+    {
+      SwappedCall swapped(call, kNativeOrder);
+      EXPECT_EQ(swapped.finding().problem, Problem::kOverlap);
+      ASSERT_NE(swapped.finding().part, nullptr);
+      EXPECT_STREQ(swapped.finding().part->path, path);
+      EXPECT_EQ(room, (std::array<std::uint64_t, 4>{1, 2, 3, 4}));
+    }
+    EXPECT_EQ(room, (std::array<std::uint64_t, 4>{1, 2, 3, 4}));
+    EXPECT_EQ(call.registers, before.registers);
+  };
+  xen_sysctl sysctl = {};
+  sysctl.u.numainfo.num_nodes = 1;
+  set_xen_guest_handle(sysctl.u.numainfo.meminfo, reinterpret_cast<xen_sysctl_meminfo*>(&room));
+  sysctl.u.numainfo.distance.p = reinterpret_cast<std::uint32_t*>(room.data() + 1);
+  refused(Sysctl(sysctl, XEN_SYSCTL_numainfo), "distance");
+
+  SharedFrames shared;
+  set_xen_guest_handle(shared.batch.idxs, room.data());
+  shared.batch.gpfns.p =
+      reinterpret_cast<xen_pfn_t*>(reinterpret_cast<std::byte*>(room.data()) + 12);
+  refused(shared.call(), "gpfns");
+
+  xen_sysctl over = {};
+  refused(OverItself(over), "buffer");
 }
 
 TEST(SwappedCall, TurnsACallWithItsBuffersAndBack) {
