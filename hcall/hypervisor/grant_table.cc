@@ -4,6 +4,7 @@
 
 #include "hcall/hypervisor/argument.h"
 #include "hcall/hypervisor/call.h"
+#include "hcall/hypervisor/physmap.h"
 #include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
@@ -192,8 +193,25 @@ void StoreGrant(const Core& core, const Domain& domain, const GrantTable& table,
   StoreSharedField(at, flags, domain.order);
 }
 
-// Turns the table to the other version. Its grants begin anew, but for the reserved ones. -ERANGE
-// for one of those that version 1 cannot say. With the domain's lock held.
+// Gives the status frames back, from wherever the domain has them, or none of them. -EBUSY:
+// somebody maps one, or a region or an area holds it. With the domain's lock held.
+std::int64_t DropStatusFrames(Core& core, Domain& domain, GrantTable& table) {
+  for (std::uint32_t i = 0; i < table.nr_status_frames; ++i) {
+    const Frame& frame = core.frames.Of(table.status_frames[i]);
+    if (frame.holds.load(std::memory_order_relaxed) != 0 || frame.pins != 0) return -kEBUSY;
+  }
+  Physmap physmap(core, domain);
+  while (table.nr_status_frames != 0) {
+    const std::uint64_t mfn = table.status_frames[--table.nr_status_frames];
+    physmap.Unhook(mfn);
+    domain.overhead.Free(mfn, 0);
+  }
+  return 0;
+}
+
+// Turns the table to the other version, or leaves it as it is. Its grants begin anew, but for the
+// reserved ones. -ERANGE for one of those that version 1 cannot say, -EBUSY for status frames that
+// are in use, -ENOMEM. With the domain's lock held.
 std::int64_t ChangeVersion(Core& core, Domain& domain, GrantTable& table, std::uint32_t version) {
   Grant kept[kReservedGrants];
   for (unsigned i = 0; i < kReservedGrants; ++i) {
@@ -204,10 +222,15 @@ std::int64_t ChangeVersion(Core& core, Domain& domain, GrantTable& table, std::u
     if (type != GTF_permit_access) kept[i] = {};
     if (kept[i].frame >> 32 != 0) return -kERANGE;
   }
-  const std::uint32_t old = table.version;
+  if (version == 1) {
+    const std::int64_t error = DropStatusFrames(core, domain, table);
+    if (error != 0) return error;
+  }
   table.version = version;
   if (!Grow(core, domain, table, table.nr_frames)) {
-    table.version = old;
+    // Only for version 2 frames are added; nobody has seen those that were.
+    DropStatusFrames(core, domain, table);
+    table.version = 1;
     return -kENOMEM;
   }
   for (std::uint32_t i = 0; i < table.nr_frames; ++i) {

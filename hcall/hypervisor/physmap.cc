@@ -166,6 +166,9 @@ std::int64_t Physmap::Unplace(std::uint64_t gfn, std::uint64_t* foreign) {
 
 std::int64_t Physmap::Move(std::uint64_t mfn, std::uint64_t gfn, P2mType type) {
   SpinGuard guard(domain_.lock);
+  // It was found before the lock was taken: a grant table's frame may have been given back since.
+  const FrameOwner owner = core_.frames.Of(mfn).owner.load(std::memory_order_relaxed);
+  if (owner != FrameOwner{domain_.id, FrameUse::kShared}) return -kEBUSY;
   return MoveLocked(mfn, gfn, type);
 }
 
@@ -282,6 +285,12 @@ void Physmap::Unpin(std::uint64_t mfn) {
   Frame& frame = core_.frames.Of(mfn);
   if (frame.pins == 0) return;
   if (--frame.pins == 0) core_.pinned_frames.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Physmap::Unhook(std::uint64_t mfn) {
+  Frame& frame = core_.frames.Of(mfn);
+  if (domain_.translated() && frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
+  frame.gfn = kNoFrame;
 }
 
 bool Physmap::IsDead() const { return domain_.life.load(std::memory_order_relaxed) == Life::kDead; }

@@ -52,10 +52,12 @@ class Physmap {
   // that was mapped there, for ReleaseMapping; or kNoFrame.
   std::int64_t Unplace(std::uint64_t gfn, std::uint64_t* foreign);
 
-  // Puts a page that the domain owns at `gfn` only, wherever it was; what was there is freed as by
-  // Free, but for the hypervisor's own pages, which are unhooked. The errors of Free.
+  // Puts one of the hypervisor's own pages, shared with the domain, at `gfn` only, wherever it was;
+  // what was there is freed as by Free, but for other such pages, which are unhooked. -EBUSY (given
+  // back meanwhile) and the errors of Free.
   std::int64_t Move(std::uint64_t mfn, std::uint64_t gfn, P2mType type);
-  // The same for the page at `from`. -EINVAL (none of its own), -EXDEV (its gfn is another).
+  // The same for the domain's page at `from`. -EINVAL (none of its own), -EXDEV (its gfn is
+  // another).
   std::int64_t MoveGfn(std::uint64_t from, std::uint64_t gfn);
 
   // Maps a page of `source` at `gfn`. -EINVAL, -EPERM and the errors of Free.
@@ -74,6 +76,9 @@ class Physmap {
   // False when the frame cannot be pinned once more.
   bool Pin(std::uint64_t mfn);
   void Unpin(std::uint64_t mfn);
+
+  // Takes one of the hypervisor's own pages off the physmap, wherever it is; with the lock held.
+  void Unhook(std::uint64_t mfn);
 
  private:
   // With the lock held. A dead domain's pages and p2m may have been given back.

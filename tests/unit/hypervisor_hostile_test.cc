@@ -173,6 +173,22 @@ TEST_F(HypervisorHostileTest, APinnedSharedPageStaysWhereItIs) {
   EXPECT_EQ(AddToPhysmap(XENMAPSPACE_grant_table, 0, kFarGfn), 0);
 }
 
+// A runstate area on a status frame: the frame is not given back under it.
+TEST_F(HypervisorHostileTest, AStatusFrameWithAnAreaOnItStays) {
+  BuildGuest(64);
+  const auto set_version = [&](std::uint32_t wanted) {
+    gnttab_set_version version = {.version = wanted};
+    return GuestCall(0, __HYPERVISOR_grant_table_op, GNTTABOP_set_version, &version, 1);
+  };
+  ASSERT_EQ(set_version(2), 0);
+  ASSERT_EQ(AddToPhysmap(XENMAPSPACE_grant_table, XENMAPIDX_grant_table_status, kFarGfn), 0);
+  ASSERT_EQ(RegisterRunstate(0, GuestBytes(kFarGfn) + 3072), 0);
+  EXPECT_EQ(set_version(1), -kEBUSY);
+  ASSERT_EQ(RegisterRunstate(0, nullptr), 0);
+  EXPECT_EQ(set_version(1), 0);
+  EXPECT_EQ(machine.hypervisor.FrameOf(kGuest, kFarGfn), kNoFrame);
+}
+
 TEST_F(HypervisorHostileTest, AnAreaOnASharedPageEndsWithItsDomain) {
   BuildGuest(64);
   ASSERT_EQ(AddToPhysmap(XENMAPSPACE_shared_info, 0, kFarGfn), 0);

@@ -251,6 +251,89 @@ TEST_F(HypervisorToolstackTest, ReservedGrantsOutliveAChangeOfVersion) {
   EXPECT_EQ(old[1].frame, 0x4321u);
 }
 
+TEST_F(HypervisorToolstackTest, StatusFramesGoWithTheirVersion) {
+  constexpr std::uint64_t kGfn = 5000;
+  const auto overhead = [&] { return machine.hypervisor.domain_statistics(0).overhead_pages; };
+  const auto set_version = [&](std::uint32_t wanted) {
+    gnttab_set_version version = {.version = wanted};
+    return GrantOp(GNTTABOP_set_version, version);
+  };
+  const auto status_of = [&](std::uint32_t frames) {
+    xen_pfn_t list[2] = {};
+    gnttab_get_status_frames request = {};
+    request.dom = DOMID_SELF;
+    request.nr_frames = frames;
+    request.frame_list.p = list;
+    EXPECT_EQ(GrantOp(GNTTABOP_get_status_frames, request), 0);
+    return request.status;
+  };
+  xen_pfn_t frames[9] = {};
+  gnttab_setup_table setup = {};
+  setup.dom = DOMID_SELF;
+  setup.nr_frames = 9;
+  setup.frame_list.p = frames;
+  ASSERT_EQ(GrantOp(GNTTABOP_setup_table, setup), 0);
+  xen_add_to_physmap map = {};
+  map.domid = DOMID_SELF;
+  map.space = XENMAPSPACE_grant_table;
+  map.gpfn = kGfn + 1;
+  ASSERT_EQ(MemoryOp(XENMEM_add_to_physmap, map), 0);  // so that the p2m has room for its leaf
+  const std::uint64_t before = overhead();
+
+  for (unsigned round = 0; round < 3; ++round) {
+    ASSERT_EQ(set_version(2), 0);
+    EXPECT_EQ(overhead(), before + 2);
+    EXPECT_EQ(status_of(2), GNTST_okay);
+    map.idx = XENMAPIDX_grant_table_status | 1;
+    map.gpfn = kGfn;
+    ASSERT_EQ(MemoryOp(XENMEM_add_to_physmap, map), 0);
+    const std::uint64_t mfn = machine.hypervisor.FrameOf(0, kGfn);
+
+    // While somebody maps one of them, all stay, and so do the grants.
+    std::uint64_t held;
+    ASSERT_EQ(machine.hypervisor.HoldFrame(0, kGfn, Access::kWrite, &held), 0);
+    EXPECT_EQ(held, mfn);
+    auto* grants = reinterpret_cast<grant_entry_v2_t*>(
+        machine.BytesOf(machine.hypervisor.FrameOf(0, kGfn + 1)));
+    grants[9].hdr = {.flags = GTF_permit_access, .domid = 7};
+    EXPECT_EQ(set_version(1), -kEBUSY);
+    EXPECT_EQ(overhead(), before + 2);
+    EXPECT_EQ(status_of(2), GNTST_okay);
+    EXPECT_EQ(machine.hypervisor.FrameOf(0, kGfn), mfn);
+    EXPECT_EQ(grants[9].hdr.flags, GTF_permit_access);
+    machine.hypervisor.ReleaseFrame(held);
+
+    ASSERT_EQ(set_version(1), 0);
+    EXPECT_EQ(overhead(), before);
+    EXPECT_EQ(status_of(1), GNTST_general_error);
+    EXPECT_EQ(machine.hypervisor.HoldFrame(0, kGfn, Access::kRead, &held), -kEINVAL);
+    EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap, map), -kEINVAL);
+    EXPECT_EQ(grants[9].hdr.flags, 0);
+  }
+}
+
+TEST(HypervisorGrantTable, KeepsItsVersionWhenThereIsNoRoomForStatusFrames) {
+  const auto grow = [](TestMachine& machine) {
+    xen_pfn_t frames[64] = {};
+    gnttab_setup_table setup = {};
+    setup.dom = DOMID_SELF;
+    setup.nr_frames = 64;
+    setup.frame_list.p = frames;
+    EXPECT_EQ(machine.Call(__HYPERVISOR_grant_table_op, GNTTABOP_setup_table, &setup, 1), 0);
+    EXPECT_EQ(setup.status, GNTST_okay);
+    return machine.hypervisor.domain_statistics(0).overhead_pages;
+  };
+  TestMachine roomy;
+  const std::uint64_t needed = grow(roomy);
+  // Eight status frames are wanted, and there is room for four.
+  TestMachine tight({.max_overhead_pages = needed + 4});
+  ASSERT_EQ(grow(tight), needed);
+  gnttab_set_version version = {.version = 2};
+  EXPECT_EQ(tight.Call(__HYPERVISOR_grant_table_op, GNTTABOP_set_version, &version, 1), -kENOMEM);
+  EXPECT_EQ(version.version, 1u);
+  EXPECT_EQ(tight.hypervisor.domain_statistics(0).overhead_pages, needed);
+}
+
 TEST_F(HypervisorToolstackTest, SharedPagesThatAreMappedOutliveTheirDomain) {
   xen_domctl_t op = {};
   ASSERT_EQ(machine.CreateDomain(7, 1), 7);
