@@ -28,7 +28,7 @@ void FreeParts(Core& core, Domain& domain) {
   domain.paging_pool.Resize(core, domain, 0);
   EventChannels::Destroy(domain);
   GrantTable::Destroy(domain);
-  domain.overhead.Delete(domain.hvm_state);
+  HvmState::Delete(domain.hvm_state, domain.overhead);
   domain.overhead.Delete(domain.memory_map.load());
   Vnuma::Delete(domain.vnuma.load(), domain.overhead);
   domain.overhead.Delete(domain.cpu_policy.load());

@@ -46,12 +46,17 @@ constexpr RecordKind kKinds[] = {
 };
 constexpr std::uint32_t kMostBytes = kCpuBytes;
 
-const RecordKind* KindOf(std::uint64_t type) {
+// Whether Xen saves records of a type on their own, and has one for each vcpu: all but the header
+// and the end, also of devices that are not there.
+constexpr bool IsSaved(std::uint64_t type) { return type >= kCpu && type <= kLastRecord; }
+constexpr bool IsOfVcpu(std::uint64_t type) {
+  constexpr std::uint16_t kXsave = 16, kViridianVcpu = 17, kMsr = 20;
   for (const RecordKind& kind : kKinds) {
-    if (kind.type == type) return &kind;
+    if (kind.type == type) return kind.of_vcpu;
   }
-  return nullptr;
+  return type == kXsave || type == kViridianVcpu || type == kMsr;
 }
+static_assert(IsOfVcpu(kMtrr) && !IsOfVcpu(7));
 
 template <class T>
 void Store(std::uint8_t* contents, std::uint32_t at, T value, ByteOrder order) {
@@ -224,7 +229,7 @@ std::int64_t GetHvmContextOp(DomctlCall& op) {
   if (request.size < bytes) return -kENOSPC;
   if (given) {
     request.size = state->context_bytes;
-    return buffer->Write(0, std::span(state->context).first(request.size)).ok() ? 0 : -kEFAULT;
+    return buffer->Write(0, state->given()).ok() ? 0 : -kEFAULT;
   }
   std::uint32_t at = 0;
   const bool written = ForEachRecord(
@@ -248,20 +253,20 @@ std::int64_t GetHvmContextPartialOp(DomctlCall& op) {
   Domain& target = *op.target;
   op.copy_back = true;
   if (&target == &op.call.domain || !target.hvm) return -kEINVAL;
-  const RecordKind* kind = KindOf(request.type);
-  if (kind == nullptr) return -kEINVAL;
-  if (request.instance >= (kind->of_vcpu ? target.max_vcpus : 1)) return -kENOENT;
+  if (!IsSaved(request.type)) return -kEINVAL;
+  const bool of_vcpu = IsOfVcpu(request.type);
+  if (of_vcpu && target.vcpu(request.instance) == nullptr) return -kENOENT;
   const auto buffer = op.argument.Bind(rows::gethvmcontext_partial::buffer);
   if (!buffer.ok()) return -kEFAULT;
 
-  std::int64_t answer = -kENODATA;
+  std::int64_t answer = of_vcpu ? -kENODATA : -kENOENT;
   const auto look = [&](std::uint16_t type, unsigned instance,
                         std::span<const std::uint8_t> contents) {
     if (type != request.type || instance != request.instance) return true;
     if (buffer->is_null()) {
       answer = 0;
     } else if (request.bufsz < contents.size()) {
-      answer = -kENOSPC;
+      answer = -kENOBUFS;
     } else {
       answer = buffer->Write(0, contents).ok() ? 0 : -kEFAULT;
     }
@@ -270,7 +275,7 @@ std::int64_t GetHvmContextPartialOp(DomctlCall& op) {
   };
   const HvmState* state = target.hvm_state;
   if (state != nullptr && state->context_bytes != 0) {
-    ForEachGiven(target, {state->context, state->context_bytes}, look);
+    ForEachGiven(target, state->given(), look);
   } else {
     ForEachRecord(op.call.core, target, look);
   }
@@ -284,32 +289,35 @@ std::int64_t SetHvmContextOp(DomctlCall& op) {
   if (request.size < kDescriptorBytes + kHeaderBytes) return -kENODATA;
   if (request.size > HvmState::kMaxContextBytes) return -kENOMEM;
   HvmState* state = HvmStateOf(target);
-  HvmState* incoming = target.overhead.New<HvmState>();
+  auto* incoming = target.overhead.New<std::uint8_t>(request.size);
   if (state == nullptr || incoming == nullptr) {
-    target.overhead.Delete(incoming);
+    target.overhead.Delete(incoming, request.size);
     return -kENOMEM;
   }
   const auto buffer = op.argument.Bind(rows::sethvmcontext::buffer);
+  const std::span<std::uint8_t> bytes(incoming, request.size);
   std::int64_t answer = 0;
-  if (!buffer.ok() || !buffer->Read(0, std::span(incoming->context).first(request.size)).ok()) {
+  if (!buffer.ok() || !buffer->Read(0, bytes).ok()) {
     answer = -kEFAULT;
-  } else if (!IsWellFormed(target, {incoming->context, request.size})) {
+  } else if (!IsWellFormed(target, bytes)) {
     answer = -kEINVAL;
-  } else {
-    std::memcpy(state->context, incoming->context, request.size);
-    state->context_bytes = request.size;
-    // A vcpu with registers can run.
-    ForEachGiven(target, {state->context, state->context_bytes},
-                 [&](std::uint16_t type, unsigned instance, auto) {
-                   if (type == kCpu) {
-                     target.vcpu(instance)->initialised = true;
-                     target.vcpu(instance)->online = true;
-                   }
-                   return true;
-                 });
   }
-  target.overhead.Delete(incoming);
-  return answer;
+  if (answer != 0) {
+    target.overhead.Delete(incoming, request.size);
+    return answer;
+  }
+  target.overhead.Delete(state->context, state->context_bytes);
+  state->context = incoming;
+  state->context_bytes = request.size;
+  // A vcpu with registers can run.
+  ForEachGiven(target, state->given(), [&](std::uint16_t type, unsigned instance, auto) {
+    if (type == kCpu) {
+      target.vcpu(instance)->initialised = true;
+      target.vcpu(instance)->online = true;
+    }
+    return true;
+  });
+  return 0;
 }
 
 }  // namespace xencomm::hypervisor

@@ -1,6 +1,7 @@
 // What a toolstack does to a domain besides giving it memory: vcpus, affinity, scheduling, events,
 // grants, parameters, saved state.
 
+#include <bit>
 #include <cstring>
 #include <vector>
 
@@ -376,6 +377,19 @@ TEST_F(HypervisorToolstackTest, KeepsHvmParameters) {
   EXPECT_EQ(hvm_op(1000), -kENOSYS);
 }
 
+// hvm_op's number is a long in Xen, vcpu_op's numbers are ints.
+TEST_F(HypervisorToolstackTest, LooksAtTheBitsOfARegisterThatXenLooksAt) {
+  constexpr std::uint64_t kAbove = std::uint64_t{1} << 32;
+  xen_hvm_param param = {};
+  param.domid = kHvm;
+  param.index = HVM_PARAM_STORE_PFN;
+  EXPECT_EQ(machine.Call(__HYPERVISOR_hvm_op, HVMOP_get_param, &param), 0);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_hvm_op, 0x100 | HVMOP_get_param, &param), -kENOSYS);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_hvm_op, kAbove | HVMOP_get_param, &param), -kENOSYS);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_vcpu_op, kAbove | VCPUOP_is_up, kAbove), 1);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_vcpu_op, VCPUOP_is_up, 2), -kENOENT);
+}
+
 TEST_F(HypervisorToolstackTest, SavesHvmContexts) {
   xen_domctl_t op = {};
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, kHvm, op), 0);
@@ -409,13 +423,30 @@ TEST_F(HypervisorToolstackTest, SavesHvmContexts) {
   EXPECT_EQ(LoadField<std::uint64_t>(cpu + 640, kNativeOrder), 0x1000u);
   EXPECT_EQ(std::memcmp(cpu, &image[32 + 8], sizeof(cpu)), 0);
   part.u.hvmcontext_partial.bufsz = 1031;
-  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kENOSPC);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kENOBUFS);
+  EXPECT_EQ(part.u.hvmcontext_partial.bufsz, 1031u);
   part.u.hvmcontext_partial.instance = 1;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kENODATA);
   part.u.hvmcontext_partial.instance = 2;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kENOENT);
-  part.u.hvmcontext_partial.type = 77;
-  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), -kEINVAL);
+  const struct {
+    std::uint32_t type;
+    std::uint32_t instance;
+    std::int64_t answer;
+  } kMissingRecords[] = {
+      {0, 0, -kEINVAL},    // the end
+      {1, 0, -kEINVAL},    // the header
+      {3, 0, -kENOENT},    // a PIC: there is none
+      {7, 1, -kENOENT},    // a second PCI_IRQ
+      {16, 0, -kENODATA},  // XSAVE, of a vcpu that has none
+      {16, 2, -kENOENT},   // of a vcpu that there is not
+      {21, 0, -kEINVAL},  {77, 0, -kEINVAL},
+  };
+  for (const auto& [type, instance, answer] : kMissingRecords) {
+    part.u.hvmcontext_partial.type = type;
+    part.u.hvmcontext_partial.instance = instance;
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, kHvm, part), answer) << type;
+  }
 
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_sethvmcontext, kHvm, op), 0);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getvcpucontext, kHvm, set), 0);
@@ -424,6 +455,61 @@ TEST_F(HypervisorToolstackTest, SavesHvmContexts) {
   op.u.hvmcontext.size = 20;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_sethvmcontext, kHvm, op), -kENODATA);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, kPv, op), -kEINVAL);
+}
+
+// What gethvmcontext gives of a domain with as many vcpus as there can be, sethvmcontext takes.
+TEST_F(HypervisorToolstackTest, TakesBackTheContextsOfAllVcpus) {
+  constexpr std::uint16_t kLarge = 9;
+  constexpr unsigned kVcpus = 128;
+  ASSERT_EQ(machine.CreateDomain(kLarge, 1, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, kVcpus),
+            kLarge);
+  for (unsigned i = 0; i < kVcpus; ++i) {
+    vcpu_guest_context_t context = {};
+    context.user_regs.rip = 0x1000 + i;
+    context.flags = VGCF_online;
+    xen_domctl_t set = {};
+    set.u.vcpucontext.vcpu = i;
+    set.u.vcpucontext.ctxt.p = &context;
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kLarge, set), 0);
+  }
+  const auto get = [&] {
+    xen_domctl_t op = {};
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, kLarge, op), 0);
+    std::vector<std::uint8_t> image(op.u.hvmcontext.size);
+    op.u.hvmcontext.buffer.p = image.data();
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, kLarge, op), 0);
+    image.resize(op.u.hvmcontext.size);
+    return image;
+  };
+  const auto set = [&](std::vector<std::uint8_t>& image) {
+    xen_domctl_t op = {};
+    op.u.hvmcontext.size = static_cast<std::uint32_t>(image.size());
+    op.u.hvmcontext.buffer.p = image.data();
+    return machine.Domctl(XEN_DOMCTL_sethvmcontext, kLarge, op);
+  };
+  const auto overhead = [&] { return machine.hypervisor.domain_statistics(kLarge).overhead_pages; };
+  std::vector<std::uint8_t> image = get();
+  EXPECT_GT(image.size(), kVcpus * (1032u + 1024u));
+  const std::uint64_t before = overhead();
+  ASSERT_EQ(set(image), 0);
+  EXPECT_EQ(get(), image);
+
+  // It costs what it takes, a power of two, and a page; one that replaces it costs no more.
+  EXPECT_EQ(overhead(), before + 1 + std::bit_ceil((image.size() + 4095) / 4096));
+  ASSERT_EQ(set(image), 0);
+  EXPECT_EQ(get(), image);
+  EXPECT_EQ(overhead(), before + 1 + std::bit_ceil((image.size() + 4095) / 4096));
+
+  // One that is refused changes nothing.
+  std::vector<std::uint8_t> wrong = image;
+  wrong.resize(wrong.size() - 1000);
+  EXPECT_EQ(set(wrong), -kEINVAL);
+  EXPECT_EQ(get(), image);
+  wrong.resize(std::size_t{8} << 20);
+  EXPECT_EQ(set(wrong), -kENOMEM);
+  EXPECT_EQ(get(), image);
+  EXPECT_EQ(overhead(), before + 1 + std::bit_ceil((image.size() + 4095) / 4096));
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kLarge), 0);
 }
 
 TEST_F(HypervisorToolstackTest, TellsAndTakesCpuPolicies) {
