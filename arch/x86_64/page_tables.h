@@ -3,7 +3,8 @@
 //
 // Rights are given at the leaf; the entries above it deny nothing. Accessed and dirty are set from
 // the start, so that neither a processor nor a walk has to write to the tables. An entry in use is
-// never replaced.
+// never replaced. An address has its bits of an entry and flags have theirs: neither can become the
+// other.
 #ifndef ARCH_X86_64_PAGE_TABLES_H_
 #define ARCH_X86_64_PAGE_TABLES_H_
 
@@ -46,19 +47,17 @@ class PageTables {
   // largest pages up to `largest` that alignment and length allow. `flags`: kEntryWritable,
   // kEntryUser, kEntryNoExecute, a protection key << kKeyShift.
   //
-  // kNotWritable where something is mapped already. What was mapped before a fault stays.
+  // Nothing is mapped of what does not fit: kMisaligned, kOverflow, kNotCanonical (any part of the
+  // range), kReserved (physical address bits above 51, flags where an entry's address or its page
+  // size stands). kNotWritable where something is mapped already; what was mapped before that, or
+  // before the frames ran out, stays.
   FaultInfo Map(VirtualAddress virtual_address, PhysicalAddress physical, std::uint64_t length,
                 std::uint64_t flags, PageSize largest = PageSize::k4K) const {
-    if (!IsAligned(virtual_address.value | physical.value | length, PageBytes(1))) {
-      return Fault::kMisaligned;
-    }
-    if (Overflows(virtual_address.value, length) || Overflows(physical.value, length)) {
-      return Fault::kOverflow;
-    }
+    const Fault misfit = Misfit(virtual_address.value, physical.value, length, flags);
+    if (misfit != Fault::kNone) return misfit;
     for (std::uint64_t done = 0; done < length;) {
       const VirtualAddress page = virtual_address + done;
       const PhysicalAddress frame = physical + done;
-      if (!IsCanonical(page.value, levels_)) return Fault::kNotCanonical;
       unsigned level = static_cast<unsigned>(largest);
       while (level > 1 && (!IsAligned(page.value | frame.value, PageBytes(level)) ||
                            length - done < PageBytes(level))) {
@@ -74,6 +73,21 @@ class PageTables {
  private:
   static constexpr std::uint64_t kInner =
       kEntryPresent | kEntryWritable | kEntryUser | kEntryAccessed;
+
+  Fault Misfit(std::uint64_t address, std::uint64_t physical, std::uint64_t length,
+               std::uint64_t flags) const {
+    if (!IsAligned(address | physical | length, PageBytes(1))) return Fault::kMisaligned;
+    if (Overflows(address, length) || Overflows(physical, length)) return Fault::kOverflow;
+    if ((flags & (kEntryAddress | kEntryLargePage)) != 0) return Fault::kReserved;
+    if (length == 0) return Fault::kNone;
+    const std::uint64_t rest = length - 1;
+    if (((physical + rest) >> kAddressBits) != 0) return Fault::kReserved;
+    // Between the halves of the addresses there is a hole.
+    const bool in_one_half = (address ^ (address + rest)) >> 63 == 0;
+    const bool is_canonical =
+        IsCanonical(address, levels_) && IsCanonical(address + rest, levels_) && in_one_half;
+    return is_canonical ? Fault::kNone : Fault::kNotCanonical;
+  }
 
   PageTables(M& memory, F& frames, unsigned levels)
       : memory_(&memory), frames_(&frames), levels_(levels) {}
@@ -92,6 +106,8 @@ class PageTables {
                      frame.value | flags | size | kEntryPresent | kEntryAccessed | kEntryDirty);
       }
       if ((*entry & kEntryLargePage) != 0) return Fault::kNotWritable;
+      // Somebody else's note in an entry that is not present leads to no table.
+      if (*entry != 0 && (*entry & kEntryPresent) == 0) return Fault::kNotWritable;
       if (*entry != 0) {
         table = {*entry & kEntryAddress};
         continue;
@@ -108,6 +124,7 @@ class PageTables {
   Result<PhysicalAddress> NewTable() const {
     const Result<PhysicalAddress> frame = frames_->Allocate();
     if (!frame.ok()) return frame.fault();
+    if ((frame->value & ~kEntryAddress) != 0) return Fault::kReserved;
     const Mapping run = memory_->Map(*frame, kTableBytes, Access::kWrite);
     if (run.length() < kTableBytes) {
       return run.ok() ? FaultInfo(Fault::kNoMemory) : run.fault();

@@ -155,6 +155,75 @@ TEST_P(PageTablesTest, RefusesWhatIsNotAlignedOrNotAnAddress) {
   EXPECT_EQ(frames_.used, 1u) << "the root and nothing else";
 }
 
+// An address that an entry has no room for would be another one, with other rights.
+TEST_P(PageTablesTest, RefusesAddressesAndFlagsThatAnEntryCannotHold) {
+  constexpr std::uint64_t kEnd = std::uint64_t{1} << 52;
+  for (unsigned bit = 52; bit < 64; ++bit) {
+    EXPECT_EQ(tables_.Map({k1GBytes}, {std::uint64_t{1} << bit}, kPage, kUserData),
+              FaultInfo(Fault::kReserved))
+        << bit;
+  }
+  EXPECT_EQ(tables_.Map({k1GBytes}, {kEnd - kPage}, 2 * kPage, kUserData),
+            FaultInfo(Fault::kReserved));
+  EXPECT_EQ(tables_.Map({k1GBytes}, {kEnd - k2MBytes}, k1GBytes, kUserData, PageSize::k1G),
+            FaultInfo(Fault::kReserved));
+  for (unsigned bit = 12; bit < 52; ++bit) {
+    EXPECT_EQ(tables_.Map({k1GBytes}, {0x3000}, kPage, kUserData | std::uint64_t{1} << bit),
+              FaultInfo(Fault::kReserved))
+        << bit;
+  }
+  EXPECT_EQ(tables_.Map({k1GBytes}, {0x3000}, kPage, kUserData | kEntryLargePage),
+            FaultInfo(Fault::kReserved));
+  EXPECT_EQ(frames_.used, 1u) << "the root and nothing else";
+
+  ASSERT_TRUE(tables_.Map({k1GBytes}, {kEnd - kPage}, kPage, kUserData).ok());
+  EXPECT_EQ(Walk(k1GBytes + 5).page.start().value, kEnd - kPage + 5);
+}
+
+// Of a range that runs into the hole between the halves, or over it, nothing is mapped.
+TEST_P(PageTablesTest, MapsNothingOfARangeThatIsNotCanonicalToItsEnd) {
+  const std::uint64_t half = std::uint64_t{1} << (GetParam() == 4 ? 47 : 56);
+  EXPECT_EQ(tables_.Map({half - kPage}, {0}, 2 * kPage, kUserData),
+            FaultInfo(Fault::kNotCanonical));
+  EXPECT_EQ(tables_.Map({0 - half - kPage}, {0}, 2 * kPage, kUserData),
+            FaultInfo(Fault::kNotCanonical));
+  EXPECT_EQ(frames_.used, 1u) << "the root and nothing else";
+  EXPECT_TRUE(tables_.Map({half - kPage}, {0}, kPage, kUserData).ok());
+  EXPECT_TRUE(tables_.Map({0 - half}, {0}, kPage, kUserData).ok());
+  EXPECT_TRUE(tables_.Map({half}, {0}, 0, kUserData).ok()) << "of no bytes nothing is looked at";
+}
+
+// A frame for a table that an entry cannot name is not used.
+TEST(PageTables, RefusesFramesThatAnEntryCannotHold) {
+  struct OddFrames {
+    Result<PhysicalAddress> Allocate() { return PhysicalAddress{address}; }
+    std::uint64_t address;
+  };
+  FakeMemory memory;
+  memory.AddPage(0x8000'0000, 0);
+  OddFrames frames{0x8000'0000};
+  const auto tables = PageTables<FakeMemory, OddFrames>::Make(memory, frames, 4);
+  ASSERT_TRUE(tables.ok());
+  for (const std::uint64_t address :
+       {std::uint64_t{1} << 52 | 0x8000'0000, std::uint64_t{1} << 63 | 0x8000'0000,
+        std::uint64_t{0x8000'0800}}) {
+    frames.address = address;
+    EXPECT_EQ(tables->Map({0}, {0}, kPage, kUserData), FaultInfo(Fault::kReserved)) << address;
+    EXPECT_FALSE((PageTables<FakeMemory, OddFrames>::Make(memory, frames, 4)).ok());
+  }
+}
+
+TEST_P(PageTablesTest, FollowsNoEntryThatIsNotPresent) {
+  ASSERT_TRUE(tables_.Map({0}, {0x3000}, kPage, kUserData).ok());
+  // A note where the table of the next 2 MiB would stand.
+  const PhysicalAddress place = Walk(0).steps[GetParam() - 2].place() + sizeof(std::uint64_t);
+  const Mapping entry = memory_.Map(place, sizeof(std::uint64_t), Access::kWrite);
+  StoreSharedField(entry.start(), std::uint64_t{0x8000'0000}, ByteOrder::kLittle);
+  const unsigned used = frames_.used;
+  EXPECT_EQ(tables_.Map({k2MBytes}, {0x4000}, kPage, kUserData), FaultInfo(Fault::kNotWritable));
+  EXPECT_EQ(frames_.used, used);
+}
+
 TEST_P(PageTablesTest, SaysWhenThereAreNoFrames) {
   frames_.left = GetParam() - 1;
   ASSERT_TRUE(tables_.Map({0x1000}, {0x1000}, kPage, kUserData).ok()) << "just enough";
