@@ -323,7 +323,6 @@ bool RegionRegistry::LetGo(Core& core, Domain& domain, Slot& slot, Work& work) {
     const std::uint64_t word = region.words[granule];
     if (word == 0) continue;
     __atomic_store_n(&region.words[granule], std::uint64_t{0}, __ATOMIC_RELEASE);
-    region.pages -= pages;
     region.partial = {
         .granule = granule, .base = HeldBase::Granule(word), .pinned = pages, .exists = true};
   }

@@ -54,7 +54,7 @@ struct RegionEntry {
   std::uint64_t* const words;  // layout.base_count() of them, as RegisteredRegion wants them
 
   // Under the registry's lock.
-  std::uint64_t pages = 0;  // pinned, of whole granules
+  std::uint64_t pages = 0;  // of granules taken up
   std::uint64_t next = 0;   // granule, of a region that is registered or unregistered right now
   bool ends = false;
   std::int64_t error = 0;  // for which it ends, instead of being registered

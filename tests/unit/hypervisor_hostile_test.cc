@@ -247,19 +247,46 @@ TEST_F(HypervisorHostileTest, ADomainThatIsForgottenInMidCallIsNotChanged) {
 
 TEST_F(HypervisorHostileTest, ARegionPinsNoMoreThanItsDomainHas) {
   BuildGuest(64);
-  EXPECT_GT(RegisterRegion(60, 9), 0);
+  EXPECT_GT(RegisterRegion(65, 9), 0);
   const std::uint64_t overhead = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
-  EXPECT_EQ(RegisterRegion(200, 9), -kEBUSY);
+  EXPECT_EQ(RegisterRegion(66, 9), -kEBUSY);
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 1u);
   EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).overhead_pages, overhead);
 }
 
-class HypervisorHostileRegionsTest : public HypervisorHostileTest {
+class HypervisorHostileLegsTest : public HypervisorHostileTest {
  protected:
-  HypervisorHostileRegionsTest() : HypervisorHostileTest({.preempt_interval = 16}) {}
+  HypervisorHostileLegsTest() : HypervisorHostileTest({.preempt_interval = 16}) {}
 };
 
-TEST_F(HypervisorHostileRegionsTest, TheEndOfADomainStopsInsideItsRegions) {
+TEST_F(HypervisorHostileLegsTest, AListOfLongCallsIsNoLongLeg) {
+  BuildGuest(64);
+  constexpr unsigned kCalls = 4;
+  constexpr unsigned kExtents = 15;  // of each: not enough to be stopped by itself
+  std::vector<xen_pfn_t> frames(kCalls * kExtents);
+  std::iota(frames.begin(), frames.end(), 1);
+  xen_memory_reservation requests[kCalls];
+  multicall_entry_t list[kCalls] = {};
+  for (unsigned i = 0; i < kCalls; ++i) {
+    requests[i] = TestMachine::Reservation(DOMID_SELF, &frames[i * kExtents], kExtents);
+    list[i].op = __HYPERVISOR_memory_op;
+    list[i].args[0] = XENMEM_decrease_reservation;
+    list[i].args[1] = reinterpret_cast<std::uint64_t>(&requests[i]);
+  }
+  HypercallFrame frame = machine.Frame(__HYPERVISOR_multicall, list, kCalls);
+  std::uint64_t before = machine.hypervisor.domain_statistics(kGuest).pages;
+  do {
+    EXPECT_EQ(machine.hypervisor.Hypercall(*vcpus[0], frame), 0);
+    const std::uint64_t now = machine.hypervisor.domain_statistics(kGuest).pages;
+    EXPECT_LE(before - now, 16u);
+    before = now;
+  } while (frame.continued);
+  EXPECT_EQ(before, 64u - kCalls * kExtents);
+  for (const multicall_entry_t& entry : list) EXPECT_EQ(entry.result, kExtents);
+  EXPECT_LE(machine.hypervisor.statistics().longest_leg, 17u);
+}
+
+TEST_F(HypervisorHostileLegsTest, TheEndOfADomainStopsInsideItsRegions) {
   constexpr unsigned kRegions = 3;
   constexpr unsigned kPayload = 39;  // granules of each
   BuildGuest(64);

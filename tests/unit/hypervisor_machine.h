@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -78,7 +79,10 @@ class TestMachine final : public Machine {
     if (vcpu != nullptr) hypervisor.SetRawSpace(*vcpu, direct);
   }
 
-  std::uint64_t NowNanoseconds() override { return now += 1000; }
+  std::uint64_t NowNanoseconds() override {
+    if (meanwhile) std::exchange(meanwhile, nullptr)();
+    return now += 1000;
+  }
   void WriteConsole(std::string_view text) override { console += text; }
 
   template <class... Arguments>
@@ -162,6 +166,8 @@ class TestMachine final : public Machine {
   std::int64_t init_result = 0;
   std::int64_t build_result = 0;
   std::atomic<std::uint64_t> now = 0;
+  // What happens in the middle of the next call that asks for the time: what another vcpu does.
+  std::function<void()> meanwhile;
   std::string console;
 
  private:

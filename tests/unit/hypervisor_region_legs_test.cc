@@ -1,6 +1,7 @@
 // Registering, extending and ending regions in legs: what stops goes on where it stopped, whoever
 // else comes in between; and ids that name one region only.
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -66,8 +67,10 @@ class HypervisorRegionLegsTest : public testing::Test {
   }
   std::uint64_t Pinned() { return machine.hypervisor.statistics().pinned_frames; }
 
-  TestMachine machine{
-      {.pages = 1024, .preempt_interval = kInterval, .pointers = PointerModel::kRegion}};
+  TestMachine machine{{.pages = 1024,
+                       .preempt_interval = kInterval,
+                       .max_overhead_pages = 12000,
+                       .pointers = PointerModel::kRegion}};
   GuestKernel kernel;
   std::uint64_t overhead = 0;
 };
@@ -90,6 +93,8 @@ TEST_F(HypervisorRegionLegsTest, RegisteringStopsAndGoesOn) {
 
   HypercallFrame end = Frame(XencommOp::kUnregister, handle);
   ASSERT_TRUE(Leg(end));
+  EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kRegister, kernel.header().value, 1, handle),
+            -kENOENT);
   // From its first leg on it is not there any more.
   EXPECT_EQ(Use(static_cast<std::uint64_t>(handle), kGranules - 1), -kEFAULT);
   EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
@@ -106,9 +111,18 @@ TEST_F(HypervisorRegionLegsTest, WhatIsWrongNearTheEndLeavesNothing) {
   ASSERT_TRUE(kernel.table().Back(kGranules - 1, {std::uint64_t{5000} << 12}).ok());
   HypercallFrame frame = RegisterFrame();
   std::int64_t answer;
-  // As many legs back as there were forth.
-  EXPECT_GE(Finish(frame, &answer), 2 * (kPayload / kInterval));
+  unsigned legs = 0;
+  std::uint64_t most = 0;
+  while (Leg(frame, &answer)) {
+    ++legs;
+    most = std::max(most, Pinned());
+    // It never was a region, also when it is on its way back.
+    EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, frame.arguments[3]), -kENOENT);
+  }
   EXPECT_EQ(answer, -kEFAULT);
+  // As many legs back as there were forth.
+  EXPECT_GE(legs, 2 * (kPayload / kInterval));
+  EXPECT_EQ(most, kPayload - 1);
   EXPECT_EQ(Pinned(), 0u);
   EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages, overhead);
 }
@@ -185,6 +199,36 @@ TEST_F(HypervisorRegionLegsTest, ARegionHasNoMoreGranulesThanAreKept) {
     ASSERT_GT(handle, 0);
     EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, handle), 0);
   }
+}
+
+TEST_F(HypervisorRegionLegsTest, OneTooManyLeavesNothing) {
+  kernel.Unback(1);
+  std::vector<std::uint64_t> handles;
+  while (kernel.Register(1) > 0) handles.push_back(kernel.handle());
+  EXPECT_EQ(handles.size(), RegionRegistry::kMaxRegions);
+  const std::uint64_t full = machine.hypervisor.domain_statistics(0).overhead_pages;
+  EXPECT_EQ(kernel.Register(1), -kENOSPC);
+  EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages, full);
+  for (const std::uint64_t handle : handles) {
+    ASSERT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, handle), 0);
+  }
+  // Its further slots stay, too.
+  overhead = machine.hypervisor.domain_statistics(0).overhead_pages;
+}
+
+TEST_F(HypervisorRegionLegsTest, ARegionThatEndsInMidCallServesItNoFurther) {
+  ASSERT_GT(kernel.Register(1), 0);
+  Vcpu* const other = machine.hypervisor.ClaimVcpu(0, 1);
+  ASSERT_NE(other, nullptr);
+  for (const bool ends : {false, true}) {
+    machine.meanwhile = [&] {
+      if (!ends) return;
+      EXPECT_EQ(machine.hypervisor.Call(*other, Frame(XencommOp::kUnregister, kernel.handle())), 0);
+    };
+    EXPECT_EQ(kernel.Call(__HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, 0, kBase + (1 << 12)),
+              ends ? -kEFAULT : 0);
+  }
+  machine.hypervisor.ReleaseVcpu(*other);
 }
 
 TEST_F(HypervisorRegionLegsTest, AnIdNamesOneRegionForEver) {

@@ -121,5 +121,18 @@ TEST_F(AuditTest, KeepsPointersThatOutliveTheCallToRegisteredRegions) {
   EXPECT_EQ(Check(call, AllowedOps::All(), false).problem, Problem::kOutlives);
 }
 
+TEST(AllowedOps, NoSetHasWhatIsForKernels) {
+  // As if the table had a row for it.
+  Hypercall hypercall = {};
+  hypercall.number = kXencommOp;
+  Op op = {};
+  op.hypercall = &hypercall;
+  constexpr AllowedOp kNamed[] = {{kXencommOp, 0}};
+  EXPECT_FALSE(AllowedOps::All().Contains(op));
+  EXPECT_FALSE(AllowedOps(kNamed).Contains(op));
+  hypercall.number = __HYPERVISOR_domctl;
+  EXPECT_TRUE(AllowedOps::All().Contains(op));
+}
+
 }  // namespace
 }  // namespace xencomm::schema
