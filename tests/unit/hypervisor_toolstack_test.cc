@@ -505,7 +505,10 @@ TEST_F(HypervisorToolstackTest, TakesBackTheContextsOfAllVcpus) {
   wrong.resize(wrong.size() - 1000);
   EXPECT_EQ(set(wrong), -kEINVAL);
   EXPECT_EQ(get(), image);
-  wrong.resize(std::size_t{8} << 20);
+  // The longest that is read at all, and one byte more.
+  wrong.assign(std::size_t{4} << 20, 0);
+  EXPECT_EQ(set(wrong), -kEINVAL);
+  wrong.push_back(0);
   EXPECT_EQ(set(wrong), -kENOMEM);
   EXPECT_EQ(get(), image);
   EXPECT_EQ(overhead(), before + 1 + std::bit_ceil((image.size() + 4095) / 4096));

@@ -195,6 +195,25 @@ TEST(BouncedCall, CopiesWhatBuffersShareOnce) {
   EXPECT_EQ(copy->idxs.p[1], 22u);
 }
 
+// Two bitmaps of which the last byte of one is the first of the other.
+TEST(BouncedCall, CopiesASharedByteOnce) {
+  std::array<std::uint8_t, 3> bits = {1, 2, 3};
+  xen_domctl domctl = {};
+  domctl.cmd = XEN_DOMCTL_setvcpuaffinity;
+  domctl.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  xen_domctl_vcpuaffinity& affinity = domctl.u.vcpuaffinity;
+  affinity.flags = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT;
+  affinity.cpumap_hard.nr_bits = affinity.cpumap_soft.nr_bits = 16;
+  set_xen_guest_handle(affinity.cpumap_hard.bitmap, bits.data());
+  set_xen_guest_handle(affinity.cpumap_soft.bitmap, bits.data() + 1);
+  Heap heap;
+  BouncedCall bounced({.hypercall = __HYPERVISOR_domctl, .registers = {Address(&domctl)}},
+                      kNativeOrder, heap);
+  ASSERT_TRUE(bounced.ok());
+  const auto& copy = reinterpret_cast<xen_domctl*>(bounced.call().registers[0])->u.vcpuaffinity;
+  EXPECT_EQ(copy.cpumap_soft.bitmap.p, copy.cpumap_hard.bitmap.p + 1);
+}
+
 // Both lists are written: neither comes back over the other as it was before.
 TEST(BouncedCall, CopiesBackWhatWasWrittenThroughEitherPointer) {
   std::array<std::uint64_t, 3> nanoseconds = {1, 2, 3};
@@ -438,6 +457,13 @@ TEST(SwappedCall, RefusesBuffersThatOverlapAndAreUnlike) {
   shared.batch.gpfns.p =
       reinterpret_cast<xen_pfn_t*>(reinterpret_cast<std::byte*>(room.data()) + 12);
   refused(shared.call(), "gpfns");
+
+  SharedFrames narrow;
+  std::array<xen_pfn_t, 2> frames = {};
+  set_xen_guest_handle(narrow.batch.gpfns, frames.data());
+  set_xen_guest_handle(narrow.batch.idxs, room.data());
+  narrow.batch.errs.p = reinterpret_cast<int*>(room.data());
+  refused(narrow.call(), "errs");
 
   xen_sysctl over = {};
   refused(OverItself(over), "buffer");
