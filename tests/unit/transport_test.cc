@@ -389,6 +389,136 @@ TEST_F(ForeignMemoryTest, AMappingInTheHoleOfAnotherIsApart) {
   EXPECT_EQ(held(), 0u);
 }
 
+// Both ways to know what is mapped: the kernel's query, if it has one, and text.
+class ForeignMappingsEndTest : public testing::TestWithParam<ProcessMaps::Way> {
+ protected:
+  static constexpr std::size_t kPages = 6;
+
+  void SetUp() override {
+    std::uint64_t frames[kPages];
+    for (std::size_t i = 0; i < kPages; ++i) {
+      frames[i] =
+          Translated(*client_, &bytes_[i * kPage], XENCOMM_BY_REGION).guest_physical / kPage;
+    }
+    mapped_ = Map(frames);
+  }
+  void TearDown() override {
+    munmap(mapped_, kPages * kPage);
+    EXPECT_EQ(held(), 0u);
+  }
+
+  char* Map(std::span<const std::uint64_t> frames) {
+    std::vector<int> errors(frames.size());
+    ForeignMemory::Placement placement = {nullptr, PROT_READ | PROT_WRITE, 0};
+    EXPECT_EQ(mappings_.Map(0, placement, frames, errors), 0);
+    return static_cast<char*>(placement.address);
+  }
+  char* Page(std::size_t i) { return mapped_ + i * kPage; }
+  // After what a call does first.
+  std::uint64_t held() {
+    mappings_.Sweep();
+    return machine_->hypervisor().statistics().held_frames;
+  }
+  static void* Anonymous(void* place, std::size_t pages) {
+    return mmap(place, pages * kPage, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | (place != nullptr ? MAP_FIXED : 0), -1, 0);
+  }
+
+  std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine();
+  std::shared_ptr<Client> client_ = ClientOf(machine_, Reach::kRegion);
+  OwnedArray<char> bytes_ = *client_->arena().NewArray<char>(kPages * kPage);
+  ForeignMappings mappings_{machine_->hypervisor(), machine_->memory(), GetParam()};
+  char* mapped_ = nullptr;
+};
+
+INSTANTIATE_TEST_SUITE_P(, ForeignMappingsEndTest,
+                         testing::Values(ProcessMaps::Way::kBest, ProcessMaps::Way::kText),
+                         [](const auto& tested) {
+                           return tested.param == ProcessMaps::Way::kBest ? "Best" : "Text";
+                         });
+
+TEST_P(ForeignMappingsEndTest, WhatIsReplacedAsAWholeIsLetGo) {
+  ASSERT_EQ(Anonymous(mapped_, kPages), mapped_);
+  EXPECT_EQ(held(), 0u);
+}
+
+TEST_P(ForeignMappingsEndTest, WhatIsReplacedInPartIsLetGoInPart) {
+  ASSERT_EQ(Anonymous(Page(0), 1), Page(0));
+  ASSERT_EQ(Anonymous(Page(3), 2), Page(3));
+  EXPECT_EQ(held(), 3u);
+  // By another file's pages.
+  const int fd = memfd_create("other", MFD_CLOEXEC);
+  ASSERT_EQ(ftruncate(fd, kPage), 0);
+  ASSERT_EQ(mmap(Page(1), kPage, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0), Page(1));
+  close(fd);
+  EXPECT_EQ(held(), 2u);
+  // By other pages of the machine's memory: those of the frame behind it.
+  ASSERT_TRUE(
+      machine_->memory().MapAt(reinterpret_cast<std::byte*>(Page(2)), {0}, kPage, PROT_READ).ok());
+  EXPECT_EQ(held(), 1u);
+  // What replaced them is not what Unmap lets go of.
+  EXPECT_EQ(mappings_.Unmap(mapped_, kPages), 0);
+}
+
+TEST_P(ForeignMappingsEndTest, WhatIsMovedIsHeldUntilItEndsThere) {
+  void* const place = Anonymous(nullptr, 2);
+  ASSERT_EQ(mremap(Page(2), 2 * kPage, 2 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, place), place);
+  EXPECT_EQ(held(), kPages);
+  ASSERT_EQ(Anonymous(Page(2), 2), Page(2));
+  EXPECT_EQ(held(), kPages);
+  bytes_[2 * kPage] = 'm';
+  EXPECT_EQ(*static_cast<char*>(place), 'm');
+  // At the old place there is nothing of it to end.
+  EXPECT_EQ(mappings_.Unmap(mapped_, kPages), 0);
+  EXPECT_EQ(held(), 2u);
+  ASSERT_EQ(munmap(place, kPage), 0);
+  EXPECT_EQ(held(), 1u);
+  EXPECT_EQ(mappings_.Unmap(static_cast<char*>(place) + kPage, 1), 0);
+  EXPECT_EQ(held(), 0u);
+}
+
+TEST_P(ForeignMappingsEndTest, WhatIsMovedBeforeAnyCallIsNotEndedAtItsOldPlace) {
+  void* const place = Anonymous(nullptr, 1);
+  ASSERT_EQ(mremap(Page(5), kPage, kPage, MREMAP_MAYMOVE | MREMAP_FIXED, place), place);
+  EXPECT_EQ(mappings_.Unmap(mapped_, kPages), 0);
+  EXPECT_EQ(held(), 1u);
+  ASSERT_EQ(munmap(place, kPage), 0);
+  EXPECT_EQ(held(), 0u);
+}
+
+TEST_P(ForeignMappingsEndTest, WhatIsMappedTwiceEndsTwice) {
+  const std::uint64_t frame =
+      Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
+  char* const again = Map({{frame}});
+  EXPECT_EQ(held(), kPages + 1);
+  ASSERT_EQ(munmap(Page(0), kPage), 0);
+  EXPECT_EQ(held(), kPages);
+  ASSERT_EQ(munmap(again, kPage), 0);
+  EXPECT_EQ(held(), kPages - 1);
+}
+
+TEST_P(ForeignMappingsEndTest, WhatIsSplitByItsProtectionStays) {
+  ASSERT_EQ(mprotect(Page(1), kPage, PROT_READ), 0);
+  ASSERT_EQ(mprotect(Page(4), kPage, PROT_NONE), 0);
+  EXPECT_EQ(held(), kPages);
+  ASSERT_EQ(munmap(Page(4), kPage), 0);
+  EXPECT_EQ(held(), kPages - 1);
+}
+
+TEST_P(ForeignMappingsEndTest, AMappingOverAnotherTakesItsPlace) {
+  const std::uint64_t frame =
+      Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
+  int error = 0;
+  for (int i = 0; i < 3; ++i) {
+    ForeignMemory::Placement placement = {Page(0), PROT_READ, MAP_FIXED};
+    ASSERT_EQ(mappings_.Map(0, placement, {&frame, 1}, {&error, 1}), 0);
+    EXPECT_EQ(held(), kPages);
+  }
+  ForeignMemory::Placement taken = {Page(1), PROT_READ, MAP_FIXED_NOREPLACE};
+  EXPECT_EQ(mappings_.Map(0, taken, {&frame, 1}, {&error, 1}), -EEXIST);
+  EXPECT_EQ(held(), kPages);
+}
+
 TEST_F(ForeignMemoryTest, ARestrictedHandleMapsOneDomain) {
   const auto bytes = *client_->arena().NewArray<char>(kPage);
   const std::uint64_t frames[] = {GfnOf(bytes.get())};

@@ -1,8 +1,11 @@
 // Which frames of other domains are mapped into this process, and where.
 //
 // A frame that is mapped is held: the hypervisor does not hand it out again, also when its domain
-// is gone. Programs end such a mapping by munmap as well as by the library's function, and of the
-// first nobody tells us; so what is gone is looked for before each call while there are mappings.
+// is gone. Programs end such a mapping by munmap as well as by the library's function, put another
+// in its place, or move it by mremap, and of none of these anybody tells us. So before each call,
+// while there are mappings, it is looked whether each still is what it was; what is gone from its
+// place is looked for everywhere, and is held for as long as it is mapped somewhere. Without /proc
+// that cannot be known, and a frame is held until it is unmapped by the library's function.
 #ifndef HCALL_TRANSPORT_EMBEDDED_FOREIGN_MAPPINGS_H_
 #define HCALL_TRANSPORT_EMBEDDED_FOREIGN_MAPPINGS_H_
 
@@ -11,10 +14,10 @@
 #include <cstdint>
 #include <map>
 #include <span>
-#include <vector>
 
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/transport/embedded/machine_memory.h"
+#include "hcall/transport/embedded/process_maps.h"
 #include "hcall/transport/foreign_memory.h"
 #include "xencomm/mutex.h"
 
@@ -23,11 +26,13 @@ namespace xencomm::embedded {
 class ForeignMappings {
  public:
   // Both are borrowed.
-  ForeignMappings(hypervisor::Hypervisor& hypervisor, MachineMemory& memory)
-      : hypervisor_(hypervisor), memory_(memory) {}
+  ForeignMappings(hypervisor::Hypervisor& hypervisor, MachineMemory& memory,
+                  ProcessMaps::Way way = ProcessMaps::Way::kBest)
+      : hypervisor_(hypervisor), memory_(memory), maps_(memory.fd(), way) {}
 
   // As ForeignMemory::Map: errors are -ESRCH (no such domain), -EINVAL (no such frame), -EPERM (not
-  // writable), -ENOMEM (no room for another mapping).
+  // writable). -ENOMEM when the process has no room for as many mappings; what fails, by an
+  // exception too, has mapped nothing and holds nothing.
   int Map(std::uint16_t domain, ForeignMemory::Placement& placement,
           std::span<const std::uint64_t> frames, std::span<int> errors);
 
@@ -41,18 +46,31 @@ class ForeignMappings {
   }
 
  private:
-  using Frames = std::vector<std::uint64_t>;  // kNoFrame where none is held
-  using Mappings = std::map<std::uintptr_t, Frames>;
+  // A frame is held once for each page here. Nodes move from one map to the other: none but Map
+  // needs memory for them.
+  using Pages = std::map<std::uint64_t, std::uint64_t>;      // address to mfn
+  using Lost = std::multimap<std::uint64_t, std::uint64_t>;  // mfn to the address it had
 
   void SweepAll();
-  // Lets go of the frames mapped in [start, end), both page-aligned, and cuts the range out of what
-  // is known: no two mappings overlap.
-  void Forget(std::uintptr_t start, std::uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of the pages in [start, end) all become lost, or those that are not mapped there any more.
+  void Lose(std::uintptr_t start, std::uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LoseWhatIsGone(std::uintptr_t start, std::uintptr_t end)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Pages::iterator LosePage(Pages::iterator page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lost pages are found elsewhere, or let go.
+  void FindLost() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Calls `visit(page, address)` for each lost page that `area` maps where no other is known to be;
+  // it answers the next one.
+  template <class Visitor>
+  void ForEachFound(const ProcessMaps::Area& area, Visitor visit)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   hypervisor::Hypervisor& hypervisor_;
   MachineMemory& memory_;
   Mutex mutex_;
-  Mappings mappings_ ABSL_GUARDED_BY(mutex_);  // by address
+  ProcessMaps maps_ ABSL_GUARDED_BY(mutex_);
+  Pages pages_ ABSL_GUARDED_BY(mutex_);
+  Lost lost_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> any_ = false;
 };
 

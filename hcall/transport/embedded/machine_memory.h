@@ -26,6 +26,8 @@ class MachineMemory {
 
   std::byte* data() const { return data_; }
   std::uint64_t size() const { return size_; }
+  // The file that all mappings of it are of.
+  int fd() const { return fd_; }
 
   // Maps [machine, machine + length) at `at` too, in place of what was mapped there, with mmap's
   // `protection`. kResourceExhausted when the process has no room for another mapping.

@@ -1,0 +1,133 @@
+#include "hcall/transport/embedded/process_maps.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+#include <string>
+
+namespace xencomm::embedded {
+namespace {
+
+// struct procmap_query of linux/fs.h, which Debian 12's headers do not have yet.
+struct MapQuery {
+  std::uint64_t size;
+  std::uint64_t query_flags;
+  std::uint64_t query_addr;
+  std::uint64_t vma_start;
+  std::uint64_t vma_end;
+  std::uint64_t vma_flags;
+  std::uint64_t vma_page_size;
+  std::uint64_t vma_offset;
+  std::uint64_t inode;
+  std::uint32_t dev_major;
+  std::uint32_t dev_minor;
+  std::uint32_t vma_name_size;
+  std::uint32_t build_id_size;
+  std::uint64_t vma_name_addr;
+  std::uint64_t build_id_addr;
+};
+constexpr unsigned long kMapQuery = _IOWR('f', 17, MapQuery);
+constexpr std::uint64_t kCoveringOrNext = 0x10;
+constexpr std::uint64_t kFileBacked = 0x20;
+
+}  // namespace
+
+ProcessMaps::ProcessMaps(int fd, Way way) : way_(way) {
+  struct stat about = {};
+  if (fstat(fd, &about) != 0) return;
+  device_ = about.st_dev;
+  inode_ = about.st_ino;
+}
+
+ProcessMaps::~ProcessMaps() {
+  if (maps_ >= 0) close(maps_);
+}
+
+bool ProcessMaps::Open() {
+  // Once and for all: a program that shuts itself in has no /proc later.
+  if (maps_ < 0) maps_ = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  return maps_ >= 0;
+}
+
+bool ProcessMaps::Look() {
+  if (!Open()) return false;
+  if (way_ == Way::kBest) {
+    MapQuery query = {};
+    query.size = sizeof(query);
+    query.query_flags = kCoveringOrNext;
+    if (ioctl(maps_, kMapQuery, &query) == 0) return true;
+    way_ = Way::kText;
+  }
+  return Read(maps_, seen_);
+}
+
+ProcessMaps::Area ProcessMaps::AtOrBehind(std::uintptr_t address) const {
+  if (way_ == Way::kText) {
+    const auto found =
+        std::upper_bound(seen_.begin(), seen_.end(), address,
+                         [](std::uintptr_t wanted, const Area& area) { return wanted < area.end; });
+    return found == seen_.end() ? Area{} : *found;
+  }
+  MapQuery query = {};
+  query.size = sizeof(query);
+  query.query_flags = kCoveringOrNext | kFileBacked;
+  query.query_addr = address;
+  // Other files' areas may lie before it.
+  while (ioctl(maps_, kMapQuery, &query) == 0) {
+    if (query.inode == inode_ && makedev(query.dev_major, query.dev_minor) == device_) {
+      return {query.vma_start, query.vma_end, query.vma_offset};
+    }
+    query.query_addr = query.vma_end;
+  }
+  return {};
+}
+
+bool ProcessMaps::List(Areas& areas) { return Open() && Read(maps_, areas); }
+
+bool ProcessMaps::ListWithFlags(Areas& areas) const {
+  const int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool read = Read(fd, areas);
+  close(fd);
+  return read;
+}
+
+// The lines of maps, and of smaps, which has more of them.
+bool ProcessMaps::Read(int fd, Areas& areas) const try {
+  std::string text;
+  if (lseek(fd, 0, SEEK_SET) != 0) return false;
+  char piece[1 << 14];
+  ssize_t length;
+  while ((length = read(fd, piece, sizeof(piece))) > 0) {
+    text.append(piece, static_cast<std::size_t>(length));
+  }
+  if (length < 0) return false;
+
+  areas.clear();
+  bool ours = false;
+  std::size_t end_of_line;
+  for (std::size_t at = 0; (end_of_line = text.find('\n', at)) != text.npos; at = end_of_line + 1) {
+    const std::string line = text.substr(at, end_of_line - at);
+    Area area;
+    unsigned major, minor;
+    ino_t inode;
+    if (std::sscanf(line.c_str(), "%lx-%lx %*s %lx %x:%x %lu", &area.start, &area.end, &area.offset,
+                    &major, &minor, &inode) == 6) {
+      ours = inode == inode_ && makedev(major, minor) == device_;
+      if (ours) areas.push_back(area);
+    } else if (ours && line.starts_with("VmFlags:")) {
+      areas.back().in_dumps = line.find(" dd") == line.npos;
+    }
+  }
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
+}  // namespace xencomm::embedded
