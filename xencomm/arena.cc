@@ -7,8 +7,8 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "xencomm/address.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm {
 namespace {
@@ -24,8 +24,8 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(std::unique_ptr<Backing> ba
                                                      std::uint64_t payload_size) {
   if (payload_size == 0 || payload_size > kMaxSize || !IsAligned(payload_size, kPageSize)) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("an arena of %u bytes: expected a multiple of %u, from %u to %u",
-                        payload_size, kPageSize, kPageSize, kMaxSize));
+        Sentence("an arena of %u bytes: expected a multiple of %u, from %u to %u", payload_size,
+                 kPageSize, kPageSize, kMaxSize));
   }
   absl::StatusOr<Backing::Reservation> reservation = backing->Reserve(payload_size);
   if (!reservation.ok()) return reservation.status();
@@ -57,7 +57,7 @@ std::uint32_t Arena::ClassFor(std::size_t size, std::size_t alignment) {
 
 absl::StatusOr<void*> Arena::Allocate(std::size_t size, Contents contents, std::size_t alignment) {
   if (!std::has_single_bit(alignment) || alignment > kPageSize) [[unlikely]] {
-    return absl::InvalidArgumentError(absl::StrFormat(
+    return absl::InvalidArgumentError(Sentence(
         "an alignment of %u bytes: expected a power of two, at most %u", alignment, kPageSize));
   }
   if (!in_same_process()) [[unlikely]] {
@@ -82,7 +82,7 @@ absl::StatusOr<void*> Arena::AllocateArray(std::size_t count, std::size_t size, 
   std::size_t bytes;
   if (__builtin_mul_overflow(count, size, &bytes)) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("%u elements of %u bytes: the product passes 2^64", count, size));
+        Sentence("%u elements of %u bytes: the product passes 2^64", count, size));
   }
   return Allocate(bytes, contents, alignment);
 }
@@ -124,8 +124,8 @@ void Arena::FreeOwned(void* pointer) {
 // The slow path: no free piece of the class was at hand.
 absl::StatusOr<std::uint32_t> Arena::TakePiece(std::uint32_t piece_class, std::size_t size) {
   if (size > reservation_.payload_size) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
-        "no room for %u bytes: the whole arena has %u", size, reservation_.payload_size));
+    return absl::ResourceExhaustedError(
+        Sentence("no room for %u bytes: the whole arena has %u", size, reservation_.payload_size));
   }
   const MutexLock lock(mutex_);
   if (piece_class < kSlotClasses) {
@@ -161,7 +161,7 @@ absl::Status Arena::Grow(std::uint32_t count) {
   const std::uint32_t needed = count - heap_.FreeAtEnd();
   const std::uint32_t left = heap_.max_pages() - heap_.pages();
   if (needed > left) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
+    return absl::ResourceExhaustedError(Sentence(
         "no room for %u bytes: of the arena's %u, %u are free, but not that many in one piece",
         std::uint64_t{count} << kPageShift, reservation_.payload_size,
         std::uint64_t{heap_.free_pages() + left} << kPageShift));
@@ -256,7 +256,7 @@ void Arena::CollectSlots(std::uint32_t piece_class) {
 }
 
 absl::Status Arena::WhyUnusable() const {
-  return absl::FailedPreconditionError(absl::StrFormat(
+  return absl::FailedPreconditionError(Sentence(
       "the arena belongs to process %d and fork does not inherit it: open one in this process",
       process_));
 }
@@ -267,8 +267,8 @@ absl::StatusOr<Arena::Place> Arena::Locate(const void* pointer) const {
       std::bit_cast<std::uintptr_t>(pointer) - std::bit_cast<std::uintptr_t>(payload_);
   if (offset >= populated()) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("%p is not memory of this arena: expected an address from %p to %p",
-                        pointer, payload_, payload_ + populated()));
+        Sentence("%p is not memory of this arena: expected an address from %p to %p", pointer,
+                 payload_, payload_ + populated()));
   }
   const auto page = static_cast<std::uint32_t>(offset >> kPageShift);
   const std::uint8_t slot_class = pages_[page].slot_class.load(std::memory_order_acquire);
@@ -295,17 +295,17 @@ absl::Status Arena::WhyNotFreed(const void* pointer) const {
   if (!place.ok()) return place.status();
   if (place->live && pointer != place->start) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("%p lies inside the allocation at %p (%u bytes): expected the start of one",
-                        pointer, place->start, place->size));
+        Sentence("%p lies inside the allocation at %p (%u bytes): expected the start of one",
+                 pointer, place->start, place->size));
   }
-  return absl::NotFoundError(absl::StrFormat("%p is free already", pointer));
+  return absl::NotFoundError(Sentence("%p is free already", pointer));
 }
 
 absl::StatusOr<std::span<std::byte>> Arena::Find(const void* pointer) const {
   const absl::StatusOr<Place> place = Locate(pointer);
   if (!place.ok()) return place.status();
   if (!place->live) {
-    return absl::NotFoundError(absl::StrFormat("%p is not allocated", pointer));
+    return absl::NotFoundError(Sentence("%p is not allocated", pointer));
   }
   return std::span<std::byte>(place->start, place->size);
 }
@@ -318,8 +318,8 @@ absl::Status Arena::Check(const void* pointer, std::size_t size) const {
       static_cast<std::size_t>(static_cast<const std::byte*>(pointer) - allocation->data());
   if (size > allocation->size() - into) {
     return absl::OutOfRangeError(
-        absl::StrFormat("%u bytes at %p run out of the allocation at %p, which has %u", size,
-                        pointer, allocation->data(), allocation->size()));
+        Sentence("%u bytes at %p run out of the allocation at %p, which has %u", size, pointer,
+                 allocation->data(), allocation->size()));
   }
   return absl::OkStatus();
 }

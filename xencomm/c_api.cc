@@ -2,13 +2,13 @@
 
 #include <cerrno>
 #include <cstring>
-#include <exception>
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_format.h"
+#include "xencomm/c_border.h"
 #include "xencomm/client.h"
 #include "xencomm/private.h"
+#include "xencomm/sentence.h"
 #include "xencomm/xencomm.h"
 
 struct xencomm_context {
@@ -61,19 +61,10 @@ void* PointerOrRefuse(const absl::StatusOr<void*>& memory) {
   return nullptr;
 }
 
-// The language border: no exception crosses it. The only one to expect is lack of memory.
 template <class Body>
 auto Guarded(Body body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const std::exception& exception) {
-    Refuse(ENOMEM, exception.what());
-    if constexpr (std::is_pointer_v<decltype(body())>) {
-      return nullptr;
-    } else {
-      return -1;
-    }
-  }
+  // A sentence so short that it takes no memory.
+  return AtBorder(body, [] { LastError() = "out of memory"; });
 }
 
 }  // namespace
@@ -83,6 +74,7 @@ using xencomm::Contents;
 using xencomm::Guarded;
 using xencomm::PointerOrRefuse;
 using xencomm::Refuse;
+using xencomm::Sentence;
 
 xencomm_context* xencomm_open(const char* transport) {
   return Guarded([&]() -> xencomm_context* {
@@ -96,8 +88,10 @@ xencomm_context* xencomm_open(const char* transport) {
 }
 
 int xencomm_close(xencomm_context* x) {
-  delete x;
-  return 0;
+  return Guarded([&] {
+    delete x;
+    return 0;
+  });
 }
 
 const char* xencomm_error(void) { return xencomm::LastError().c_str(); }
@@ -133,8 +127,8 @@ int xencomm_check(xencomm_context* x, const void* pointer, size_t count, size_t 
   return Guarded([&] {
     std::size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) {
-      return Refuse(
-          EFAULT, absl::StrFormat("%u elements of %u bytes: the product passes 2^64", count, size));
+      return Refuse(EFAULT,
+                    Sentence("%u elements of %u bytes: the product passes 2^64", count, size));
     }
     const absl::Status status = x->client->arena().Check(pointer, bytes);
     if (status.ok()) return 0;
@@ -150,9 +144,9 @@ std::int64_t xencomm_call(xencomm_context* x, unsigned op, uint64_t arg1, uint64
     if (answer >= 0) return answer;
     const int error = static_cast<int>(-answer);
     const char* const name = strerrorname_np(error);
-    return Refuse(error, absl::StrFormat("hypercall %u answered %s (%s)", op,
-                                         name == nullptr ? std::to_string(-error).c_str() : name,
-                                         strerrordesc_np(error)));
+    return Refuse(error, Sentence("hypercall %u answered %s (%s)", op,
+                                  name == nullptr ? std::to_string(-error).c_str() : name,
+                                  strerrordesc_np(error)));
   });
 }
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm {
 
@@ -18,7 +18,7 @@ absl::StatusOr<Backing::Reservation> LockedMemory::Reserve(std::uint64_t payload
   void* const range =
       mmap(nullptr, payload_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (range == MAP_FAILED) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
+    return absl::ResourceExhaustedError(Sentence(
         "%u bytes of address space cannot be reserved (RLIMIT_AS, ulimit -v)", payload_size));
   }
   base_ = static_cast<std::byte*>(range);
@@ -34,8 +34,7 @@ absl::StatusOr<Backing::Reservation> LockedMemory::Reserve(std::uint64_t payload
 absl::Status LockedMemory::Populate(std::uint64_t offset, std::uint64_t length) {
   std::byte* const start = base_ + offset;
   if (mprotect(start, length, PROT_READ | PROT_WRITE) != 0) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("%u bytes of memory cannot be had", length));
+    return absl::ResourceExhaustedError(Sentence("%u bytes of memory cannot be had", length));
   }
   if (lockable_) {
     const absl::Status locked = Lock(start, length);
@@ -53,8 +52,7 @@ absl::Status LockedMemory::Populate(std::uint64_t offset, std::uint64_t length) 
   if (madvise(start, length, MADV_POPULATE_WRITE) != 0) {
     madvise(start, length, MADV_DONTNEED);
     mprotect(start, length, PROT_NONE);
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("%u bytes of memory cannot be had", length));
+    return absl::ResourceExhaustedError(Sentence("%u bytes of memory cannot be had", length));
   }
   return absl::OkStatus();
 }
@@ -65,7 +63,7 @@ absl::Status LockedMemory::Lock(std::byte* start, std::uint64_t length) {
   munlock(start, length);  // what was locked before the limit was met
   rlimit limit = {};
   getrlimit(RLIMIT_MEMLOCK, &limit);
-  return absl::ResourceExhaustedError(absl::StrFormat(
+  return absl::ResourceExhaustedError(Sentence(
       "%u bytes cannot be locked in memory: RLIMIT_MEMLOCK allows this process %u (raise it with "
       "ulimit -l, or run with CAP_IPC_LOCK)",
       length, limit.rlim_cur));

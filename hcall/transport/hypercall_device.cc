@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-#include "absl/strings/str_format.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm {
 
@@ -12,7 +12,7 @@ absl::StatusOr<Backing::Reservation> HypercallDevice::Reserve(std::uint64_t payl
   void* const range =
       mmap(nullptr, payload_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (range == MAP_FAILED) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
+    return absl::ResourceExhaustedError(Sentence(
         "%u bytes of address space cannot be reserved (RLIMIT_AS, ulimit -v)", payload_size));
   }
   base_ = static_cast<std::byte*>(range);
@@ -29,7 +29,7 @@ absl::Status HypercallDevice::Populate(std::uint64_t offset, std::uint64_t lengt
   }
   const int error = errno;
   mmap(start, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  return absl::ResourceExhaustedError(absl::StrFormat(
+  return absl::ResourceExhaustedError(Sentence(
       "%u bytes of /dev/xen/hypercall cannot be mapped: %s", length, strerrordesc_np(error)));
 }
 

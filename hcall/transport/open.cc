@@ -3,13 +3,13 @@
 #include <cstdlib>
 #include <optional>
 
-#include "absl/strings/str_format.h"
 #include "hcall/transport/embedded/embedded_foreign_memory.h"
 #include "hcall/transport/embedded/embedded_transport.h"
 #include "hcall/transport/foreign_memory.h"
 #include "hcall/transport/privcmd.h"
 #include "hcall/transport/privcmd_foreign_memory.h"
 #include "hcall/transport/setting.h"
+#include "xencomm/sentence.h"
 #include "xencomm/transport.h"
 
 namespace xencomm {
@@ -30,11 +30,11 @@ absl::StatusOr<std::optional<EmbeddedSetting>> Parse(const std::string& setting)
     return std::optional<EmbeddedSetting>(*embedded);
   }
   if (parts.name != "privcmd") {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "'%s' is no transport: expected privcmd, embedded or embedded:OPTIONS", setting));
+    return absl::InvalidArgumentError(
+        Sentence("'%s' is no transport: expected privcmd, embedded or embedded:OPTIONS", setting));
   }
   if (!parts.options.empty()) {
-    return absl::InvalidArgumentError(absl::StrFormat("'%s': privcmd takes no options", setting));
+    return absl::InvalidArgumentError(Sentence("'%s': privcmd takes no options", setting));
   }
   return std::optional<EmbeddedSetting>();
 }

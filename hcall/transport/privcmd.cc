@@ -11,9 +11,9 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "absl/strings/str_format.h"
 #include "hcall/transport/hypercall_device.h"
 #include "xencomm/locked_memory.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm {
 namespace {
@@ -29,12 +29,12 @@ absl::StatusOr<int> OpenPrivcmdDevice() {
   const int error = errno;
   if (error == EACCES || error == EPERM) {
     return absl::PermissionDeniedError(
-        absl::StrFormat("%s cannot be opened: expected to run as root", kPrivcmdPath));
+        Sentence("%s cannot be opened: expected to run as root", kPrivcmdPath));
   }
   return absl::UnavailableError(
-      absl::StrFormat("%s cannot be opened (%s): expected to run in domain 0 of a Xen, or with "
-                      "XENCOMM_TRANSPORT=embedded",
-                      kPrivcmdPath, strerrordesc_np(error)));
+      Sentence("%s cannot be opened (%s): expected to run in domain 0 of a Xen, or with "
+               "XENCOMM_TRANSPORT=embedded",
+               kPrivcmdPath, strerrordesc_np(error)));
 }
 
 absl::StatusOr<std::unique_ptr<Privcmd>> Privcmd::Open() {

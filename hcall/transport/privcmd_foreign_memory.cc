@@ -11,6 +11,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <limits>
 
 #include "hcall/transport/privcmd.h"
 
@@ -18,6 +19,8 @@ namespace xencomm {
 namespace {
 
 constexpr unsigned kPageShift = 12;
+// Privcmd counts the pages of a mapping in 32 bits, and their bytes are counted in 64.
+constexpr std::uint64_t kMostPages = std::numeric_limits<std::uint32_t>::max();
 
 // A frame that Xen has paged out answers -ENOENT while it is fetched: asked for again until it is
 // there, a tenth of a millisecond apart, as a fault on it would wait.
@@ -73,6 +76,7 @@ PrivcmdForeignMemory::~PrivcmdForeignMemory() { close(fd_); }
 
 int PrivcmdForeignMemory::Map(std::uint32_t domain, Placement& placement,
                               std::span<const std::uint64_t> frames, std::span<int> errors) {
+  if (frames.size() > kMostPages) return -ENOMEM;
   const std::size_t bytes = frames.size() << kPageShift;
   int result = MapRange(fd_, placement, bytes);
   if (result != 0) return result;
@@ -95,10 +99,12 @@ int PrivcmdForeignMemory::Map(std::uint32_t domain, Placement& placement,
 }
 
 int PrivcmdForeignMemory::Unmap(void* address, std::size_t pages) {
+  if (pages > kMostPages) return -EINVAL;
   return munmap(address, pages << kPageShift) == 0 ? 0 : -errno;
 }
 
 int PrivcmdForeignMemory::MapResource(const Resource& resource, Placement& placement) {
+  if (resource.count > kMostPages) return -ENOMEM;
   const std::size_t bytes = resource.count << kPageShift;
   const int result = MapRange(fd_, placement, bytes);
   if (result != 0) return result;
@@ -125,7 +131,8 @@ int PrivcmdForeignMemory::ResourceSize(const Resource& resource, std::size_t* si
 
 int PrivcmdForeignMemory::Restrict(std::uint16_t domain) {
   const domid_t id = domain;
-  return ioctl(fd_, IOCTL_PRIVCMD_RESTRICT, &id) == 0 ? 0 : Unsupported(errno);
+  // Of this one the original shows what privcmd answers, ENOTTY included.
+  return ioctl(fd_, IOCTL_PRIVCMD_RESTRICT, &id) == 0 ? 0 : -errno;
 }
 
 }  // namespace xencomm

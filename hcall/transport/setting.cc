@@ -7,10 +7,11 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "xencomm/address.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm {
 namespace {
@@ -128,7 +129,7 @@ absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options)
       if (name == option.name) found = &option;
     }
     if (found == nullptr || equals == std::string::npos) {
-      return absl::InvalidArgumentError(absl::StrFormat(
+      return absl::InvalidArgumentError(Sentence(
           "'%s' is no option of the embedded hypervisor: expected OPTION=VALUE with one of %s",
           word, absl::StrJoin(Options(), ", ", [](std::string* out, const Option& option) {
             absl::StrAppend(out, option.name);
@@ -136,14 +137,13 @@ absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options)
     }
     const std::string value = word.substr(equals + 1);
     if (!found->parse(value, setting)) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s=%s: expected %s", name, value, found->takes));
+      return absl::InvalidArgumentError(Sentence("%s=%s: expected %s", name, value, found->takes));
     }
   }
   if (setting.machine.dom0_bytes > setting.machine.memory_bytes / 4 * 3) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("dom0=%uM: expected at most three quarters of the machine's memory=%uM",
-                        setting.machine.dom0_bytes >> 20, setting.machine.memory_bytes >> 20));
+        Sentence("dom0=%uM: expected at most three quarters of the machine's memory=%uM",
+                 setting.machine.dom0_bytes >> 20, setting.machine.memory_bytes >> 20));
   }
   return setting;
 }

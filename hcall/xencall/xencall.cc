@@ -15,6 +15,7 @@ extern "C" {
 
 #include "hcall/xencall/active_handle.h"
 #include "hcall/xencall/logger.h"
+#include "xencomm/c_border.h"
 #include "xencomm/private.h"
 #include "xencomm/xencomm.h"
 
@@ -45,7 +46,13 @@ struct xencall_handle final : xencomm::ActiveHandle {
 
 namespace {
 
+using xencomm::AtBorder;
+
 constexpr std::size_t kPageSize = 4096;
+
+struct Close {
+  void operator()(xencomm_context* context) const { xencomm_close(context); }
+};
 
 void Free(xencall_handle* xcall, void* pointer) {
   // There is no way to answer, and nothing was changed: said and gone on.
@@ -59,24 +66,25 @@ void Free(xencall_handle* xcall, void* pointer) {
 extern "C" {
 
 xencall_handle* xencall_open(xentoollog_logger* logger, unsigned) {
-  xencomm_context* const context = xencomm_open(nullptr);
-  if (context == nullptr) {
-    const int error = errno;
-    xencomm::Logger(logger, "xencall").Error(xencomm_error());
-    errno = error;
-    return nullptr;
-  }
-  auto* const handle = new (std::nothrow) xencall_handle(logger, context);
-  if (handle == nullptr) {
-    xencomm_close(context);
-    errno = ENOMEM;
-  }
-  return handle;
+  return AtBorder([&]() -> xencall_handle* {
+    std::unique_ptr<xencomm_context, Close> context(xencomm_open(nullptr));
+    if (context == nullptr) {
+      const int error = errno;
+      xencomm::Logger(logger, "xencall").Error(xencomm_error());
+      errno = error;
+      return nullptr;
+    }
+    auto* const handle = new xencall_handle(logger, context.get());
+    static_cast<void>(context.release());  // the handle's from now on
+    return handle;
+  });
 }
 
 int xencall_close(xencall_handle* xcall) {
-  delete xcall;
-  return 0;
+  return AtBorder([&] {
+    delete xcall;
+    return 0;
+  });
 }
 
 int xencall_fd(xencall_handle* xcall) { return xencomm_private_fd(xcall->context); }

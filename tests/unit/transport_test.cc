@@ -20,6 +20,7 @@
 #include "hcall/schema/xen.h"
 #include "hcall/transport/embedded/embedded_foreign_memory.h"
 #include "hcall/transport/embedded/embedded_transport.h"
+#include "tests/unit/failing_memory.h"
 #include "xencomm/client.h"
 
 namespace xencomm::embedded {
@@ -386,6 +387,50 @@ TEST_F(ForeignMemoryTest, AMappingInTheHoleOfAnotherIsApart) {
   EXPECT_EQ(held(), 2u);
   ASSERT_EQ(munmap(mapped, 6 * kPage), 0);
   EXPECT_EQ(client_->Call(__HYPERVISOR_xen_version, XENVER_version), 4 << 16 | 17);
+  EXPECT_EQ(held(), 0u);
+}
+
+TEST_F(ForeignMemoryTest, AMapThatRunsOutOfMemoryHoldsAndMapsNothing) {
+  const auto bytes = *client_->arena().NewArray<char>(3 * kPage);
+  const std::uint64_t frames[] = {GfnOf(&bytes[0]), std::uint64_t{1} << 40, GfnOf(&bytes[kPage])};
+  ProcessMaps maps(machine_->memory().fd());
+  const auto areas = [&maps] {
+    ProcessMaps::Areas all;
+    EXPECT_TRUE(maps.List(all));
+    return all.size();
+  };
+  const std::size_t before = areas();
+  bool mapped = false;
+  for (long step = 0; !mapped; ++step) {
+    int errors[3];
+    ForeignMemory::Placement placement = {nullptr, PROT_READ, 0};
+    allocations_left = step;
+    try {
+      mapped = memory_.Map(0, placement, frames, errors) == 0;
+    } catch (const std::bad_alloc&) {
+    }
+    allocations_left = -1;
+    if (mapped) {
+      EXPECT_EQ(memory_.Unmap(placement.address, 3), 0);
+    }
+    EXPECT_EQ(held(), 0u) << "of allocation " << step;
+    EXPECT_EQ(areas(), before) << "of allocation " << step;
+  }
+}
+
+TEST_F(ForeignMemoryTest, RefusesWhatIsNoArrayAndNoRange) {
+  const xen_pfn_t frame = 100;
+  int error = 0;
+  ForeignMemory::Placement placement = {nullptr, PROT_READ, 0};
+  // Longer than it is, or none at all.
+  EXPECT_EQ(memory_.Map(0, placement, {&frame, std::size_t{1} << 30}, {&error, 1}), -EFAULT);
+  EXPECT_EQ(memory_.Map(0, placement, {static_cast<const xen_pfn_t*>(nullptr), 1}, {&error, 1}),
+            -EFAULT);
+  EXPECT_EQ(memory_.Map(0, placement, {&frame, 1}, {static_cast<int*>(nullptr), 1}), -EFAULT);
+  for (const std::size_t pages : {~std::size_t{0}, std::size_t{1} << 52, std::size_t{1} << 51}) {
+    EXPECT_EQ(memory_.Unmap(reinterpret_cast<void*>(kPage), pages), -EINVAL);
+  }
+  EXPECT_EQ(memory_.Unmap(nullptr, 0), -EINVAL);
   EXPECT_EQ(held(), 0u);
 }
 

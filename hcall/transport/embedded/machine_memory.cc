@@ -6,7 +6,7 @@
 
 #include <cerrno>
 
-#include "absl/strings/str_format.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm::embedded {
 
@@ -19,7 +19,7 @@ absl::StatusOr<std::unique_ptr<MachineMemory>> MachineMemory::Create(std::uint64
   }
   if (map == MAP_FAILED) {
     close(fd);
-    return absl::ResourceExhaustedError(absl::StrFormat(
+    return absl::ResourceExhaustedError(Sentence(
         "%uM of memory for the embedded machine cannot be had (option memory)", size >> 20));
   }
   // A child would share the machine, and believe that it has one of its own.
@@ -38,8 +38,8 @@ absl::Status MachineMemory::MapAt(std::byte* at, MachineAddress machine, std::ui
                          static_cast<off_t>(machine.value));
   if (map != MAP_FAILED) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrFormat("%u bytes of machine memory cannot be mapped: %s (see vm.max_map_count)",
-                      length, strerrordesc_np(errno)));
+      Sentence("%u bytes of machine memory cannot be mapped: %s (see vm.max_map_count)", length,
+               strerrordesc_np(errno)));
 }
 
 bool MachineMemory::Discard(MachineAddress machine, std::uint64_t length) {

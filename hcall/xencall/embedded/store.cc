@@ -75,13 +75,20 @@ void Store::Tell(const std::vector<Change>& changes) {
   }
 }
 
-// With the nodes above it that are not there yet. A new node belongs to who its parent's does.
-void Store::MakeNode(Tree& tree, const std::string& path, std::vector<Change>& changes) {
-  if (tree.contains(path)) return;
-  const std::string parent = ParentOf(path);
-  MakeNode(tree, parent, changes);
-  tree[path] = {"", tree[parent].permissions};
-  changes.push_back({path, false});
+// With the nodes above it that are not there yet. A new node belongs to who its parent's does. Adds
+// to `made` what the tree has to have besides, and to `changes` what will have been made.
+void Store::MakeNode(const Tree& tree, const std::string& path, Tree& made,
+                     std::vector<Change>& changes) {
+  std::string missing = path;
+  auto there = tree.find(missing);
+  while (there == tree.end()) {
+    made[missing] = {};
+    changes.push_back({missing, false});
+    missing = ParentOf(missing);
+    there = tree.find(missing);
+  }
+  for (auto& [name, node] : made) node.permissions = there->second.permissions;
+  std::reverse(changes.begin(), changes.end());  // parents first
 }
 
 int Store::Read(xs_transaction_t transaction, std::string_view path, std::string* value) {
@@ -110,17 +117,24 @@ int Store::List(xs_transaction_t transaction, std::string_view path,
 int Store::Write(xs_transaction_t transaction, std::string_view path, std::string_view value) {
   if (value.size() > kMostValue) return E2BIG;
   return Run(transaction, path, [&](Tree& tree, const std::string& at, auto& changes) {
-    std::vector<Change> made;
-    MakeNode(tree, at, made);
-    tree[at].value = value;
+    std::string written(value);
+    Tree made;
+    std::vector<Change> told;
+    MakeNode(tree, at, made, told);
     changes.push_back({at, false});
+    tree.merge(made);
+    tree.find(at)->second.value.swap(written);
     return 0;
   });
 }
 
 int Store::MakeDirectory(xs_transaction_t transaction, std::string_view path) {
   return Run(transaction, path, [&](Tree& tree, const std::string& at, auto& changes) {
-    MakeNode(tree, at, changes);
+    Tree made;
+    std::vector<Change> told;
+    MakeNode(tree, at, made, told);
+    changes.insert(changes.end(), told.begin(), told.end());
+    tree.merge(made);
     return 0;
   });
 }
@@ -130,9 +144,9 @@ int Store::Remove(xs_transaction_t transaction, std::string_view path) {
     if (at == "/") return EINVAL;
     if (!tree.contains(at)) return tree.contains(ParentOf(at)) ? 0 : ENOENT;
     const std::string below = Below(at);
+    changes.push_back({at, true});
     tree.erase(at);
     std::erase_if(tree, [&](const auto& node) { return node.first.starts_with(below); });
-    changes.push_back({at, true});
     return 0;
   });
 }
@@ -153,8 +167,9 @@ int Store::SetPermissions(xs_transaction_t transaction, std::string_view path,
   return Run(transaction, path, [&](Tree& tree, const std::string& at, auto& changes) {
     const auto node = tree.find(at);
     if (node == tree.end()) return ENOENT;
-    node->second.permissions = permissions;
+    Permissions copy = permissions;
     changes.push_back({at, false});
+    node->second.permissions.swap(copy);
     return 0;
   });
 }
@@ -185,21 +200,23 @@ int Store::End(xs_transaction_t transaction, bool abort) {
 }
 
 int Store::Introduce(unsigned domain) {
+  const std::vector<Change> changes = {{"@introduceDomain", false}};
   {
     const MutexLock lock(mutex_);
     introduced_.insert(domain);
   }
-  Tell({{"@introduceDomain", false}});
+  Tell(changes);
   return 0;
 }
 
 int Store::Release(unsigned domain) {
+  const std::vector<Change> changes = {{"@releaseDomain", false}};
   {
     const MutexLock lock(mutex_);
     if (domain == 0) return EINVAL;
     if (introduced_.erase(domain) == 0) return ENOENT;
   }
-  Tell({{"@releaseDomain", false}});
+  Tell(changes);
   return 0;
 }
 

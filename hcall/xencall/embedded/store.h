@@ -2,7 +2,7 @@
 //
 // A tree of nodes, each with a value, permissions and children, as docs/misc/xenstore.txt of Xen
 // describes it. Who uses it is domain 0, which may do everything. Errors are errno values, as
-// xenstored answers them.
+// xenstored answers them. When memory runs out, std::bad_alloc is thrown and nothing has changed.
 #ifndef HCALL_XENCALL_EMBEDDED_STORE_H_
 #define HCALL_XENCALL_EMBEDDED_STORE_H_
 
@@ -53,7 +53,7 @@ class Store {
   bool IsIntroduced(unsigned domain);
 
   // `listener` is called while the store can be used, until it is removed; it may not add or remove
-  // any.
+  // any, nor throw: what it is told of has happened.
   void AddListener(const void* owner, Listener listener);
   void RemoveListener(const void* owner);
 
@@ -80,7 +80,8 @@ class Store {
   using Operation = std::function<int(Tree&, const std::string&, std::vector<Change>&)>;
   int Run(xs_transaction_t transaction, std::string_view path, const Operation& operation);
   void Tell(const std::vector<Change>& changes) ABSL_LOCKS_EXCLUDED(mutex_, telling_);
-  static void MakeNode(Tree& tree, const std::string& path, std::vector<Change>& changes);
+  static void MakeNode(const Tree& tree, const std::string& path, Tree& made,
+                       std::vector<Change>& changes);
 
   Mutex mutex_;
   Tree tree_ ABSL_GUARDED_BY(mutex_);

@@ -17,9 +17,11 @@
 #include <vector>
 
 #include "hcall/xencall/embedded/store.h"
+#include "xencomm/c_border.h"
 
 namespace {
 
+using xencomm::AtBorder;
 using xencomm::MutexLock;
 using xencomm::Store;
 
@@ -29,10 +31,20 @@ Store& TheStore() {
   return *store;
 }
 
+// What a request may hold, in bytes: XENSTORE_PAYLOAD_MAX of public/io/xs_wire.h.
+constexpr std::size_t kMostPayload = 4096;
+
 bool OrErrno(int error) {
   if (error == 0) return true;
   errno = error;
   return false;
+}
+
+bool IsBelow(const char* parent, const char* child) {
+  const std::size_t length = std::strlen(parent);
+  if (std::strcmp(parent, "/") == 0) return child[0] == '/';
+  return std::strncmp(parent, child, length) == 0 &&
+         (child[length] == '\0' || child[length] == '/');
 }
 
 // Texts in one block, as callers free it: the pointers, then what they point at.
@@ -78,14 +90,16 @@ struct xs_handle {
   bool Watch(const char* path, const char* token) {
     const MutexLock lock(mutex_);
     if (!Listen()) return false;
+    if (std::strlen(path) + std::strlen(token) + 2 > kMostPayload) return OrErrno(E2BIG);
     const std::string resolved = path[0] == '@' ? path : Store::Resolve(path);
     if (resolved.empty()) return OrErrno(EINVAL);
     for (const Watched& watch : watches_) {
       if (watch.given == path && watch.token == token) return OrErrno(EEXIST);
     }
+    Event first = {path, token};
     watches_.push_back({path, resolved, token});
     // It fires at once, so that who watches first looks at what is there.
-    Push({path, token});
+    Push(std::move(first));
     return true;
   }
 
@@ -101,16 +115,25 @@ struct xs_handle {
   char** NextEvent(bool wait) {
     const int events = fd();
     if (events < 0) return nullptr;
-    char byte;
-    while (read(events, &byte, 1) != 1) {
-      if (errno != EAGAIN || !wait) return nullptr;
+    for (;;) {
+      {
+        const MutexLock lock(mutex_);
+        if (!events_.empty()) {
+          char** const block = Block({events_.front().path, events_.front().token});
+          // Its byte is there, and goes with it.
+          char byte;
+          if (block == nullptr || read(events, &byte, 1) != 1) return block;
+          events_.pop_front();
+          return block;
+        }
+      }
+      if (!wait) {
+        errno = EAGAIN;
+        return nullptr;
+      }
       pollfd ready = {.fd = events, .events = POLLIN, .revents = 0};
       if (poll(&ready, 1, -1) < 0) return nullptr;
     }
-    const MutexLock lock(mutex_);
-    const Event event = std::move(events_.front());
-    events_.pop_front();
-    return Block({event.path, event.token});
   }
 
  private:
@@ -133,13 +156,16 @@ struct xs_handle {
   void Changed(const std::string& path, bool removed) {
     const MutexLock lock(mutex_);
     for (const Watched& watch : watches_) {
-      const bool at_or_below = xs_path_is_subpath(watch.path.c_str(), path.c_str());
+      const bool at_or_below = IsBelow(watch.path.c_str(), path.c_str());
       // What was removed took along what is watched below it.
-      const bool above = removed && xs_path_is_subpath(path.c_str(), watch.path.c_str());
+      const bool above = removed && IsBelow(path.c_str(), watch.path.c_str());
       if (!at_or_below && !above) continue;
-      const std::string named =
-          at_or_below ? watch.given + path.substr(watch.path.size()) : watch.given;
-      Push({named, watch.token});
+      try {
+        Push({at_or_below ? watch.given + path.substr(watch.path.size()) : watch.given,
+              watch.token});
+      } catch (const std::bad_alloc&) {
+        // As one that the pipe has no room for: it is lost. What it tells of has happened.
+      }
     }
   }
 
@@ -158,14 +184,14 @@ struct xs_handle {
 extern "C" {
 
 xs_handle* xs_open(unsigned long) {
-  auto* const handle = new (std::nothrow) xs_handle;
-  if (handle == nullptr) errno = ENOMEM;
-  return handle;
+  return AtBorder([] { return new xs_handle; });
 }
 xs_handle* xs_daemon_open(void) { return xs_open(0); }
 xs_handle* xs_daemon_open_readonly(void) { return xs_open(XS_OPEN_READONLY); }
 xs_handle* xs_domain_open(void) { return xs_open(0); }
-void xs_close(xs_handle* h) { delete h; }
+void xs_close(xs_handle* h) {
+  AtBorder([&] { delete h; });
+}
 void xs_daemon_close(xs_handle* h) { xs_close(h); }
 void xs_daemon_destroy_postfork(xs_handle* h) { xs_close(h); }
 
@@ -175,98 +201,124 @@ const char* xs_daemon_rundir(void) {
   return folder != nullptr ? folder : "/run/xenstored";
 }
 const char* xs_daemon_socket(void) {
-  static const auto* const path = new std::string(std::string(xs_daemon_rundir()) + "/socket");
-  return path->c_str();
+  return AtBorder([] {
+    static const auto* const path = new std::string(std::string(xs_daemon_rundir()) + "/socket");
+    return path->c_str();
+  });
 }
 const char* xs_daemon_socket_ro(void) { return xs_daemon_socket(); }
 
 char** xs_directory(xs_handle*, xs_transaction_t t, const char* path, unsigned* num) {
-  std::vector<std::string> names;
-  if (!OrErrno(TheStore().List(t, path, &names))) return nullptr;
-  *num = static_cast<unsigned>(names.size());
-  return Block(names);
+  return AtBorder([&]() -> char** {
+    std::vector<std::string> names;
+    if (!OrErrno(TheStore().List(t, path, &names))) return nullptr;
+    *num = static_cast<unsigned>(names.size());
+    return Block(names);
+  });
 }
 
 void* xs_read(xs_handle*, xs_transaction_t t, const char* path, unsigned* len) {
-  std::string value;
-  if (!OrErrno(TheStore().Read(t, path, &value))) return nullptr;
-  // Ended by a zero that is not counted.
-  auto* const bytes = static_cast<char*>(std::malloc(value.size() + 1));
-  if (bytes == nullptr) return nullptr;
-  std::memcpy(bytes, value.c_str(), value.size() + 1);
-  if (len != nullptr) *len = static_cast<unsigned>(value.size());
-  return bytes;
+  return AtBorder([&]() -> void* {
+    std::string value;
+    if (!OrErrno(TheStore().Read(t, path, &value))) return nullptr;
+    // Ended by a zero that is not counted.
+    auto* const bytes = static_cast<char*>(std::malloc(value.size() + 1));
+    if (bytes == nullptr) return nullptr;
+    std::memcpy(bytes, value.c_str(), value.size() + 1);
+    if (len != nullptr) *len = static_cast<unsigned>(value.size());
+    return bytes;
+  });
 }
 
 bool xs_write(xs_handle*, xs_transaction_t t, const char* path, const void* data, unsigned len) {
-  return OrErrno(TheStore().Write(t, path, {static_cast<const char*>(data), len}));
+  return AtBorder([&] {
+    return OrErrno(TheStore().Write(t, path, {static_cast<const char*>(data), len}));
+  });
 }
 
 bool xs_mkdir(xs_handle*, xs_transaction_t t, const char* path) {
-  return OrErrno(TheStore().MakeDirectory(t, path));
+  return AtBorder([&] { return OrErrno(TheStore().MakeDirectory(t, path)); });
 }
 
 bool xs_rm(xs_handle*, xs_transaction_t t, const char* path) {
-  return OrErrno(TheStore().Remove(t, path));
+  return AtBorder([&] { return OrErrno(TheStore().Remove(t, path)); });
 }
 
 bool xs_restrict(xs_handle*, unsigned) { return false; }
 
 xs_permissions* xs_get_permissions(xs_handle*, xs_transaction_t t, const char* path,
                                    unsigned* num) {
-  Store::Permissions permissions;
-  if (!OrErrno(TheStore().GetPermissions(t, path, &permissions))) return nullptr;
-  const std::size_t bytes = permissions.size() * sizeof(xs_permissions);
-  auto* const copy = static_cast<xs_permissions*>(std::malloc(bytes));
-  if (copy == nullptr) return nullptr;
-  std::memcpy(copy, permissions.data(), bytes);
-  *num = static_cast<unsigned>(permissions.size());
-  return copy;
+  return AtBorder([&]() -> xs_permissions* {
+    Store::Permissions permissions;
+    if (!OrErrno(TheStore().GetPermissions(t, path, &permissions))) return nullptr;
+    const std::size_t bytes = permissions.size() * sizeof(xs_permissions);
+    auto* const copy = static_cast<xs_permissions*>(std::malloc(bytes));
+    if (copy == nullptr) return nullptr;
+    std::memcpy(copy, permissions.data(), bytes);
+    *num = static_cast<unsigned>(permissions.size());
+    return copy;
+  });
 }
 
 bool xs_set_permissions(xs_handle*, xs_transaction_t t, const char* path, xs_permissions* perms,
                         unsigned num_perms) {
-  return OrErrno(TheStore().SetPermissions(t, path, {perms, perms + num_perms}));
+  // The protocol spells each by at least a letter, a digit and a zero.
+  if (num_perms > kMostPayload / 3) return OrErrno(E2BIG);
+  return AtBorder([&] {
+    return OrErrno(TheStore().SetPermissions(t, path, {perms, perms + num_perms}));
+  });
 }
 
-bool xs_watch(xs_handle* h, const char* path, const char* token) { return h->Watch(path, token); }
+bool xs_watch(xs_handle* h, const char* path, const char* token) {
+  return AtBorder([&] { return h->Watch(path, token); });
+}
 bool xs_unwatch(xs_handle* h, const char* path, const char* token) {
-  return h->Unwatch(path, token);
+  return AtBorder([&] { return h->Unwatch(path, token); });
 }
-int xs_fileno(xs_handle* h) { return h->fd(); }
-char** xs_check_watch(xs_handle* h) { return h->NextEvent(false); }
+int xs_fileno(xs_handle* h) {
+  return AtBorder([&] { return h->fd(); });
+}
+char** xs_check_watch(xs_handle* h) {
+  return AtBorder([&] { return h->NextEvent(false); });
+}
 char** xs_read_watch(xs_handle* h, unsigned* num) {
-  char** const event = h->NextEvent(true);
-  if (event != nullptr) *num = 2;
-  return event;
+  return AtBorder([&] {
+    char** const event = h->NextEvent(true);
+    if (event != nullptr) *num = 2;
+    return event;
+  });
 }
 
-xs_transaction_t xs_transaction_start(xs_handle*) { return TheStore().Start(); }
+// 0, XBT_NULL, when there is no memory for one.
+xs_transaction_t xs_transaction_start(xs_handle*) {
+  return AtBorder([] { return TheStore().Start(); });
+}
 bool xs_transaction_end(xs_handle*, xs_transaction_t t, bool abort) {
-  return OrErrno(TheStore().End(t, abort));
+  return AtBorder([&] { return OrErrno(TheStore().End(t, abort)); });
 }
 
 bool xs_introduce_domain(xs_handle*, unsigned domid, unsigned long, unsigned) {
-  return OrErrno(TheStore().Introduce(domid));
+  return AtBorder([&] { return OrErrno(TheStore().Introduce(domid)); });
 }
-bool xs_release_domain(xs_handle*, unsigned domid) { return OrErrno(TheStore().Release(domid)); }
+bool xs_release_domain(xs_handle*, unsigned domid) {
+  return AtBorder([&] { return OrErrno(TheStore().Release(domid)); });
+}
 bool xs_resume_domain(xs_handle*, unsigned domid) {
-  return OrErrno(TheStore().IsIntroduced(domid) ? 0 : ENOENT);
+  return AtBorder([&] { return OrErrno(TheStore().IsIntroduced(domid) ? 0 : ENOENT); });
 }
 bool xs_set_target(xs_handle*, unsigned domid, unsigned target) {
-  return OrErrno(TheStore().IsIntroduced(domid) && TheStore().IsIntroduced(target) ? 0 : ENOENT);
+  return AtBorder([&] {
+    return OrErrno(TheStore().IsIntroduced(domid) && TheStore().IsIntroduced(target) ? 0 : ENOENT);
+  });
 }
-bool xs_is_domain_introduced(xs_handle*, unsigned domid) { return TheStore().IsIntroduced(domid); }
+bool xs_is_domain_introduced(xs_handle*, unsigned domid) {
+  return AtBorder([&] { return TheStore().IsIntroduced(domid); });
+}
 char* xs_get_domain_path(xs_handle*, unsigned domid) {
-  return strdup(("/local/domain/" + std::to_string(domid)).c_str());
+  return AtBorder([&] { return strdup(("/local/domain/" + std::to_string(domid)).c_str()); });
 }
 
-bool xs_path_is_subpath(const char* parent, const char* child) {
-  const std::size_t length = std::strlen(parent);
-  if (std::strcmp(parent, "/") == 0) return child[0] == '/';
-  return std::strncmp(parent, child, length) == 0 &&
-         (child[length] == '\0' || child[length] == '/');
-}
+bool xs_path_is_subpath(const char* parent, const char* child) { return IsBelow(parent, child); }
 
 // There is no daemon to be told anything.
 char* xs_control_command(xs_handle*, const char*, void*, unsigned) {
@@ -279,11 +331,13 @@ char* xs_debug_command(xs_handle* h, const char* cmd, void* data, unsigned len) 
 
 // Where a domain listens for the wish to suspend it; -1 when it does not.
 int xs_suspend_evtchn_port(int domid) {
-  std::string port;
-  const std::string path =
-      "/local/domain/" + std::to_string(domid) + "/device/suspend/event-channel";
-  if (TheStore().Read(0, path, &port) != 0) return -1;
-  return static_cast<int>(std::strtol(port.c_str(), nullptr, 10));
+  return AtBorder([&] {
+    std::string port;
+    const std::string path =
+        "/local/domain/" + std::to_string(domid) + "/device/suspend/event-channel";
+    if (TheStore().Read(0, path, &port) != 0) return -1;
+    return static_cast<int>(std::strtol(port.c_str(), nullptr, 10));
+  });
 }
 
 // Of no header that is installed, but exported by the original.
