@@ -158,6 +158,10 @@ absl::StatusOr<std::uint32_t> Arena::TakePages(std::uint32_t count) {
 
 // So that a run of `count` pages is free.
 absl::Status Arena::Grow(std::uint32_t count) {
+  if (!may_grow_.load(std::memory_order_relaxed)) {
+    return absl::PermissionDeniedError(
+        "no more memory: this process has restricted what it can do");
+  }
   const std::uint32_t needed = count - heap_.FreeAtEnd();
   const std::uint32_t left = heap_.max_pages() - heap_.pages();
   if (needed > left) {

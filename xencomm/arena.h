@@ -65,6 +65,7 @@ class XENCOMM_API Arena final : private Freer {
   // too, with an address of its own.
   //   kInvalidArgument     the alignment is none
   //   kResourceExhausted   the region is full, or no more memory can be had or locked
+  //   kPermissionDenied    more memory would be needed, after GrowNoMore
   //   kFailedPrecondition  in a forked child
   absl::StatusOr<void*> Allocate(std::size_t size, Contents contents = Contents::kAny,
                                  std::size_t alignment = 1);
@@ -101,6 +102,9 @@ class XENCOMM_API Arena final : private Freer {
   // Whether [pointer, pointer + size) lies in one live allocation: what a handle may name. Refuses
   // as Free does, and with kOutOfRange when the range runs out of the allocation.
   absl::Status Check(const void* pointer, std::size_t size) const;
+
+  // From now on there is no memory but what there is.
+  void GrowNoMore() { may_grow_.store(false, std::memory_order_relaxed); }
 
   // The whole range of the region, table included.
   std::span<std::byte> region() const {
@@ -188,6 +192,7 @@ class XENCOMM_API Arena final : private Freer {
   const std::int64_t process_;  // for messages
 
   std::atomic<std::uint64_t> populated_{0};  // bytes
+  std::atomic<bool> may_grow_{true};
   LazyArray<Unit> units_;
   LazyArray<Page> pages_;
   std::array<FreeStack, kLongClass> free_;

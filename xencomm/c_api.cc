@@ -163,6 +163,13 @@ int xencomm_translate(xencomm_context* x, const void* pointer, enum xencomm_way 
 
 int xencomm_private_fd(xencomm_context* x) { return x->client->transport().fd(); }
 
+int xencomm_private_restrict(xencomm_context* x) {
+  return Guarded([&] {
+    const int result = x->client->Restrict();
+    return result == 0 ? 0 : Refuse(-result, "a device cannot be taken away");
+  });
+}
+
 int xencomm_private_never_faults(xencomm_context* x) {
   return x->client->transport().never_faults() ? 1 : 0;
 }

@@ -15,6 +15,16 @@
 
 namespace xencomm {
 
+// The answer of a function that failed.
+template <class Answer>
+constexpr Answer Failure() {
+  if constexpr (std::is_signed_v<Answer>) {
+    return -1;
+  } else {
+    return Answer();
+  }
+}
+
 // `failed()` is called when the body threw, before errno is set.
 template <class Body, class Failed>
 auto AtBorder(Body body, Failed failed) -> decltype(body()) {
@@ -27,13 +37,7 @@ auto AtBorder(Body body, Failed failed) -> decltype(body()) {
     failed();
     errno = ENOMEM;
   }
-  if constexpr (std::is_void_v<Answer>) {
-    return;
-  } else if constexpr (std::is_signed_v<Answer>) {
-    return -1;
-  } else {
-    return Answer{};
-  }
+  return Failure<Answer>();
 }
 
 template <class Body>

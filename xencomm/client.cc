@@ -60,8 +60,22 @@ absl::StatusOr<std::shared_ptr<Client>> Client::Over(std::unique_ptr<Transport> 
 }
 
 std::int64_t Client::CallWith(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) {
+  if (restricted_.load(std::memory_order_relaxed)) [[unlikely]]
+    return -ENOTTY;
   if (!arena_->in_same_process()) return -ESTALE;
   return transport_->Call(op, arguments);
+}
+
+int Client::Restrict() {
+  Clients& clients = ClientsOfThisProcess();
+  {
+    const MutexLock lock(clients.mutex);
+    std::erase_if(clients.by_setting,
+                  [this](const auto& known) { return known.second.lock().get() == this; });
+  }
+  restricted_.store(true, std::memory_order_relaxed);
+  arena_->GrowNoMore();
+  return transport_->Restrict();
 }
 
 }  // namespace xencomm

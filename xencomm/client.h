@@ -10,6 +10,7 @@
 #define XENCOMM_CLIENT_H_
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <memory>
@@ -27,7 +28,7 @@ namespace xencomm {
 class XENCOMM_API Client {
  public:
   // As xencomm_open: clients of one process that are opened alike are one, which goes when the last
-  // owner does. An empty setting means the environment's, or the default.
+  // owner does, or is restricted. An empty setting means the environment's, or the default.
   static absl::StatusOr<std::shared_ptr<Client>> Open(const std::string& transport = "");
 
   // A client of its own over `transport`.
@@ -43,6 +44,11 @@ class XENCOMM_API Client {
     return CallWith(op, {Register(arguments)...});
   }
   std::int64_t CallWith(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments);
+
+  // From now on nobody calls by this client, whoever shares it: -ENOTTY, as a device that was taken
+  // away answers. Its memory stays, and grows no more. Who opens one later gets another. 0 or a
+  // negative errno; restricted it is all the same.
+  int Restrict();
 
  private:
   Client(std::unique_ptr<Transport> transport, std::unique_ptr<Arena> arena)
@@ -60,6 +66,7 @@ class XENCOMM_API Client {
 
   const std::unique_ptr<Transport> transport_;  // outlives the Arena's backing
   const std::unique_ptr<Arena> arena_;
+  std::atomic<bool> restricted_ = false;
 };
 
 }  // namespace xencomm

@@ -36,8 +36,12 @@ class Transport {
   virtual absl::Status Translate(const void* pointer, xencomm_way way,
                                  xencomm_translation& translation) = 0;
 
-  // The file descriptor that calls go through, or -1 when there is none.
+  // The file descriptor that calls go through, or one that stands for it; -1 when there is none.
   virtual int fd() const { return -1; }
+
+  // Takes away every device: its descriptors become ones of /dev/null. What memory there is stays.
+  // 0 or a negative errno.
+  virtual int Restrict() { return 0; }
 
   // Whether memory of the backing stays present whatever the kernel does (a call never answers
   // -EFAULT for it).

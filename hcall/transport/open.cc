@@ -1,8 +1,13 @@
 // What a setting names.
 
+#include <sys/mman.h>
+
+#include <cerrno>
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
+#include "hcall/transport/descriptor.h"
 #include "hcall/transport/embedded/embedded_foreign_memory.h"
 #include "hcall/transport/embedded/embedded_transport.h"
 #include "hcall/transport/foreign_memory.h"
@@ -48,7 +53,12 @@ absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& sett
   absl::StatusOr<std::shared_ptr<embedded::EmbeddedMachine>> machine =
       embedded::EmbeddedMachine::OfThisProcess((*embedded)->machine);
   if (!machine.ok()) return machine.status();
-  return std::make_unique<embedded::EmbeddedTransport>(*std::move(machine), (*embedded)->reach);
+  // Programs ask for the descriptor of calls, look at it, and put others in its place. Nothing goes
+  // through this one.
+  Descriptor fd(memfd_create("xencomm-calls", MFD_CLOEXEC));
+  if (!fd.is_open()) return absl::ErrnoToStatus(errno, "a file descriptor for calls");
+  return std::make_unique<embedded::EmbeddedTransport>(*std::move(machine), (*embedded)->reach,
+                                                       std::move(fd));
 }
 
 absl::StatusOr<std::unique_ptr<ForeignMemory>> OpenForeignMemory(const std::string& setting) {

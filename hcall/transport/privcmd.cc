@@ -21,36 +21,39 @@ namespace {
 constexpr char kPrivcmdPath[] = "/dev/xen/privcmd";
 constexpr char kHypercallPath[] = "/dev/xen/hypercall";
 
+absl::Status CannotOpen(const char* path, int error) {
+  if (error == EACCES || error == EPERM) {
+    return absl::PermissionDeniedError(
+        Sentence("%s cannot be opened: expected to run as root", path));
+  }
+  return absl::UnavailableError(
+      Sentence("%s cannot be opened (%s): expected to run in domain 0 of a Xen, or with "
+               "XENCOMM_TRANSPORT=embedded",
+               path, strerrordesc_np(error)));
+}
+
 }  // namespace
 
 absl::StatusOr<int> OpenPrivcmdDevice() {
   const int fd = open(kPrivcmdPath, O_RDWR | O_CLOEXEC);
   if (fd >= 0) return fd;
-  const int error = errno;
-  if (error == EACCES || error == EPERM) {
-    return absl::PermissionDeniedError(
-        Sentence("%s cannot be opened: expected to run as root", kPrivcmdPath));
-  }
-  return absl::UnavailableError(
-      Sentence("%s cannot be opened (%s): expected to run in domain 0 of a Xen, or with "
-               "XENCOMM_TRANSPORT=embedded",
-               kPrivcmdPath, strerrordesc_np(error)));
+  return CannotOpen(kPrivcmdPath, errno);
 }
 
 absl::StatusOr<std::unique_ptr<Privcmd>> Privcmd::Open() {
-  const absl::StatusOr<int> privcmd = OpenPrivcmdDevice();
-  if (!privcmd.ok()) return privcmd.status();
-  const int hypercall = open(kHypercallPath, O_RDWR | O_CLOEXEC);
-  return std::unique_ptr<Privcmd>(new Privcmd(*privcmd, hypercall));
-}
-
-Privcmd::~Privcmd() {
-  close(privcmd_);
-  if (hypercall_device_ >= 0) close(hypercall_device_);
+  const absl::StatusOr<int> fd = OpenPrivcmdDevice();
+  if (!fd.ok()) return fd.status();
+  Descriptor privcmd(*fd);
+  Descriptor hypercall(open(kHypercallPath, O_RDWR | O_CLOEXEC));
+  // As the original: one that is there and may not be opened is no reason to do without.
+  if (!hypercall.is_open() && errno != ENOENT) return CannotOpen(kHypercallPath, errno);
+  return std::unique_ptr<Privcmd>(new Privcmd(std::move(privcmd), std::move(hypercall)));
 }
 
 absl::StatusOr<std::unique_ptr<Backing>> Privcmd::MakeBacking() {
-  if (hypercall_device_ >= 0) return std::make_unique<HypercallDevice>(hypercall_device_);
+  if (hypercall_device_.is_open()) {
+    return std::make_unique<HypercallDevice>(hypercall_device_.get());
+  }
   return std::make_unique<LockedMemory>(LockedMemory::Locking::kRequired);
 }
 
@@ -59,8 +62,14 @@ std::int64_t Privcmd::Call(std::uint64_t op, const std::array<std::uint64_t, 5>&
   call.op = op;
   std::copy(arguments.begin(), arguments.end(), call.arg);
   // Not through ioctl's int: maximum_ram_page and its like answer more than 31 bits.
-  const long answer = syscall(SYS_ioctl, privcmd_, IOCTL_PRIVCMD_HYPERCALL, &call);
+  const long answer = syscall(SYS_ioctl, privcmd_.get(), IOCTL_PRIVCMD_HYPERCALL, &call);
   return answer == -1 ? -errno : answer;
+}
+
+int Privcmd::Restrict() {
+  const int device = hypercall_device_.BecomeNull();
+  const int calls = privcmd_.BecomeNull();
+  return device != 0 ? device : calls;
 }
 
 absl::Status Privcmd::Translate(const void*, xencomm_way, xencomm_translation&) {

@@ -8,7 +8,9 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "hcall/transport/descriptor.h"
 #include "xencomm/transport.h"
 
 namespace xencomm {
@@ -18,21 +20,20 @@ class Privcmd final : public Transport {
   // kUnavailable when this machine runs on no Xen, or shows no privcmd; kPermissionDenied.
   static absl::StatusOr<std::unique_ptr<Privcmd>> Open();
 
-  ~Privcmd() override;
-
   absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override;
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override;
   absl::Status Translate(const void* pointer, xencomm_way way,
                          xencomm_translation& translation) override;
-  int fd() const override { return privcmd_; }
-  bool never_faults() const override { return hypercall_device_ >= 0; }
+  int fd() const override { return privcmd_.get(); }
+  int Restrict() override;
+  bool never_faults() const override { return hypercall_device_.is_open(); }
 
  private:
-  Privcmd(int privcmd, int hypercall_device)
-      : privcmd_(privcmd), hypercall_device_(hypercall_device) {}
+  Privcmd(Descriptor privcmd, Descriptor hypercall_device)
+      : privcmd_(std::move(privcmd)), hypercall_device_(std::move(hypercall_device)) {}
 
-  const int privcmd_;
-  const int hypercall_device_;  // -1: the kernel has none (before Linux 4.20)
+  Descriptor privcmd_;
+  Descriptor hypercall_device_;  // none: the kernel has none (before Linux 4.20)
 };
 
 // A file descriptor of /dev/xen/privcmd, closed on exec. As Privcmd::Open.

@@ -20,27 +20,28 @@ struct Xentoolcore__Active_Handle {
 };
 void xentoolcore__register_active_handle(Xentoolcore__Active_Handle*);
 void xentoolcore__deregister_active_handle(Xentoolcore__Active_Handle*);
-int xentoolcore__restrict_by_dup2_null(int fd);
 }
 
 namespace xencomm {
 
+// The last member of a library's handle, since another thread may restrict what is registered. It
+// calls `int Handle::Restrict(std::uint16_t domid)`, which answers 0, or -1 and errno: from now on
+// the handle affects `domid` only, or nothing at all.
+template <class Handle>
 class ActiveHandle : private Xentoolcore__Active_Handle {
  public:
-  ActiveHandle() : Xentoolcore__Active_Handle{} {
-    restrict_callback = [](Xentoolcore__Active_Handle* handle, std::uint16_t domid) {
-      return static_cast<ActiveHandle*>(handle)->Restrict(domid);
+  explicit ActiveHandle(Handle& handle) : Xentoolcore__Active_Handle{}, handle_(handle) {
+    restrict_callback = [](Xentoolcore__Active_Handle* active, std::uint16_t domid) {
+      return static_cast<ActiveHandle*>(active)->handle_.Restrict(domid);
     };
     xentoolcore__register_active_handle(this);
   }
   ActiveHandle(const ActiveHandle&) = delete;
   ActiveHandle& operator=(const ActiveHandle&) = delete;
+  ~ActiveHandle() { xentoolcore__deregister_active_handle(this); }
 
-  // 0, or -1 and errno. From now on the handle affects `domid` only, or nothing at all.
-  virtual int Restrict(std::uint16_t domid) = 0;
-
- protected:
-  virtual ~ActiveHandle() { xentoolcore__deregister_active_handle(this); }
+ private:
+  Handle& handle_;
 };
 
 }  // namespace xencomm

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
-#include <new>
+#include <utility>
 
 extern "C" {
 #include <xencall.h>
@@ -19,31 +19,6 @@ extern "C" {
 #include "xencomm/private.h"
 #include "xencomm/xencomm.h"
 
-struct xencall_handle final : xencomm::ActiveHandle {
-  xencall_handle(xentoollog_logger* logger, xencomm_context* opened)
-      : log(logger, "xencall"), context(opened) {}
-  ~xencall_handle() override { xencomm_close(context); }
-
-  int Restrict(std::uint16_t) override {
-    restricted = true;
-    return xentoolcore__restrict_by_dup2_null(xencomm_private_fd(context));
-  }
-
-  std::int64_t Call(unsigned op, std::uint64_t arg1 = 0, std::uint64_t arg2 = 0,
-                    std::uint64_t arg3 = 0, std::uint64_t arg4 = 0, std::uint64_t arg5 = 0) {
-    if (restricted) {
-      // What an ioctl on /dev/null answers, which is where the original's calls go from then on.
-      errno = ENOTTY;
-      return -1;
-    }
-    return xencomm_call(context, op, arg1, arg2, arg3, arg4, arg5);
-  }
-
-  const xencomm::Logger log;
-  xencomm_context* const context;
-  bool restricted = false;
-};
-
 namespace {
 
 using xencomm::AtBorder;
@@ -53,11 +28,32 @@ constexpr std::size_t kPageSize = 4096;
 struct Close {
   void operator()(xencomm_context* context) const { xencomm_close(context); }
 };
+using Context = std::unique_ptr<xencomm_context, Close>;
+
+}  // namespace
+
+struct xencall_handle {
+  xencall_handle(xentoollog_logger* logger, Context opened)
+      : log(logger, "xencall"), context(std::move(opened)) {}
+
+  int Restrict(std::uint16_t) { return xencomm_private_restrict(context.get()); }
+
+  std::int64_t Call(unsigned op, std::uint64_t arg1 = 0, std::uint64_t arg2 = 0,
+                    std::uint64_t arg3 = 0, std::uint64_t arg4 = 0, std::uint64_t arg5 = 0) {
+    return xencomm_call(context.get(), op, arg1, arg2, arg3, arg4, arg5);
+  }
+
+  const xencomm::Logger log;
+  const Context context;
+  const xencomm::ActiveHandle<xencall_handle> active{*this};
+};
+
+namespace {
 
 void Free(xencall_handle* xcall, void* pointer) {
   // There is no way to answer, and nothing was changed: said and gone on.
   const int error = errno;
-  if (xencomm_free(xcall->context, pointer) != 0) xcall->log.Error(xencomm_error());
+  if (xencomm_free(xcall->context.get(), pointer) != 0) xcall->log.Error(xencomm_error());
   errno = error;
 }
 
@@ -67,16 +63,14 @@ extern "C" {
 
 xencall_handle* xencall_open(xentoollog_logger* logger, unsigned) {
   return AtBorder([&]() -> xencall_handle* {
-    std::unique_ptr<xencomm_context, Close> context(xencomm_open(nullptr));
+    Context context(xencomm_open(nullptr));
     if (context == nullptr) {
       const int error = errno;
       xencomm::Logger(logger, "xencall").Error(xencomm_error());
       errno = error;
       return nullptr;
     }
-    auto* const handle = new xencall_handle(logger, context.get());
-    static_cast<void>(context.release());  // the handle's from now on
-    return handle;
+    return new xencall_handle(logger, std::move(context));
   });
 }
 
@@ -87,7 +81,7 @@ int xencall_close(xencall_handle* xcall) {
   });
 }
 
-int xencall_fd(xencall_handle* xcall) { return xencomm_private_fd(xcall->context); }
+int xencall_fd(xencall_handle* xcall) { return xencomm_private_fd(xcall->context.get()); }
 
 int xencall0(xencall_handle* xcall, unsigned op) { return static_cast<int>(xcall->Call(op)); }
 
@@ -119,19 +113,19 @@ long xencall2L(xencall_handle* xcall, unsigned op, uint64_t arg1, uint64_t arg2)
 
 void* xencall_alloc_buffer_pages(xencall_handle* xcall, size_t nr_pages) {
   // No pages are one page, as a buffer of no bytes is one of some: callers free what they get.
-  return xencomm_calloc(xcall->context, nr_pages == 0 ? 1 : nr_pages, kPageSize);
+  return xencomm_calloc(xcall->context.get(), nr_pages == 0 ? 1 : nr_pages, kPageSize);
 }
 
 void xencall_free_buffer_pages(xencall_handle* xcall, void* p, size_t) { Free(xcall, p); }
 
 void* xencall_alloc_buffer(xencall_handle* xcall, size_t size) {
-  return xencomm_calloc(xcall->context, 1, size);
+  return xencomm_calloc(xcall->context.get(), 1, size);
 }
 
 void xencall_free_buffer(xencall_handle* xcall, void* p) { Free(xcall, p); }
 
 int xencall_buffers_never_fault(xencall_handle* xcall) {
-  return xencomm_private_never_faults(xcall->context);
+  return xencomm_private_never_faults(xcall->context.get());
 }
 
 }  // extern "C"

@@ -21,13 +21,14 @@ extern "C" {
 using xencomm::AtBorder;
 using xencomm::ForeignMemory;
 
-struct xenforeignmemory_handle final : xencomm::ActiveHandle {
+struct xenforeignmemory_handle {
   explicit xenforeignmemory_handle(std::unique_ptr<ForeignMemory> opened)
       : memory(std::move(opened)) {}
 
-  int Restrict(std::uint16_t domid) override { return xenforeignmemory_restrict(this, domid); }
+  int Restrict(std::uint16_t domid) { return xenforeignmemory_restrict(this, domid); }
 
   const std::unique_ptr<ForeignMemory> memory;
+  const xencomm::ActiveHandle<xenforeignmemory_handle> active{*this};
 };
 
 struct xenforeignmemory_resource_handle {

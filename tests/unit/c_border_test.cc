@@ -185,6 +185,17 @@ const std::map<std::string, Case>& Cases() {
          return FreeAll(open, memory) && result == 0;
        }}},
       {"xencomm_private_fd", {[](Open& open) { return xencomm_private_fd(open.x) >= -1; }}},
+      {"xencomm_private_restrict", {[](Open&) {
+         xencomm_context* x = nullptr;
+         {
+           const Unlimited unlimited;
+           x = xencomm_open("embedded:memory=256M,dom0=64M,space=walk4");
+         }
+         const bool restricted = xencomm_private_restrict(x) == 0;
+         const Unlimited unlimited;
+         return xencomm_call(x, kVersion, 0, 0, 0, 0, 0) == -1 && errno == ENOTTY &&
+                xencomm_close(x) == 0 && restricted;
+       }}},
       {"xencomm_private_never_faults",
        {[](Open& open) { return xencomm_private_never_faults(open.x) == 1; }}},
 

@@ -1,14 +1,20 @@
 // The drop-in libraries through the headers of the libraries that they stand in for.
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdarg>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -49,6 +55,16 @@ class Xencall : public testing::Test {
     ASSERT_NE(xcall_, nullptr) << logger_.text;
   }
   void TearDown() override { EXPECT_EQ(xencall_close(xcall_), 0); }
+
+  static int Version(xencall_handle* xcall) {
+    return xencall2(xcall, __HYPERVISOR_xen_version, XENVER_version, 0);
+  }
+  static bool IsNull(int fd) {
+    struct stat theirs = {};
+    struct stat null = {};
+    return fstat(fd, &theirs) == 0 && stat("/dev/null", &null) == 0 && S_ISCHR(theirs.st_mode) &&
+           theirs.st_rdev == null.st_rdev;
+  }
 
   RecordingLogger logger_;
   xencall_handle* xcall_ = nullptr;
@@ -114,7 +130,6 @@ TEST_F(Xencall, CallsAnswerOrSetErrno) {
   EXPECT_EQ(errno, ENOSYS);
   EXPECT_EQ(xencall5(xcall_, 9999, 1, 2, 3, 4, 5), -1);
   EXPECT_EQ(errno, ENOSYS);
-  EXPECT_EQ(xencall_fd(xcall_), -1);
   EXPECT_EQ(xencall_buffers_never_fault(xcall_), 1);
 }
 
@@ -144,24 +159,155 @@ TEST_F(Xencall, InAForkedChildItCanBeClosedAndOpenedAgain) {
   EXPECT_GT(xencall2(xcall_, __HYPERVISOR_xen_version, XENVER_version, 0), 0);
 }
 
-TEST_F(Xencall, ARestrictedHandleMakesNoCalls) {
-  const pid_t child = fork();
-  if (child == 0) {
-    // In a process of its own: a restriction is for good.
-    xencall_close(xcall_);
-    xencall_handle* const own = xencall_open(nullptr, 0);
-    xenforeignmemory_handle* const memory = xenforeignmemory_open(nullptr, 0);
-    if (own == nullptr || memory == nullptr) _exit(1);
-    if (xentoolcore_restrict_all(5) != 0) _exit(2);
-    if (xencall2(own, __HYPERVISOR_xen_version, XENVER_version, 0) != -1) _exit(3);
-    if (errno != ENOTTY) _exit(4);
-    const xen_pfn_t frame = 100;
-    if (xenforeignmemory_map(memory, 0, PROT_READ, 1, &frame, nullptr) != nullptr) _exit(5);
-    _exit(errno == EPERM ? 0 : 6);
+TEST_F(Xencall, TheDescriptorIsOneForProgramsToUse) {
+  const int fd = xencall_fd(xcall_);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
+  EXPECT_EQ(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
+  EXPECT_FALSE(IsNull(fd));
+  pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
+  EXPECT_GE(poll(&ready, 1, 0), 0);
+  EXPECT_EQ(ready.revents & POLLNVAL, 0);
+  EXPECT_EQ(ioctl(fd, 0), -1);
+  EXPECT_EQ(errno, ENOTTY);
+
+  // Who puts another in its place closes that with the handle.
+  xencall_handle* const walking = [] {
+    setenv("XENCOMM_TRANSPORT", "embedded:memory=256M,dom0=64M,space=walk4", 1);
+    return xencall_open(nullptr, 0);
+  }();
+  ASSERT_NE(walking, nullptr);
+  const int other = xencall_fd(walking);
+  EXPECT_NE(other, fd);
+  EXPECT_EQ(dup2(fd, other), other);
+  EXPECT_GT(Version(walking), 0);
+  EXPECT_EQ(xencall_close(walking), 0);
+  EXPECT_EQ(fcntl(other, F_GETFD), -1);
+}
+
+// Restrictions are for good: each is of a child.
+class XencallRestriction : public Xencall {
+ protected:
+  // Runs `checks` in a child; what fails in it fails here.
+  template <class Checks>
+  static void InChild(Checks checks) {
+    std::fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+      checks();
+      std::fflush(nullptr);
+      _exit(HasFailure() ? 1 : 0);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
   }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_EQ(status, 0);
+  static void ExpectDead(xencall_handle* xcall) {
+    EXPECT_EQ(Version(xcall), -1);
+    EXPECT_EQ(errno, ENOTTY);
+    // Neither device is left: not for calls, nor for more memory.
+    EXPECT_TRUE(IsNull(xencall_fd(xcall)));
+    EXPECT_EQ(xencall_alloc_buffer_pages(xcall, 1024), nullptr);
+    EXPECT_EQ(errno, EACCES);
+  }
+};
+
+TEST_F(XencallRestriction, IsOfAllHandlesThatAreOpenAndOfNoLaterOne) {
+  InChild([&] {
+    xencall_handle* const first = xencall_open(nullptr, 0);
+    xencall_handle* const second = xencall_open(nullptr, 0);
+    setenv("XENCOMM_TRANSPORT", "embedded:memory=256M,dom0=64M,space=walk4", 1);
+    xencall_handle* const walking = xencall_open(nullptr, 0);
+    setenv("XENCOMM_TRANSPORT", "embedded:memory=256M,dom0=64M", 1);
+    auto* const buffer = static_cast<char*>(xencall_alloc_buffer(first, 100));
+    std::strcpy(buffer, "kept");
+
+    ASSERT_EQ(xentoolcore_restrict_all(5), 0);
+    for (xencall_handle* const each : {first, second, walking}) ExpectDead(each);
+
+    xencall_handle* const later = xencall_open(nullptr, 0);
+    ASSERT_NE(later, nullptr);
+    EXPECT_GT(Version(later), 0);
+    EXPECT_FALSE(IsNull(xencall_fd(later)));
+    void* const extra = xencall_alloc_buffer(later, sizeof(xen_extraversion_t));
+    EXPECT_EQ(xencall2(later, __HYPERVISOR_xen_version, XENVER_extraversion,
+                       reinterpret_cast<std::uintptr_t>(extra)),
+              0);
+    EXPECT_NE(xencall_alloc_buffer_pages(later, 1024), nullptr);
+    for (xencall_handle* const each : {first, second, walking}) ExpectDead(each);
+
+    // What there was stays, and ends as ever.
+    EXPECT_STREQ(buffer, "kept");
+    xencall_free_buffer(first, buffer);
+    void* const again = xencall_alloc_buffer(second, 100);
+    EXPECT_NE(again, nullptr);
+    xencall_free_buffer(second, again);
+    EXPECT_EQ(xencall_close(first), 0);
+    EXPECT_EQ(xencall_close(second), 0);
+    EXPECT_EQ(xencall_close(walking), 0);
+    EXPECT_GT(Version(later), 0);
+
+    // The next one is of that, too.
+    ASSERT_EQ(xentoolcore_restrict_all(5), 0);
+    ExpectDead(later);
+    EXPECT_EQ(xencall_close(later), 0);
+    xencall_handle* const last = xencall_open(nullptr, 0);
+    EXPECT_GT(Version(last), 0);
+    EXPECT_EQ(xencall_close(last), 0);
+  });
+}
+
+TEST_F(XencallRestriction, AFreshHandleGetsNoMemoryAtAll) {
+  InChild([] {
+    xencall_handle* const fresh = xencall_open(nullptr, 0);
+    ASSERT_EQ(xentoolcore_restrict_all(5), 0);
+    EXPECT_EQ(xencall_alloc_buffer(fresh, 1), nullptr);
+    EXPECT_EQ(errno, EACCES);
+    EXPECT_EQ(xencall_close(fresh), 0);
+  });
+}
+
+TEST_F(XencallRestriction, IsOfAHandleThatAChildInherited) {
+  InChild([&] {
+    ASSERT_EQ(xentoolcore_restrict_all(5), 0);
+    EXPECT_EQ(Version(xcall_), -1);
+    EXPECT_EQ(errno, ENOTTY);
+    EXPECT_TRUE(IsNull(xencall_fd(xcall_)));
+    EXPECT_EQ(xencall_close(xcall_), 0);
+    xencall_handle* const own = xencall_open(nullptr, 0);
+    EXPECT_GT(Version(own), 0);
+  });
+  // The parent's is as it was.
+  EXPECT_GT(Version(xcall_), 0);
+  EXPECT_FALSE(IsNull(xencall_fd(xcall_)));
+}
+
+TEST_F(XencallRestriction, IsOfForeignMemoryToOneDomain) {
+  InChild([] {
+    xenforeignmemory_handle* const memory = xenforeignmemory_open(nullptr, 0);
+    ASSERT_EQ(xentoolcore_restrict_all(5), 0);
+    const xen_pfn_t frame = 100;
+    EXPECT_EQ(xenforeignmemory_map(memory, 0, PROT_READ, 1, &frame, nullptr), nullptr);
+    EXPECT_EQ(errno, EPERM);
+    EXPECT_EQ(xentoolcore_restrict_all(5), 0);
+    EXPECT_EQ(xentoolcore_restrict_all(6), -1);
+    xenforeignmemory_handle* const later = xenforeignmemory_open(nullptr, 0);
+    void* const mapped = xenforeignmemory_map(later, 0, PROT_READ, 1, &frame, nullptr);
+    EXPECT_NE(mapped, nullptr);
+    EXPECT_EQ(xenforeignmemory_unmap(later, mapped, 1), 0);
+  });
+}
+
+TEST_F(XencallRestriction, WithoutAnythingToPutInPlaceFailsAndIsKeptAllTheSame) {
+  InChild([] {
+    xencall_handle* const own = xencall_open(nullptr, 0);
+    const rlimit none = {0, 0};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    EXPECT_EQ(xentoolcore_restrict_all(5), -1);
+    EXPECT_EQ(errno, EMFILE);
+    EXPECT_EQ(Version(own), -1);
+    EXPECT_EQ(errno, ENOTTY);
+  });
 }
 
 TEST_F(Xencall, ForeignMemoryIsMappedOrRefused) {

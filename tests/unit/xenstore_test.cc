@@ -7,12 +7,15 @@
 #include <vector>
 
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 extern "C" {
 #include <xenstore.h>
+#include <xentoolcore.h>
 }
 
 namespace {
@@ -166,6 +169,30 @@ TEST_F(XenstoreTest, PermissionsAreInheritedAndSet) {
   EXPECT_EQ(got.get()[1].perms, XS_PERM_READ);
   EXPECT_FALSE(xs_set_permissions(h, 0, "/test", wanted, 0));
   EXPECT_EQ(errno, EINVAL);
+}
+
+TEST_F(XenstoreTest, ARestrictedHandleReachesNothing) {
+  const pid_t child = fork();
+  if (child == 0) {
+    xs_watch(h, "/test", "token");
+    std::free(xs_check_watch(h));
+    EXPECT_EQ(xentoolcore_restrict_all(5), 0);
+    EXPECT_EQ(Read("name"), "-");
+    EXPECT_EQ(errno, EBADF);
+    EXPECT_FALSE(Write("/test/restricted", ""));
+    EXPECT_EQ(errno, EBADF);
+    EXPECT_EQ(xs_transaction_start(h), XBT_NULL);
+    EXPECT_EQ(errno, EBADF);
+    xs_handle* const later = xs_open(0);
+    EXPECT_TRUE(xs_write(later, 0, "/test/later", "", 0));
+    EXPECT_EQ(xs_check_watch(h), nullptr);  // nor is it told of anything
+    xs_close(later);
+    xs_close(h);
+    _exit(HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(XenstorePathTest, TellsWhatLiesBelow) {

@@ -245,6 +245,7 @@ int main(void) {
   check_domain_calls();
   check_memory_calls();
   check_many_pages();
+  check_restriction();
   CHECK(xc_interface_close(xch) == 0);
   return close_checks();
 }

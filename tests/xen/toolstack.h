@@ -32,6 +32,7 @@ uint32_t create_domain_with_pages(uint32_t flags, unsigned max_vcpus, unsigned p
 void check_host_calls(void);
 void check_domain_state(void);
 void check_many_pages(void);
+void check_restriction(void);
 void check_domain_calls(void);
 void check_memory_calls(void);
 

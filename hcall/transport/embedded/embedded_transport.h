@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "hcall/transport/descriptor.h"
 #include "hcall/transport/embedded/described_calls.h"
 #include "hcall/transport/embedded/direct_space.h"
 #include "hcall/transport/embedded/machine.h"
@@ -15,13 +16,17 @@ namespace xencomm::embedded {
 
 class EmbeddedTransport final : public Transport {
  public:
-  EmbeddedTransport(std::shared_ptr<EmbeddedMachine> machine, Reach reach)
-      : machine_(std::move(machine)), reach_(reach) {}
+  // `fd` stands for the device that calls go through elsewhere.
+  EmbeddedTransport(std::shared_ptr<EmbeddedMachine> machine, Reach reach,
+                    Descriptor fd = Descriptor())
+      : machine_(std::move(machine)), reach_(reach), fd_(std::move(fd)) {}
 
   absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override;
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override;
   absl::Status Translate(const void* pointer, xencomm_way way,
                          xencomm_translation& translation) override;
+  int fd() const override { return fd_.get(); }
+  int Restrict() override { return fd_.BecomeNull(); }
   bool never_faults() const override { return true; }
 
   // The Arena's, to look at, while the Arena lives.
@@ -37,6 +42,7 @@ class EmbeddedTransport final : public Transport {
 
   const std::shared_ptr<EmbeddedMachine> machine_;
   const Reach reach_;
+  Descriptor fd_;
   RegionBacking* backing_ = nullptr;  // the Arena's
 
   Mutex mutex_;

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "hcall/xencall/active_handle.h"
 #include "hcall/xencall/embedded/store.h"
 #include "xencomm/c_border.h"
 
@@ -80,6 +82,14 @@ struct xs_handle {
     close(pipe_[0]);
     close(pipe_[1]);
   }
+
+  // It tells of no change any more, and nothing is asked through it: see OnStore.
+  int Restrict(std::uint16_t) {
+    restricted_.store(true, std::memory_order_relaxed);
+    TheStore().RemoveListener(this);
+    return 0;
+  }
+  bool restricted() const { return restricted_.load(std::memory_order_relaxed); }
 
   // Readable while there are events; -1 and errno.
   int fd() {
@@ -179,7 +189,24 @@ struct xs_handle {
   int pipe_[2] ABSL_GUARDED_BY(mutex_) = {-1, -1};
   std::vector<Watched> watches_ ABSL_GUARDED_BY(mutex_);
   std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> restricted_ = false;
+  const xencomm::ActiveHandle<xs_handle> active_{*this};
 };
+
+namespace {
+
+// What a daemon would be asked, through `h`. A restricted one answers as a socket does that has
+// become /dev/null.
+template <class Body>
+auto OnStore(const xs_handle* h, Body body) -> decltype(body()) {
+  return AtBorder([&]() -> decltype(body()) {
+    if (!h->restricted()) return body();
+    errno = EBADF;
+    return xencomm::Failure<decltype(body())>();
+  });
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -208,8 +235,8 @@ const char* xs_daemon_socket(void) {
 }
 const char* xs_daemon_socket_ro(void) { return xs_daemon_socket(); }
 
-char** xs_directory(xs_handle*, xs_transaction_t t, const char* path, unsigned* num) {
-  return AtBorder([&]() -> char** {
+char** xs_directory(xs_handle* h, xs_transaction_t t, const char* path, unsigned* num) {
+  return OnStore(h, [&]() -> char** {
     std::vector<std::string> names;
     if (!OrErrno(TheStore().List(t, path, &names))) return nullptr;
     *num = static_cast<unsigned>(names.size());
@@ -217,8 +244,8 @@ char** xs_directory(xs_handle*, xs_transaction_t t, const char* path, unsigned* 
   });
 }
 
-void* xs_read(xs_handle*, xs_transaction_t t, const char* path, unsigned* len) {
-  return AtBorder([&]() -> void* {
+void* xs_read(xs_handle* h, xs_transaction_t t, const char* path, unsigned* len) {
+  return OnStore(h, [&]() -> void* {
     std::string value;
     if (!OrErrno(TheStore().Read(t, path, &value))) return nullptr;
     // Ended by a zero that is not counted.
@@ -230,25 +257,25 @@ void* xs_read(xs_handle*, xs_transaction_t t, const char* path, unsigned* len) {
   });
 }
 
-bool xs_write(xs_handle*, xs_transaction_t t, const char* path, const void* data, unsigned len) {
-  return AtBorder([&] {
+bool xs_write(xs_handle* h, xs_transaction_t t, const char* path, const void* data, unsigned len) {
+  return OnStore(h, [&] {
     return OrErrno(TheStore().Write(t, path, {static_cast<const char*>(data), len}));
   });
 }
 
-bool xs_mkdir(xs_handle*, xs_transaction_t t, const char* path) {
-  return AtBorder([&] { return OrErrno(TheStore().MakeDirectory(t, path)); });
+bool xs_mkdir(xs_handle* h, xs_transaction_t t, const char* path) {
+  return OnStore(h, [&] { return OrErrno(TheStore().MakeDirectory(t, path)); });
 }
 
-bool xs_rm(xs_handle*, xs_transaction_t t, const char* path) {
-  return AtBorder([&] { return OrErrno(TheStore().Remove(t, path)); });
+bool xs_rm(xs_handle* h, xs_transaction_t t, const char* path) {
+  return OnStore(h, [&] { return OrErrno(TheStore().Remove(t, path)); });
 }
 
 bool xs_restrict(xs_handle*, unsigned) { return false; }
 
-xs_permissions* xs_get_permissions(xs_handle*, xs_transaction_t t, const char* path,
+xs_permissions* xs_get_permissions(xs_handle* h, xs_transaction_t t, const char* path,
                                    unsigned* num) {
-  return AtBorder([&]() -> xs_permissions* {
+  return OnStore(h, [&]() -> xs_permissions* {
     Store::Permissions permissions;
     if (!OrErrno(TheStore().GetPermissions(t, path, &permissions))) return nullptr;
     const std::size_t bytes = permissions.size() * sizeof(xs_permissions);
@@ -260,20 +287,20 @@ xs_permissions* xs_get_permissions(xs_handle*, xs_transaction_t t, const char* p
   });
 }
 
-bool xs_set_permissions(xs_handle*, xs_transaction_t t, const char* path, xs_permissions* perms,
+bool xs_set_permissions(xs_handle* h, xs_transaction_t t, const char* path, xs_permissions* perms,
                         unsigned num_perms) {
   // The protocol spells each by at least a letter, a digit and a zero.
   if (num_perms > kMostPayload / 3) return OrErrno(E2BIG);
-  return AtBorder([&] {
+  return OnStore(h, [&] {
     return OrErrno(TheStore().SetPermissions(t, path, {perms, perms + num_perms}));
   });
 }
 
 bool xs_watch(xs_handle* h, const char* path, const char* token) {
-  return AtBorder([&] { return h->Watch(path, token); });
+  return OnStore(h, [&] { return h->Watch(path, token); });
 }
 bool xs_unwatch(xs_handle* h, const char* path, const char* token) {
-  return AtBorder([&] { return h->Unwatch(path, token); });
+  return OnStore(h, [&] { return h->Unwatch(path, token); });
 }
 int xs_fileno(xs_handle* h) {
   return AtBorder([&] { return h->fd(); });
@@ -290,32 +317,32 @@ char** xs_read_watch(xs_handle* h, unsigned* num) {
 }
 
 // 0, XBT_NULL, when there is no memory for one.
-xs_transaction_t xs_transaction_start(xs_handle*) {
-  return AtBorder([] { return TheStore().Start(); });
+xs_transaction_t xs_transaction_start(xs_handle* h) {
+  return OnStore(h, [] { return TheStore().Start(); });
 }
-bool xs_transaction_end(xs_handle*, xs_transaction_t t, bool abort) {
-  return AtBorder([&] { return OrErrno(TheStore().End(t, abort)); });
+bool xs_transaction_end(xs_handle* h, xs_transaction_t t, bool abort) {
+  return OnStore(h, [&] { return OrErrno(TheStore().End(t, abort)); });
 }
 
-bool xs_introduce_domain(xs_handle*, unsigned domid, unsigned long, unsigned) {
-  return AtBorder([&] { return OrErrno(TheStore().Introduce(domid)); });
+bool xs_introduce_domain(xs_handle* h, unsigned domid, unsigned long, unsigned) {
+  return OnStore(h, [&] { return OrErrno(TheStore().Introduce(domid)); });
 }
-bool xs_release_domain(xs_handle*, unsigned domid) {
-  return AtBorder([&] { return OrErrno(TheStore().Release(domid)); });
+bool xs_release_domain(xs_handle* h, unsigned domid) {
+  return OnStore(h, [&] { return OrErrno(TheStore().Release(domid)); });
 }
-bool xs_resume_domain(xs_handle*, unsigned domid) {
-  return AtBorder([&] { return OrErrno(TheStore().IsIntroduced(domid) ? 0 : ENOENT); });
+bool xs_resume_domain(xs_handle* h, unsigned domid) {
+  return OnStore(h, [&] { return OrErrno(TheStore().IsIntroduced(domid) ? 0 : ENOENT); });
 }
-bool xs_set_target(xs_handle*, unsigned domid, unsigned target) {
-  return AtBorder([&] {
+bool xs_set_target(xs_handle* h, unsigned domid, unsigned target) {
+  return OnStore(h, [&] {
     return OrErrno(TheStore().IsIntroduced(domid) && TheStore().IsIntroduced(target) ? 0 : ENOENT);
   });
 }
-bool xs_is_domain_introduced(xs_handle*, unsigned domid) {
-  return AtBorder([&] { return TheStore().IsIntroduced(domid); });
+bool xs_is_domain_introduced(xs_handle* h, unsigned domid) {
+  return OnStore(h, [&] { return TheStore().IsIntroduced(domid); });
 }
-char* xs_get_domain_path(xs_handle*, unsigned domid) {
-  return AtBorder([&] { return strdup(("/local/domain/" + std::to_string(domid)).c_str()); });
+char* xs_get_domain_path(xs_handle* h, unsigned domid) {
+  return OnStore(h, [&] { return strdup(("/local/domain/" + std::to_string(domid)).c_str()); });
 }
 
 bool xs_path_is_subpath(const char* parent, const char* child) { return IsBelow(parent, child); }

@@ -1,0 +1,44 @@
+// A file descriptor that is closed with its owner, and can be made good for nothing.
+#ifndef HCALL_TRANSPORT_DESCRIPTOR_H_
+#define HCALL_TRANSPORT_DESCRIPTOR_H_
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace xencomm {
+
+class Descriptor {
+ public:
+  // `fd` is taken over; -1 is none.
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+
+  int get() const { return fd_; }
+  bool is_open() const { return fd_ >= 0; }
+
+  // It keeps its number and becomes one of /dev/null, as xentoolcore_restrict_all has it: nobody
+  // who knows the number reaches the device by it. Memory that was mapped from it stays. 0 or a
+  // negative errno.
+  int BecomeNull() {
+    if (fd_ < 0) return 0;
+    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0) return -errno;
+    const int result = dup3(null, fd_, O_CLOEXEC) < 0 ? -errno : 0;
+    close(null);
+    return result;
+  }
+
+ private:
+  int fd_;
+};
+
+}  // namespace xencomm
+
+#endif  // HCALL_TRANSPORT_DESCRIPTOR_H_
