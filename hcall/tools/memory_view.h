@@ -18,6 +18,8 @@ class MemoryView {
  public:
   virtual ~MemoryView() = default;
   virtual Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) = 0;
+  // Bytes that there are at most.
+  virtual std::uint64_t size() const = 0;
 };
 static_assert(Memory<MemoryView>);
 
@@ -27,6 +29,7 @@ class DomainView final : public MemoryView {
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) override {
     return memory_.Map(physical, length, access);
   }
+  std::uint64_t size() const override { return ~std::uint64_t{0}; }
 
  private:
   hypervisor::DomainMemory& memory_;
@@ -43,6 +46,7 @@ class ImageMemory final : public MemoryView {
   ~ImageMemory() override;
 
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) override;
+  std::uint64_t size() const override { return size_; }
 
  private:
   ImageMemory(std::byte* data, std::uint64_t size) : data_(data), size_(size) {}

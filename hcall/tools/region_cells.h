@@ -24,7 +24,9 @@ struct Cell {
   double frame_top = 0;
 
   std::uint64_t end() const { return first + count; }
-  bool backed() const { return kind != GranuleRun::Kind::kNotBacked; }
+  bool backed() const {
+    return kind == GranuleRun::Kind::kTable || kind == GranuleRun::Kind::kPayload;
+  }
 };
 
 // The bytes of a structure, from the region's start.

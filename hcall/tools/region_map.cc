@@ -21,10 +21,14 @@ using Reader = TableReader<MemoryView>;
 constexpr std::uint64_t kMaxElements = 64;
 // Fields of the first element that are shown.
 constexpr std::size_t kMaxFields = 64;
-// Structures that are told apart; the table of 16 GiB in granules of 4 KiB. What a dump says may be
-// anything.
+// What a dump says may be anything. Structures that are told apart, pointers that are followed,
+// fields that are shown; the table of 16 GiB in granules of 4 KiB, and its runs that are told
+// apart.
 constexpr std::size_t kMaxStructures = 4096;
+constexpr std::size_t kMaxPointers = std::size_t{1} << 14;
+constexpr std::size_t kMaxAllFields = std::size_t{1} << 15;
 constexpr std::uint64_t kMaxGranules = std::uint64_t{1} << 22;
+constexpr std::size_t kMaxRuns = std::size_t{1} << 16;
 
 // struct multicall_entry, xen/xen.h: where a call in a list has its arguments.
 constexpr std::uint64_t kEntryArguments = 16;
@@ -36,17 +40,39 @@ absl::Status NoRegion(PhysicalAddress header, FaultInfo fault) {
 
 void Append(const RegionLayout& layout, std::uint64_t granule, Kind kind, PhysicalAddress physical,
             std::vector<GranuleRun>& runs) {
+  if (runs.size() == kMaxRuns) kind = Kind::kRest;
   if (!runs.empty()) {
     GranuleRun& last = runs.back();
-    const bool continues = kind == Kind::kNotBacked ||
-                           physical == last.physical + (last.count << layout.granule_shift());
-    if (last.kind == kind && continues) {
+    const bool continues =
+        !last.has_place() || physical == last.physical + (last.count << layout.granule_shift());
+    if (last.kind == Kind::kRest || (last.kind == kind && continues)) {
       ++last.count;
       return;
     }
   }
   runs.push_back({granule, 1, kind, physical});
 }
+
+// Memory that is looked at no more often than it has words, and some: what is said in it once may
+// be pointed at over and over.
+class LimitedView final : public MemoryView {
+ public:
+  explicit LimitedView(MemoryView& memory)
+      : memory_(memory), left_(memory.size() / sizeof(std::uint64_t) + kMaxPointers) {}
+
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) override {
+    if (left_ == 0) return Fault::kNoMemory;
+    --left_;
+    return memory_.Map(physical, length, access);
+  }
+  std::uint64_t size() const override { return memory_.size(); }
+
+  bool exhausted() const { return left_ == 0; }
+
+ private:
+  MemoryView& memory_;
+  std::uint64_t left_;
+};
 
 // Follows the walk of a call and notes what it sees.
 class Collector {
@@ -56,6 +82,10 @@ class Collector {
 
   // Whether there is room for more.
   bool Add(const schema::Buffer& buffer) {
+    if (++pointers_ > kMaxPointers || fields_ > kMaxAllFields) {
+      map_.cut = true;
+      return false;
+    }
     if (buffer.part->is_trailing) {
       Lengthen(buffer);
       return true;
@@ -116,9 +146,10 @@ class Collector {
     }
   }
 
-  static void AddField(const char* name, std::uint32_t offset, std::uint32_t size,
-                       const std::string& value, Structure& structure) {
+  void AddField(const char* name, std::uint32_t offset, std::uint32_t size,
+                const std::string& value, Structure& structure) {
     if (structure.fields.size() == kMaxFields) return;
+    ++fields_;
     structure.fields.push_back({offset, size, name, value, std::nullopt});
   }
 
@@ -164,6 +195,7 @@ class Collector {
       const std::string name =
           each.count > 1 ? absl::StrFormat("[%u].%s", element, path) : std::string(path);
       each.fields.push_back({offset, 8, name, Hex(buffer.address.value), target});
+      ++fields_;
       return;
     }
   }
@@ -171,6 +203,8 @@ class Collector {
   Space& space_;
   const ByteOrder order_;
   RegionMap& map_;
+  std::size_t pointers_ = 0;
+  std::size_t fields_ = 0;
 };
 
 }  // namespace
@@ -190,6 +224,14 @@ absl::StatusOr<RegionMap> ReadRegion(MemoryView& memory, PhysicalAddress header,
     return absl::FailedPreconditionError(
         absl::StrFormat("the region at guest-physical %#x has %u granules: expected at most %u",
                         header.value, layout.base_count(), kMaxGranules));
+  }
+  // A table's granules are apart from one another. One that is said to be longer than all memory is
+  // the same granules over and over.
+  if (layout.base_count() > memory.size() / sizeof(std::uint64_t)) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "the region at guest-physical %#x has %u granules: expected a table that fits into the "
+        "image's %u bytes",
+        header.value, layout.base_count(), memory.size()));
   }
   RegionMap map = {.layout = layout, .header = header};
   Reader::Cursor cursor;
@@ -212,9 +254,11 @@ absl::StatusOr<RegionMap> ReadRegion(MemoryView& memory, PhysicalAddress header,
 
 absl::Status AddCall(MemoryView& memory, ByteOrder order, const schema::Call& call,
                      RegionMap& map) {
-  const auto opened = OpenTable(memory, map.header, order);
+  LimitedView limited(memory);
+  MemoryView& view = limited;
+  const auto opened = OpenTable(view, map.header, order);
   if (!opened.ok()) return NoRegion(map.header, opened.fault());
-  SpaceOver space(StatelessRegion<MemoryView>(*opened), memory);
+  SpaceOver space(StatelessRegion<MemoryView>(*opened), view);
   Collector collector(space, order, map);
   auto visit = [&](const schema::Buffer& buffer) { return collector.Add(buffer); };
   auto enter = [&](const schema::Op& op) {
@@ -223,6 +267,7 @@ absl::Status AddCall(MemoryView& memory, ByteOrder order, const schema::Call& ca
   };
   const schema::Finding finding =
       schema::ForEachBuffer(call, {space, order}, visit, schema::WalkOrder::kParentsFirst, enter);
+  if (limited.exhausted()) map.cut = true;
   if (!finding.ok() && !map.cut) {
     return absl::FailedPreconditionError(schema::PrintFinding(finding));
   }
@@ -234,7 +279,17 @@ absl::Status AddCall(MemoryView& memory, ByteOrder order, const schema::Call& ca
 }
 
 const char* Word(Kind kind) {
-  return kind == Kind::kTable ? "table" : kind == Kind::kPayload ? "payload" : "not backed";
+  switch (kind) {
+    case Kind::kTable:
+      return "table";
+    case Kind::kPayload:
+      return "payload";
+    case Kind::kNotBacked:
+      return "not backed";
+    case Kind::kRest:
+      return "not looked at one by one";
+  }
+  return "";
 }
 
 }  // namespace xencomm::tools

@@ -19,14 +19,16 @@ namespace xencomm::tools {
 
 // Granules that follow one another in the region and in guest-physical memory.
 struct GranuleRun {
-  enum class Kind : std::uint8_t { kTable, kPayload, kNotBacked };
+  // kRest: more than anybody looks at one by one, whatever they are; the last of a region.
+  enum class Kind : std::uint8_t { kTable, kPayload, kNotBacked, kRest };
 
   std::uint64_t first = 0;
   std::uint64_t count = 0;
   Kind kind = Kind::kPayload;
-  PhysicalAddress physical = {};  // not of one that is not backed
+  PhysicalAddress physical = {};  // of the table and the payload
 
   std::uint64_t end() const { return first + count; }
+  bool has_place() const { return kind == Kind::kTable || kind == Kind::kPayload; }
 };
 
 // A field, or a pointer, of a structure.

@@ -206,7 +206,7 @@ class Picture {
   void DrawLabel(const Cell& cell) {
     std::string text = "table";
     if (cell.kind == Kind::kPayload) text = "backed, nothing in it";
-    if (cell.kind == Kind::kNotBacked) text = "not backed";
+    if (!cell.backed()) text = Word(cell.kind);
     if (cell.kind == Kind::kTable && cell.first == 0) text = "table: header and bases";
     canvas_.Text(kRegionX + 12, cell.top + cell.height / 2 + 4, "small", text);
     canvas_.Text(kRegionX + kRegionWidth - 10, cell.top + cell.height / 2 + 4, "mono grey end",

@@ -1,7 +1,10 @@
 // A region for people who read text, and for programs.
 
-#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -19,20 +22,52 @@ std::string Numbers(std::uint64_t first, std::uint64_t count) {
                     : absl::StrFormat("%u-%u", first, first + count - 1);
 }
 
-// The structures that begin or go on in granules [first, end).
-std::string Held(const RegionMap& map, std::uint64_t first, std::uint64_t end) {
-  const unsigned shift = map.layout.granule_shift();
-  std::string held;
-  for (const Structure& each : map.structures) {
-    const std::uint64_t offset = map.OffsetOf(each);
-    if (each.bytes == 0 || offset >> shift >= end || (offset + each.bytes - 1) >> shift < first) {
-      continue;
+// The structures that begin or go on in granules [first, end), which are asked for in rising order.
+class Holders {
+ public:
+  explicit Holders(const RegionMap& map) : map_(map), shift_(map.layout.granule_shift()) {
+    for (std::size_t i = 0; i < map.structures.size(); ++i) {
+      if (map.structures[i].bytes != 0) starts_.emplace(FirstOf(i), i);
     }
-    absl::StrAppend(&held, held.empty() ? "" : "; ", offset >> shift < first ? "... " : "",
-                    each.name);
   }
-  return held;
-}
+
+  std::string Held(std::uint64_t first, std::uint64_t end) {
+    while (!starts_.empty() && starts_.begin()->first < end) {
+      const std::size_t index = starts_.begin()->second;
+      const Structure& each = map_.structures[index];
+      held_.insert(index);
+      ends_.emplace((map_.OffsetOf(each) + each.bytes - 1) >> shift_, index);
+      starts_.erase(starts_.begin());
+    }
+    while (!ends_.empty() && ends_.begin()->first < first) {
+      held_.erase(ends_.begin()->second);
+      ends_.erase(ends_.begin());
+    }
+    std::string names;
+    std::size_t named = 0;
+    for (const std::size_t index : held_) {
+      if (named == kMostNames) break;
+      absl::StrAppend(&names, named == 0 ? "" : "; ", FirstOf(index) < first ? "... " : "",
+                      map_.structures[index].name);
+      ++named;
+    }
+    if (named < held_.size()) absl::StrAppend(&names, "; and ", held_.size() - named, " more");
+    return names;
+  }
+
+ private:
+  static constexpr std::size_t kMostNames = 16;
+
+  std::uint64_t FirstOf(std::size_t index) const {
+    return map_.OffsetOf(map_.structures[index]) >> shift_;
+  }
+
+  const RegionMap& map_;
+  const unsigned shift_;
+  std::multimap<std::uint64_t, std::size_t> starts_;  // by first granule: those still to come
+  std::multimap<std::uint64_t, std::size_t> ends_;    // by last granule: those that are held
+  std::set<std::size_t> held_;                        // by the call's order
+};
 
 struct Line {
   std::uint64_t first = 0;
@@ -45,16 +80,17 @@ struct Line {
 // Runs of one kind with nothing in them are one line.
 std::vector<Line> Lines(const RegionMap& map) {
   std::vector<Line> lines;
+  Holders holders(map);
   for (const GranuleRun& run : map.runs) {
-    const std::string held = run.kind == Kind::kPayload ? Held(map, run.first, run.end()) : "";
+    const std::string held = run.kind == Kind::kPayload ? holders.Held(run.first, run.end()) : "";
     const std::string what = held.empty() ? Word(run.kind) : held;
     const bool joins = !lines.empty() && held.empty() && lines.back().what == what;
     if (joins) {
       lines.back().count += run.count;
       ++lines.back().places;
     } else {
-      lines.push_back({run.first, run.count, 1,
-                       run.kind == Kind::kNotBacked ? "" : Hex(run.physical.value), what});
+      lines.push_back(
+          {run.first, run.count, 1, run.has_place() ? Hex(run.physical.value) : "", what});
     }
   }
   return lines;
@@ -95,6 +131,11 @@ std::string RegionText(const RegionMap& map) {
     absl::StrAppendFormat(&text, "%-11s  +%-#11x  %-18s  %s\n", Numbers(line.first, line.count),
                           line.first << layout.granule_shift(), where, line.what);
   }
+  if (const GranuleRun& last = map.runs.back(); last.kind == Kind::kRest) {
+    absl::StrAppendFormat(&text,
+                          "\nThe granules from %u on lie in more places than are told apart: %u.\n",
+                          last.first, map.runs.size() - 1);
+  }
   for (const Structure& each : map.structures) PrintStructure(map, each, text);
   if (map.cut) absl::StrAppend(&text, "\nThere are more structures.\n");
   return text;
@@ -108,7 +149,7 @@ Json RegionJson(const RegionMap& map) {
       {"payload_offset", layout.payload_offset()},        {"granules", Json::array()}};
   for (const GranuleRun& run : map.runs) {
     Json each = {{"first", run.first}, {"count", run.count}, {"kind", Word(run.kind)}};
-    if (run.kind != Kind::kNotBacked) each["guest_physical"] = Hex(run.physical.value);
+    if (run.has_place()) each["guest_physical"] = Hex(run.physical.value);
     json["granules"].push_back(each);
   }
   if (map.call.empty()) return json;

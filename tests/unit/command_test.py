@@ -3,9 +3,11 @@
     command_test.py XENCOMM
 """
 
+import array
 import json
 import pathlib
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -465,6 +467,67 @@ class RegionInAnImage(CommandTest):
                xml.etree.ElementTree.parse(f'{folder}/out.svg').getroot().iter()]
       self.assertIn('4070 and more structures are not drawn', texts)
       self.assertTrue(self.text(*arguments).endswith('\nThere are more structures.\n'))
+
+  def test_work_is_in_proportion_to_the_image(self):
+    # The longest table that there may be. All its payload is one page, 2^22 times, and a list of
+    # 2^28 states in it is that page's words over and over.
+    granules = 1 << 22
+    table = (32 + 8 * granules + 4095) // 4096
+    page, argument = table, table + 1
+    bases = array.array('Q', [page << 12]) * granules
+    bases[:table] = array.array('Q', range(0, table << 12, 4096))
+    bases[argument] = argument << 12
+    content = bytearray(struct.pack('<IHBBQQII', 0x58435247, 1, 12, 0, self.BASE, granules << 12,
+                                    granules, 0) + bases.tobytes())
+    content += bytes((table + 2) * 4096 - len(content))
+    # xen_platform_op, xen_processor_cx: xen/platform.h.
+    struct.pack_into('<IIIIIIQ', content, argument << 12, 54, 0x03000001, 0, 0, 1 << 28, 0,
+                     self.BASE + (argument + 1 << 12))
+    with tempfile.TemporaryDirectory() as folder:
+      image = pathlib.Path(folder) / 'image'
+      region = ['layout', f'--image={image}', '--region=0']
+      call = ['--op=platform_op.set_processor_pminfo', f'--argument={self.BASE + (argument << 12)}']
+      # States without an array each, with one each, and, without them, granules backed by turns.
+      for word, calls in ((0, ([], call)), (self.BASE + (page << 12), (call,)), (None, ([],))):
+        struct.pack_into('<512Q', content, page << 12, *[word or 0] * 512)
+        for i in range(argument + 2, granules, 2) if word is None else ():
+          struct.pack_into('<Q', content, 32 + 8 * i, 2**64 - 1)
+        image.write_bytes(content)
+        for arguments in ([], ['--json'], [f'--svg={folder}/out.svg']):
+          for of_call in calls:
+            with self.subTest(word=word, arguments=arguments, call=bool(of_call)):
+              done = self.limited(*region, *arguments, *of_call)
+              self.assertEqual((done.returncode, done.stderr[:200]), (0, ''))
+              if not arguments and not of_call:
+                self.assertIn('in more places than are told apart: 65536.', done.stdout)
+              if '--json' in arguments:
+                layout = json.loads(done.stdout)
+                self.assertEqual(layout['granules'][-1]['kind'], 'not looked at one by one')
+                self.assertEqual(sum(run_['count'] for run_ in layout['granules']), granules)
+      walked = self.limited('walk', f'--image={image}', '--region=0',
+                            hex(self.BASE + (argument << 12)))
+      self.assertIn(f'Guest-physical {argument << 12:#x}', walked.stdout)
+
+  def test_a_table_that_is_longer_than_the_image_is_refused(self):
+    # Two pages that say that they are 2^22 bases: all of its table but the first page is the second.
+    image = Image(2)
+    struct.pack_into('<IHBBQQII', image.bytes, 0, 0x58435247, 1, 12, 0, self.BASE, 1 << 34, 1 << 22,
+                     0)
+    for address in range(32 + 8, 2 * 4096, 8):
+      image.store(address, 4096)
+    with tempfile.TemporaryDirectory() as folder:
+      self.refused("expected a table that fits into the image's 8192 bytes", 'layout',
+                   image.file(folder), '--region=0', code=1)
+
+  # Memory of a few times the image; under a sanitizer nothing runs in so little address space. The
+  # time is only so that a failure ends.
+  def limited(self, *arguments):
+    def limit(bytes_):
+      return lambda: resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
+
+    if run('schema', preexec_fn=limit(256 << 20)).returncode != 0:
+      self.skipTest('not even the op table can be printed in 256 MiB: a sanitizer')
+    return run(*arguments, preexec_fn=limit(256 << 20), timeout=120)
 
   def test_says_where_a_call_leaves_it(self):
     image = self.image()
