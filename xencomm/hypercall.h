@@ -67,9 +67,10 @@ enum class XencommOp : std::uint64_t {
 // Through which pointers a granule may be reached.
 enum class GranuleUse : std::uint64_t {
   kAnyPointer = 0,
-  // Those in the registers of a call alone. One that was found in memory, or in an entry of a list
-  // of calls, faults there: what a kernel passes on in such a granule, no process can have the
-  // hypervisor write to (hcall/schema/audited_call.h).
+  // Those in the registers of a call alone, as far as registers and the op say how much they lead
+  // to. One that was found in memory, in an entry of a list of calls, or whose length was (an array
+  // at a structure's end) faults there: what a kernel passes on in such a granule, no process can
+  // have the hypervisor write to (hcall/schema/audited_call.h).
   kArgumentsOnly = 1,
 };
 

@@ -53,7 +53,7 @@ class HeldBase {
 // Where a pointer was found: that decides which granules it may name.
 enum class FoundIn : std::uint8_t {
   kRegister,  // of the call itself
-  kMemory,    // in a structure, or in an entry of a list of calls
+  kMemory,    // in a structure, or in an entry of a list of calls; or its length was
 };
 
 class RegisteredRegion {

@@ -71,6 +71,11 @@ class Call {
   Result<GuestHandle<T>> Handle(std::uint64_t pointer, std::uint64_t count) {
     return GuestHandle<T>::Make(register_space, VirtualAddress{pointer}, count, domain.order);
   }
+  // The same where a number in memory says how far it leads, which nobody can have audited.
+  template <class T>
+  Result<GuestHandle<T>> HandleCountedInMemory(std::uint64_t pointer, std::uint64_t count) {
+    return GuestHandle<T>::Make(space, VirtualAddress{pointer}, count, domain.order);
+  }
 
   // The domain that an id names for this caller, DOMID_SELF included; or null.
   Domain* FindAny(std::uint16_t id) const {

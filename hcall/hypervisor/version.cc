@@ -89,7 +89,8 @@ std::int64_t BuildId(Call& call) {
   if (!head.ok() || !head->Read(0, len).ok()) return -kEFAULT;
   if (len == 0) return -kEINVAL;
   if (sizeof(kBuildId) > len) return -kENOBUFS;
-  const auto bytes = call.Handle<std::uint8_t>(pointer, sizeof(xen_build_id) + sizeof(kBuildId));
+  const auto bytes =
+      call.HandleCountedInMemory<std::uint8_t>(pointer, sizeof(xen_build_id) + sizeof(kBuildId));
   if (!bytes.ok()) return -kEFAULT;
   if (!bytes->Write(offsetof(xen_build_id, buf), kBuildId).ok()) return -kEFAULT;
   return sizeof(kBuildId);

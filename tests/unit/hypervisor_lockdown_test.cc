@@ -29,6 +29,7 @@ constexpr std::uint64_t kVcpus = 2;
 constexpr AllowedOp kAllowed[] = {
     {__HYPERVISOR_xen_version, XENVER_extraversion},
     {__HYPERVISOR_xen_version, XENVER_commandline},
+    {__HYPERVISOR_xen_version, XENVER_build_id},
     {__HYPERVISOR_memory_op, XENMEM_current_reservation},
     {__HYPERVISOR_memory_op, XENMEM_machphys_mfn_list},
     {__HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist},
@@ -225,6 +226,22 @@ TEST_F(HypervisorLockdownTest, ACountThatGrowsStopsAtTheCopies) {
   };
   EXPECT_EQ(Audited(0, __HYPERVISOR_multicall, {Address(kList), 2}, grow), 0);
   EXPECT_EQ(Result(1), kPages);
+}
+
+TEST_F(HypervisorLockdownTest, ALengthInMemoryDoesNotLeadARegisterIntoTheCopies) {
+  // Where the copies begin, or another vcpu's does.
+  const std::uint64_t last = Address(kScratch) - 8;
+  const std::vector<std::byte> before(kernel.At(kScratch << 12), kernel.At(kScratch << 12) + 64);
+  for (const std::uint32_t length : {0u, 4u}) {
+    Put(last, length);
+    EXPECT_EQ(Audited(0, __HYPERVISOR_xen_version, {XENVER_build_id, last},
+                      [&] { Put(last, std::uint32_t{64}); }),
+              -kEFAULT);
+  }
+  EXPECT_EQ(std::memcmp(before.data(), kernel.At(kScratch << 12), before.size()), 0);
+  Put(Address(kList), std::uint32_t{64});
+  EXPECT_EQ(Audited(__HYPERVISOR_xen_version, {XENVER_build_id, Address(kList)}), 20);
+  EXPECT_EQ(Get<char>(Address(kList, 4)), 'x');
 }
 
 // What a program does to its memory from a second vcpu while the first one's calls are audited and
