@@ -48,6 +48,9 @@ class HeldBase {
   static constexpr PhysicalAddress Granule(std::uint64_t word) {
     return {word & ~(kReadable | kWritable | kForAnyPointer)};
   }
+  static constexpr GranuleUse Use(std::uint64_t word) {
+    return (word & kForAnyPointer) != 0 ? GranuleUse::kAnyPointer : GranuleUse::kArgumentsOnly;
+  }
 };
 
 // Where a pointer was found: that decides which granules it may name.

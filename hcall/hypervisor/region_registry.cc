@@ -69,12 +69,15 @@ std::int64_t TakeUp(Core& core, Domain& domain, RegionEntry& region, const Table
     const std::int64_t advanced = Advance(core, domain, region, work, stopped);
     if (*stopped) return 0;
     if (is_mine && advanced != 0) return advanced;
-    if (region.words[*next] != 0) {
+    if (!is_mine) {
+      if (work.is_used_up()) return *stopped = true, 0;
+      work.Done();
+    }
+    if (const std::uint64_t word = region.words[*next]; word != HeldBase::kNotTakenUp) {
+      if (HeldBase::Use(word) != use) return -kEEXIST;
       ++*next;
       continue;
     }
-    if (work.is_used_up()) return *stopped = true, 0;
-    work.Done();
     const Result<PhysicalAddress> base = table.Base(*next, cursor);
     if (!base.ok()) {
       if (base.fault().fault != Fault::kNotBacked) return -kEFAULT;

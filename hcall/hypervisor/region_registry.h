@@ -92,7 +92,7 @@ class RegionRegistry {
   // Takes up granules [*first, *first + *count) that were backed since, in order, for `use`; what
   // is taken up already stays as it is, also when a later granule is refused. A leg that stops says
   // in `*first` and `*count` what is left. -ENOENT (no such region), -EINVAL (out of range, no such
-  // use, or the table is another now), -EFAULT, -EBUSY.
+  // use, or the table is another now), -EEXIST (taken up for another use), -EFAULT, -EBUSY.
   static Progress Extend(Core& core, Domain& domain, RegionHandle handle, std::uint64_t* first,
                          std::uint64_t* count, std::uint64_t use, Work& work);
   static Progress Unregister(Core& core, Domain& domain, RegionHandle handle, Work& work);

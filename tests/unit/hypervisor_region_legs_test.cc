@@ -182,6 +182,31 @@ TEST_F(HypervisorRegionLegsTest, ExtendingStopsAndGoesOn) {
   EXPECT_EQ(kernel.Unregister(), 0);
 }
 
+TEST_F(HypervisorRegionLegsTest, LookingAtWhatIsTakenUpIsWork) {
+  ASSERT_GT(kernel.Register(1), 0);
+  HypercallFrame frame = Frame(XencommOp::kExtend, kernel.handle(), 1, kPayload, 0);
+  std::int64_t answer;
+  EXPECT_GE(Finish(frame, &answer), kPayload / kInterval);
+  EXPECT_EQ(answer, 0);
+  EXPECT_EQ(kernel.Unregister(), 0);
+}
+
+TEST_F(HypervisorRegionLegsTest, AGranuleIsTakenUpForOneUse) {
+  kernel.Unback(kGranules - 1);
+  ASSERT_GT(kernel.Register(1), 0);
+  kernel.Back(kGranules - 1);
+  const std::uint64_t free = kGranules - 2;
+  const std::uint64_t guarded = kGranules - 1;
+  // What any pointer reaches already is not said to be guarded.
+  EXPECT_EQ(kernel.Extend(free, 2, GranuleUse::kArgumentsOnly), -kEEXIST);
+  EXPECT_EQ(kernel.Extend(guarded, 1, GranuleUse::kArgumentsOnly), 0);
+  EXPECT_EQ(kernel.Extend(guarded, 1, GranuleUse::kArgumentsOnly), 0);
+  EXPECT_EQ(kernel.Extend(free, 2), -kEEXIST);
+  EXPECT_EQ(kernel.Extend(free, 1), 0);
+  EXPECT_EQ(Pinned(), kPayload);
+  EXPECT_EQ(kernel.Unregister(), 0);
+}
+
 TEST_F(HypervisorRegionLegsTest, ARegionHasNoMoreGranulesThanAreKept) {
   // Of a table whose further granules are not backed nothing is taken up, and each is looked at.
   const std::uint64_t most = RegionRegistry::kMaxGranules;
