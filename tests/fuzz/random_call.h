@@ -64,16 +64,21 @@ class CallMemory {
 
   // 16-byte aligned; nullptr: there is no room.
   std::byte* New(std::size_t bytes) {
-    const std::size_t start = AlignUp(used_, 16);
-    if (bytes > kBytes - start) return nullptr;
+    std::size_t start = AlignUp(used_, 16);
+    if (start < hole_ + kHoleBytes && start + bytes > hole_) start = hole_ + kHoleBytes;
+    if (start > kBytes || bytes > kBytes - start) return nullptr;
     used_ = start + bytes;
     return bytes_.get() + start;
   }
   void Clear() { used_ = 1 << kShift; }
+  // Nothing is put into the granule at `hole`, in bytes from the start.
+  static constexpr std::size_t kHoleBytes = std::size_t{1} << kShift;
+  void LeaveOut(std::size_t hole) { hole_ = hole; }
 
  private:
   std::unique_ptr<std::byte, decltype(&std::free)> bytes_;
   std::size_t used_ = 0;
+  std::size_t hole_ = kBytes;
 };
 
 // That memory as a guest's: everything else faults.
