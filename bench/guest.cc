@@ -83,6 +83,7 @@ void Guest::BuildDomain() {
     std::exit(1);
   }
   memory_.emplace(hypervisor_.MemoryOf(*vcpu));
+  own_memory_.emplace(hypervisor_.LockedMemoryOf(*vcpu));
   free_gfns_.resize(kDomainPages);
   std::iota(free_gfns_.begin(), free_gfns_.end(), std::uint64_t{0});
   std::shuffle(free_gfns_.begin(), free_gfns_.end(), std::mt19937_64(1));
@@ -123,8 +124,8 @@ void Guest::MapBuffer() {
 void Guest::BuildRegion() {
   std::vector<PhysicalAddress> table_frames(layout_->table_granules());
   for (PhysicalAddress& frame : table_frames) frame = NewFrame();
-  const auto table =
-      Must(RegionTable<GuestMemory>::Build(memory(), *layout_, kNativeOrder, table_frames));
+  const auto table = Must(RegionTable<hypervisor::LockedMemory>::Build(own_memory(), *layout_,
+                                                                       kNativeOrder, table_frames));
   region_ = table.handle();
   bases_.resize(layout_->table_granules(), HeldBase::kNotTakenUp);
   for (const PhysicalAddress frame : frames_) {
@@ -138,7 +139,8 @@ PhysicalAddress Guest::BuildPageTables(unsigned levels) {
     Result<PhysicalAddress> Allocate() { return guest->NewFrame(); }
     Guest* guest;
   } frames{this};
-  const auto tables = Must(x86_64::PageTables<GuestMemory, Frames>::Make(memory(), frames, levels));
+  const auto tables = Must(
+      x86_64::PageTables<hypervisor::LockedMemory, Frames>::Make(own_memory(), frames, levels));
   const std::uint64_t flags = x86_64::kEntryWritable | x86_64::kEntryUser | x86_64::kEntryNoExecute;
   VirtualAddress page{reinterpret_cast<std::uintptr_t>(buffer_)};
   for (const PhysicalAddress frame : frames_) {
@@ -155,7 +157,7 @@ PhysicalAddress Guest::BuildDescriptor() {
                   [this](std::uint32_t i) { return frames_[i]; });
   const PhysicalAddress place{kDomainPages << 12};
   for (std::uint64_t done = 0; done < bytes.size();) {
-    const Mapping run = memory().Map(place + done, bytes.size() - done, Access::kWrite);
+    const Mapping run = own_memory().Map(place + done, bytes.size() - done, Access::kWrite);
     std::memcpy(run.start(), bytes.data() + done, run.length());
     done += run.length();
   }

@@ -19,6 +19,8 @@
 
 namespace xencomm::bench {
 
+// As calls reach it; measured outside of any, where nobody else changes anything. What is built, is
+// built by way of the locked one.
 using GuestMemory = hypervisor::DomainMemory;
 
 inline constexpr std::uint64_t kPage = 4096;
@@ -54,12 +56,14 @@ class Guest {
   PhysicalAddress BuildDescriptor();
 
   GuestMemory& memory() { return *memory_; }
+  hypervisor::LockedMemory& own_memory() { return *own_memory_; }
 
   MachineMemory machine_memory_;
   struct : hypervisor::Machine {
   } machine_;  // needs no devices
   hypervisor::Hypervisor hypervisor_;
   std::optional<GuestMemory> memory_;
+  std::optional<hypervisor::LockedMemory> own_memory_;
   std::vector<std::uint64_t> free_gfns_;
   std::vector<PhysicalAddress> frames_;  // of the buffer, page by page
   std::byte* buffer_ = nullptr;

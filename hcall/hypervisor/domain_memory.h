@@ -3,6 +3,13 @@
 // Reading takes RAM, written or not; writing takes RAM that the domain may write: a page table, an
 // MMIO page, a grant, a foreign frame and a read-only page refuse. What is mapped for writing is
 // marked dirty.
+//
+// A look-up takes no lock, so nobody may look up what somebody else is just giving up: look-ups
+// belong to a call, which what is given up waits for (quiescence.h), or hold the domain's lock.
+// Hence two kinds:
+//
+//   DomainMemory  inside calls, for their spaces.
+//   LockedMemory  for a machine's own needs outside calls.
 #ifndef HCALL_HYPERVISOR_DOMAIN_MEMORY_H_
 #define HCALL_HYPERVISOR_DOMAIN_MEMORY_H_
 
@@ -13,6 +20,8 @@
 #include "xencomm/memory.h"
 
 namespace xencomm::hypervisor {
+
+class Domain;
 
 class DomainMemory {
  public:
@@ -61,6 +70,20 @@ class DomainMemory {
   const FrameTable* frames_;
 };
 static_assert(Memory<DomainMemory>);
+
+// What Map answers stays where it is for as long as the domain does not give it up.
+class LockedMemory {
+ public:
+  // Both are borrowed; the domain stays while a vcpu of it is claimed.
+  LockedMemory(Domain& domain, const FrameTable& frames) : domain_(&domain), frames_(&frames) {}
+
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) const;
+
+ private:
+  Domain* domain_;
+  const FrameTable* frames_;
+};
+static_assert(Memory<LockedMemory>);
 
 }  // namespace xencomm::hypervisor
 

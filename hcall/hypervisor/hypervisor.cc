@@ -142,6 +142,8 @@ std::int64_t Hypervisor::Call(Vcpu& caller, HypercallFrame frame) {
 
 DomainMemory Hypervisor::MemoryOf(Vcpu& vcpu) { return {vcpu.domain->p2m, core_->frames}; }
 
+LockedMemory Hypervisor::LockedMemoryOf(Vcpu& vcpu) { return {*vcpu.domain, core_->frames}; }
+
 std::uint64_t Hypervisor::FrameOf(std::uint16_t domain_id, std::uint64_t gfn) {
   SpinGuard guard(core_->control);
   Domain* domain = core_->domains.Find(domain_id);

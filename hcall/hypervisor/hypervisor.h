@@ -98,9 +98,12 @@ class Hypervisor {
   std::int64_t Hypercall(Vcpu& caller, HypercallFrame& frame);
   std::int64_t Call(Vcpu& caller, HypercallFrame frame);
 
-  // Guest-physical memory of the vcpu's domain, for spaces and for a machine's own needs. Between
-  // calls, what it maps is stable only while the domain does not give it up.
+  // Guest-physical memory of the vcpu's domain, for the spaces of this vcpu's calls and only while
+  // one of them is under way: it takes no lock.
   DomainMemory MemoryOf(Vcpu& vcpu);
+  // The same for a machine's own needs, outside calls: tables that it builds or looks at. Each
+  // look-up holds the domain's lock, so not inside Machine::PhysmapChanged.
+  LockedMemory LockedMemoryOf(Vcpu& vcpu);
 
   // The frame behind a gfn, or kNoFrame. For second stages: see Machine::PhysmapChanged.
   std::uint64_t FrameOf(std::uint16_t domain, std::uint64_t gfn);

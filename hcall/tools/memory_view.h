@@ -25,14 +25,14 @@ static_assert(Memory<MemoryView>);
 
 class DomainView final : public MemoryView {
  public:
-  explicit DomainView(hypervisor::DomainMemory& memory) : memory_(memory) {}
+  explicit DomainView(hypervisor::LockedMemory& memory) : memory_(memory) {}
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) override {
     return memory_.Map(physical, length, access);
   }
   std::uint64_t size() const override { return ~std::uint64_t{0}; }
 
  private:
-  hypervisor::DomainMemory& memory_;
+  hypervisor::LockedMemory& memory_;
 };
 
 // Byte N of the file is what lies at guest-physical address N. It is only read.

@@ -217,7 +217,7 @@ TEST(HypervisorConcurrencyTest, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
     }
   });
 
-  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   xen_pfn_t frame = kTarget;
   std::memcpy(memory.Map({8 << 12}, 8, Access::kWrite).start(), &frame, sizeof(frame));
   xen_memory_reservation reservation = {};
@@ -240,16 +240,49 @@ TEST(HypervisorConcurrencyTest, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
   machine.hypervisor.ReleaseVcpu(*writer_vcpu);
 }
 
+// A machine builds and reads tables outside calls while calls make the p2m's top grow, and its
+// frames are had by others.
+TEST(HypervisorConcurrencyTest, TablesAreBuiltWhileTheP2mGrows) {
+  for (int round = 0; round < 20; ++round) {
+    TestMachine machine({.pool_bytes = std::uint64_t{16} << 20, .pages = 512});
+    ASSERT_EQ(machine.build_result, 0);
+    std::atomic<bool> done = false;
+    std::thread kernel([&] {
+      LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
+      const auto layout = RegionLayout::Make({0x10000000}, 300 << 12, 12);
+      const PhysicalAddress header = {16 << 12};
+      while (!done) {
+        const auto table =
+            RegionTable<LockedMemory>::Build(memory, *layout, kNativeOrder, std::span(&header, 1));
+        ASSERT_TRUE(table.ok());
+        for (std::uint64_t i = 1; i < 300; ++i) ASSERT_TRUE(table->Back(i, {(20 + i) << 12}).ok());
+      }
+    });
+    std::uint64_t from = 500;
+    for (unsigned bits = 18; bits < 27; ++bits) {
+      xen_add_to_physmap add = {
+          .domid = 0, .size = 0, .space = XENMAPSPACE_gmfn, .idx = from, .gpfn = 0};
+      add.gpfn = from = std::uint64_t{1} << bits;
+      EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
+      // Whoever comes next gets, and clears, what the old top was in.
+      ASSERT_EQ(machine.CreateDomain(kVictim, 10, kHvm), kVictim);
+      ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
+    }
+    done = true;
+    kernel.join();
+  }
+}
+
 // A region is used by one vcpu while another one unregisters and registers it.
 TEST(HypervisorConcurrencyTest, ARegionIsUnregisteredWhileItIsUsed) {
   TestMachine machine({.pages = 512, .pointers = PointerModel::kRegion});
   ASSERT_EQ(machine.build_result, 0);
   constexpr std::uint64_t kBase = 0x10000000;
-  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   const auto layout = RegionLayout::Make({kBase}, 8 << 12, 12);
   const PhysicalAddress header = {16 << 12};
   const auto table =
-      RegionTable<DomainMemory>::Build(memory, *layout, kNativeOrder, std::span(&header, 1));
+      RegionTable<LockedMemory>::Build(memory, *layout, kNativeOrder, std::span(&header, 1));
   ASSERT_TRUE(table.ok());
   for (std::uint64_t i = 1; i < 8; ++i) ASSERT_TRUE(table->Back(i, {(100 - i) << 12}).ok());
 

@@ -27,7 +27,7 @@ class GuestKernel {
 
   GuestKernel(TestMachine& machine, ByteOrder order, std::uint64_t granules)
       : machine_(machine),
-        memory_(machine.hypervisor.MemoryOf(*machine.vcpu)),
+        memory_(machine.hypervisor.LockedMemoryOf(*machine.vcpu)),
         order_(order),
         granules_(granules) {
     const auto layout = RegionLayout::Make({kBase}, granules << 12, 12);
@@ -35,13 +35,13 @@ class GuestKernel {
     for (std::uint64_t i = 0; i < layout->table_granules(); ++i) {
       table.push_back({(kTableGfn + i) << 12});
     }
-    auto built = RegionTable<DomainMemory>::Build(memory_, *layout, order, table);
+    auto built = RegionTable<LockedMemory>::Build(memory_, *layout, order, table);
     EXPECT_TRUE(built.ok());
     header_ = built->handle();
     for (std::uint64_t i = layout->table_granules(); i < granules; ++i) {
       EXPECT_TRUE(built->Back(i, GranulePlace(i)).ok());
     }
-    table_ = std::make_unique<RegionTable<DomainMemory>>(*built);
+    table_ = std::make_unique<RegionTable<LockedMemory>>(*built);
   }
 
   PhysicalAddress GranulePlace(std::uint64_t granule) const {
@@ -92,19 +92,19 @@ class GuestKernel {
   }
 
   const RegionLayout& layout() const { return table_->layout(); }
-  DomainMemory& memory() { return memory_; }
-  RegionTable<DomainMemory>& table() { return *table_; }
+  LockedMemory& memory() { return memory_; }
+  RegionTable<LockedMemory>& table() { return *table_; }
   PhysicalAddress header() const { return header_; }
   std::uint64_t handle() const { return handle_; }
 
  private:
   TestMachine& machine_;
-  DomainMemory memory_;
+  LockedMemory memory_;
   ByteOrder order_;
   std::uint64_t granules_;
   PhysicalAddress header_;
   std::uint64_t handle_ = 0;
-  std::unique_ptr<RegionTable<DomainMemory>> table_;
+  std::unique_ptr<RegionTable<LockedMemory>> table_;
 };
 
 }  // namespace xencomm::hypervisor

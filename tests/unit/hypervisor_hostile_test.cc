@@ -133,11 +133,11 @@ class HypervisorHostileTest : public testing::Test {
   }
   // Registers a region whose payload granules are all backed by `gfn`. Its table is at gfn 0.
   std::int64_t RegisterRegion(std::uint64_t granules, std::uint64_t gfn) {
-    DomainMemory memory = machine.hypervisor.MemoryOf(*vcpus[0]);
+    LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpus[0]);
     const auto layout = RegionLayout::Make({0x7f0000000000}, granules << 12, 12);
     std::vector<PhysicalAddress> table;
     for (std::uint64_t i = 0; i < layout->table_granules(); ++i) table.push_back({i << 12});
-    const auto built = RegionTable<DomainMemory>::Build(memory, *layout, kNativeOrder, table);
+    const auto built = RegionTable<LockedMemory>::Build(memory, *layout, kNativeOrder, table);
     EXPECT_TRUE(built.ok());
     for (std::uint64_t i = layout->table_granules(); i < granules; ++i) {
       EXPECT_TRUE(built->Back(i, {gfn << 12}).ok());
@@ -252,6 +252,57 @@ TEST_F(HypervisorHostileTest, ARegionPinsNoMoreThanItsDomainHas) {
   EXPECT_EQ(RegisterRegion(66, 9), -kEBUSY);
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 1u);
   EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).overhead_pages, overhead);
+}
+
+TEST_F(HypervisorHostileTest, ATopThatIsReplacedIsNotReusedWhileACallMayLookAtIt) {
+  constexpr std::uint16_t kTaker = 77;
+  BuildGuest(64);
+  ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
+  // As many pages as there are.
+  const auto take_all = [&] {
+    std::vector<xen_pfn_t> frames(machine.hypervisor.statistics().free_pages);
+    xen_memory_reservation request = TestMachine::Reservation(kTaker, frames.data(), frames.size());
+    return machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request);
+  };
+  TrapSpace space;
+  machine.hypervisor.SetRawSpace(*vcpus[0], space);
+  vcpu_runstate_info area = {};
+  space.Arm(&area, [&] {
+    xen_add_to_physmap add = {};
+    add.domid = kGuest;
+    add.space = XENMAPSPACE_gmfn;
+    add.idx = 5;
+    add.gpfn = std::uint64_t{1} << 20;
+    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
+    EXPECT_GT(take_all(), 0);
+    // It is called free, and yet cannot be had.
+    EXPECT_EQ(machine.hypervisor.statistics().free_pages, 1u);
+    EXPECT_EQ(take_all(), 0);
+  });
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, 0, &area), 0);
+  EXPECT_EQ(take_all(), 1);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kTaker), 0);
+}
+
+TEST_F(HypervisorHostileTest, OutsideCallsALookUpWaitsForWhoeverChangesThePhysmap) {
+  BuildGuest(64);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpus[0]);
+  std::thread looker;
+  std::atomic<bool> has_seen = false;
+  machine.on_physmap_change = [&] {
+    if (looker.joinable()) return;
+    looker = std::thread([&] {
+      EXPECT_TRUE(memory.Map({9 << kPageShift}, 1, Access::kRead).ok());
+      has_seen = true;
+    });
+    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+    EXPECT_FALSE(has_seen);
+  };
+  ASSERT_EQ(AddToPhysmap(XENMAPSPACE_gmfn, 5, std::uint64_t{1} << 20), 0);
+  ASSERT_TRUE(looker.joinable());
+  looker.join();
+  EXPECT_TRUE(has_seen);
+  machine.on_physmap_change = nullptr;
 }
 
 class HypervisorHostileLegsTest : public HypervisorHostileTest {
@@ -420,7 +471,7 @@ class HypervisorHostileXcomTest : public HypervisorHostileTest {
 };
 
 TEST_F(HypervisorHostileXcomTest, LongTextByADescriptorIsWrittenToItsEnd) {
-  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   const auto bytes = [&](std::uint64_t gfn) {
     return memory.Map({gfn << 12}, 1, Access::kWrite).start();
   };

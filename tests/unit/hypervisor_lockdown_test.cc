@@ -88,7 +88,7 @@ class HypervisorLockdownTest : public testing::Test {
   template <class Meanwhile>
   std::int64_t Audited(unsigned vcpu, std::uint64_t index, std::vector<std::uint64_t> arguments,
                        Meanwhile meanwhile) {
-    DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+    LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
     SpaceOver space(kernel.table().translator(), memory);
     schema::Call call = {.hypercall = index};
     std::copy(arguments.begin(), arguments.end(), call.registers.begin());

@@ -84,6 +84,9 @@ class TestMachine final : public Machine {
     return now += 1000;
   }
   void WriteConsole(std::string_view text) override { console += text; }
+  void PhysmapChanged(std::uint16_t, std::uint64_t, std::uint64_t) override {
+    if (on_physmap_change) on_physmap_change();
+  }
 
   template <class... Arguments>
   HypercallFrame Frame(std::uint64_t index, Arguments... arguments) {
@@ -169,6 +172,7 @@ class TestMachine final : public Machine {
   // What happens in the middle of the next call that asks for the time: what another vcpu does.
   std::function<void()> meanwhile;
   std::string console;
+  std::function<void()> on_physmap_change;  // with the domain's lock held
 
  private:
   static constexpr std::size_t kAlignment = std::size_t{2} << 20;

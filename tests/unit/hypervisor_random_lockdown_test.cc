@@ -42,10 +42,10 @@ class Guest {
                   .pages = 256,
                   .pointers = PointerModel::kRegion,
                   .order = order}),
-        guest_(machine_.hypervisor.MemoryOf(*machine_.vcpu)) {
+        guest_(machine_.hypervisor.LockedMemoryOf(*machine_.vcpu)) {
     const PhysicalAddress table[] = {Place(0)};
-    table_ = std::make_unique<RegionTable<DomainMemory>>(
-        *RegionTable<DomainMemory>::Build(guest_, memory.layout(), order, table));
+    table_ = std::make_unique<RegionTable<LockedMemory>>(
+        *RegionTable<LockedMemory>::Build(guest_, memory.layout(), order, table));
     for (std::uint64_t i = 1; i < kGranules; ++i) {
       if (i == kGuarded) continue;
       EXPECT_TRUE(table_->Back(i, Place(i)).ok());
@@ -96,7 +96,7 @@ class Guest {
   CallMemory& memory_;
   TestMachine machine_;
   DomainMemory guest_;
-  std::unique_ptr<RegionTable<DomainMemory>> table_;
+  std::unique_ptr<RegionTable<LockedMemory>> table_;
   std::int64_t handle_ = 0;
   std::optional<SpaceOver<StatelessRegion<DomainMemory>, DomainMemory>> space_;
 };

@@ -282,9 +282,9 @@ TEST_F(HypervisorRegionLegsTest, IdsOfDomainsDiffer) {
         machine.hypervisor.BuildDomain({.id = 5, .pages = 64, .pointers = PointerModel::kRegion}),
         0);
     Vcpu* vcpu = machine.hypervisor.ClaimVcpu(5, 0);
-    DomainMemory memory = machine.hypervisor.MemoryOf(*vcpu);
+    LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpu);
     const PhysicalAddress table[] = {{4 << 12}};
-    const auto built = RegionTable<DomainMemory>::Build(
+    const auto built = RegionTable<LockedMemory>::Build(
         memory, *RegionLayout::Make({kBase}, 4 << 12, 12), kNativeOrder, table);
     ASSERT_TRUE(built.ok());
     const std::int64_t handle =
@@ -319,9 +319,9 @@ class HypervisorLargeGranulesTest : public HypervisorRegionLegsTest {
   static constexpr std::uint64_t kSecond = 0x120000;
 
   std::int64_t RegisterLarge(bool backed) {
-    DomainMemory& memory = kernel.memory();
+    LockedMemory& memory = kernel.memory();
     const PhysicalAddress table[] = {{kTable}};
-    auto built = RegionTable<DomainMemory>::Build(
+    auto built = RegionTable<LockedMemory>::Build(
         memory, *RegionLayout::Make({kBase}, std::uint64_t{4} << kShift, kShift), kNativeOrder,
         table);
     EXPECT_TRUE(built.ok());

@@ -141,7 +141,7 @@ TEST_F(HypervisorRegistryTest, HostileHandlesFindNothing) {
 TEST_F(HypervisorRegistryTest, WhatTheGuestWritesIntoTheTableLaterChangesNothing) {
   GuestKernel kernel(machine, kNativeOrder, 16);
   ASSERT_GT(kernel.Register(1), 0);
-  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   std::memset(memory.Map(kernel.header(), 4096, Access::kWrite).start(), 0, 4096);
   EXPECT_EQ(kernel.Call(__HYPERVISOR_xen_version, XENVER_extraversion, kBase + 4096), 0);
 }
@@ -157,7 +157,7 @@ TEST_F(HypervisorRegistryTest, RefusesRegionsThatAreNot) {
             -kEINVAL);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kRegister, std::uint64_t{1} << 50, 0), -kEINVAL);
   // A base outside the domain's frames.
-  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   std::byte* bases = memory.Map(kernel.header() + 32, 8 * 16, Access::kWrite).start();
   StoreField<std::uint64_t>(bases + 8 * 5, std::uint64_t{1} << 40, kNativeOrder);
   EXPECT_EQ(kernel.Register(0), -kEFAULT);
@@ -195,7 +195,7 @@ TEST_F(HypervisorRegistryTest, PinnedFramesCannotBeGivenUp) {
 TEST_F(HypervisorRegistryTest, GranulesAreBackedLater) {
   GuestKernel kernel(machine, kNativeOrder, 16);
   // As if the last four had not been backed yet.
-  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   std::byte* bases = memory.Map(kernel.header() + 32, 8 * 16, Access::kWrite).start();
   std::memset(bases + 8 * 12, 0xff, 8 * 4);
   ASSERT_GT(kernel.Register(1), 0);
@@ -264,7 +264,7 @@ INSTANTIATE_TEST_SUITE_P(Orders, HypervisorXcomTest,
 
 TEST_P(HypervisorXcomTest, DescriptorsAndInlineAddressesReachTheSameBytes) {
   TestMachine machine({.pages = 1024, .pointers = PointerModel::kXcom, .order = GetParam()});
-  DomainMemory memory = machine.hypervisor.MemoryOf(*machine.vcpu);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   // Text of 1024 bytes that begins 100 bytes before the end of gfn 30 and goes on in gfn 20.
   StoreDescriptor(
       memory.Map({40 << 12}, 4096, Access::kWrite).start(), 2, GetParam(),

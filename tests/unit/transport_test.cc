@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -213,6 +214,42 @@ TEST_P(EveryReach, ThreadsThatOutnumberTheVcpusTakeTurns) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
+}
+
+// Growing and translating look things up in domain 0's physmap outside any call, and the physmap's
+// top is replaced meanwhile.
+TEST_P(EveryReach, ArenasGrowAndTranslateWhileThePhysmapGrows) {
+  std::atomic<bool> done = false;
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    const auto other = ClientOf(machine_, GetParam());
+    for (std::uint64_t size = 1; !done; size = size % 64 + 1) {
+      auto bytes = *other->arena().NewArray<char>(size * kPage);
+      EXPECT_EQ(Translated(*other, &bytes[0], XENCOMM_BY_REGION).guest_physical,
+                Translated(*other, &bytes[0], XENCOMM_BY_WALK).guest_physical);
+    }
+  });
+  threads.emplace_back([&] {
+    while (!done) ClientOf(machine_, GetParam())->arena().NewArray<char>(kPage).value();
+  });
+  // A frame that the kernel keeps for this goes ever higher.
+  const std::optional<FrameRun> frame = machine_->kernel().frames().TakeOne();
+  ASSERT_TRUE(frame);
+  std::uint64_t from = frame->gfn;
+  const auto move = [&](std::uint64_t to) {
+    auto request = *client_->arena().New<xen_add_to_physmap>(Contents::kCleared);
+    request->domid = DOMID_SELF;
+    request->space = XENMAPSPACE_gmfn;
+    request->idx = from;
+    request->gpfn = to;
+    EXPECT_EQ(client_->Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, request.get()), 0);
+    from = to;
+  };
+  for (unsigned bits = 18; bits < 27; ++bits) move(std::uint64_t{1} << bits);
+  move(frame->gfn);
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  machine_->kernel().Recycle(*frame);
 }
 
 TEST_P(EveryReach, AllIsGivenBackAtTheEnd) {

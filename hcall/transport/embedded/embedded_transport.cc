@@ -29,31 +29,31 @@ std::int64_t EmbeddedTransport::Call(std::uint64_t op,
   machine_->foreign_mappings().Sweep();
   VcpuPool::Lease lease(machine_->vcpus());
   if (IsHistorical(reach_)) return Described().Call(lease.vcpu(), frame);
-  if (!by_region) lease.SetRawSpace(RawSpace());
+  if (!by_region) lease.SetRawSpace(reach_ == Reach::kDirect ? Direct() : WalkOf(lease));
   return machine_->hypervisor().Call(lease.vcpu(), frame);
 }
 
-Space& EmbeddedTransport::RawSpace() {
-  if (Space* const space = raw_.load(std::memory_order_acquire)) return *space;
+Space& EmbeddedTransport::WalkOf(const VcpuPool::Lease& vcpu) {
+  std::unique_ptr<Walk>& walk = walks_[vcpu.index()];
+  if (walk == nullptr) {
+    walk = std::make_unique<Walk>(machine_->hypervisor().MemoryOf(vcpu.vcpu()),
+                                  backing_->region().paging());
+  }
+  return walk->space;
+}
+
+Space& EmbeddedTransport::Direct() {
+  if (Space* const space = direct_.load(std::memory_order_acquire)) return *space;
   const MutexLock lock(mutex_);
-  const GuestRegion& region = backing_->region();
-  if (reach_ == Reach::kDirect || IsHistorical(reach_)) {
-    if (direct_ == nullptr) {
-      direct_ = std::make_unique<DirectSpace>(region.layout(), backing_->backed());
-    }
-    raw_.store(direct_.get(), std::memory_order_release);
-    return *direct_;
+  if (made_direct_ == nullptr) {
+    made_direct_ = std::make_unique<DirectSpace>(backing_->region().layout(), backing_->backed());
   }
-  hypervisor::DomainMemory& memory = machine_->kernel().memory();
-  if (walk_ == nullptr) {
-    walk_ = std::make_unique<WalkSpace>(x86_64::PageWalk(memory, region.paging()), memory);
-  }
-  raw_.store(walk_.get(), std::memory_order_release);
-  return *walk_;
+  direct_.store(made_direct_.get(), std::memory_order_release);
+  return *made_direct_;
 }
 
 DescribedCalls& EmbeddedTransport::Described() {
-  Space& payload = RawSpace();
+  Space& payload = Direct();
   const MutexLock lock(mutex_);
   if (described_ == nullptr) {
     described_ = std::make_unique<DescribedCalls>(*machine_, backing_->region(), payload,

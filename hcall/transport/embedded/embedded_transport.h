@@ -2,6 +2,8 @@
 #ifndef HCALL_TRANSPORT_EMBEDDED_EMBEDDED_TRANSPORT_H_
 #define HCALL_TRANSPORT_EMBEDDED_EMBEDDED_TRANSPORT_H_
 
+#include <array>
+#include <atomic>
 #include <memory>
 
 #include "hcall/transport/descriptor.h"
@@ -33,11 +35,19 @@ class EmbeddedTransport final : public Transport {
   const GuestRegion& region() const { return backing_->region(); }
 
  private:
-  using WalkSpace = SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory>;
+  // The walk of one vcpu's calls, over the memory of its calls.
+  struct Walk {
+    Walk(hypervisor::DomainMemory of_vcpu, const x86_64::PagingState& paging)
+        : memory(of_vcpu), space(x86_64::PageWalk(memory, paging), memory) {}
 
-  // What a call's pointers mean to the hypervisor when the call names no region, and to the kernel
-  // when it describes them. Made when the first call is.
-  Space& RawSpace();
+    hypervisor::DomainMemory memory;
+    SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory> space;
+  };
+
+  // What a call's pointers mean to the hypervisor when the call names no region, and for kDirect
+  // and the historical ABI to the kernel when it describes them. Made when the first call is.
+  Space& WalkOf(const VcpuPool::Lease& vcpu);
+  Space& Direct();
   DescribedCalls& Described();
 
   const std::shared_ptr<EmbeddedMachine> machine_;
@@ -46,9 +56,9 @@ class EmbeddedTransport final : public Transport {
   RegionBacking* backing_ = nullptr;  // the Arena's
 
   Mutex mutex_;
-  std::unique_ptr<DirectSpace> direct_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<WalkSpace> walk_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<Space*> raw_ = nullptr;
+  std::unique_ptr<DirectSpace> made_direct_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<Space*> direct_ = nullptr;
+  std::array<std::unique_ptr<Walk>, VcpuPool::kMaxVcpus> walks_;  // each its lease's holder's
   std::unique_ptr<DescribedCalls> described_ ABSL_GUARDED_BY(mutex_);
 };
 

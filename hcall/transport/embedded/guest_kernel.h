@@ -26,14 +26,14 @@ class GuestKernel {
         machine_(machine),
         vcpus_(vcpus),
         frames_(frames),
-        memory_(hypervisor.MemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
+        memory_(hypervisor.LockedMemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
 
   // The event ports that a kernel has when it is up.
   absl::Status BindPorts(hypervisor::PointerModel pointers);
 
   Frames& frames() { return frames_; }
-  // As the kernel's linear map reaches it.
-  hypervisor::DomainMemory& memory() { return memory_; }
+  // As the kernel's linear map reaches it, for what it does outside calls. Calls have their own.
+  hypervisor::LockedMemory& memory() { return memory_; }
 
   // The machine address behind a guest-physical one that is domain 0's.
   MachineAddress MachineOf(PhysicalAddress physical) {
@@ -62,7 +62,7 @@ class GuestKernel {
   MachineMemory& machine_;
   VcpuPool& vcpus_;
   Frames frames_;
-  hypervisor::DomainMemory memory_;
+  hypervisor::LockedMemory memory_;
   schema::OwnSpace own_space_;  // what the kernel's own raw pointers mean
 };
 

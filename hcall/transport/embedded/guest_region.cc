@@ -160,7 +160,7 @@ absl::Status GuestRegion::TranslateByRegion(VirtualAddress pointer,
   if (located != Fault::kNone) return NoWay(pointer, located);
 
   // The bases to read: that of the pointer's granule, and before it those that lead there.
-  const TableReader<hypervisor::DomainMemory> reader(kernel().memory(), region, table_.handle(),
+  const TableReader<hypervisor::LockedMemory> reader(kernel().memory(), region, table_.handle(),
                                                      kNativeOrder);
   std::uint64_t chain[kMaxBaseReads];
   unsigned reads = 0;
@@ -170,7 +170,7 @@ absl::Status GuestRegion::TranslateByRegion(VirtualAddress pointer,
   }
   while (reads != 0) {
     const std::uint64_t granule = chain[--reads];
-    TableReader<hypervisor::DomainMemory>::Cursor cursor;
+    TableReader<hypervisor::LockedMemory>::Cursor cursor;
     const Result<PhysicalAddress> place = reader.Locate(granule, cursor);
     if (!place.ok()) return NoWay(pointer, place.fault());
     const Result<std::uint64_t> base = ReadWord(kernel().memory(), *place, kNativeOrder);

@@ -80,8 +80,8 @@ class GuestRegion {
     std::vector<FrameRun> frames;
     TableFrames source;
   };
-  using Table = RegionTable<hypervisor::DomainMemory>;
-  using Tables = x86_64::PageTables<hypervisor::DomainMemory, TableFrames>;
+  using Table = RegionTable<hypervisor::LockedMemory>;
+  using Tables = x86_64::PageTables<hypervisor::LockedMemory, TableFrames>;
 
   // The second argument of XencommOp::kRegister.
   static constexpr std::uint64_t kForReadingAndWriting = 1;

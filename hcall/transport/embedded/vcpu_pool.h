@@ -37,6 +37,8 @@ class VcpuPool {
     ~Lease() { pool_.GiveBack(slot_); }
 
     hypervisor::Vcpu& vcpu() const { return *pool_.slots_[slot_].vcpu; }
+    // Which one it is, below kMaxVcpus.
+    std::uint32_t index() const { return slot_; }
 
     // Makes raw pointers of this call mean what `space` says. It must live until no lease uses it.
     void SetRawSpace(Space& space) {

@@ -65,7 +65,8 @@ Kernel::Kernel(std::byte* memory, Meaning meaning, xencomm::ByteOrder order)
           "the domain");
   vcpu_ = hypervisor_.ClaimVcpu(0, 0);
   Require(vcpu_ != nullptr, "the vcpu");
-  memory_.emplace(hypervisor_.MemoryOf(*vcpu_));
+  memory_.emplace(hypervisor_.LockedMemoryOf(*vcpu_));
+  call_memory_.emplace(hypervisor_.MemoryOf(*vcpu_));
   if (meaning == Meaning::kRegistered || meaning == Meaning::kStateless) BuildRegion();
   if (meaning == Meaning::kRaw) BuildPageTables();
 }
@@ -84,7 +85,7 @@ void Kernel::BuildRegion() {
   for (std::uint64_t i = 0; i < layout->table_granules(); ++i) {
     granules.push_back({GuestPhysical(i * kPage)});
   }
-  const auto table = RegionTable<DomainMemory>::Build(*memory_, *layout, order_, granules);
+  const auto table = RegionTable<LockedMemory>::Build(*memory_, *layout, order_, granules);
   Require(table.ok(), "the region's table");
   for (std::uint64_t i = layout->table_granules(); i < layout->base_count(); ++i) {
     Require(table->Back(i, {GuestPhysical(i * kPage)}).ok(), "a granule");
@@ -105,7 +106,7 @@ void Kernel::BuildPageTables() {
   constexpr unsigned kLevels = 4;
   TableFrames frames = {kTables};
   const auto tables =
-      xencomm::x86_64::PageTables<DomainMemory, TableFrames>::Make(*memory_, frames, kLevels);
+      xencomm::x86_64::PageTables<LockedMemory, TableFrames>::Make(*memory_, frames, kLevels);
   Require(tables.ok(), "the page tables");
   for (std::uint64_t offset = 0; offset < kBufferBytes; offset += kPage) {
     Require(tables
@@ -114,8 +115,9 @@ void Kernel::BuildPageTables() {
                 .ok(),
             "a page");
   }
-  raw_.emplace(xencomm::x86_64::PageWalk<DomainMemory>(*memory_, {.cr3 = tables->root().value}),
-               *memory_);
+  raw_.emplace(
+      xencomm::x86_64::PageWalk<DomainMemory>(*call_memory_, {.cr3 = tables->root().value}),
+      *call_memory_);
   hypervisor_.SetRawSpace(*vcpu_, *raw_);
 }
 

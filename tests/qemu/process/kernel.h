@@ -55,6 +55,7 @@ class Kernel {
  private:
   struct PlainMachine final : xencomm::hypervisor::Machine {};
   using DomainMemory = xencomm::hypervisor::DomainMemory;
+  using LockedMemory = xencomm::hypervisor::LockedMemory;
 
   // Frames for page tables, by guest-physical address.
   struct TableFrames {
@@ -74,7 +75,8 @@ class Kernel {
   PlainMachine machine_;
   xencomm::hypervisor::Hypervisor hypervisor_;
   xencomm::hypervisor::Vcpu* vcpu_ = nullptr;
-  std::optional<DomainMemory> memory_;
+  std::optional<LockedMemory> memory_;  // the kernel's own, outside calls
+  std::optional<DomainMemory> call_memory_;
   std::uint64_t region_handle_ = 0;
   std::uint64_t payload_offset_ = 0;
   std::uint64_t slot_ = 0;
