@@ -40,6 +40,7 @@ class Core {
   std::uint16_t last_domain = 0;  // that an id was chosen for
   // The deepest C-state and sub-state that processors may take: any.
   std::uint32_t sleep_limit[2] = {~std::uint32_t{0}, ~std::uint32_t{0}};
+  std::uint64_t tokens = 0;           // of continued calls, given out
   std::uint32_t ratelimit_us = 1000;  // of the scheduler; Xen's default
 
   std::uint64_t total_pages = 0;
@@ -48,6 +49,13 @@ class Core {
   std::atomic<unsigned> region_count = 0;
   std::atomic<std::uint64_t> region_generation = 0;  // of the region that was registered last
   std::atomic<std::uint64_t> longest_leg = 0;  // pieces of work
+
+  // What a continued call is known by when it comes again: never 0, and unlike what a guest's
+  // register happens to hold. With the control lock held.
+  std::uint64_t NewToken() {
+    constexpr std::uint64_t kSpread = 0x9e3779b97f4a7c15;  // odd: all differ
+    return ++tokens * kSpread;
+  }
 
   void NoteLeg(const Work& work) {
     std::uint64_t longest = longest_leg.load(std::memory_order_relaxed);

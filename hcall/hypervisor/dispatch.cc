@@ -113,7 +113,7 @@ std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
   if (!frame.from_kernel) return -kEPERM;
   const Domain& domain = *vcpu.domain;
   if (domain.dying()) return -kESRCH;
-  DomainMemory memory(domain.p2m, core.frames);
+  DomainMemory memory = CallMemory(core, vcpu);
 
   // The per-call bit belongs to domains whose pointers are raw otherwise.
   const bool opts_in = (frame.index & kRegionCall) != 0;

@@ -11,6 +11,11 @@
 
 namespace xencomm::hypervisor {
 
+// The memory that a vcpu's calls reach.
+inline DomainMemory CallMemory(Core& core, Vcpu& vcpu) {
+  return {vcpu.domain->p2m, core.frames, vcpu.domain->dirty_log, vcpu.slot->writes};
+}
+
 // One leg of a call: refuses a caller that may not call, opens the space that the call's pointers
 // are in and runs the handler. The caller is inside its quiescence section.
 std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame);

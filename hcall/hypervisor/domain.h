@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "hcall/hypervisor/cpu_mask.h"
+#include "hcall/hypervisor/dirty_log.h"
 #include "hcall/hypervisor/held_area.h"
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/hypervisor/overhead.h"
@@ -90,6 +91,7 @@ class Domain {
   PagingPool paging_pool;
 
   P2m p2m;
+  DirtyLog dirty_log;
   OverheadPages overhead;
 
   // Of the physmap, the page list and the counts below.
@@ -101,7 +103,6 @@ class Domain {
   std::uint32_t last_page = kNoIndex;
   std::uint64_t foreign_pages = 0;  // of others, in the p2m
   std::uint64_t shared_holds = 0;   // mappings by others of its shared pages
-  bool log_dirty = false;  // changed under the control lock, too
 
   unsigned max_vcpus = 0;
   Vcpu** vcpus = nullptr;      // max_vcpus places; a vcpu appears once and stays

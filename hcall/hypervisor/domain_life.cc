@@ -74,6 +74,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   domain.max_grant_version = traits.max_grant_version;
   domain.controller_pauses.store(1, std::memory_order_relaxed);
   domain.overhead.Init(core.heap, core.frames, traits.id, core.config.max_overhead_pages);
+  domain.dirty_log.Init(domain.overhead);
 
   bool complete = true;
   if (traits.translated) {
@@ -135,6 +136,7 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
   CloseEventChannels(core, domain);
   if (!physmap.FreeSome(work)) return false;
   physmap.UnmapForeign();
+  if (!domain.dirty_log.End(work)) return false;
   {
     // Calls that found it before change nothing of it any more.
     SpinGuard guard(domain.lock);

@@ -6,7 +6,7 @@ namespace xencomm::hypervisor {
 
 Mapping LockedMemory::Map(PhysicalAddress physical, std::uint64_t length, Access access) const {
   SpinGuard guard(domain_->lock);
-  return DomainMemory(domain_->p2m, *frames_).Map(physical, length, access);
+  return P2mLookup(domain_->p2m, *frames_).Find(physical, length, access);
 }
 
 }  // namespace xencomm::hypervisor

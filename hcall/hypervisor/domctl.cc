@@ -94,7 +94,8 @@ std::int64_t Domctl(Call& call) {
     if (target != nullptr && call.core.domains.Find(argument->domain) != target) return -kESRCH;
     answer = kOps.Run(cmd, op);
   }
-  if (op.copy_back && !argument.Store()) return -kEFAULT;
+  // A call that goes on has no outputs yet.
+  if (op.copy_back && !call.frame.continued && !argument.Store()) return -kEFAULT;
   return answer;
 }
 

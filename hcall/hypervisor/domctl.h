@@ -49,6 +49,10 @@ std::int64_t GetPageFrameInfoOp(DomctlCall& op);
 std::int64_t ShadowOp(DomctlCall& op);
 std::int64_t PagingMempoolOp(DomctlCall& op);
 
+// domctl_log_dirty.cc: parts of ShadowOp.
+std::int64_t EnableLogDirty(DomctlCall& op);
+std::int64_t ReadDirty(DomctlCall& op);
+
 // domctl_policy.cc
 std::int64_t GetCpuPolicyOp(DomctlCall& op);
 std::int64_t SetCpuPolicyOp(DomctlCall& op);

@@ -106,6 +106,7 @@ Vcpu* Hypervisor::ClaimVcpu(std::uint16_t domain_id, unsigned vcpu_id) {
   if (vcpu == nullptr || vcpu->slot != nullptr) return nullptr;
   vcpu->slot = core_->quiescence.Claim();
   if (vcpu->slot == nullptr) return nullptr;
+  vcpu->slot->writes.Forget();
   vcpu->claimed.store(true, std::memory_order_relaxed);
   ++domain->claimed_vcpus;
   return vcpu;
@@ -128,6 +129,7 @@ void Hypervisor::SetRawSpace(Vcpu& vcpu, Space& space) { vcpu.raw_space = &space
 std::int64_t Hypervisor::Hypercall(Vcpu& caller, HypercallFrame& frame) {
   core_->quiescence.Enter(*caller.slot);
   const std::int64_t answer = Run(*core_, caller, frame);
+  caller.domain->dirty_log.EndLeg(caller.slot->writes);
   Quiescence::Leave(*caller.slot);
   if (core_->heap.has_waiting()) [[unlikely]]
     core_->heap.Reclaim();
@@ -140,7 +142,7 @@ std::int64_t Hypervisor::Call(Vcpu& caller, HypercallFrame frame) {
   return answer;
 }
 
-DomainMemory Hypervisor::MemoryOf(Vcpu& vcpu) { return {vcpu.domain->p2m, core_->frames}; }
+DomainMemory Hypervisor::MemoryOf(Vcpu& vcpu) { return CallMemory(*core_, vcpu); }
 
 LockedMemory Hypervisor::LockedMemoryOf(Vcpu& vcpu) { return {*vcpu.domain, core_->frames}; }
 

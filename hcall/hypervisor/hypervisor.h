@@ -99,7 +99,7 @@ class Hypervisor {
   std::int64_t Call(Vcpu& caller, HypercallFrame frame);
 
   // Guest-physical memory of the vcpu's domain, for the spaces of this vcpu's calls and only while
-  // one of them is under way: it takes no lock.
+  // one of them is under way: it takes no lock, and notes what the call writes.
   DomainMemory MemoryOf(Vcpu& vcpu);
   // The same for a machine's own needs, outside calls: tables that it builds or looks at. Each
   // look-up holds the domain's lock, so not inside Machine::PhysmapChanged.

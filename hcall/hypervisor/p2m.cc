@@ -26,28 +26,7 @@ P2mEntry P2m::LoadDirect(std::uint64_t mfn) const {
                        : owner.use == FrameUse::kShared ? P2mType::kShared
                                                         : P2mType::kNone;
   if (type == P2mType::kNone) return {};
-  // Nobody asks what a PV domain wrote: as if it were marked already.
-  return P2mEntry(mfn, type).Marked();
-}
-
-void P2m::SetDirty(std::uint64_t gfn) const {
-  std::uint64_t* slot = Slot(gfn);
-  if (slot == nullptr) return;
-  std::atomic_ref<std::uint64_t> entry(*slot);
-  std::uint64_t word = entry.load(std::memory_order_relaxed);
-  // Only on an entry that is still there: a mark must not bring a removed one back to life.
-  while (word != 0 &&
-         !entry.compare_exchange_weak(word, word | P2mEntry::kDirty, std::memory_order_relaxed)) {
-  }
-}
-
-bool P2m::TestDirty(std::uint64_t gfn, bool clear) const {
-  std::uint64_t* slot = Slot(gfn);
-  if (slot == nullptr) return false;
-  std::atomic_ref<std::uint64_t> entry(*slot);
-  const std::uint64_t word = clear ? entry.fetch_and(~P2mEntry::kDirty, std::memory_order_relaxed)
-                                   : entry.load(std::memory_order_relaxed);
-  return P2mEntry::FromWord(word).dirty();
+  return {mfn, type};
 }
 
 bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) {

@@ -32,7 +32,7 @@ enum class P2mType : std::uint8_t {
   kMmio,
 };
 
-// mfn << 12 | dirty | type. 0: nothing there.
+// mfn << 12 | type. 0: nothing there.
 class P2mEntry {
  public:
   constexpr P2mEntry() = default;
@@ -44,13 +44,9 @@ class P2mEntry {
     return entry;
   }
 
-  static constexpr std::uint64_t kDirty = 0x80;
-
   constexpr std::uint64_t word() const { return word_; }
   constexpr std::uint64_t mfn() const { return word_ >> kPageShift; }
-  constexpr P2mType type() const { return static_cast<P2mType>(word_ & 0x7f); }
-  constexpr bool dirty() const { return (word_ & kDirty) != 0; }
-  constexpr P2mEntry Marked() const { return FromWord(word_ | kDirty); }
+  constexpr P2mType type() const { return static_cast<P2mType>(word_ & 0xff); }
   constexpr bool present() const { return type() != P2mType::kNone; }
 
   // What a hypercall's arguments may be read from and written to.
@@ -88,20 +84,15 @@ class P2m {
         std::atomic_ref<std::uint64_t>(*slot).load(std::memory_order_acquire));
   }
 
-  // Remembers that `gfn`, which was loaded as `entry`, is written.
-  void MarkDirty(std::uint64_t gfn, P2mEntry entry) const {
-    if (!entry.dirty()) [[unlikely]]
-      SetDirty(gfn);
-  }
-  // Whether it was marked; the mark is taken off when `clear` is set. Of a translated domain.
-  bool TestDirty(std::uint64_t gfn, bool clear) const;
-
   // Changes, with the domain locked; only of a translated domain. Reserve makes room for the
   // entries [gfn, gfn + count), so that Store of them cannot fail: false when there is no memory
   // for it or the range is beyond what a p2m can hold.
   static constexpr bool CanHold(std::uint64_t gfn) { return gfn < kLimit; }
   bool Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
   void Store(std::uint64_t gfn, P2mEntry entry);
+
+  // Whether there is a leaf for the entry of `gfn`.
+  bool HasLeaf(std::uint64_t gfn) const { return Slot(gfn) != nullptr; }
 
   // Gives all pages back. Only calls that found the domain before may still look things up.
   void Destroy(OverheadPages& pages);
@@ -124,7 +115,6 @@ class P2m {
   }
 
   P2mEntry LoadDirect(std::uint64_t mfn) const;
-  void SetDirty(std::uint64_t gfn) const;
   bool GrowTop(unsigned order, OverheadPages& pages);
 
   std::uint64_t* Words(std::uint64_t machine) const {

@@ -350,9 +350,10 @@ void Physmap::Finish(std::uint64_t mfn) {
 }
 
 void Physmap::StoreEntry(std::uint64_t gfn, P2mEntry entry) {
-  // While nobody logs, everything is marked, so that marking costs nothing. A page that is placed
-  // or mapped by another domain while somebody logs is not one that the guest wrote, as in Xen.
-  domain_.p2m.Store(gfn, domain_.log_dirty ? entry : entry.Marked());
+  domain_.p2m.Store(gfn, entry);
+  // What lies at the gfn is another page now, which a copy does not have; but for the pages of
+  // others, as in Xen.
+  if (entry.present() && entry.type() != P2mType::kForeign) domain_.dirty_log.Mark(gfn);
   if (domain_.built) {
     core_.machine.PhysmapChanged(domain_.id, gfn, entry.present() ? entry.mfn() : kNoFrame);
   }

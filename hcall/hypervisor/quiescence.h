@@ -10,6 +10,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "hcall/hypervisor/write_notes.h"
+
 namespace xencomm::hypervisor {
 
 // One for each vcpu that makes calls, on a cache line of its own.
@@ -18,6 +20,7 @@ struct alignas(64) CallerSlot {
 
   std::atomic<std::uint64_t> epoch = kIdle;  // in which the call under way began
   std::atomic<bool> claimed = false;
+  WriteNotes writes;  // of the leg under way; the vcpu's own
 };
 
 class Quiescence {
@@ -47,6 +50,14 @@ class Quiescence {
 
   // For what has just been made unreachable.
   std::uint64_t Stamp() { return epoch_.fetch_add(1, std::memory_order_acq_rel); }
+
+  // Whether a call is under way in `slot` that began before `stamp` was taken, as seen from behind
+  // the stamp: what such a call did is seen, or it is.
+  bool BeganBefore(const CallerSlot& slot, std::uint64_t stamp) {
+    FullBarrier();
+    const std::uint64_t epoch = slot.epoch.load(std::memory_order_acquire);
+    return epoch != CallerSlot::kIdle && epoch <= stamp;
+  }
 
   // What was stamped before this is out of everybody's reach.
   std::uint64_t OldestInUse() {

@@ -9,7 +9,7 @@
 namespace xencomm::hypervisor {
 namespace {
 
-using Table = TableReader<DomainMemory>;
+using Table = TableReader<DomainReader>;
 
 // The first granule that pointers can lead to: the page form's only one holds its table too.
 std::uint64_t FirstPayloadGranule(const RegionLayout& layout) {
@@ -114,7 +114,7 @@ RegionRegistry::Progress RegionRegistry::Register(Core& core, Domain& domain,
   }
   RegionEntry& region = *slot->region;
   if (!region.ends) {
-    DomainMemory memory(domain.p2m, core.frames);
+    DomainReader memory(domain.p2m, core.frames);
     const Result<Table> table = OpenTable(memory, header, domain.order);
     bool stopped = false;
     if (!table.ok() || !(table->layout() == region.layout)) {
@@ -150,7 +150,7 @@ RegionRegistry::Progress RegionRegistry::Extend(Core& core, Domain& domain, Regi
       *first < FirstPayloadGranule(region.layout)) {
     return {.answer = -kEINVAL};
   }
-  DomainMemory memory(domain.p2m, core.frames);
+  DomainReader memory(domain.p2m, core.frames);
   const Result<Table> table = OpenTable(memory, region.header, domain.order);
   if (!table.ok() || !(table->layout() == region.layout)) return {.answer = -kEINVAL};
   Progress progress;
@@ -259,7 +259,7 @@ RegionRegistry::Slot* RegionRegistry::SlotOf(RegionHandle handle) const {
 std::int64_t RegionRegistry::Begin(Core& core, Domain& domain, PhysicalAddress header,
                                    std::uint64_t access, Slot** slot) {
   if (access > 1) return -kEINVAL;
-  DomainMemory memory(domain.p2m, core.frames);
+  DomainReader memory(domain.p2m, core.frames);
   const Result<Table> table = OpenTable(memory, header, domain.order);
   if (!table.ok()) return -kEINVAL;
   const RegionLayout& layout = table->layout();

@@ -95,10 +95,10 @@ class Guest {
 
   CallMemory& memory_;
   TestMachine machine_;
-  DomainMemory guest_;
+  LockedMemory guest_;
   std::unique_ptr<RegionTable<LockedMemory>> table_;
   std::int64_t handle_ = 0;
-  std::optional<SpaceOver<StatelessRegion<DomainMemory>, DomainMemory>> space_;
+  std::optional<SpaceOver<StatelessRegion<LockedMemory>, LockedMemory>> space_;
 };
 
 // The bytes that a call of this op leaves outputs in, of `bytes` at its argument's copy.

@@ -35,7 +35,7 @@ class EmbeddedTransport final : public Transport {
   const GuestRegion& region() const { return backing_->region(); }
 
  private:
-  // The walk of one vcpu's calls, over the memory of its calls.
+  // The walk of one vcpu's calls: the memory below it notes what that vcpu writes.
   struct Walk {
     Walk(hypervisor::DomainMemory of_vcpu, const x86_64::PagingState& paging)
         : memory(of_vcpu), space(x86_64::PageWalk(memory, paging), memory) {}

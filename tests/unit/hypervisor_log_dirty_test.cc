@@ -1,0 +1,512 @@
+// The log of what a domain's calls write: no write is lost, whatever happens in between, and no leg
+// of what reads the log is long.
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/hypervisor_machine.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr std::uint16_t kGuest = 6;
+constexpr std::uint64_t kGuestPages = 600;
+constexpr std::uint64_t kFar = 70000;  // in another block of marks, and another leaf
+constexpr std::uint64_t kBitmapPages = 80000;
+
+// A guest whose pointers are guest-physical. Something may happen once between the moment when
+// bytes are mapped for writing and the moment when they are written.
+class PhysicalSpace final : public Space {
+ public:
+  explicit PhysicalSpace(DomainMemory memory) : memory_(memory) {}
+
+  void BeforeWrite(std::function<void()> action) { action_ = std::move(action); }
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+              Access access) override {
+    const Mapping run = memory_.Map({pointer.value + offset}, length, access);
+    if (access == Access::kWrite && action_) std::exchange(action_, nullptr)();
+    return run;
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    for (std::uint64_t done = 0; done < length;) {
+      const Mapping run = Map(pointer, offset + done, length - done, access);
+      if (!run.ok()) return {.bytes = done, .fault = run.fault(), .address = pointer};
+      visit(run.start(), done, run.length());
+      done += run.length();
+    }
+    return {.bytes = length};
+  }
+
+ private:
+  DomainMemory memory_;
+  std::function<void()> action_;
+};
+
+// Memory of the process, but for an end from which on it faults.
+class EndingSpace final : public Space {
+ public:
+  const void* end = nullptr;
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+              Access access) override {
+    if (IsBehind(pointer.value + offset + length)) return Fault::kNotPresent;
+    return direct_.Map(pointer, offset, length, access);
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    if (IsBehind(pointer.value + offset + length)) {
+      return {.fault = Fault::kNotPresent, .address = pointer + offset};
+    }
+    return direct_.ForEachRun(pointer, offset, length, access, visit);
+  }
+
+ private:
+  bool IsBehind(std::uint64_t address) const {
+    const auto last = reinterpret_cast<std::uint64_t>(end);
+    // Of the bitmap only: everything else lies elsewhere.
+    return end != nullptr && address > last && address <= last + kBitmapPages / 8;
+  }
+
+  DirectSpace direct_;
+};
+
+class LogDirtyTest : public testing::Test {
+ protected:
+  explicit LogDirtyTest(const TestMachineOptions& options = {.pages = 64}) : machine(options) {}
+
+  void SetUp() override {
+    free_before = machine.hypervisor.statistics().free_pages;
+    ASSERT_EQ(machine.hypervisor.BuildDomain(
+                  {.id = kGuest, .pages = kGuestPages, .vcpus = 2, .pointers = PointerModel::kRaw}),
+              0);
+    for (unsigned i = 0; i < 2; ++i) {
+      vcpus[i] = machine.hypervisor.ClaimVcpu(kGuest, i);
+      ASSERT_NE(vcpus[i], nullptr);
+      spaces[i] = std::make_unique<PhysicalSpace>(machine.hypervisor.MemoryOf(*vcpus[i]));
+      machine.hypervisor.SetRawSpace(*vcpus[i], *spaces[i]);
+    }
+    Move(kGuestPages - 1, kFar);
+  }
+  void TearDown() override {
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+    for (Vcpu* vcpu : vcpus) machine.hypervisor.ReleaseVcpu(*vcpu);
+    // All but the leaf of the table of domains.
+    EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+  }
+
+  void Move(std::uint64_t from, std::uint64_t to) {
+    xen_add_to_physmap add = {
+        .domid = kGuest, .size = 0, .space = XENMAPSPACE_gmfn, .idx = from, .gpfn = to};
+    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
+  }
+  // A call that writes a time, which is always another, to this page.
+  std::int64_t Write(std::uint64_t gfn, unsigned vcpu = 0) {
+    return machine.hypervisor.Call(
+        *vcpus[vcpu],
+        machine.Frame(__HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, 0, gfn << kPageShift));
+  }
+
+  xen_domctl_t Request(std::uint32_t which, void* bitmap, std::uint64_t pages) {
+    xen_domctl_t op = {};
+    op.cmd = XEN_DOMCTL_shadow_op;
+    op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+    op.domain = kGuest;
+    op.u.shadow_op.op = which;
+    op.u.shadow_op.pages = pages;
+    op.u.shadow_op.dirty_bitmap.p = static_cast<std::uint8_t*>(bitmap);
+    op.u.shadow_op.stats.dirty_count = 4711;
+    return op;
+  }
+  std::int64_t Shadow(std::uint32_t which) {
+    xen_domctl_t op = Request(which, nullptr, 0);
+    return machine.Call(__HYPERVISOR_domctl, &op);
+  }
+  std::int64_t Enable() { return Shadow(XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY); }
+
+  static std::vector<std::uint64_t> PagesIn(const std::vector<std::uint8_t>& bits) {
+    std::vector<std::uint64_t> pages;
+    for (std::uint64_t i = 0; i < bits.size() * 8; ++i) {
+      if ((bits[i / 8] >> i % 8 & 1) != 0) pages.push_back(i);
+    }
+    return pages;
+  }
+  // The pages that a CLEAN or PEEK tells of.
+  std::vector<std::uint64_t> Read(std::uint32_t which, std::uint64_t pages = kBitmapPages) {
+    std::vector<std::uint8_t> bits((pages + 7) / 8, 0xff);
+    xen_domctl_t op = Request(which, bits.data(), pages);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
+    EXPECT_EQ(op.u.shadow_op.stats.dirty_count, PagesIn(bits).size());
+    return PagesIn(bits);
+  }
+  std::vector<std::uint64_t> Clean() { return Read(XEN_DOMCTL_SHADOW_OP_CLEAN); }
+
+  using Pages = std::vector<std::uint64_t>;
+  static Pages AllPages() {
+    Pages all;
+    for (std::uint64_t i = 0; i < kGuestPages - 1; ++i) all.push_back(i);
+    all.push_back(kFar);
+    return all;
+  }
+
+  TestMachine machine;
+  std::uint64_t free_before = 0;
+  Vcpu* vcpus[2] = {};
+  std::unique_ptr<PhysicalSpace> spaces[2];
+};
+
+TEST_F(LogDirtyTest, ACleanBetweenMappingAndWritingMissesNothing) {
+  ASSERT_EQ(Enable(), 0);
+  Pages in_between;
+  spaces[0]->BeforeWrite([&] { in_between = Clean(); });
+  ASSERT_EQ(Write(9), 0);
+  EXPECT_EQ(in_between, Pages{9});
+  EXPECT_EQ(Clean(), Pages{9});
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyTest, ACleanThatCannotDeliverTakesNothingOff) {
+  ASSERT_EQ(Enable(), 0);
+  for (const std::uint64_t gfn : {std::uint64_t{3}, kFar}) ASSERT_EQ(Write(gfn), 0);
+  xen_domctl_t op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, reinterpret_cast<void*>(8), kBitmapPages);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), -kEFAULT);
+
+  // And half way: the first page's bit has reached the caller, who throws it away.
+  std::vector<std::uint8_t> bits(kBitmapPages / 8);
+  EndingSpace space;
+  space.end = &bits[kFar / 8];
+  machine.hypervisor.SetRawSpace(*machine.vcpu, space);
+  op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, bits.data(), kBitmapPages);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), -kEFAULT);
+  EXPECT_EQ(bits[0], 8);
+  machine.hypervisor.SetRawSpace(*machine.vcpu, machine.direct);
+  EXPECT_EQ(Clean(), (Pages{3, kFar}));
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyTest, WhatTheBitmapHasNoRoomForStays) {
+  ASSERT_EQ(Enable(), 0);
+  for (const std::uint64_t gfn : {4, 6, 70}) ASSERT_EQ(Write(gfn), 0);
+  EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 5), Pages{4});
+  EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK), (Pages{6, 70}));
+  // Without a bitmap marks are taken off all the same, as in Xen.
+  xen_domctl_t op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, nullptr, 64);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
+  EXPECT_EQ(op.u.shadow_op.stats.dirty_count, 1u);
+  EXPECT_EQ(Clean(), Pages{70});
+}
+
+TEST_F(LogDirtyTest, ALegThatBeganBeforeTheLogIsNotMissed) {
+  Pages in_between;
+  spaces[0]->BeforeWrite([&] {
+    ASSERT_EQ(Enable(), 0);
+    in_between = Clean();
+  });
+  ASSERT_EQ(Write(9), 0);
+  // Nobody knows what it has been given to write: everything, and once more after its end.
+  EXPECT_EQ(in_between, AllPages());
+  EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK), AllPages());
+  // Who asks about a few pages was not told of the others.
+  EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 3), (Pages{0, 1, 2}));
+  EXPECT_EQ(Clean(), AllPages());
+  EXPECT_EQ(Clean(), Pages{});
+  ASSERT_EQ(Write(10), 0);
+  EXPECT_EQ(Clean(), Pages{10});
+}
+
+TEST_F(LogDirtyTest, ALegThatWritesMoreThanCanBeNotedMakesEverythingDirty) {
+  constexpr unsigned kEntries = 200;
+  ASSERT_EQ(Enable(), 0);
+  // Written into the guest's own pages: a list of calls, each of which writes a page that is not
+  // next to another one's.
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpus[0]);
+  std::vector<multicall_entry_t> entries(kEntries);
+  for (unsigned i = 0; i < kEntries; ++i) {
+    entries[i].op = __HYPERVISOR_vcpu_op;
+    entries[i].args[0] = VCPUOP_get_runstate_info;
+    entries[i].args[2] = std::uint64_t{100 + 2 * i} << kPageShift;
+  }
+  const auto* bytes = reinterpret_cast<const std::byte*>(entries.data());
+  const std::uint64_t size = kEntries * sizeof(multicall_entry_t);
+  for (std::uint64_t at = 0; at < size; at += kPageSize) {
+    std::memcpy(memory.Map({at}, kPageSize, Access::kWrite).start(), bytes + at,
+                std::min(size - at, kPageSize));
+  }
+  const HypercallFrame list = machine.Frame(__HYPERVISOR_multicall, 0, kEntries);
+  EXPECT_EQ(machine.hypervisor.Call(*vcpus[0], list), 0);
+  EXPECT_EQ(Clean(), AllPages());
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyTest, APageThatIsPutThereIsDirty) {
+  ASSERT_EQ(Enable(), 0);
+  // Its new place has another content now.
+  Move(20, 700);
+  EXPECT_EQ(Clean(), Pages{700});
+}
+
+TEST_F(LogDirtyTest, TheLogEndsWithAllItsPagesAndBeginsAnew) {
+  ASSERT_EQ(Write(5), 0);
+  const std::uint64_t overhead = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_EQ(Enable(), 0);
+    EXPECT_EQ(Enable(), -kEINVAL);
+    EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK), Pages{});
+    ASSERT_EQ(Write(9), 0);
+    ASSERT_EQ(Write(kFar), 0);
+    EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK), (Pages{9, kFar}));
+    ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
+    EXPECT_EQ(Clean(), Pages{});
+    EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).overhead_pages, overhead);
+  }
+}
+
+// Not through an instrumented memcpy: a toolstack copies pages that are written meanwhile.
+__attribute__((no_sanitize("thread"))) void CopyPage(std::byte* to, const std::byte* from) {
+  for (std::size_t i = 0; i < kPageSize; i += sizeof(std::uint64_t)) {
+    *reinterpret_cast<std::uint64_t*>(to + i) =
+        *reinterpret_cast<const volatile std::uint64_t*>(from + i);
+  }
+}
+
+TEST_F(LogDirtyTest, WritersThatNeverPauseLoseNothing) {
+  std::vector<std::byte> copy(kGuestPages << kPageShift);
+  const auto copy_page = [&](std::uint64_t gfn) {
+    CopyPage(&copy[gfn << kPageShift], machine.BytesOf(machine.hypervisor.FrameOf(kGuest, gfn)));
+  };
+  std::atomic<bool> done = false;
+  std::atomic<unsigned> writes = 0;
+  std::vector<std::thread> writers;
+  for (unsigned id = 0; id < 2; ++id) {
+    writers.emplace_back([&, id] {
+      // Each has every other page.
+      for (std::uint64_t i = 0; !done; i += 7) {
+        EXPECT_EQ(Write(i % (kGuestPages / 2 - 1) * 2 + id, id), 0);
+        ++writes;
+      }
+    });
+  }
+  // They are under way when the log begins.
+  while (writes < 1000) std::this_thread::yield();
+  ASSERT_EQ(Enable(), 0);
+  for (std::uint64_t gfn = 0; gfn < kGuestPages - 1; ++gfn) copy_page(gfn);
+  for (int round = 0; round < 200; ++round) {
+    if (round % 3 == 0) {
+      xen_domctl_t op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, reinterpret_cast<void*>(8), 640);
+      EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), -kEFAULT);
+    }
+    for (const std::uint64_t gfn : Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 640)) copy_page(gfn);
+  }
+  done = true;
+  for (std::thread& writer : writers) writer.join();
+  for (const std::uint64_t gfn : Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 640)) copy_page(gfn);
+  for (std::uint64_t gfn = 0; gfn < kGuestPages - 1; ++gfn) {
+    EXPECT_EQ(std::memcmp(&copy[gfn << kPageShift],
+                          machine.BytesOf(machine.hypervisor.FrameOf(kGuest, gfn)), kPageSize),
+              0)
+        << gfn;
+  }
+}
+
+// Short legs: every op on the log stops many times.
+class LogDirtyLegsTest : public LogDirtyTest {
+ protected:
+  static constexpr unsigned kInterval = 16;
+  // What a leg may do beyond the interval: a word of marks, each page of which is looked for.
+  static constexpr unsigned kBeyond = 65;
+
+  LogDirtyLegsTest() : LogDirtyTest({.pages = 64, .preempt_interval = kInterval}) {}
+  void TearDown() override {
+    LogDirtyTest::TearDown();
+    EXPECT_LE(machine.hypervisor.statistics().longest_leg, kInterval + kBeyond);
+  }
+
+  // One leg; whether it stopped.
+  bool Leg(HypercallFrame& registers) {
+    answer = machine.hypervisor.Hypercall(*machine.vcpu, registers);
+    return registers.continued;
+  }
+
+  std::int64_t answer = 0;
+  xen_domctl_t op = {};
+  HypercallFrame frame;
+};
+
+TEST_F(LogDirtyLegsTest, ReadingStopsAndGoesOn) {
+  ASSERT_EQ(Enable(), 0);
+  for (const std::uint64_t gfn : {std::uint64_t{3}, std::uint64_t{500}, kFar}) Write(gfn);
+  for (const std::uint32_t which : {XEN_DOMCTL_SHADOW_OP_PEEK, XEN_DOMCTL_SHADOW_OP_CLEAN}) {
+    std::vector<std::uint8_t> bits(kBitmapPages / 8, 0xff);
+    op = Request(which, bits.data(), kBitmapPages);
+    frame = machine.Frame(__HYPERVISOR_domctl, &op, 4711);
+    unsigned legs = 0;
+    while (Leg(frame)) {
+      ++legs;
+      // Nothing is told before the end.
+      EXPECT_EQ(op.u.shadow_op.stats.dirty_count, 4711u);
+    }
+    EXPECT_EQ(answer, 0);
+    EXPECT_GT(legs, kBitmapPages / 64 / kInterval / 2);
+    EXPECT_EQ(op.u.shadow_op.stats.dirty_count, 3u);
+    EXPECT_EQ(PagesIn(bits), (Pages{3, 500, kFar}));
+  }
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyLegsTest, EverythingIsToldInShortLegs) {
+  spaces[0]->BeforeWrite([&] { ASSERT_EQ(Enable(), 0); });
+  ASSERT_EQ(Write(9), 0);
+  EXPECT_EQ(Clean(), AllPages());
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyLegsTest, ACleanThatIsGivenUpLosesNothing) {
+  ASSERT_EQ(Enable(), 0);
+  // Wherever it is given up: while it delivers, and while it takes marks off.
+  for (unsigned legs = 1;; legs += 20) {
+    for (const std::uint64_t gfn : {std::uint64_t{3}, std::uint64_t{500}, kFar}) Write(gfn);
+    std::vector<std::uint8_t> bits(kBitmapPages / 8);
+    op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, bits.data(), kBitmapPages);
+    frame = machine.Frame(__HYPERVISOR_domctl, &op);
+    unsigned done = 0;
+    while (done < legs && Leg(frame)) ++done;
+    if (done < legs) break;
+
+    const Pages told = Clean();
+    for (const std::uint64_t gfn : {std::uint64_t{3}, std::uint64_t{500}, kFar}) {
+      EXPECT_TRUE(std::find(told.begin(), told.end(), gfn) != told.end()) << legs << " " << gfn;
+    }
+    if (legs == 1) {
+      EXPECT_EQ(told, (Pages{3, 500, kFar}));
+    }
+    EXPECT_EQ(Clean(), Pages{});
+    // Whoever comes back to it is told that another call took its place.
+    EXPECT_FALSE(Leg(frame));
+    EXPECT_EQ(answer, -kEBUSY);
+  }
+}
+
+TEST_F(LogDirtyLegsTest, ACleanWhosePlaceAnotherTookIsToldSo) {
+  ASSERT_EQ(Enable(), 0);
+  Write(3);
+  std::vector<std::uint8_t> bits[2];
+  xen_domctl_t ops[2];
+  HypercallFrame frames[2];
+  for (unsigned i = 0; i < 2; ++i) {
+    bits[i].resize(kBitmapPages / 8);
+    ops[i] = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, bits[i].data(), kBitmapPages);
+    frames[i] = machine.Frame(__HYPERVISOR_domctl, &ops[i]);
+    EXPECT_TRUE(Leg(frames[i]));
+  }
+  EXPECT_FALSE(Leg(frames[0]));
+  EXPECT_EQ(answer, -kEBUSY);
+  while (Leg(frames[1])) {
+  }
+  EXPECT_EQ(answer, 0);
+  EXPECT_EQ(PagesIn(bits[1]), Pages{3});
+}
+
+TEST_F(LogDirtyLegsTest, AFreshCallIsNotTakenForOneThatGoesOn) {
+  ASSERT_EQ(Enable(), 0);
+  std::vector<std::uint8_t> bits(kBitmapPages / 8);
+  // The first leg of a CLEAN, and what is in the register then; with the register `held` before.
+  const auto begin = [&](std::uint64_t held) {
+    bits.assign(bits.size(), 0xff);
+    op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, bits.data(), kBitmapPages);
+    frame = machine.Frame(__HYPERVISOR_domctl, &op, held);
+    EXPECT_TRUE(Leg(frame));
+    return frame.arguments[1];
+  };
+  const auto finish = [&] {
+    while (Leg(frame)) {
+    }
+    return answer;
+  };
+  Write(3);
+  std::uint64_t token = begin(0);
+  EXPECT_EQ(finish(), 0);
+  EXPECT_EQ(PagesIn(bits), Pages{3});
+  // The register still holds what it was left with.
+  Write(4);
+  token = begin(token);
+  EXPECT_EQ(finish(), 0);
+  EXPECT_EQ(PagesIn(bits), Pages{4});
+  // One that was given up, into the same bitmap, with something else in the register.
+  Write(5);
+  begin(token);
+  begin(1);
+  EXPECT_EQ(finish(), 0);
+  EXPECT_EQ(PagesIn(bits), Pages{5});
+  // One that failed on its way.
+  Write(6);
+  EndingSpace space;
+  space.end = &bits[kFar / 8];
+  machine.hypervisor.SetRawSpace(*machine.vcpu, space);
+  token = begin(0);
+  EXPECT_EQ(finish(), -kEFAULT);
+  machine.hypervisor.SetRawSpace(*machine.vcpu, machine.direct);
+  begin(token);
+  EXPECT_EQ(finish(), 0);
+  EXPECT_EQ(PagesIn(bits), Pages{6});
+}
+
+TEST_F(LogDirtyLegsTest, TheLogEndsInLegsAndAnEndThatIsGivenUpIsNoHindrance) {
+  const std::uint64_t overhead = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
+  ASSERT_EQ(Enable(), 0);
+  Write(3);
+  Write(kFar);
+  op = Request(XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
+  frame = machine.Frame(__HYPERVISOR_domctl, &op);
+  ASSERT_TRUE(Leg(frame));
+  // Given up: what is left goes before the next log begins.
+  ASSERT_EQ(Enable(), 0);
+  EXPECT_EQ(Clean(), Pages{});
+  Write(5);
+  EXPECT_EQ(Clean(), Pages{5});
+  ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
+  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).overhead_pages, overhead);
+}
+
+// A domain without room for a single mark.
+TEST(LogDirtyRoomTest, WithoutRoomForMarksEverythingIsDirty) {
+  constexpr std::uint64_t kPages = 8;
+  std::uint64_t room = 4096;
+  for (const bool measured : {false, true}) {
+    TestMachine machine({.pages = 64, .max_overhead_pages = room});
+    ASSERT_EQ(machine.hypervisor.BuildDomain(
+                  {.id = kGuest, .pages = kPages, .vcpus = 1, .pointers = PointerModel::kRaw}),
+              0);
+    Vcpu* vcpu = machine.hypervisor.ClaimVcpu(kGuest, 0);
+    PhysicalSpace space(machine.hypervisor.MemoryOf(*vcpu));
+    machine.hypervisor.SetRawSpace(*vcpu, space);
+    xen_domctl_t op = {};
+    op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), 0);
+    room = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
+    ASSERT_EQ(
+        machine.hypervisor.Call(*vcpu, machine.Frame(__HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info,
+                                                     0, std::uint64_t{3} << kPageShift)),
+        0);
+    std::uint8_t bits = 0;
+    op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_CLEAN;
+    op.u.shadow_op.pages = kPages;
+    op.u.shadow_op.dirty_bitmap.p = &bits;
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), 0);
+    EXPECT_EQ(bits, measured ? 0xff : 8);
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), 0);
+    EXPECT_EQ(bits, 0);
+    machine.hypervisor.ReleaseVcpu(*vcpu);
+  }
+}
+
+}  // namespace
+}  // namespace xencomm::hypervisor
