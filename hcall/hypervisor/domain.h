@@ -104,6 +104,12 @@ class Domain {
   std::uint64_t foreign_pages = 0;  // of others, in the p2m
   std::uint64_t shared_holds = 0;   // mappings by others of its shared pages
 
+  // How far the end of the domain came, leg by leg; under the control lock.
+  struct Ending {
+    std::uint32_t next_port = 1;
+    std::uint64_t next_gfn = 0;
+  } ending;
+
   unsigned max_vcpus = 0;
   Vcpu** vcpus = nullptr;      // max_vcpus places; a vcpu appears once and stays
   unsigned claimed_vcpus = 0;  // under the control lock

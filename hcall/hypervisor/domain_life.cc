@@ -21,11 +21,14 @@ static_assert(kVcpusPerPage != 0);
 
 constexpr unsigned kDomainOrder = OrderOf(sizeof(Domain));
 
-// Everything the domain costs; calls under way on other vcpus may still look at it.
+// What is left of what the domain costs; calls under way on other vcpus may still look at it. Not
+// in pieces: there are as many as a domain can have vcpus (8,192), and some dozens.
 void FreeParts(Core& core, Domain& domain) {
   domain.p2m.Destroy(domain.overhead);
   RegionRegistry::Destroy(domain);
-  domain.paging_pool.Resize(core, domain, 0);
+  // Of a domain that has just been made and is not complete: KillDomain leaves none.
+  Work whole(~std::uint64_t{0});
+  domain.paging_pool.Resize(core, domain, 0, whole);
   EventChannels::Destroy(domain);
   GrantTable::Destroy(domain);
   HvmState::Delete(domain.hvm_state, domain.overhead);
@@ -88,7 +91,12 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
     domain.shared_info_mfn = domain.overhead.Allocate(0);
     complete = domain.shared_info_mfn != kNoFrame;
   }
-  if (complete) complete = domain.paging_pool.Resize(core, domain, traits.paging_pages) == 0;
+  if (complete) {
+    Work whole(~std::uint64_t{0});  // a fixed number (domctl_domain.cc)
+    const PagingPool::Outcome sized =
+        domain.paging_pool.Resize(core, domain, traits.paging_pages, whole);
+    complete = sized == PagingPool::Outcome::kDone;
+  }
   if (!complete || !core.domains.Insert(traits.id, &domain, core.heap, core.frames)) {
     FreeParts(core, domain);
     FreeDomain(core, domain);
@@ -123,7 +131,7 @@ std::int64_t CreateVcpus(Core& core, Domain& domain) {
 bool KillDomain(Core& core, Domain& domain, Work& work) {
   if (domain.life.load() == Life::kDead) return true;
   Physmap physmap(core, domain);
-  {
+  if (!domain.dying()) {
     // From here on no page, region or area is added: all look under this lock.
     SpinGuard guard(domain.lock);
     domain.life.store(Life::kDying);
@@ -133,10 +141,11 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
     }
   }
   if (!RegionRegistry::UnregisterSome(core, domain, work)) return false;
-  CloseEventChannels(core, domain);
+  if (!CloseSomePorts(core, domain, domain.ending.next_port, work)) return false;
   if (!physmap.FreeSome(work)) return false;
-  physmap.UnmapForeign();
+  if (!physmap.EmptyP2m(domain.ending.next_gfn, work)) return false;
   if (!domain.dirty_log.End(work)) return false;
+  if (domain.paging_pool.Resize(core, domain, 0, work) != PagingPool::Outcome::kDone) return false;
   {
     // Calls that found it before change nothing of it any more.
     SpinGuard guard(domain.lock);

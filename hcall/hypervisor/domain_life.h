@@ -42,7 +42,8 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** domai
 // All vcpus that it may have. -ENOMEM; those that were made stay.
 std::int64_t CreateVcpus(Core& core, Domain& domain);
 
-// Gives back what the leg has work for; true when nothing is left and the domain is dead.
+// Gives back what the leg has work for; true when nothing is left and the domain is dead. How far
+// it came is kept in the domain: whoever calls next goes on.
 bool KillDomain(Core& core, Domain& domain, Work& work);
 
 // Ends a mapping of frame `mfn`, which Physmap::Hold began.

@@ -14,6 +14,20 @@ constexpr std::uint32_t Megabytes(std::uint64_t pages) {
   return static_cast<std::uint32_t>((pages + 255) / 256);
 }
 
+// The size of the domain's pool, or as near to it as this leg comes. A call that goes on is the
+// same call again: the pool itself tells how far it came.
+std::int64_t ResizePool(DomctlCall& op, std::uint64_t pages) {
+  PagingPool& pool = op.target->paging_pool;
+  switch (pool.Resize(op.call.core, *op.target, pages, op.call.work)) {
+    case PagingPool::Outcome::kDone:
+      return 0;
+    case PagingPool::Outcome::kStopped:
+      return op.call.Continue();
+    default:
+      return -kENOMEM;
+  }
+}
+
 }  // namespace
 
 std::int64_t GetPageFrameInfoOp(DomctlCall& op) {
@@ -63,8 +77,7 @@ std::int64_t ShadowOp(DomctlCall& op) {
       request.mb = Megabytes(target.paging_pool.pages());
       return 0;
     case XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION: {
-      const std::int64_t answer =
-          target.paging_pool.Resize(op.call.core, target, std::uint64_t{request.mb} << 8);
+      const std::int64_t answer = ResizePool(op, std::uint64_t{request.mb} << 8);
       request.mb = Megabytes(target.paging_pool.pages());
       return answer;
     }
@@ -83,7 +96,9 @@ std::int64_t PagingMempoolOp(DomctlCall& op) {
   }
   const std::uint64_t pages = request.size >> kPageShift;
   if (!IsAligned(request.size, kPageSize) || pages > ~std::uint32_t{0}) return -kEINVAL;
-  return op.target->paging_pool.Resize(op.call.core, *op.target, pages);
+  // It has given its pool back, or is about to.
+  if (op.target->dying()) return -kEINVAL;
+  return ResizePool(op, pages);
 }
 
 }  // namespace xencomm::hypervisor

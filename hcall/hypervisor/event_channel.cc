@@ -243,17 +243,42 @@ std::int64_t Unmask(Call& call) {
   return FindPort(call.domain, request->port) == nullptr ? -kEINVAL : 0;
 }
 
+// What Xen continues a reset with, which is in no public header (EVTCHNOP_reset_cont).
+constexpr std::uint64_t kContinuedReset = EVTCHNOP_set_priority + 1;
+
+// With the events' lock held.
+bool ClosePorts(Core& core, Domain& domain, std::uint32_t& next, Work& work) {
+  const EventChannels* channels = domain.event_channels;
+  for (; channels != nullptr && next < channels->valid; ++next) {
+    if (work.is_used_up()) return false;
+    CloseRow(core, domain, *FindPort(domain, next));
+    work.Done();
+  }
+  return true;
+}
+
+template <bool kIsContinued>
 std::int64_t Reset(Call& call) {
   Argument<evtchn_reset> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_reset)) return -kEFAULT;
   Domain* target = call.FindAny(request->dom);
   if (target == nullptr) return -kESRCH;
   if (!call.Controls(*target)) return -kEPERM;
-  CloseEventChannels(call.core, *target);
+  SpinGuard guard(call.core.events);
+  EventChannels* channels = target->event_channels;
+  if (channels == nullptr) return 0;
+  // A fresh one begins anew, also where another was given up half way.
+  if (!kIsContinued) channels->next_reset = 1;
+  if (channels->next_reset == 0) return -kEBUSY;
+  if (!ClosePorts(call.core, *target, channels->next_reset, call.work)) {
+    return call.ContinueWith(__HYPERVISOR_event_channel_op, kContinuedReset,
+                             call.frame.arguments[1]);
+  }
+  channels->next_reset = 0;
   return 0;
 }
 
-constexpr OpTable<Call, EVTCHNOP_set_priority + 1> kOps = {
+constexpr OpTable<Call, kContinuedReset + 1> kOps = {
     {EVTCHNOP_alloc_unbound, AllocateUnbound},
     {EVTCHNOP_bind_interdomain, BindInterdomain},
     {EVTCHNOP_bind_virq, BindVirq},
@@ -263,7 +288,8 @@ constexpr OpTable<Call, EVTCHNOP_set_priority + 1> kOps = {
     {EVTCHNOP_status, Status},
     {EVTCHNOP_bind_vcpu, BindVcpu},
     {EVTCHNOP_unmask, Unmask},
-    {EVTCHNOP_reset, Reset},
+    {EVTCHNOP_reset, Reset<false>},
+    {kContinuedReset, Reset<true>},
 };
 
 }  // namespace
@@ -275,12 +301,9 @@ void EventChannels::Destroy(Domain& domain) {
   domain.overhead.Delete(channels);
 }
 
-void CloseEventChannels(Core& core, Domain& domain) {
+bool CloseSomePorts(Core& core, Domain& domain, std::uint32_t& next, Work& work) {
   SpinGuard guard(core.events);
-  if (domain.event_channels == nullptr) return;
-  for (std::uint32_t i = 1; i < domain.event_channels->valid; ++i) {
-    CloseRow(core, domain, *FindPort(domain, i));
-  }
+  return ClosePorts(core, domain, next, work);
 }
 
 OpAnswer AskEventChannelOp(std::uint64_t op) { return kOps.Ask(op); }

@@ -13,6 +13,7 @@ namespace xencomm::hypervisor {
 
 class Core;
 class Domain;
+class Work;
 
 enum class PortState : std::uint8_t {
   kFree,
@@ -40,12 +41,14 @@ struct EventChannels {
 
   Port* pages[kMaxPorts / kPortsPerPage] = {};
   std::uint32_t valid = 0;
+  std::uint32_t next_reset = 0;  // port of an EVTCHNOP_reset under way; 0: none is
 
   static void Destroy(Domain& domain);
 };
 
-// Of a domain that ends: the other ends of its ports wait for somebody else.
-void CloseEventChannels(Core& core, Domain& domain);
+// Closes the ports from `next` on, so far as there is work left; true when none is left. The other
+// ends of them wait for somebody else. With the control lock held, of a domain that ends.
+bool CloseSomePorts(Core& core, Domain& domain, std::uint32_t& next, Work& work);
 
 }  // namespace xencomm::hypervisor
 

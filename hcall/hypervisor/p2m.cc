@@ -73,16 +73,18 @@ bool P2m::GrowTop(unsigned order, OverheadPages& pages) {
   return true;
 }
 
+void P2m::DropLeaf(std::uint64_t gfn, OverheadPages& pages) {
+  const std::uint64_t top = top_.load(std::memory_order_relaxed) & ~kOrderMask;
+  std::atomic_ref<std::uint64_t> place(Words(top)[gfn >> kLeafBits]);
+  const std::uint64_t leaf = place.load(std::memory_order_relaxed);
+  place.store(0, std::memory_order_release);
+  pages.Free(leaf >> kPageShift, 0);
+}
+
 void P2m::Destroy(OverheadPages& pages) {
-  // It stays where it is for the look-ups under way: the pages wait for them.
+  // It stays where it is for the look-ups under way: the page waits for them.
   const std::uint64_t top = top_.load(std::memory_order_relaxed);
-  if (top == 0) return;
-  const auto order = static_cast<unsigned>(top & kOrderMask);
-  const std::uint64_t* words = Words(top & ~kOrderMask);
-  for (std::uint64_t i = 0; i < kLeafEntries << order; ++i) {
-    if (words[i] != 0) pages.Free(words[i] >> kPageShift, 0);
-  }
-  pages.Free(top >> kPageShift, order);
+  if (top != 0) pages.Free(top >> kPageShift, static_cast<unsigned>(top & kOrderMask));
 }
 
 }  // namespace xencomm::hypervisor

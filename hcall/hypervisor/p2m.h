@@ -91,10 +91,16 @@ class P2m {
   bool Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
   void Store(std::uint64_t gfn, P2mEntry entry);
 
-  // Whether there is a leaf for the entry of `gfn`.
+  // Entries that the top has room for; and whether there is a leaf for that of `gfn`.
+  std::uint64_t capacity() const {
+    return kLeafEntries << kLeafBits << (top_.load(std::memory_order_relaxed) & kOrderMask);
+  }
   bool HasLeaf(std::uint64_t gfn) const { return Slot(gfn) != nullptr; }
+  // Gives the leaf of `gfn` back, which has no entries any more.
+  void DropLeaf(std::uint64_t gfn, OverheadPages& pages);
 
-  // Gives all pages back. Only calls that found the domain before may still look things up.
+  // Gives back what is left: the top, once the leaves are gone. Only calls that found the domain
+  // before may still look things up.
   void Destroy(OverheadPages& pages);
 
   // One past the highest gfn that ever had an entry: of a translated domain.

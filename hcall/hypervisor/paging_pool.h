@@ -9,6 +9,7 @@
 
 #include "hcall/hypervisor/frame_heap.h"
 #include "hcall/hypervisor/frame_table.h"
+#include "hcall/hypervisor/work.h"
 
 namespace xencomm::hypervisor {
 
@@ -17,8 +18,11 @@ class Domain;
 
 class PagingPool {
  public:
-  // With the control lock held. -ENOMEM: as many as there were are there then.
-  std::int64_t Resize(Core& core, const Domain& domain, std::uint64_t pages);
+  enum class Outcome : std::uint8_t { kDone, kStopped, kNoMemory };
+
+  // Comes nearer to `pages` by as many as there is work for, with the control lock held. Without
+  // memory for all of them, as many as there were are there then.
+  Outcome Resize(Core& core, const Domain& domain, std::uint64_t pages, Work& work);
 
   std::uint64_t pages() const { return pages_; }
 

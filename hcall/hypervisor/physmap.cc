@@ -227,14 +227,6 @@ std::int64_t Physmap::MapForeign(Domain& source, std::uint64_t frame, std::uint6
   return error;
 }
 
-void Physmap::UnmapForeign() {
-  for (std::uint64_t gfn = 0; domain_.foreign_pages != 0 && gfn < domain_.p2m.end(); ++gfn) {
-    if (domain_.p2m.Load(gfn).type() != P2mType::kForeign) continue;
-    std::uint64_t foreign;
-    if (Unplace(gfn, &foreign) == 0) ReleaseMapping(core_, foreign);
-  }
-}
-
 bool Physmap::FreeSome(Work& work) {
   SpinGuard guard(domain_.lock);
   while (domain_.first_page != kNoIndex) {
@@ -246,6 +238,39 @@ bool Physmap::FreeSome(Work& work) {
     work.Done();
   }
   return true;
+}
+
+bool Physmap::EmptyP2m(std::uint64_t& next_gfn, Work& work) {
+  if (!domain_.translated()) return true;
+  for (;;) {
+    const std::uint64_t foreign = EmptyUpToForeign(next_gfn, work);
+    if (foreign == kNoFrame) return next_gfn == domain_.p2m.capacity();
+    // Its owner's lock, not this domain's.
+    ReleaseMapping(core_, foreign);
+  }
+}
+
+std::uint64_t Physmap::EmptyUpToForeign(std::uint64_t& next_gfn, Work& work) {
+  SpinGuard guard(domain_.lock);
+  P2m& p2m = domain_.p2m;
+  while (next_gfn != p2m.capacity() && !work.is_used_up()) {
+    work.Done();
+    const std::uint64_t gfn = next_gfn;
+    if (!p2m.HasLeaf(gfn)) {
+      next_gfn += P2m::kLeafEntries;
+      continue;
+    }
+    const P2mEntry entry = p2m.Load(gfn);
+    if (entry.present()) {
+      if (entry.type() == P2mType::kShared) core_.frames.Of(entry.mfn()).gfn = kNoFrame;
+      StoreEntry(gfn, {});
+    }
+    if (++next_gfn % P2m::kLeafEntries == 0) p2m.DropLeaf(gfn, domain_.overhead);
+    if (entry.type() != P2mType::kForeign) continue;
+    --domain_.foreign_pages;
+    return entry.mfn();
+  }
+  return kNoFrame;
 }
 
 std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint64_t* mfn) {

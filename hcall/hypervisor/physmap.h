@@ -62,11 +62,12 @@ class Physmap {
 
   // Maps a page of `source` at `gfn`. -EINVAL, -EPERM and the errors of Free.
   std::int64_t MapForeign(Domain& source, std::uint64_t frame, std::uint64_t gfn);
-  // Unmaps the pages of others, of a domain that ends; with the control lock held.
-  void UnmapForeign();
 
   // Frees the pages of a dying domain from its list; true when none is left.
   bool FreeSome(Work& work);
+  // And then takes its p2m apart, from `next_gfn` on, and unmaps the pages of others; with the
+  // control lock held. True when all is gone, and `next_gfn` is how far it came.
+  bool EmptyP2m(std::uint64_t& next_gfn, Work& work);
 
   // A mapping of somebody else's; with the control lock held. -EINVAL, -EPERM.
   std::int64_t Hold(std::uint64_t frame, Access access, std::uint64_t* mfn);
@@ -94,6 +95,8 @@ class Physmap {
   std::int64_t MoveLocked(std::uint64_t mfn, std::uint64_t gfn, P2mType type);
   // Frees or unhooks what is at `gfn`, unless it is `keep`.
   std::int64_t MakeRoom(std::uint64_t gfn, std::uint64_t keep);
+  // Empties the p2m up to and with the next page of somebody else's, which it answers, or kNoFrame.
+  std::uint64_t EmptyUpToForeign(std::uint64_t& next_gfn, Work& work);
 
   Core& core_;
   Domain& domain_;

@@ -1,0 +1,209 @@
+// No leg without an end: whatever a guest or its toolstack can make long stops and goes on, with
+// the locks dropped. What a leg did is counted in pieces (work.h), not in time.
+
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/hypervisor_machine.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr std::uint16_t kGuest = 3;
+constexpr std::uint16_t kSource = 4;
+constexpr std::uint16_t kBuilt = 5;
+constexpr std::uint32_t kHvm = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap;
+constexpr unsigned kInterval = 32;
+// The highest gfn that a p2m can hold: the top is as large as it gets.
+constexpr std::uint64_t kHighest = (std::uint64_t{1} << 27) - 1;
+
+class HypervisorLegsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(machine.build_result, 0);
+    free_before = machine.hypervisor.statistics().free_pages;
+    domain0_overhead = machine.hypervisor.domain_statistics(0).overhead_pages;
+    for (const std::uint16_t id : {kGuest, kSource}) {
+      ASSERT_EQ(machine.CreateDomain(id, 200, kHvm), id);
+      std::vector<xen_pfn_t> frames(100);
+      std::iota(frames.begin(), frames.end(), 0);
+      xen_memory_reservation request = TestMachine::Reservation(id, frames.data(), frames.size());
+      ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request), 100);
+    }
+  }
+  void TearDown() override {
+    for (const std::uint16_t id : {kGuest, kSource}) machine.Domctl(XEN_DOMCTL_destroydomain, id);
+    const Statistics now = machine.hypervisor.statistics();
+    EXPECT_EQ(now.domains, 1u);
+    EXPECT_EQ(now.held_frames, 0u);
+    const std::uint64_t kept =
+        machine.hypervisor.domain_statistics(0).overhead_pages - domain0_overhead;
+    EXPECT_EQ(now.free_pages + kept, free_before);
+    // Every piece is asked after.
+    EXPECT_LE(now.longest_leg, kInterval);
+  }
+
+  // A page of another domain's, or one of its own, as far up as the toolstack likes.
+  void MapForeign(std::uint64_t frame, std::uint64_t gfn) {
+    std::uint64_t index = frame;
+    xen_pfn_t where = gfn;
+    int error = 7;
+    xen_add_to_physmap_batch batch = {};
+    batch.domid = kGuest;
+    batch.space = XENMAPSPACE_gmfn_foreign;
+    batch.u.foreign_domid = kSource;
+    batch.size = 1;
+    batch.idxs.p = &index;
+    batch.gpfns.p = &where;
+    batch.errs.p = &error;
+    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap_batch, &batch), 0);
+    ASSERT_EQ(error, 0);
+  }
+  void OpenPorts(unsigned count) {
+    for (unsigned i = 0; i < count; ++i) {
+      evtchn_alloc_unbound offer = {.dom = kGuest, .remote_dom = 0, .port = 0};
+      ASSERT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &offer), 0);
+      last_port = offer.port;
+    }
+  }
+  std::uint32_t StatusOf(std::uint32_t port) {
+    evtchn_status status = {};
+    status.dom = kGuest;
+    status.port = port;
+    EXPECT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_status, &status), 0);
+    return status.status;
+  }
+  static xen_domctl_t Request(std::uint32_t cmd) {
+    xen_domctl_t op = {};
+    op.cmd = cmd;
+    op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+    op.domain = kGuest;
+    return op;
+  }
+  // The legs that a call takes; what it answers is in `answer`.
+  unsigned Legs(HypercallFrame frame) {
+    unsigned legs = 0;
+    do {
+      ++legs;
+      answer = machine.hypervisor.Hypercall(*machine.vcpu, frame);
+    } while (frame.continued);
+    return legs;
+  }
+
+  TestMachine machine{{.pages = 64, .preempt_interval = kInterval}};
+  std::uint64_t free_before = 0;
+  std::uint64_t domain0_overhead = 0;
+  std::uint32_t last_port = 0;
+  std::int64_t answer = 0;
+};
+
+TEST_F(HypervisorLegsTest, ADomainWithAFarPhysmapEndsInLegs) {
+  MapForeign(1, 10);
+  MapForeign(2, 1000000);
+  MapForeign(3, kHighest);
+  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 3u);
+  xen_domctl_t op = Request(XEN_DOMCTL_destroydomain);
+  // For each leaf that there might be a look, and for each entry of those that there are.
+  EXPECT_GT(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), (1u << 18) / kInterval);
+  EXPECT_EQ(answer, 0);
+  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 0u);
+}
+
+TEST_F(HypervisorLegsTest, ADomainEndsInLegsWithAllThatItHas) {
+  OpenPorts(300);
+  xen_domctl_t op = Request(XEN_DOMCTL_set_paging_mempool_size);
+  op.u.paging_mempool.size = 1000 << kPageShift;
+  ASSERT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
+  op = Request(XEN_DOMCTL_shadow_op);
+  op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+  ASSERT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
+  MapForeign(1, 10);
+  op = Request(XEN_DOMCTL_destroydomain);
+  const HypercallFrame frame = machine.Frame(__HYPERVISOR_domctl, &op);
+
+  // Given up again and again, and begun by somebody else: it goes on from where it was.
+  HypercallFrame one = frame;
+  unsigned legs = 0;
+  std::uint64_t free_pages = machine.hypervisor.statistics().free_pages;
+  do {
+    one = frame;
+    ASSERT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, one), 0);
+    ++legs;
+    EXPECT_GE(machine.hypervisor.statistics().free_pages, free_pages);
+    free_pages = machine.hypervisor.statistics().free_pages;
+    // Nothing that it has given back comes anew meanwhile.
+    xen_domctl_t resize = Request(XEN_DOMCTL_set_paging_mempool_size);
+    resize.u.paging_mempool.size = 100 << kPageShift;
+    const std::int64_t refused = machine.Call(__HYPERVISOR_domctl, &resize);
+    EXPECT_EQ(refused, one.continued ? -kEINVAL : -kESRCH);
+  } while (one.continued);
+  // Ports, pages, entries, blocks of marks, the pool.
+  EXPECT_GE(legs, (300u + 100 + 512 + 4096 + 1000) / kInterval);
+}
+
+TEST_F(HypervisorLegsTest, APagingPoolIsSizedInLegs) {
+  constexpr std::uint64_t kPages = 2000;
+  const std::uint64_t before = machine.hypervisor.statistics().free_pages;
+  xen_domctl_t op = Request(XEN_DOMCTL_set_paging_mempool_size);
+  op.u.paging_mempool.size = kPages << kPageShift;
+  EXPECT_GE(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), (kPages - 256) / kInterval);
+  EXPECT_EQ(answer, 0);
+  EXPECT_EQ(machine.hypervisor.statistics().free_pages, before + 256 - kPages);
+
+  op = Request(XEN_DOMCTL_shadow_op);
+  op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION;
+  op.u.shadow_op.mb = 3;
+  HypercallFrame frame = machine.Frame(__HYPERVISOR_domctl, &op);
+  unsigned legs = 0;
+  for (; machine.hypervisor.Hypercall(*machine.vcpu, frame), frame.continued; ++legs) {
+    // What is asked for is not overwritten by how far it came.
+    ASSERT_EQ(op.u.shadow_op.mb, 3u);
+  }
+  EXPECT_GE(legs, (kPages - 768) / kInterval);
+  EXPECT_EQ(op.u.shadow_op.mb, 3u);
+  EXPECT_EQ(machine.hypervisor.statistics().free_pages, before + 256 - 768);
+}
+
+TEST_F(HypervisorLegsTest, PortsAreResetInLegs) {
+  OpenPorts(200);
+  evtchn_reset reset = {.dom = kGuest};
+  HypercallFrame frame = machine.Frame(__HYPERVISOR_event_channel_op, EVTCHNOP_reset, &reset);
+  const HypercallFrame fresh = frame;
+  machine.hypervisor.Hypercall(*machine.vcpu, frame);
+  ASSERT_TRUE(frame.continued);
+  EXPECT_EQ(StatusOf(1), std::uint32_t{EVTCHNSTAT_closed});
+  EXPECT_EQ(StatusOf(last_port), std::uint32_t{EVTCHNSTAT_unbound});
+
+  // Given up there; what is opened anew is closed by the next one, which begins at the first port.
+  OpenPorts(1);
+  EXPECT_EQ(last_port, 1u);
+  EXPECT_GE(Legs(fresh), 200 / kInterval);
+  EXPECT_EQ(answer, 0);
+  for (std::uint32_t port = 1; port <= 200; ++port) {
+    ASSERT_EQ(StatusOf(port), std::uint32_t{EVTCHNSTAT_closed}) << port;
+  }
+  // And whoever goes on with the one that was given up finds that there is none.
+  machine.hypervisor.Hypercall(*machine.vcpu, frame);
+  EXPECT_FALSE(frame.continued);
+  EXPECT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, frame), -kEBUSY);
+}
+
+TEST_F(HypervisorLegsTest, ABuiltDomainEndsInLegsAndItsPagesAreNotLookedUpAnyMore) {
+  ASSERT_EQ(machine.hypervisor.BuildDomain(
+                {.id = kBuilt, .pages = 64, .vcpus = 1, .pointers = PointerModel::kRaw}),
+            0);
+  Vcpu* vcpu = machine.hypervisor.ClaimVcpu(kBuilt, 0);
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpu);
+  EXPECT_TRUE(memory.Map({5 << kPageShift}, 1, Access::kWrite).ok());
+  xen_domctl_t op = Request(XEN_DOMCTL_destroydomain);
+  op.domain = kBuilt;
+  EXPECT_GT(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), (64u + 512) / kInterval);
+  EXPECT_EQ(memory.Map({5 << kPageShift}, 1, Access::kRead).fault().fault, Fault::kNoMemory);
+  EXPECT_EQ(machine.hypervisor.FrameOf(kBuilt, 5), kNoFrame);
+  machine.hypervisor.ReleaseVcpu(*vcpu);
+}
+
+}  // namespace
+}  // namespace xencomm::hypervisor
