@@ -11,6 +11,13 @@
 
 namespace xencomm::hypervisor {
 
+// Whether a bitmap is one that is worth writing: what lies behind the last CPU is cleared in one
+// leg, which was as long as the guest says. No machine has so many CPUs; -E2BIG is what others get.
+inline bool HasSaneSize(const GuestHandle<std::uint8_t>& map) {
+  constexpr std::uint64_t kMostBits = std::uint64_t{1} << 20;
+  return map.count() <= kMostBits / 8;
+}
+
 // What the guest says of CPUs below `cpus`; it has `bits` bits. False: a fault.
 inline bool ReadCpus(const GuestHandle<const std::uint8_t>& from, std::uint32_t bits, unsigned cpus,
                      CpuMask* mask) {

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "hcall/hypervisor/bitmap.h"
 #include "hcall/hypervisor/domctl.h"
 #include "hcall/schema/generated/rows.h"
 
@@ -79,6 +80,7 @@ std::int64_t NodeAffinityOp(DomctlCall& op) {
   }
   const auto nodes = op.argument.Bind(schema::rows::domctl::getnodeaffinity::nodemap_bitmap);
   if (!nodes.ok()) return -kEFAULT;
+  if (!HasSaneSize(*nodes)) return -kE2BIG;
   if (nodes->count() == 0) return 0;
   if (!nodes->Write(0, std::uint8_t{1}).ok()) return -kEFAULT;
   return nodes->Clear(1, nodes->count() - 1).ok() ? 0 : -kEFAULT;

@@ -140,6 +140,7 @@ std::int64_t VcpuAffinityOp(DomctlCall& op) {
   if (request.flags == 0 || (hard && hard_map->is_null()) || (soft && soft_map->is_null())) {
     return -kEINVAL;
   }
+  if ((hard && !HasSaneSize(*hard_map)) || (soft && !HasSaneSize(*soft_map))) return -kE2BIG;
   const unsigned cpus = op.call.core.config.cpus;
 
   if (!setting) {

@@ -95,24 +95,31 @@ void FrameHeap::Reclaim() {
   ReclaimLocked(oldest);
 }
 
-void FrameHeap::ReclaimLocked(std::uint64_t oldest) {
-  while (waiting_head_ != kNoIndex) {
+bool FrameHeap::ReclaimLocked(std::uint64_t oldest) {
+  for (unsigned i = 0; i < kReclaimedAtOnce; ++i) {
+    if (waiting_head_ == kNoIndex) return false;
     const std::uint32_t index = waiting_head_;
     const Frame& frame = frames_->At(index);
-    if (frame.gfn >= oldest) break;
+    if (frame.gfn >= oldest) return false;
     const unsigned order = frame.previous;
     waiting_head_ = frame.next;
     if (waiting_head_ == kNoIndex) waiting_tail_ = kNoIndex;
     waiting_.fetch_sub(1, std::memory_order_relaxed);
     Insert(frames_->MfnOf(index), order, true);
   }
+  return true;
 }
 
 FrameHeap::Block FrameHeap::TakeWithRetries(unsigned order, std::uint64_t end) {
   Block block = Take(order, end);
   if (block.mfn != kNoFrame) return block;
   CloseRuns();
-  ReclaimLocked(quiescence_->OldestInUse());
+  const std::uint64_t oldest = quiescence_->OldestInUse();
+  // No more of what waits than is needed.
+  while (ReclaimLocked(oldest)) {
+    block = Take(order, end);
+    if (block.mfn != kNoFrame) return block;
+  }
   return Take(order, end);
 }
 

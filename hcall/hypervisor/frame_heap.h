@@ -37,7 +37,8 @@ class FrameHeap {
   void Free(std::uint64_t mfn, unsigned order);
   // A block that a call under way may still use.
   void FreeLater(std::uint64_t mfn, unsigned order);
-  // Frees what no call can reach any more.
+  // Frees what no call can reach any more, at most kReclaimedAtOnce blocks: more than a leg gives
+  // up, so that the queue grows shorter, and no leg pays for all that waited for another one.
   void Reclaim();
   bool has_waiting() const { return waiting_.load(std::memory_order_relaxed) != 0; }
 
@@ -50,6 +51,8 @@ class FrameHeap {
   static constexpr unsigned kOpenOrder = kRunOrder + 4;
   // From here on the machine is asked to discard instead of clearing by hand: a 2 MiB superpage.
   static constexpr unsigned kDiscardOrder = 9;
+
+  static constexpr unsigned kReclaimedAtOnce = 8192;
 
   struct Block {
     std::uint64_t mfn = kNoFrame;
@@ -71,7 +74,8 @@ class FrameHeap {
   void Unlink(std::uint32_t index, unsigned order);
   void Link(std::uint32_t index, unsigned order);
   bool IsFree(std::uint64_t mfn, unsigned order) const;
-  void ReclaimLocked(std::uint64_t oldest);
+  // Whether it did as many as it may.
+  bool ReclaimLocked(std::uint64_t oldest);
 
   void Clear(std::uint64_t mfn, unsigned order);
 

@@ -26,6 +26,7 @@ std::int64_t GetIdleTime(PlatformCall& op) {
   const auto map = request.Bind(rows::getidletime::cpumap_bitmap);
   const auto times = request.Bind(rows::getidletime::idletime);
   if (!map.ok() || !times.ok()) return -kEFAULT;
+  if (!HasSaneSize(*map)) return -kE2BIG;
   CpuMask asked;
   if (!ReadCpus(*map, idle_time.cpumap_nr_cpus, cpus, &asked)) return -kEFAULT;
   const std::uint64_t now = call.core.machine.NowNanoseconds();

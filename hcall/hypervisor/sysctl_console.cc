@@ -13,10 +13,13 @@ std::int64_t ReadConsole(SysctlCall& op) {
   Console& console = op.call.core.console;
 
   std::uint32_t position = console.StartFor(request.incremental != 0, request.index);
+  // No more than the ring holds, or it could be written as fast as it is read.
+  const std::uint32_t most =
+      request.count < Console::kRingSize ? request.count : Console::kRingSize;
   std::uint32_t done = 0;
-  while (done < request.count) {
+  while (done < most) {
     char chunk[kChunk];
-    const std::uint32_t room = request.count - done < kChunk ? request.count - done : kChunk;
+    const std::uint32_t room = most - done < kChunk ? most - done : kChunk;
     const std::uint32_t copied = console.Read(position, chunk, room, &position);
     if (copied == 0) break;
     if (!buffer->Write(done, std::span<const char>(chunk, copied)).ok()) return -kEFAULT;

@@ -127,11 +127,13 @@ std::int64_t CpuPool(SysctlCall& op) {
       request.n_dom = op.call.core.domain_count;
       const auto cpumap = op.argument.Bind(schema::rows::sysctl::cpupool_op::cpumap_bitmap);
       if (!cpumap.ok()) return -kEFAULT;
+      if (!HasSaneSize(*cpumap)) return -kE2BIG;
       return WriteCpus(*cpumap, CpuMask::FirstOf(cpus), cpus) ? 0 : -kEFAULT;
     }
     case XEN_SYSCTL_CPUPOOL_OP_FREEINFO: {
       const auto cpumap = op.argument.Bind(schema::rows::sysctl::cpupool_op::cpumap_bitmap);
       if (!cpumap.ok()) return -kEFAULT;
+      if (!HasSaneSize(*cpumap)) return -kE2BIG;
       return WriteCpus(*cpumap, {}, cpus) ? 0 : -kEFAULT;
     }
     case XEN_SYSCTL_CPUPOOL_OP_DESTROY:

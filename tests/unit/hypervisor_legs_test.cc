@@ -1,7 +1,9 @@
 // No leg without an end: whatever a guest or its toolstack can make long stops and goes on, with
 // the locks dropped. What a leg did is counted in pieces (work.h), not in time.
 
+#include <functional>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -188,6 +190,65 @@ TEST_F(HypervisorLegsTest, PortsAreResetInLegs) {
   machine.hypervisor.Hypercall(*machine.vcpu, frame);
   EXPECT_FALSE(frame.continued);
   EXPECT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, frame), -kEBUSY);
+}
+
+// What is behind the last processor is cleared: not as much as the guest says.
+TEST_F(HypervisorLegsTest, BitmapsOfMoreProcessorsThanThereCanBeAreRefused) {
+  std::uint8_t map[4] = {};
+  xen_domctl_t op = Request(XEN_DOMCTL_getvcpuaffinity);
+  op.u.vcpuaffinity.flags = XEN_VCPUAFFINITY_HARD;
+  op.u.vcpuaffinity.cpumap_hard.bitmap.p = map;
+  op.u.vcpuaffinity.cpumap_hard.nr_bits = ~std::uint32_t{0};
+  EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), -kE2BIG);
+  op.u.vcpuaffinity.cpumap_hard.nr_bits = 32;
+  EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
+  op = Request(XEN_DOMCTL_getnodeaffinity);
+  op.u.nodeaffinity.nodemap.bitmap.p = map;
+  op.u.nodeaffinity.nodemap.nr_bits = ~std::uint32_t{0};
+  EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), -kE2BIG);
+  xen_sysctl_t pool = {};
+  pool.u.cpupool_op.cpumap.bitmap.p = map;
+  pool.u.cpupool_op.cpumap.nr_bits = ~std::uint32_t{0};
+  for (const std::uint32_t each : {XEN_SYSCTL_CPUPOOL_OP_INFO, XEN_SYSCTL_CPUPOOL_OP_FREEINFO}) {
+    pool.u.cpupool_op.op = each;
+    EXPECT_EQ(machine.Sysctl(XEN_SYSCTL_cpupool_op, pool), -kE2BIG);
+  }
+}
+
+// More than the first call that ends after it puts back.
+TEST_F(HypervisorLegsTest, WhatWaitedForALongCallIsThereWhenItIsNeeded) {
+  ASSERT_EQ(machine.hypervisor.BuildDomain(
+                {.id = kBuilt, .pages = 9000, .vcpus = 1, .pointers = PointerModel::kRaw}),
+            0);
+  Vcpu* other = machine.hypervisor.ClaimVcpu(0, 1);
+  ASSERT_NE(other, nullptr);
+  class Waiting final : public Space {
+   public:
+    explicit Waiting(std::function<void()> action) : action_(std::move(action)) {}
+    Mapping Map(VirtualAddress, std::uint64_t, std::uint64_t, Access) override {
+      if (action_) std::exchange(action_, nullptr)();
+      return Fault::kNotPresent;
+    }
+    CopyResult ForEachRun(VirtualAddress, std::uint64_t, std::uint64_t, Access,
+                          RunVisitor) override {
+      return {.fault = Fault::kNotPresent};
+    }
+
+   private:
+    std::function<void()> action_;
+  } space([&] { EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kBuilt), 0); });
+  machine.hypervisor.SetRawSpace(*other, space);
+  machine.hypervisor.Call(*other, machine.Frame(__HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, 0,
+                                                std::uint64_t{4096}));
+  machine.hypervisor.ReleaseVcpu(*other);
+  // All of it can be had at once.
+  ASSERT_EQ(machine.CreateDomain(kBuilt, 1 << 20), kBuilt);
+  std::vector<xen_pfn_t> frames(machine.hypervisor.statistics().free_pages);
+  std::iota(frames.begin(), frames.end(), 0);
+  xen_memory_reservation request = TestMachine::Reservation(kBuilt, frames.data(), frames.size());
+  EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request),
+            static_cast<std::int64_t>(frames.size()));
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kBuilt), 0);
 }
 
 TEST_F(HypervisorLegsTest, ABuiltDomainEndsInLegsAndItsPagesAreNotLookedUpAnyMore) {
