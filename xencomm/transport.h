@@ -43,6 +43,10 @@ class Transport {
   // 0 or a negative errno.
   virtual int Restrict() { return 0; }
 
+  // Whether the hypervisor knows the bit by which a call opts into a region (xencomm/hypercall.h).
+  // The bit is a kernel's to set, so it is the transport that asks.
+  virtual bool knows_regions() = 0;
+
   // Whether memory of the backing stays present whatever the kernel does (a call never answers
   // -EFAULT for it).
   virtual bool never_faults() const = 0;

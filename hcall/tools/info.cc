@@ -19,7 +19,6 @@
 #include "hcall/tools/command.h"
 #include "hcall/tools/print.h"
 #include "xencomm/client.h"
-#include "xencomm/hypercall.h"
 
 namespace xencomm::tools {
 namespace {
@@ -107,8 +106,7 @@ absl::Status AskMachine(Client& client, Answer& answer) {
 }
 
 void AskRegions(Client& client, Answer& answer) {
-  // The probe of xencomm/hypercall.h: who does not know the bit knows no such hypercall.
-  const bool known = client.Call(__HYPERVISOR_xen_version | kRegionCall, XENVER_version, 0) >= 0;
+  const bool known = client.transport().knows_regions();
   answer.json["regions"] = known;
   answer.rows.emplace_back("regions",
                            known ? "known: a call opts in by bit 30 of its index"

@@ -6,12 +6,15 @@
 
 #include <xen/xen.h>
 
+#include <xen/version.h>
+
 #include <xen/sys/privcmd.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "hcall/transport/hypercall_device.h"
+#include "xencomm/hypercall.h"
 #include "xencomm/locked_memory.h"
 #include "xencomm/sentence.h"
 
@@ -70,6 +73,11 @@ int Privcmd::Restrict() {
   const int device = hypercall_device_.BecomeNull();
   const int calls = privcmd_.BecomeNull();
   return device != 0 ? device : calls;
+}
+
+// Linux passes every index on.
+bool Privcmd::knows_regions() {
+  return Call(__HYPERVISOR_xen_version | kRegionCall, {XENVER_version}) >= 0;
 }
 
 absl::Status Privcmd::Translate(const void*, xencomm_way, xencomm_translation&) {

@@ -26,6 +26,7 @@ class Privcmd final : public Transport {
                          xencomm_translation& translation) override;
   int fd() const override { return privcmd_.get(); }
   int Restrict() override;
+  bool knows_regions() override;
   bool never_faults() const override { return hypercall_device_.is_open(); }
 
  private:

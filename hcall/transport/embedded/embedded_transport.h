@@ -29,6 +29,7 @@ class EmbeddedTransport final : public Transport {
                          xencomm_translation& translation) override;
   int fd() const override { return fd_.get(); }
   int Restrict() override { return fd_.BecomeNull(); }
+  bool knows_regions() override { return machine_->kernel().KnowsRegions(); }
   bool never_faults() const override { return true; }
 
   // The Arena's, to look at, while the Arena lives.

@@ -40,4 +40,10 @@ absl::Status GuestKernel::BindPorts(hypervisor::PointerModel pointers) {
   return absl::OkStatus();
 }
 
+bool GuestKernel::KnowsRegions() {
+  VcpuPool::Lease lease(vcpus_);
+  return hypervisor_.Call(lease.vcpu(), {.index = __HYPERVISOR_xen_version | kRegionCall,
+                                         .arguments = {XENVER_version}}) >= 0;
+}
+
 }  // namespace xencomm::embedded

@@ -49,6 +49,9 @@ class GuestKernel {
                                            .arguments = {static_cast<std::uint64_t>(op), a, b, c}});
   }
 
+  // The probe of xencomm/hypercall.h.
+  bool KnowsRegions();
+
   // A frame that was in use goes back cleared: the next user must not see what was in it.
   void Recycle(FrameRun run) {
     for (std::uint64_t i = 0; i < run.count; ++i) {
