@@ -3,7 +3,7 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/str_format.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm::embedded {
 namespace {
@@ -12,13 +12,12 @@ constexpr std::uint64_t kUserRead = x86_64::kEntryUser | x86_64::kEntryNoExecute
 constexpr std::uint64_t kUserWrite = kUserRead | x86_64::kEntryWritable;
 
 absl::Status NoFrames(GuestKernel& kernel) {
-  return absl::ResourceExhaustedError(absl::StrFormat(
-      "domain 0's %uM of memory are in use (option dom0)", kernel.frames().total() >> 8));
+  return absl::ResourceExhaustedError(
+      Sentence("domain 0's %uM of memory are in use (option dom0)", kernel.frames().total() >> 8));
 }
 
 absl::Status KernelFault(const char* what, FaultInfo fault) {
-  return absl::InternalError(
-      absl::StrFormat("the guest kernel's %s: %s", what, Describe(fault.fault)));
+  return absl::InternalError(Sentence("the guest kernel's %s: %s", what, Describe(fault.fault)));
 }
 
 }  // namespace
@@ -42,8 +41,8 @@ absl::StatusOr<std::unique_ptr<GuestRegion>> GuestRegion::Create(GuestKernel& ke
                                                                  Options options) {
   if (layout.granule_shift() != hypervisor::kPageShift) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("a granule of 2^%u bytes: the guest kernel's are 2^%u",
-                        layout.granule_shift(), hypervisor::kPageShift));
+        Sentence("a granule of 2^%u bytes: the guest kernel's are 2^%u", layout.granule_shift(),
+                 hypervisor::kPageShift));
   }
   auto parts = std::make_unique<Parts>(kernel);
   std::vector<PhysicalAddress> table_frames;
@@ -197,7 +196,7 @@ absl::Status GuestRegion::TranslateByWalk(VirtualAddress pointer,
 }
 
 absl::Status GuestRegion::NoWay(VirtualAddress pointer, FaultInfo fault) {
-  return absl::OutOfRangeError(absl::StrFormat("%#x: %s", pointer.value, Describe(fault.fault)));
+  return absl::OutOfRangeError(Sentence("%#x: %s", pointer.value, Describe(fault.fault)));
 }
 
 }  // namespace xencomm::embedded

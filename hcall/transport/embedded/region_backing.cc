@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/str_format.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm::embedded {
 namespace {
@@ -36,12 +36,12 @@ absl::StatusOr<Backing::Reservation> RegionBacking::Reserve(std::uint64_t payloa
   const Result<RegionLayout> shape = LayoutFor(payload_size);
   if (!shape.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("a region of %u bytes: %s", payload_size, Describe(shape.fault().fault)));
+        Sentence("a region of %u bytes: %s", payload_size, Describe(shape.fault().fault)));
   }
   void* const range =
       mmap(nullptr, shape->length(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (range == MAP_FAILED) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
+    return absl::ResourceExhaustedError(Sentence(
         "%u bytes of address space cannot be reserved (RLIMIT_AS, ulimit -v)", shape->length()));
   }
   base_ = static_cast<std::byte*>(range);
@@ -106,7 +106,7 @@ absl::StatusOr<std::vector<FrameRun>> RegionBacking::TakeFrames(std::uint64_t of
     const std::optional<FrameRun> run = block ? frames.TakeBlock() : frames.TakeOne();
     if (!run) {
       for (const FrameRun taken : runs) frames.GiveBack(taken);
-      return absl::ResourceExhaustedError(absl::StrFormat(
+      return absl::ResourceExhaustedError(Sentence(
           "%u bytes for the region: of domain 0's %uM only %u bytes are free (option dom0)", length,
           frames.total() >> (20 - kPageShift), frames.free() << kPageShift));
     }

@@ -1,6 +1,6 @@
 #include "hcall/transport/embedded/vcpu_pool.h"
 
-#include "absl/strings/str_format.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm::embedded {
 
@@ -12,7 +12,7 @@ absl::Status VcpuPool::Claim(unsigned count) {
   for (; count_ < count; ++count_) {
     slots_[count_].vcpu = hypervisor_.ClaimVcpu(0, count_);
     if (slots_[count_].vcpu == nullptr) {
-      return absl::InternalError(absl::StrFormat("domain 0 has no vcpu %u", count_));
+      return absl::InternalError(Sentence("domain 0 has no vcpu %u", count_));
     }
     free_.Push(count_, LinkOf());
     available_.release();
