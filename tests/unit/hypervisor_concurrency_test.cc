@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 #include <numeric>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -310,6 +311,187 @@ TEST(HypervisorConcurrencyTest, ARegionIsUnregisteredWhileItIsUsed) {
   machine.hypervisor.ReleaseVcpu(*user_vcpu);
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
   EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
+}
+
+// Vcpus of one guest register, extend, use and end its regions at random, leave legs for others to
+// finish or for nobody, and move bases meanwhile; its pages come and go; and now and then it is
+// destroyed. The books are right at the end.
+class RegionStress {
+ public:
+  static constexpr unsigned kVcpus = 3;
+  static constexpr std::uint64_t kPages = 256;
+  static constexpr std::uint64_t kRegionBase = 0x10000000;
+  static constexpr std::uint64_t kFirstPayload = 64;  // frame
+
+  RegionStress(TestMachine& machine, std::uint64_t seed) : machine_(machine) {
+    EXPECT_EQ(
+        machine.hypervisor.BuildDomain(
+            {.id = kVictim, .pages = kPages, .vcpus = kVcpus, .pointers = PointerModel::kRegion}),
+        0);
+    for (unsigned i = 0; i < kVcpus; ++i) vcpus_[i] = machine.hypervisor.ClaimVcpu(kVictim, i);
+    DomainMemory memory = machine.hypervisor.MemoryOf(*vcpus_[0]);
+    std::minstd_rand random(static_cast<unsigned>(seed + 1));
+    for (unsigned i = 0; i < std::size(kShapes); ++i) {
+      const Shape& shape = kShapes[i];
+      const PhysicalAddress header = Header(i);
+      const RegionLayout layout =
+          *RegionLayout::Make({kRegionBase}, shape.granules << shape.shift, shape.shift);
+      const auto table =
+          RegionTable<DomainMemory>::Build(memory, layout, kNativeOrder, std::span(&header, 1));
+      EXPECT_TRUE(table.ok());
+      for (std::uint64_t granule = 1; granule < shape.granules; ++granule) {
+        if (random() % 4 != 0) MoveBase(i, granule, random);
+      }
+    }
+  }
+  ~RegionStress() {
+    for (Vcpu* vcpu : vcpus_) machine_.hypervisor.ReleaseVcpu(*vcpu);
+  }
+
+  void Run(unsigned vcpu, std::uint64_t seed, unsigned steps, bool moves_bases) {
+    std::minstd_rand random(static_cast<unsigned>(seed * kVcpus + vcpu + 1));
+    const auto below = [&](std::uint64_t limit) { return random() % limit; };
+    for (unsigned step = 0; step < steps; ++step) {
+      const unsigned which = static_cast<unsigned>(below(std::size(kShapes)));
+      const Shape& shape = kShapes[which];
+      const std::uint64_t handle = handles_[below(kHandles)];
+      const std::uint64_t granule = below(shape.granules);
+      HypercallFrame frame;
+      switch (below(8)) {
+        case 0:
+        case 1:
+          frame = Frame(XencommOp::kRegister, Header(which).value, below(2));
+          break;
+        case 2:
+          // One that somebody left; or one that nobody did.
+          frame = Frame(XencommOp::kRegister, Header(which).value, 1, handle);
+          break;
+        case 3:
+        case 4:
+          frame = Frame(XencommOp::kExtend, handle, granule, below(shape.granules), below(2));
+          break;
+        case 5:
+          frame = Frame(XencommOp::kUnregister, handle);
+          break;
+        case 6:
+          // Reads only: what vcpus write into one page is a race of the guest's own.
+          frame = machine_.Frame(__HYPERVISOR_sched_op, SCHEDOP_shutdown_code,
+                                 kRegionBase + (granule << shape.shift) + below(5000));
+          frame.region = handle;
+          break;
+        case 7:
+          if (moves_bases && granule != 0) MoveBase(which, granule, random);
+          break;
+      }
+      if (frame.index == 0) continue;
+      std::int64_t answer;
+      do {
+        answer = machine_.hypervisor.Hypercall(*vcpus_[vcpu], frame);
+      } while (frame.continued && below(200) != 0);
+      if (answer == -kESRCH) return;
+      const bool registers = frame.index == kXencommOp && frame.arguments[0] == 0;
+      if (!registers || frame.arguments[3] == 0) continue;
+      const std::uint64_t old = handles_[below(kHandles)].exchange(frame.arguments[3]);
+      machine_.hypervisor.Call(*vcpus_[vcpu], Frame(XencommOp::kUnregister, old));
+      all_[vcpu].push_back(frame.arguments[3]);
+    }
+  }
+
+  // Whatever is left: as a kernel that knows all its handles would.
+  void EndAll() {
+    for (const std::vector<std::uint64_t>& handles : all_) {
+      for (const std::uint64_t handle : handles) {
+        for (unsigned which = 0; which < std::size(kShapes); ++which) {
+          machine_.hypervisor.Call(*vcpus_[0],
+                                   Frame(XencommOp::kRegister, Header(which).value, 1, handle));
+        }
+        machine_.hypervisor.Call(*vcpus_[0], Frame(XencommOp::kUnregister, handle));
+      }
+    }
+  }
+
+ private:
+  struct Shape {
+    std::uint64_t granules;
+    unsigned shift;
+  };
+  static constexpr Shape kShapes[] = {{1, 12}, {40, 12}, {10, 14}, {5, 16}};
+  static constexpr unsigned kHandles = 8;
+
+  // To one that names memory or none, or now and then the table's own.
+  void MoveBase(unsigned which, std::uint64_t granule, std::minstd_rand& random) {
+    const auto kind = random() % 32;
+    std::uint64_t base = kNotBackedBase;
+    if (kind == 0) base = Header(which).value;
+    if (kind > 8) {
+      base = AlignDown(kFirstPayload + random() % kPages, kShapes[which].shift - 12) << 12;
+    }
+    DomainMemory memory = machine_.hypervisor.MemoryOf(*vcpus_[0]);
+    StoreSharedField(memory.Map(Header(which) + BaseOffset(granule), 8, Access::kWrite).start(),
+                     base, kNativeOrder);
+  }
+  static std::uint64_t AlignDown(std::uint64_t frame, unsigned order) {
+    return frame >> order << order;
+  }
+  static PhysicalAddress Header(unsigned which) {
+    constexpr std::uint64_t kPlaces[] = {32, 33, 36, 48};
+    return {kPlaces[which] << 12};
+  }
+  template <class... Arguments>
+  HypercallFrame Frame(XencommOp op, Arguments... arguments) {
+    return machine_.Frame(kXencommOp, op, arguments...);
+  }
+
+  TestMachine& machine_;
+  Vcpu* vcpus_[kVcpus];
+  std::atomic<std::uint64_t> handles_[kHandles] = {};  // that all use
+  std::vector<std::uint64_t> all_[kVcpus];
+};
+
+TEST(HypervisorConcurrencyTest, BooksOfRegionsAreRightWhateverCrosses) {
+  TestMachine machine({.pool_bytes = std::uint64_t{16} << 20,
+                       .pages = 64,
+                       .preempt_interval = 4,
+                       .max_overhead_pages = 60});
+  ASSERT_EQ(machine.build_result, 0);
+  ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
+  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  for (std::uint64_t round = 0; round < 48; ++round) {
+    const bool is_killed = round % 2 == 0;
+    // A domain that ends has no memory to write to; and the sanitizer does not know that guests do.
+#ifdef __SANITIZE_THREAD__
+    const bool moves_bases = false;
+#else
+    const bool moves_bases = !is_killed;
+#endif
+    {
+      RegionStress stress(machine, round);
+      std::vector<std::thread> threads;
+      for (unsigned vcpu = 0; vcpu < RegionStress::kVcpus; ++vcpu) {
+        threads.emplace_back(
+            [&, vcpu] { stress.Run(vcpu, round, is_killed ? ~0u : 2000, moves_bases); });
+      }
+      for (unsigned i = 0; i < 300; ++i) {
+        xen_pfn_t frame = RegionStress::kFirstPayload + i % 100;
+        xen_memory_reservation one = TestMachine::Reservation(kVictim, &frame, 1);
+        // Where one cannot be given up, or given back for now, another one can.
+        machine.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &one);
+        machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &one);
+      }
+      if (is_killed) {
+        EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
+      }
+      for (std::thread& thread : threads) thread.join();
+      if (!is_killed) stress.EndAll();
+      const Statistics now = machine.hypervisor.statistics();
+      EXPECT_EQ(now.regions, 0u);
+      EXPECT_EQ(now.pinned_frames, 0u);
+      machine.Domctl(XEN_DOMCTL_destroydomain, kVictim);
+    }
+    EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
+    EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before) << round;
+  }
 }
 
 }  // namespace
