@@ -348,5 +348,31 @@ TEST_F(HypervisorLockdownTest, NoListMakesTheKernelsCalls) {
   EXPECT_EQ(machine.hypervisor.statistics().regions, regions);
 }
 
+TEST(HypervisorListTest, ADomainOfTheOtherOrderMakesNoKernelsCallsByAList) {
+  TestMachine machine({.pointers = PointerModel::kRegion, .order = ByteOrder::kBig});
+  GuestKernel kernel(machine, ByteOrder::kBig, 8);
+  ASSERT_GT(kernel.Register(1), 0);
+  const std::uint64_t calls[] = {kXencommOp, kXencommOp | kRegionCall,
+                                 kXencommOp | std::uint64_t{1} << 63};
+  std::byte entries[sizeof(multicall_entry_t) * std::size(calls)] = {};
+  for (std::size_t i = 0; i < std::size(calls); ++i) {
+    std::byte* const entry = &entries[i * sizeof(multicall_entry_t)];
+    StoreField(entry + offsetof(multicall_entry_t, op), calls[i], ByteOrder::kBig);
+    StoreField(entry + offsetof(multicall_entry_t, args),
+               static_cast<std::uint64_t>(XencommOp::kUnregister), ByteOrder::kBig);
+    StoreField(entry + offsetof(multicall_entry_t, args) + 8, kernel.handle(), ByteOrder::kBig);
+  }
+  kernel.Write(1 << 12, entries, sizeof(entries));
+  EXPECT_EQ(kernel.Call(__HYPERVISOR_multicall, kBase + (1 << 12), std::size(calls)), 0);
+  kernel.Read(1 << 12, entries, sizeof(entries));
+  for (std::size_t i = 0; i < std::size(calls); ++i) {
+    const std::byte* const result =
+        &entries[i * sizeof(multicall_entry_t)] + offsetof(multicall_entry_t, result);
+    EXPECT_EQ(static_cast<std::int64_t>(LoadField<std::uint64_t>(result, ByteOrder::kBig)), -kEPERM)
+        << i;
+  }
+  EXPECT_EQ(machine.hypervisor.statistics().regions, 1u);
+}
+
 }  // namespace
 }  // namespace xencomm::hypervisor
