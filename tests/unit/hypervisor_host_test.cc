@@ -90,6 +90,54 @@ TEST_F(HypervisorHostTest, ConsoleKeepsWhatWasPrinted) {
   EXPECT_EQ(op.u.readconsole.count, 0u);
 }
 
+// Memory to which nothing is written before something more is printed.
+class TalkativeSpace final : public Space {
+ public:
+  explicit TalkativeSpace(TestMachine& machine)
+      : machine_(machine), vcpu_(machine.hypervisor.ClaimVcpu(0, 1)) {
+    machine.hypervisor.SetRawSpace(*vcpu_, direct_);
+  }
+  ~TalkativeSpace() { machine_.hypervisor.ReleaseVcpu(*vcpu_); }
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+              Access access) override {
+    if (access == Access::kWrite) Print();
+    return direct_.Map(pointer, offset, length, access);
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    if (access == Access::kWrite) Print();
+    return direct_.ForEachRun(pointer, offset, length, access, visit);
+  }
+
+ private:
+  void Print() {
+    const std::string text(1000, '.');
+    machine_.hypervisor.Call(
+        *vcpu_, machine_.Frame(__HYPERVISOR_console_io, CONSOLEIO_write, text.size(), text.data()));
+  }
+
+  TestMachine& machine_;
+  Vcpu* vcpu_;
+  DirectSpace direct_;
+};
+
+TEST_F(HypervisorHostTest, ReadingTheConsoleEndsWhoeverGoesOnPrinting) {
+  std::vector<char> buffer(1 << 20);
+  {
+    TalkativeSpace space(machine);
+    machine.hypervisor.SetRawSpace(*machine.vcpu, space);
+    xen_sysctl_t op = {};
+    op.u.readconsole.count = static_cast<std::uint32_t>(buffer.size());
+    op.u.readconsole.buffer.p = buffer.data();
+    ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_readconsole, op), 0);
+    // No more than are kept.
+    EXPECT_LE(op.u.readconsole.count, 16384u);
+    EXPECT_GT(op.u.readconsole.count, 0u);
+  }
+  machine.hypervisor.SetRawSpace(*machine.vcpu, machine.direct);
+}
+
 TEST_F(HypervisorHostTest, DomainZeroWritesOnTheConsole) {
   const char text[] = "hello from domain 0\n";
   EXPECT_EQ(machine.Call(__HYPERVISOR_console_io, CONSOLEIO_write, sizeof(text) - 1, text), 0);
