@@ -464,9 +464,12 @@ TEST_F(ForeignMemoryTest, RefusesWhatIsNoArrayAndNoRange) {
   EXPECT_EQ(memory_.Map(0, placement, {static_cast<const xen_pfn_t*>(nullptr), 1}, {&error, 1}),
             -EFAULT);
   EXPECT_EQ(memory_.Map(0, placement, {&frame, 1}, {static_cast<int*>(nullptr), 1}), -EFAULT);
-  for (const std::size_t pages : {~std::size_t{0}, std::size_t{1} << 52, std::size_t{1} << 51}) {
-    EXPECT_EQ(memory_.Unmap(reinterpret_cast<void*>(kPage), pages), -EINVAL);
-  }
+  void* const page = reinterpret_cast<void*>(kPage);
+  EXPECT_EQ(memory_.Unmap(page, ~std::size_t{0}), -EINVAL);
+  EXPECT_EQ(memory_.Unmap(page, std::size_t{1} << 52), -EINVAL);
+#ifndef __SANITIZE_THREAD__  // whose own munmap looks up the whole range first, and crashes
+  EXPECT_EQ(memory_.Unmap(page, std::size_t{1} << 51), -EINVAL);
+#endif
   EXPECT_EQ(memory_.Unmap(nullptr, 0), -EINVAL);
   EXPECT_EQ(held(), 0u);
 }
