@@ -46,6 +46,13 @@ def needed_libraries(program, *search):
   return [pathlib.Path(path) for path in re.findall(r'(?:=> )?(/\S+) \(0x', lines)]
 
 
+def add_stripped(path, place):
+  """A program or library without its debug information, which is most of it: all that is in the
+  image takes memory of the machine twice, packed and unpacked."""
+  command('strip', '--strip-debug', '-o', str(place), str(path.resolve()))
+  place.chmod(0o755)
+
+
 def build_image(folder, root, build):
   """The initramfs: busybox, the modules, the programs, and two sets of libraries."""
   image = folder / 'image'
@@ -63,19 +70,19 @@ def build_image(folder, root, build):
     for path in needed_libraries(program, *search):
       place = image / ('lib64' if path.name.startswith('ld-linux') else 'lib') / path.name
       if not place.exists() and not (image / 'drop-in' / path.name).exists():
-        shutil.copy(path.resolve(), place)
+        add_stripped(path, place)
 
   # The stock libraries first: what the drop-ins replace is found beside them, never instead.
   stock_programs = {root / packages.PROGRAMS / words.split()[0] for words in stock.PROGRAMS}
   own_programs = [build / 'tests' / 'xen' / 'toolstack', build / 'hcall' / 'tools' / 'xencomm']
   for program in [*own_programs, *sorted(stock_programs)]:
-    shutil.copy(program, image / 'bin')
+    add_stripped(program, image / 'bin' / program.name)
     add_libraries(program, root / packages.LIBRARIES)
   drop_ins = sorted((build / 'hcall' / 'xencall').glob('lib*.so.1'))
   if not drop_ins:
     sys.exit(f'{build} has no drop-in libraries')  # or the run would be the stock one once more
   for library in drop_ins:
-    shutil.copy(library.resolve(), image / 'drop-in' / library.name)
+    add_stripped(library, image / 'drop-in' / library.name)
     add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport', root / packages.LIBRARIES)
 
   init = image / 'init'
