@@ -101,8 +101,7 @@ class Domain {
   std::atomic<std::uint64_t> outstanding_pages = 0;  // claimed
   std::uint32_t first_page = kNoIndex;  // the domain's memory, in the order it was given
   std::uint32_t last_page = kNoIndex;
-  std::uint64_t foreign_pages = 0;  // of others, in the p2m
-  std::uint64_t shared_holds = 0;   // mappings by others of its shared pages
+  std::uint64_t shared_holds = 0;  // mappings by others of its shared pages
 
   // How far the end of the domain came, leg by leg; under the control lock.
   struct Ending {

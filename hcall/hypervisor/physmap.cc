@@ -154,7 +154,6 @@ std::int64_t Physmap::Unplace(std::uint64_t gfn, std::uint64_t* foreign) {
   if (!entry.present()) return -kENOENT;
   if (entry.type() == P2mType::kForeign) {
     *foreign = entry.mfn();
-    --domain_.foreign_pages;
   } else if (core_.frames.Has(entry.mfn())) {
     Frame& frame = core_.frames.Of(entry.mfn());
     if (frame.pins != 0) return -kEBUSY;
@@ -218,10 +217,7 @@ std::int64_t Physmap::MapForeign(Domain& source, std::uint64_t frame, std::uint6
     } else {
       error = MakeRoom(gfn, kNoFrame);
     }
-    if (error == 0) {
-      StoreEntry(gfn, {mfn, P2mType::kForeign});
-      ++domain_.foreign_pages;
-    }
+    if (error == 0) StoreEntry(gfn, {mfn, P2mType::kForeign});
   }
   if (error != 0) source_physmap.Release(mfn);
   return error;
@@ -267,7 +263,6 @@ std::uint64_t Physmap::EmptyUpToForeign(std::uint64_t& next_gfn, Work& work) {
     }
     if (++next_gfn % P2m::kLeafEntries == 0) p2m.DropLeaf(gfn, domain_.overhead);
     if (entry.type() != P2mType::kForeign) continue;
-    --domain_.foreign_pages;
     return entry.mfn();
   }
   return kNoFrame;

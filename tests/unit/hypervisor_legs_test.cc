@@ -1,6 +1,7 @@
 // No leg without an end: whatever a guest or its toolstack can make long stops and goes on, with
 // the locks dropped. What a leg did is counted in pieces (work.h), not in time.
 
+#include <algorithm>
 #include <functional>
 #include <numeric>
 #include <utility>
@@ -113,6 +114,40 @@ TEST_F(HypervisorLegsTest, ADomainWithAFarPhysmapEndsInLegs) {
   EXPECT_EQ(machine.hypervisor.statistics().held_frames, 0u);
 }
 
+TEST_F(HypervisorLegsTest, NobodyLooksAtALeafThatIsSomebodyElsesByNow) {
+  constexpr std::uint16_t kTaker = 77;
+  ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20, kHvm), kTaker);
+  MapForeign(1, kHighest);
+  xen_domctl_t op = Request(XEN_DOMCTL_destroydomain);
+  HypercallFrame frame = machine.Frame(__HYPERVISOR_domctl, &op);
+  // Far enough for its first leaf, which all its own pages were in.
+  for (unsigned legs = 0; legs < 100; ++legs) {
+    machine.hypervisor.Hypercall(*machine.vcpu, frame);
+    ASSERT_TRUE(frame.continued);
+  }
+  // Whoever has its memory now writes what an entry looks like.
+  std::vector<xen_pfn_t> frames(machine.hypervisor.statistics().free_pages);
+  std::iota(frames.begin(), frames.end(), 0);
+  xen_memory_reservation request = TestMachine::Reservation(kTaker, frames.data(), frames.size());
+  const std::int64_t taken =
+      machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request);
+  ASSERT_GT(taken, 0);
+  const std::uint64_t first = machine.hypervisor.FrameOf(kTaker, 0);
+  for (std::uint64_t gfn = 0; gfn < static_cast<std::uint64_t>(taken); ++gfn) {
+    auto* words = reinterpret_cast<std::uint64_t*>(
+        machine.BytesOf(machine.hypervisor.FrameOf(kTaker, gfn)));
+    std::fill_n(words, kPageSize / sizeof(*words), P2mEntry(first, P2mType::kRam).word());
+  }
+  xen_hvm_get_mem_type type = {};
+  type.domid = kGuest;
+  type.pfn = 5;
+  ASSERT_EQ(machine.Call(__HYPERVISOR_hvm_op, HVMOP_get_mem_type, &type), 0);
+  EXPECT_EQ(type.mem_type, HVMMEM_mmio_dm);
+  // The ends of both.
+  while (frame.continued) machine.hypervisor.Hypercall(*machine.vcpu, frame);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kTaker), 0);
+}
+
 TEST_F(HypervisorLegsTest, ADomainEndsInLegsWithAllThatItHas) {
   OpenPorts(300);
   xen_domctl_t op = Request(XEN_DOMCTL_set_paging_mempool_size);
@@ -165,6 +200,13 @@ TEST_F(HypervisorLegsTest, APagingPoolIsSizedInLegs) {
   }
   EXPECT_GE(legs, (kPages - 768) / kInterval);
   EXPECT_EQ(op.u.shadow_op.mb, 3u);
+  EXPECT_EQ(machine.hypervisor.statistics().free_pages, before + 256 - 768);
+
+  // More than there is: refused before any of it is taken.
+  op = Request(XEN_DOMCTL_set_paging_mempool_size);
+  op.u.paging_mempool.size = (before + 257) << kPageShift;
+  EXPECT_EQ(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), 1u);
+  EXPECT_EQ(answer, -kENOMEM);
   EXPECT_EQ(machine.hypervisor.statistics().free_pages, before + 256 - 768);
 }
 

@@ -80,6 +80,36 @@ class EndingSpace final : public Space {
   DirectSpace direct_;
 };
 
+// Memory of the process, where something happens once before some of it is written.
+class TellingSpace final : public Space {
+ public:
+  void BeforeWritingTo(const void* address, std::function<void()> action) {
+    address_ = reinterpret_cast<std::uint64_t>(address);
+    action_ = std::move(action);
+  }
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+              Access access) override {
+    Tell(pointer, access);
+    return direct_.Map(pointer, offset, length, access);
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    Tell(pointer, access);
+    return direct_.ForEachRun(pointer, offset, length, access, visit);
+  }
+
+ private:
+  void Tell(VirtualAddress pointer, Access access) {
+    if (pointer.value != address_ || access != Access::kWrite || !action_) return;
+    std::exchange(action_, nullptr)();
+  }
+
+  std::uint64_t address_ = 0;
+  std::function<void()> action_;
+  DirectSpace direct_;
+};
+
 class LogDirtyTest : public testing::Test {
  protected:
   explicit LogDirtyTest(const TestMachineOptions& options = {.pages = 64}) : machine(options) {}
@@ -189,7 +219,46 @@ TEST_F(LogDirtyTest, ACleanThatCannotDeliverTakesNothingOff) {
   EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), -kEFAULT);
   EXPECT_EQ(bits[0], 8);
   machine.hypervisor.SetRawSpace(*machine.vcpu, machine.direct);
+  EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK), (Pages{3, kFar}));
   EXPECT_EQ(Clean(), (Pages{3, kFar}));
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyTest, ACleanTakesOffWhatItDeliveredAndNoMore) {
+  ASSERT_EQ(Enable(), 0);
+  ASSERT_EQ(Write(65), 0);
+  std::vector<std::uint8_t> bits(kBitmapPages / 8);
+  TellingSpace space;
+  // Its neighbours on both sides, when its bit is already on the way.
+  space.BeforeWritingTo(bits.data(), [&] {
+    ASSERT_EQ(Write(64, 1), 0);
+    ASSERT_EQ(Write(66, 1), 0);
+  });
+  machine.hypervisor.SetRawSpace(*machine.vcpu, space);
+  xen_domctl_t op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, bits.data(), kBitmapPages);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
+  machine.hypervisor.SetRawSpace(*machine.vcpu, machine.direct);
+  EXPECT_EQ(PagesIn(bits), Pages{65});
+  EXPECT_EQ(Clean(), (Pages{64, 66}));
+}
+
+TEST_F(LogDirtyTest, AWriteThatGoesOnInTheNextPageMarksBoth) {
+  ASSERT_EQ(Enable(), 0);
+  // 1 KiB, in frames that follow each other in the machine too: one run.
+  const std::uint64_t across = (std::uint64_t{10} << kPageShift) - 512;
+  EXPECT_EQ(machine.hypervisor.Call(*vcpus[0], machine.Frame(__HYPERVISOR_xen_version,
+                                                             XENVER_capabilities, across)),
+            0);
+  EXPECT_EQ(Clean(), (Pages{9, 10}));
+}
+
+TEST_F(LogDirtyTest, ALogDoesNotBeginWithWhatAnOlderOneCouldNotTell) {
+  // Everything, and nobody asked about more than three pages.
+  spaces[0]->BeforeWrite([&] { ASSERT_EQ(Enable(), 0); });
+  ASSERT_EQ(Write(9), 0);
+  EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 3), (Pages{0, 1, 2}));
+  ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
+  ASSERT_EQ(Enable(), 0);
   EXPECT_EQ(Clean(), Pages{});
 }
 
