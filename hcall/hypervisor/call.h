@@ -39,8 +39,8 @@ class Call {
 
   Core& core;
   Vcpu& vcpu;
-  Domain& domain;  // the caller's
-  Space& space;    // of pointers that are found in memory
+  Domain& domain;         // the caller's
+  Space& space;           // of pointers that are found in memory
   Space& register_space;  // of those in the frame's registers
   HypercallFrame& frame;
   Work& work;  // of this leg

@@ -48,7 +48,7 @@ class Core {
   std::atomic<std::uint64_t> pinned_frames = 0;
   std::atomic<unsigned> region_count = 0;
   std::atomic<std::uint64_t> region_generation = 0;  // of the region that was registered last
-  std::atomic<std::uint64_t> longest_leg = 0;  // pieces of work
+  std::atomic<std::uint64_t> longest_leg = 0;        // pieces of work
 
   // What a continued call is known by when it comes again: never 0, and unlike what a guest's
   // register happens to hold. With the control lock held.

@@ -68,7 +68,7 @@ struct Amount {
   std::uint32_t scale = 1;
   std::uint32_t per = 1;
   std::uint32_t at = 0;
-  std::uint32_t most = 0;  // elements that the op takes at most; 0: there is no such limit
+  std::uint32_t most = 0;   // elements that the op takes at most; 0: there is no such limit
   std::uint32_t least = 0;  // of kInside: so many at least
   std::uint32_t more = 0;   // of kNumber: so many besides, unless there are none
 };

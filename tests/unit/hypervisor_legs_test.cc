@@ -134,8 +134,8 @@ TEST_F(HypervisorLegsTest, NobodyLooksAtALeafThatIsSomebodyElsesByNow) {
   ASSERT_GT(taken, 0);
   const std::uint64_t first = machine.hypervisor.FrameOf(kTaker, 0);
   for (std::uint64_t gfn = 0; gfn < static_cast<std::uint64_t>(taken); ++gfn) {
-    auto* words = reinterpret_cast<std::uint64_t*>(
-        machine.BytesOf(machine.hypervisor.FrameOf(kTaker, gfn)));
+    auto* words =
+        reinterpret_cast<std::uint64_t*>(machine.BytesOf(machine.hypervisor.FrameOf(kTaker, gfn)));
     std::fill_n(words, kPageSize / sizeof(*words), P2mEntry(first, P2mType::kRam).word());
   }
   xen_hvm_get_mem_type type = {};

@@ -246,8 +246,8 @@ TEST_F(LogDirtyTest, AWriteThatGoesOnInTheNextPageMarksBoth) {
   ASSERT_EQ(Enable(), 0);
   // 1 KiB, in frames that follow each other in the machine too: one run.
   const std::uint64_t across = (std::uint64_t{10} << kPageShift) - 512;
-  EXPECT_EQ(machine.hypervisor.Call(*vcpus[0], machine.Frame(__HYPERVISOR_xen_version,
-                                                             XENVER_capabilities, across)),
+  EXPECT_EQ(machine.hypervisor.Call(
+                *vcpus[0], machine.Frame(__HYPERVISOR_xen_version, XENVER_capabilities, across)),
             0);
   EXPECT_EQ(Clean(), (Pages{9, 10}));
 }
