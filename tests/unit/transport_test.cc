@@ -590,6 +590,30 @@ TEST_P(ForeignMappingsEndTest, WhatIsSplitByItsProtectionStays) {
   EXPECT_EQ(held(), kPages - 1);
 }
 
+TEST_P(ForeignMappingsEndTest, FramesThatFollowOneAnotherEndOneByOne) {
+  // In the machine too, so that Linux has one mapping for all four.
+  const std::uint64_t frames[] = {256, 257, 258, 259};
+  char* const run = Map(frames);
+  EXPECT_EQ(held(), kPages + 4);
+  ASSERT_EQ(munmap(run, kPage), 0);
+  EXPECT_EQ(held(), kPages + 3);
+  ASSERT_EQ(munmap(run + 2 * kPage, kPage), 0);
+  EXPECT_EQ(held(), kPages + 2);
+  ASSERT_EQ(munmap(run, 4 * kPage), 0);
+  EXPECT_EQ(held(), kPages);
+}
+
+TEST_P(ForeignMappingsEndTest, TheSamePlaceOfAnotherFileIsAnotherMapping) {
+  const std::uint64_t gfn =
+      Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
+  const auto offset = static_cast<off_t>(machine_->hypervisor().FrameOf(0, gfn) * kPage);
+  const int fd = memfd_create("other", MFD_CLOEXEC);
+  ASSERT_EQ(ftruncate(fd, offset + static_cast<off_t>(kPage)), 0);
+  ASSERT_EQ(mmap(Page(0), kPage, PROT_READ, MAP_SHARED | MAP_FIXED, fd, offset), Page(0));
+  close(fd);
+  EXPECT_EQ(held(), kPages - 1);
+}
+
 TEST_P(ForeignMappingsEndTest, AMappingOverAnotherTakesItsPlace) {
   const std::uint64_t frame =
       Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
