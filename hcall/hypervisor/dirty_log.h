@@ -8,11 +8,11 @@
 // Rules:
 // 1. Whoever writes marks after the write: a page is marked when it is mapped, and again when the
 //    leg ends that mapped it (write_notes.h).
-// 2. CLEAN takes off what it delivered, and only when all of it is delivered. One that fails takes
-//    nothing off.
+// 2. CLEAN takes off what it delivered, and only when all of it is delivered. One that cannot
+//    deliver takes nothing off.
 // 3. What nobody could note (a leg that began before the log did, one that wrote too many places,
-//    no room for a block, a CLEAN that stopped while it took marks off) makes everything count as
-//    written, until a CLEAN has delivered that.
+//    no room for a block, a CLEAN that stopped while it took marks off or could not answer after
+//    that) makes everything count as written, until a CLEAN has delivered that.
 #ifndef HCALL_HYPERVISOR_DIRTY_LOG_H_
 #define HCALL_HYPERVISOR_DIRTY_LOG_H_
 

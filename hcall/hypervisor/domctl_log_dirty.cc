@@ -173,7 +173,9 @@ void Begin(DomctlCall& op, DirtyReading& reading, bool is_clean) {
     log.has_old_legs = HasOldLegs(op.call.core, *op.target);
     log.SetEverything();
   }
-  everything = log.is_on() && (everything || log.everything());
+  // Of what a CLEAN that stopped has taken off nobody knows whether it will be told.
+  const bool half_taken = log.cleaning.token != 0 && log.cleaning.takes_off;
+  everything = log.is_on() && (everything || half_taken || log.everything());
   reading = {.token = op.call.core.NewToken(),
              .bitmap = reinterpret_cast<std::uint64_t>(request.dirty_bitmap.p),
              .pages = request.pages,
@@ -235,7 +237,12 @@ std::int64_t ReadDirty(DomctlCall& op) {
   if (is_clean && request.pages >= op.target->p2m.end()) log.Settle(reading.events);
   request.stats.fault_count = 0;
   request.stats.dirty_count = reading.dirty;
-  return 0;
+  if (!is_clean) return 0;
+  // The marks are gone, so it is here that the answer must not fail unseen.
+  op.copy_back = false;
+  if (op.argument.Store()) return 0;
+  log.SetEverything();
+  return -kEFAULT;
 }
 
 }  // namespace xencomm::hypervisor

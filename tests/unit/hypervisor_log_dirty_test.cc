@@ -52,20 +52,26 @@ class PhysicalSpace final : public Space {
   std::function<void()> action_;
 };
 
-// Memory of the process, but for an end from which on it faults.
+// Memory of the process, but for an end from which on it faults, and an object that can only be
+// read.
 class EndingSpace final : public Space {
  public:
   const void* end = nullptr;
+  const void* read_only = nullptr;
 
   Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
               Access access) override {
     if (IsBehind(pointer.value + offset + length)) return Fault::kNotPresent;
+    if (IsRefused(pointer, access)) return Fault::kNotWritable;
     return direct_.Map(pointer, offset, length, access);
   }
   CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
                         Access access, RunVisitor visit) override {
     if (IsBehind(pointer.value + offset + length)) {
       return {.fault = Fault::kNotPresent, .address = pointer + offset};
+    }
+    if (IsRefused(pointer, access)) {
+      return {.fault = Fault::kNotWritable, .address = pointer + offset};
     }
     return direct_.ForEachRun(pointer, offset, length, access, visit);
   }
@@ -75,6 +81,10 @@ class EndingSpace final : public Space {
     const auto last = reinterpret_cast<std::uint64_t>(end);
     // Of the bitmap only: everything else lies elsewhere.
     return end != nullptr && address > last && address <= last + kBitmapPages / 8;
+  }
+  bool IsRefused(VirtualAddress pointer, Access access) const {
+    return access == Access::kWrite && read_only != nullptr &&
+           pointer.value == reinterpret_cast<std::uint64_t>(read_only);
   }
 
   DirectSpace direct_;
@@ -259,6 +269,21 @@ TEST_F(LogDirtyTest, ALogDoesNotBeginWithWhatAnOlderOneCouldNotTell) {
   EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 3), (Pages{0, 1, 2}));
   ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
   ASSERT_EQ(Enable(), 0);
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyTest, ACleanThatCannotAnswerLosesNothing) {
+  ASSERT_EQ(Enable(), 0);
+  ASSERT_EQ(Write(3), 0);
+  std::vector<std::uint8_t> bits(kBitmapPages / 8);
+  xen_domctl_t op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, bits.data(), kBitmapPages);
+  EndingSpace space;
+  space.read_only = &op;
+  machine.hypervisor.SetRawSpace(*machine.vcpu, space);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), -kEFAULT);
+  machine.hypervisor.SetRawSpace(*machine.vcpu, machine.direct);
+  // By then the marks were gone.
+  EXPECT_EQ(Clean(), AllPages());
   EXPECT_EQ(Clean(), Pages{});
 }
 
@@ -450,9 +475,12 @@ TEST_F(LogDirtyLegsTest, ACleanThatIsGivenUpLosesNothing) {
     while (done < legs && Leg(frame)) ++done;
     if (done < legs) break;
 
+    const Pages peeked = Read(XEN_DOMCTL_SHADOW_OP_PEEK);
     const Pages told = Clean();
     for (const std::uint64_t gfn : {std::uint64_t{3}, std::uint64_t{500}, kFar}) {
       EXPECT_TRUE(std::find(told.begin(), told.end(), gfn) != told.end()) << legs << " " << gfn;
+      EXPECT_TRUE(std::find(peeked.begin(), peeked.end(), gfn) != peeked.end())
+          << legs << " " << gfn;
     }
     if (legs == 1) {
       EXPECT_EQ(told, (Pages{3, 500, kFar}));
