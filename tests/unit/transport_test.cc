@@ -15,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -579,6 +580,29 @@ TEST_P(ForeignMappingsEndTest, WhatIsMappedTwiceEndsTwice) {
   ASSERT_EQ(munmap(Page(0), kPage), 0);
   EXPECT_EQ(held(), kPages);
   ASSERT_EQ(munmap(again, kPage), 0);
+  EXPECT_EQ(held(), kPages - 1);
+}
+
+// As daemons do: they close what they did not open, and the numbers are given out again.
+TEST_P(ForeignMappingsEndTest, WhatIsMappedStaysWhenTheProgramTakesTheDescriptor) {
+  EXPECT_EQ(held(), kPages);
+  int maps = -1;
+  for (int fd = 3; fd < 256; ++fd) {
+    char target[64] = {};
+    if (readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), target, sizeof(target) - 1) > 0 &&
+        std::string_view(target).ends_with("/maps")) {
+      maps = fd;
+    }
+  }
+  ASSERT_GE(maps, 0);
+  const int other = memfd_create("other", MFD_CLOEXEC);
+  ASSERT_EQ(dup2(other, maps), maps);
+  close(other);
+  EXPECT_EQ(held(), kPages);
+  ASSERT_EQ(munmap(Page(1), kPage), 0);
+  EXPECT_EQ(held(), kPages - 1);
+  // It is the program's to close now.
+  EXPECT_EQ(close(maps), 0);
   EXPECT_EQ(held(), kPages - 1);
 }
 

@@ -46,13 +46,25 @@ ProcessMaps::ProcessMaps(int fd, Way way) : way_(way) {
 }
 
 ProcessMaps::~ProcessMaps() {
-  if (maps_ >= 0) close(maps_);
+  if (IsOpen()) close(maps_);
+}
+
+bool ProcessMaps::IsOpen() const {
+  struct stat about = {};
+  return maps_ >= 0 && fstat(maps_, &about) == 0 && about.st_dev == maps_device_ &&
+         about.st_ino == maps_inode_;
 }
 
 bool ProcessMaps::Open() {
-  // Once and for all: a program that shuts itself in has no /proc later.
-  if (maps_ < 0) maps_ = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-  return maps_ >= 0;
+  // Once and for all: a program that shuts itself in has no /proc later. But one that closes what
+  // it did not open has taken the number: what that is now says nothing.
+  if (IsOpen()) return true;
+  maps_ = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  struct stat about = {};
+  if (maps_ < 0 || fstat(maps_, &about) != 0) return false;
+  maps_device_ = about.st_dev;
+  maps_inode_ = about.st_ino;
+  return true;
 }
 
 bool ProcessMaps::Look() {

@@ -46,13 +46,16 @@ class ProcessMaps {
 
  private:
   bool Open();
+  bool IsOpen() const;
   bool Read(int fd, Areas& areas) const;
 
   dev_t device_ = 0;
   ino_t inode_ = 0;
   Way way_;
-  int maps_ = -1;  // /proc/self/maps, from its first use on
-  Areas seen_;     // by the text
+  int maps_ = -1;  // /proc/self/maps, from its first use on; and which file that is
+  dev_t maps_device_ = 0;
+  ino_t maps_inode_ = 0;
+  Areas seen_;  // by the text
 };
 
 }  // namespace xencomm::embedded
