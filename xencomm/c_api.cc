@@ -143,10 +143,15 @@ std::int64_t xencomm_call(xencomm_context* x, unsigned op, uint64_t arg1, uint64
     const std::int64_t answer = x->client->CallWith(op, {arg1, arg2, arg3, arg4, arg5});
     if (answer >= 0) return answer;
     const int error = static_cast<int>(-answer);
-    const char* const name = strerrorname_np(error);
-    return Refuse(error, Sentence("hypercall %u answered %s (%s)", op,
-                                  name == nullptr ? std::to_string(-error).c_str() : name,
-                                  strerrordesc_np(error)));
+    // The call was made: what it answered is told also where there is no memory for the sentence.
+    Guarded([&] {
+      const char* const name = strerrorname_np(error);
+      return Refuse(error, Sentence("hypercall %u answered %s (%s)", op,
+                                    name == nullptr ? std::to_string(-error).c_str() : name,
+                                    strerrordesc_np(error)));
+    });
+    errno = error;
+    return -1;
   });
 }
 

@@ -579,6 +579,40 @@ TEST_P(CBorder, AnswersWhenMemoryRunsOutAtAnyStep) {
   }
 }
 
+TEST(CBorderCalls, WhatACallAnsweredIsToldWithoutMemoryForASentence) {
+  Open open;
+  allocations_left = 0;
+  errno = 0;
+  const std::int64_t answer = xencomm_call(open.x, 999, 0, 0, 0, 0, 0);
+  const int error = errno;
+  const int same = xencall0(open.xcall, 999);
+  const int same_error = errno;
+  allocations_left = -1;
+  EXPECT_EQ(answer, -1);
+  EXPECT_EQ(error, ENOSYS);
+  EXPECT_EQ(same, -1);
+  EXPECT_EQ(same_error, ENOSYS);
+}
+
+// Memory runs out for the watch and for its first event, which is not each time made anew.
+TEST(CBorderCalls, AWatchThatFailedIsNotThere) {
+  Open open;
+  for (int watch = 0; watch < 40; ++watch) {
+    const std::string token = std::to_string(watch);
+    for (long step = 0;; ++step) {
+      allocations_left = step;
+      const bool watched = xs_watch(open.xs, kWatched, token.c_str());
+      allocations_left = -1;
+      if (watched) break;
+      ASSERT_FALSE(xs_unwatch(open.xs, kWatched, token.c_str())) << watch << ", " << step;
+    }
+  }
+  for (int watch = 0; watch < 40; ++watch) {
+    EXPECT_TRUE(xs_unwatch(open.xs, kWatched, std::to_string(watch).c_str()));
+    EXPECT_TRUE(FreeBlock(xs_check_watch(open.xs)));
+  }
+}
+
 TEST_P(CBorder, RefusesAbsurdAmounts) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "a sanitizer takes more address space than the limit leaves";

@@ -106,10 +106,11 @@ struct xs_handle {
     for (const Watched& watch : watches_) {
       if (watch.given == path && watch.token == token) return OrErrno(EEXIST);
     }
-    Event first = {path, token};
-    watches_.push_back({path, resolved, token});
-    // It fires at once, so that who watches first looks at what is there.
-    Push(std::move(first));
+    Watched watch = {path, resolved, token};
+    watches_.reserve(watches_.size() + 1);
+    // It fires at once, so that who watches first looks at what is there. The last that may fail.
+    Push({path, token});
+    watches_.push_back(std::move(watch));
     return true;
   }
 
