@@ -531,10 +531,14 @@ std::set<std::string> Exported() {
   return names;
 }
 
-class CBorder : public testing::TestWithParam<std::string> {
+class CBorderCalls : public testing::Test {
  protected:
   static void SetUpTestSuite() { setenv("XENCOMM_TRANSPORT", "embedded:memory=256M,dom0=64M", 1); }
   void TearDown() override { allocations_left = -1; }
+};
+
+class CBorder : public CBorderCalls, public testing::WithParamInterface<std::string> {
+ protected:
   const Case& tested() { return Cases().at(GetParam()); }
 };
 
@@ -579,7 +583,7 @@ TEST_P(CBorder, AnswersWhenMemoryRunsOutAtAnyStep) {
   }
 }
 
-TEST(CBorderCalls, WhatACallAnsweredIsToldWithoutMemoryForASentence) {
+TEST_F(CBorderCalls, WhatACallAnsweredIsToldWithoutMemoryForASentence) {
   Open open;
   allocations_left = 0;
   errno = 0;
@@ -595,7 +599,7 @@ TEST(CBorderCalls, WhatACallAnsweredIsToldWithoutMemoryForASentence) {
 }
 
 // Memory runs out for the watch and for its first event, which is not each time made anew.
-TEST(CBorderCalls, AWatchThatFailedIsNotThere) {
+TEST_F(CBorderCalls, AWatchThatFailedIsNotThere) {
   Open open;
   for (int watch = 0; watch < 40; ++watch) {
     const std::string token = std::to_string(watch);
