@@ -196,8 +196,7 @@ TEST(BouncedCall, CopiesWhatBuffersShareOnce) {
 }
 
 // Two bitmaps of which the last byte of one is the first of the other.
-TEST(BouncedCall, CopiesASharedByteOnce) {
-  std::array<std::uint8_t, 3> bits = {1, 2, 3};
+xen_domctl OverlappingBitmaps(std::array<std::uint8_t, 3>& bits) {
   xen_domctl domctl = {};
   domctl.cmd = XEN_DOMCTL_setvcpuaffinity;
   domctl.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
@@ -206,6 +205,12 @@ TEST(BouncedCall, CopiesASharedByteOnce) {
   affinity.cpumap_hard.nr_bits = affinity.cpumap_soft.nr_bits = 16;
   set_xen_guest_handle(affinity.cpumap_hard.bitmap, bits.data());
   set_xen_guest_handle(affinity.cpumap_soft.bitmap, bits.data() + 1);
+  return domctl;
+}
+
+TEST(BouncedCall, CopiesASharedByteOnce) {
+  std::array<std::uint8_t, 3> bits = {1, 2, 3};
+  xen_domctl domctl = OverlappingBitmaps(bits);
   Heap heap;
   BouncedCall bounced({.hypercall = __HYPERVISOR_domctl, .registers = {Address(&domctl)}},
                       kNativeOrder, heap);
@@ -416,14 +421,7 @@ TEST(SwappedCall, TurnsAnArgumentOfTwoCallsOnce) {
 // Bytes are not turned, wherever they begin.
 TEST(SwappedCall, TakesBitmapsThatOverlap) {
   std::array<std::uint8_t, 3> bits = {1, 2, 3};
-  xen_domctl domctl = {};
-  domctl.cmd = XEN_DOMCTL_setvcpuaffinity;
-  domctl.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
-  xen_domctl_vcpuaffinity& affinity = domctl.u.vcpuaffinity;
-  affinity.flags = XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT;
-  affinity.cpumap_hard.nr_bits = affinity.cpumap_soft.nr_bits = 16;
-  set_xen_guest_handle(affinity.cpumap_hard.bitmap, bits.data());
-  set_xen_guest_handle(affinity.cpumap_soft.bitmap, bits.data() + 1);
+  xen_domctl domctl = OverlappingBitmaps(bits);
   SwappedCall swapped({.hypercall = __HYPERVISOR_domctl, .registers = {Address(&domctl)}},
                       kNativeOrder);
   EXPECT_TRUE(swapped.finding().ok());
