@@ -32,9 +32,9 @@ struct PassedCall {
   std::uint64_t region = 0;
 };
 
-// The call, or nothing: it is not for a process to make. `region` is the
-// process's, or RegionHandle::None(); `opt_in` is kRegionCall in a domain whose pointers are raw
-// without it, and 0 in others.
+// The call, or nothing: it is not for a process to make. `region` is the process's, or
+// RegionHandle::None(); `opt_in` is kRegionCall in a domain whose pointers are raw without it, and
+// 0 in others.
 constexpr std::optional<PassedCall> PassOn(std::uint64_t index,
                                            std::span<const std::uint64_t, 5> arguments,
                                            RegionHandle region, std::uint64_t opt_in) {

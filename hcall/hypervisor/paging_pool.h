@@ -20,8 +20,8 @@ class PagingPool {
  public:
   enum class Outcome : std::uint8_t { kDone, kStopped, kNoMemory };
 
-  // Comes nearer to `pages` by as many as there is work for, with the control lock held. Without
-  // memory for all of them, as many as there were are there then.
+  // Comes nearer to `pages` by as many as there is work for, with the control lock held. kNoMemory:
+  // there is not enough for those that are missing, and what was reached stays.
   Outcome Resize(Core& core, const Domain& domain, std::uint64_t pages, Work& work);
 
   std::uint64_t pages() const { return pages_; }

@@ -29,14 +29,14 @@ namespace xencomm::hypervisor {
 class Core;
 
 struct RegionEntry {
-  // A granule that is being pinned, or let go because of `error`.
+  // A granule that is being pinned, page by page; or let go when there is an error.
   struct Partial {
     std::uint64_t granule = 0;
     PhysicalAddress base;
     std::uint64_t pinned = 0;  // pages, from its first one on
     GranuleUse use = GranuleUse::kAnyPointer;
     bool exists = false;
-    std::int64_t error = 0;  // nothing is wrong with one that is let go with its region: 1
+    std::int64_t error = 0;  // what is wrong with a page of it; 1: nothing, its region ends
   };
 
   RegionEntry(const RegionLayout& region_layout, PhysicalAddress table_header, Access for_access,

@@ -27,8 +27,8 @@ uint64_t XencommCall(XencommOp op, uint64_t a2, uint64_t a3 = 0, uint64_t a4 = 0
 }  // namespace
 
 int64_t HypercallFor(uint64_t index, std::span<const uint64_t, 5> arguments, RegionHandle region) {
-  // The machine's own calls are not for programs either.
-  if (index >= PLATFORM_CALLS) return -kEPERM;
+  // The machine's own calls are not for programs either. The bit is not the program's to set.
+  if ((index & ~xencomm::kRegionCall) >= PLATFORM_CALLS) return -kEPERM;
   const auto call = xencomm::PassOn(index, arguments, region, arch::kRegionOptIn);
   if (!call) return -kEPERM;
   const uint64_t* const a = call->arguments;

@@ -203,9 +203,21 @@ void TryTheKernelsCalls(const Target& target) {
       checks.Expect("RestOfTheListIsServed", entries[1].result == (4 << 16 | 17));
     }
   }
-  checks.ExpectEqual("EndingTheMachineIsTheKernels",
-                     Signed(SystemCall(kSysHypercall, PLATFORM_EXIT, 0, 0, 0, 0, 0, kNoRegion)),
-                     -kEPERM);
+  for (const uint64_t bit : {uint64_t{0}, xencomm::kRegionCall}) {
+    checks.ExpectEqual(
+        "EndingTheMachineIsTheKernels",
+        Signed(SystemCall(kSysHypercall, PLATFORM_EXIT | bit, 0, 0, 0, 0, 0, kNoRegion)), -kEPERM);
+    // What a program has set of the bit means nothing, with a region and without.
+    checks.ExpectEqual(
+        "BitOfTheProgramsIsReplaced",
+        Signed(SystemCall(kSysHypercall, __HYPERVISOR_xen_version | bit, XENVER_extraversion,
+                          target.payload, 0, 0, 0, target.number)),
+        0);
+    checks.ExpectEqual("BitOfTheProgramsOptsIntoNothing",
+                       Signed(SystemCall(kSysHypercall, __HYPERVISOR_xen_version | bit,
+                                         XENVER_version, 0, 0, 0, 0, kNoRegion)),
+                       4 << 16 | 17);
+  }
   checks.ExpectEqual("RegionIsStillServed", WriteTo(target, target.payload), 0);
 }
 
