@@ -65,6 +65,19 @@ class Call {
     return 0;
   }
 
+  // Whether memory ran out in this leg while some of it only waited for other calls to end. Then
+  // nothing is to be refused for want of memory: what is not done yet is left to another leg,
+  // before which that memory can come back. Not for ever: the other call's vcpu may have been
+  // stopped.
+  bool IsMemoryDue() const {
+    return vcpu.short_legs < kMostShortLegs && core.heap.RanShort(*vcpu.slot);
+  }
+  // `answer`; but a call that ran out of memory which is due is continued as it is. It must not
+  // have written anything yet.
+  std::int64_t UnlessMemoryIsDue(std::int64_t answer) {
+    return answer == -kENOMEM && IsMemoryDue() ? Continue() : answer;
+  }
+
   // `count` elements at a pointer of the frame's registers. Those found in memory are bound by
   // their rows (argument.h).
   template <class T>

@@ -132,7 +132,7 @@ std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
 
 std::int64_t Dispatch(Call& call) {
   const HypercallEntry* entry = FindEntry(call.frame.index & ~kRegionCall);
-  return entry != nullptr ? entry->run(call) : -kENOSYS;
+  return entry != nullptr ? call.UnlessMemoryIsDue(entry->run(call)) : -kENOSYS;
 }
 
 OpAnswer Ask(std::uint64_t hypercall, std::uint64_t op) {

@@ -51,7 +51,11 @@ class Vcpu {
   CallerSlot* slot = nullptr;
   Space* raw_space = nullptr;
   bool in_multicall = false;
+  unsigned short_legs = 0;  // in a row, that were continued because memory was due (call.h)
 };
+
+// The legs that a call may wait for memory: about a second.
+inline constexpr unsigned kMostShortLegs = 1u << 20;
 
 // Of the pages that hold a struct vcpu_guest_context.
 inline constexpr unsigned kContextOrder = 1;

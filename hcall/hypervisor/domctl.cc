@@ -94,6 +94,7 @@ std::int64_t Domctl(Call& call) {
     if (target != nullptr && call.core.domains.Find(argument->domain) != target) return -kESRCH;
     answer = kOps.Run(cmd, op);
   }
+  answer = call.UnlessMemoryIsDue(answer);
   // A call that goes on has no outputs yet.
   if (op.copy_back && !call.frame.continued && !argument.Store()) return -kEFAULT;
   return answer;

@@ -120,7 +120,12 @@ FrameHeap::Block FrameHeap::TakeWithRetries(unsigned order, std::uint64_t end) {
     block = Take(order, end);
     if (block.mfn != kNoFrame) return block;
   }
-  return Take(order, end);
+  block = Take(order, end);
+  // A stamp of its own: calls that begin later began behind it.
+  if (block.mfn == kNoFrame && waiting_head_ != kNoIndex) {
+    short_at_.store(quiescence_->Stamp(), std::memory_order_release);
+  }
+  return block;
 }
 
 // The first block of the smallest order that serves, split down.

@@ -42,6 +42,12 @@ class FrameHeap {
   void Reclaim();
   bool has_waiting() const { return waiting_.load(std::memory_order_relaxed) != 0; }
 
+  // Whether, since the leg under way in `slot` began, an allocation failed while blocks waited: the
+  // memory will be there when other calls have ended.
+  bool RanShort(const CallerSlot& slot) const {
+    return short_at_.load(std::memory_order_acquire) >= slot.epoch.load(std::memory_order_relaxed);
+  }
+
   std::uint64_t free_pages() const { return free_.load(std::memory_order_relaxed); }
 
  private:
@@ -94,6 +100,8 @@ class FrameHeap {
 
   std::atomic<std::uint64_t> free_ = 0;     // pages, what waits and open runs included
   std::atomic<std::uint64_t> waiting_ = 0;  // blocks
+  // The stamp of the last allocation that failed while blocks waited.
+  std::atomic<std::uint64_t> short_at_ = 0;
 };
 
 }  // namespace xencomm::hypervisor

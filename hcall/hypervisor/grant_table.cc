@@ -86,6 +86,8 @@ std::int64_t SetupTable(Call& call) {
         }
       }
     }
+    // The table stays as far as it has grown.
+    if (request->status == GNTST_general_error && call.IsMemoryDue()) return -kENOMEM;
     if (request->status == GNTST_okay &&
         !list->Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
       request->status = GNTST_bad_virt_addr;
@@ -258,6 +260,8 @@ std::int64_t SetVersion(Call& call) {
     } else if (request->version != table->version) {
       answer = ChangeVersion(call.core, call.domain, *table, request->version);
     }
+    answer = call.UnlessMemoryIsDue(answer);
+    if (call.frame.continued) return answer;
     request->version = table->version;
   }
   return request.Store() ? answer : -kEFAULT;

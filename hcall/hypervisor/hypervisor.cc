@@ -129,6 +129,8 @@ void Hypervisor::SetRawSpace(Vcpu& vcpu, Space& space) { vcpu.raw_space = &space
 std::int64_t Hypervisor::Hypercall(Vcpu& caller, HypercallFrame& frame) {
   core_->quiescence.Enter(*caller.slot);
   const std::int64_t answer = Run(*core_, caller, frame);
+  caller.short_legs =
+      frame.continued && core_->heap.RanShort(*caller.slot) ? caller.short_legs + 1 : 0;
   caller.domain->dirty_log.EndLeg(caller.slot->writes);
   Quiescence::Leave(*caller.slot);
   if (core_->heap.has_waiting()) [[unlikely]]

@@ -28,7 +28,9 @@ std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint16_t fo
     case XENMAPSPACE_grant_table: {
       std::uint64_t mfn;
       const std::int64_t error = GrantFrameForMap(call.core, target, index, &mfn);
-      return error != 0 ? error : physmap.Move(mfn, gfn, P2mType::kShared);
+      // A table that cannot grow is -EINVAL, for whatever reason.
+      if (error != 0) return call.IsMemoryDue() ? -kENOMEM : error;
+      return physmap.Move(mfn, gfn, P2mType::kShared);
     }
     case XENMAPSPACE_gmfn:
       return physmap.MoveGfn(index, gfn);
@@ -72,6 +74,9 @@ std::int64_t AddToPhysmap(Call& call, std::uint64_t start) {
   for (std::uint64_t i = start; i < request->size; ++i) {
     const std::int64_t one =
         AddOne(call, *target, XENMAPSPACE_gmfn, 0, request->idx + i, request->gpfn + i);
+    if (one == -kENOMEM && call.IsMemoryDue()) {
+      return ContinueMemoryOp(call, XENMEM_add_to_physmap, i);
+    }
     if (one != 0) return one;
     if (i + 1 != request->size && call.ShouldPreempt()) {
       return ContinueMemoryOp(call, XENMEM_add_to_physmap, i + 1);
@@ -103,6 +108,9 @@ std::int64_t AddToPhysmapBatch(Call& call, std::uint64_t start) {
     if (gfn == kNoFrame) return -kEINVAL;
     const std::int64_t one =
         AddOne(call, *target, request->space, request->u.foreign_domid, index, gfn);
+    if (one == -kENOMEM && call.IsMemoryDue()) {
+      return ContinueMemoryOp(call, XENMEM_add_to_physmap_batch, i);
+    }
     if (!errors->Write(i, static_cast<std::int32_t>(one)).ok()) return -kEFAULT;
     if (i + 1 != request->size && call.ShouldPreempt()) {
       return ContinueMemoryOp(call, XENMEM_add_to_physmap_batch, i + 1);

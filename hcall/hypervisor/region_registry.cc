@@ -228,21 +228,22 @@ RegionRegistry* RegionRegistry::Of(Domain& domain) {
   return registry;
 }
 
-RegionRegistry::Slot* RegionRegistry::FreeSlot(Domain& domain, std::uint32_t* number) {
+std::int64_t RegionRegistry::FreeSlot(Domain& domain, Slot** slot, std::uint32_t* number) {
   for (unsigned page = 0; page < kPages; ++page) {
     Slot* slots = pages_[page].load(std::memory_order_relaxed);
     if (slots == nullptr) {
       slots = domain.overhead.New<Slot>(kSlotsPerPage);
-      if (slots == nullptr) return nullptr;
+      if (slots == nullptr) return -kENOMEM;
       pages_[page].store(slots, std::memory_order_release);
     }
     for (unsigned i = 0; i < kSlotsPerPage; ++i) {
       if (slots[i].region != nullptr) continue;
       *number = page * kSlotsPerPage + i;
-      return &slots[i];
+      *slot = &slots[i];
+      return 0;
     }
   }
-  return nullptr;
+  return -kENOSPC;
 }
 
 // The slot of the region with this very id, also of one that begins or ends; or null.
@@ -273,13 +274,10 @@ std::int64_t RegionRegistry::Begin(Core& core, Domain& domain, PhysicalAddress h
   if (error == 0) {
     SpinGuard guard(domain.lock);
     std::uint32_t number = 0;
-    *slot = domain.dying() ? nullptr : FreeSlot(domain, &number);
+    error = domain.dying() ? -kEINVAL : FreeSlot(domain, slot, &number);
     const std::uint64_t id = IdOf(core.region_generation.fetch_add(1) + 1, number);
-    if (domain.dying()) {
-      error = -kEINVAL;
-    } else if (*slot == nullptr || id == 0) {
-      error = -kENOSPC;
-    } else {
+    if (error == 0 && id == 0) error = -kENOSPC;
+    if (error == 0) {
       (*slot)->region = new (core.frames.Bytes(home))
           RegionEntry(layout, header, access == 1 ? Access::kWrite : Access::kRead, id, words);
       (*slot)->region->next = FirstPayloadGranule(layout);

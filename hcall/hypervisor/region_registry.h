@@ -119,7 +119,7 @@ class RegionRegistry {
   }
 
   // All below with the registry's lock held.
-  Slot* FreeSlot(Domain& domain, std::uint32_t* number);
+  std::int64_t FreeSlot(Domain& domain, Slot** slot, std::uint32_t* number);
   Slot* SlotOf(RegionHandle handle) const;
   std::int64_t Begin(Core& core, Domain& domain, PhysicalAddress header, std::uint64_t access,
                      Slot** slot);

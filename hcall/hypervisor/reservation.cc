@@ -93,7 +93,10 @@ template <class One>
 std::int64_t ForEachExtent(const Request& request, std::uint64_t start, std::uint64_t count,
                            One one) {
   for (std::uint64_t i = start; i < count; ++i) {
-    if (!one(i)) return static_cast<std::int64_t>(i);
+    if (!one(i)) {
+      if (request.call.IsMemoryDue()) return ContinueMemoryOp(request.call, request.op, i);
+      return static_cast<std::int64_t>(i);
+    }
     if (i + 1 != count && request.call.ShouldPreempt(std::uint64_t{1} << request.order)) {
       return ContinueMemoryOp(request.call, request.op, i + 1);
     }

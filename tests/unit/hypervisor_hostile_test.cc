@@ -275,7 +275,7 @@ TEST_F(HypervisorHostileTest, ATopThatIsReplacedIsNotReusedWhileACallMayLookAtIt
     add.gpfn = std::uint64_t{1} << 20;
     ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
     EXPECT_GT(take_all(), 0);
-    // It is called free, and yet cannot be had.
+    // It is called free, and yet cannot be had, however often it is tried.
     EXPECT_EQ(machine.hypervisor.statistics().free_pages, 1u);
     EXPECT_EQ(take_all(), 0);
   });
