@@ -21,7 +21,7 @@ struct Exchanging {
   GuestHandle<xen_pfn_t> out;
   unsigned in_order;
   unsigned out_order;
-  std::uint64_t end;  // below which machine frame the new pages lie
+  unsigned width;  // of the new frames' numbers, at most
 };
 
 bool Fits(const xen_memory_reservation& reservation, std::uint64_t* pages) {
@@ -44,10 +44,7 @@ class NewFrames {
 
   bool Allocate() {
     Core& core = exchange_.call.core;
-    const bool anywhere = exchange_.end >= core.max_page();
-    const std::uint64_t mfn = exchange_.out_order == 0 && anywhere
-                                  ? core.heap.AllocateScattered(0)
-                                  : core.heap.Allocate(exchange_.out_order, exchange_.end);
+    const std::uint64_t mfn = core.heap.AllocateMemory(0, exchange_.out_order, exchange_.width);
     if (mfn == kNoFrame) return false;
     core.frames.Of(mfn).next = first_;
     first_ = core.frames.IndexOf(mfn);
@@ -156,9 +153,9 @@ std::int64_t Exchange(Call& call) {
                          .out = *out_extents,
                          .in_order = in.extent_order,
                          .out_order = out.extent_order,
-                         .end = kNoFrame};
+                         .width = FrameHeap::kAnyWidth};
   const unsigned bits = XENMEMF_get_address_bits(out.mem_flags);
-  if (bits > kPageShift && bits < 64) exchange.end = std::uint64_t{1} << (bits - kPageShift);
+  if (bits > kPageShift) exchange.width = bits - kPageShift;
 
   // Extents of a chunk on either side: one on the side with the larger ones.
   const bool grows = in.extent_order <= out.extent_order;

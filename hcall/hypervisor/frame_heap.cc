@@ -1,5 +1,6 @@
 #include "hcall/hypervisor/frame_heap.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -19,12 +20,16 @@ void FrameHeap::Init(const FrameTable& frames, std::uint32_t first_free, bool ze
   frames_ = &frames;
   machine_ = &machine;
   quiescence_ = &quiescence;
-  for (std::uint32_t& head : heads_) head = kNoIndex;
+  for (Zone& zone : zones_) {
+    for (std::uint32_t& head : zone.heads) head = kNoIndex;
+  }
 
   // The largest aligned blocks that fit, from the front: a few dozen, however large the pool.
   std::uint64_t mfn = frames.MfnOf(first_free);
   const std::uint64_t end = frames.MfnOf(0) + frames.count();
   free_.store(end - mfn, std::memory_order_relaxed);
+  lowest_zone_ = ZoneOf(mfn);
+  highest_zone_ = ZoneOf(end - 1);
   while (mfn < end) {
     unsigned order = kMaxOrder;
     while (!IsAligned(mfn, Pages(order)) || Pages(order) > end - mfn) --order;
@@ -34,12 +39,12 @@ void FrameHeap::Init(const FrameTable& frames, std::uint32_t first_free, bool ze
   }
 }
 
-std::uint64_t FrameHeap::Allocate(unsigned order, std::uint64_t end) {
+std::uint64_t FrameHeap::Allocate(unsigned order, unsigned width) {
   if (order > kMaxOrder) return kNoFrame;
   Block block;
   {
     SpinGuard guard(lock_);
-    block = TakeWithRetries(order, end);
+    block = TakeWithRetries(order, width);
     if (block.mfn == kNoFrame) return kNoFrame;
     free_.fetch_sub(Pages(order), std::memory_order_relaxed);
   }
@@ -47,11 +52,15 @@ std::uint64_t FrameHeap::Allocate(unsigned order, std::uint64_t end) {
   return block.mfn;
 }
 
+std::uint64_t FrameHeap::AllocateMemory(std::uint64_t gfn, unsigned order, unsigned width) {
+  return order == 0 && width >= highest_zone_ ? AllocateScattered(gfn) : Allocate(order, width);
+}
+
 std::uint64_t FrameHeap::AllocateScattered(std::uint64_t gfn) {
   SpinGuard guard(lock_);
   if (run_free_ == 0 && !OpenRun()) {
     // No run of 16 is left: take what there is.
-    const Block block = TakeWithRetries(0, kNoFrame);
+    const Block block = TakeWithRetries(0, kAnyWidth);
     if (block.mfn == kNoFrame) return kNoFrame;
     free_.fetch_sub(1, std::memory_order_relaxed);
     if (block.dirty) Clear(block.mfn, 0);
@@ -110,17 +119,17 @@ bool FrameHeap::ReclaimLocked(std::uint64_t oldest) {
   return true;
 }
 
-FrameHeap::Block FrameHeap::TakeWithRetries(unsigned order, std::uint64_t end) {
-  Block block = Take(order, end);
+FrameHeap::Block FrameHeap::TakeWithRetries(unsigned order, unsigned width) {
+  Block block = Take(order, width);
   if (block.mfn != kNoFrame) return block;
   CloseRuns();
   const std::uint64_t oldest = quiescence_->OldestInUse();
   // No more of what waits than is needed.
   while (ReclaimLocked(oldest)) {
-    block = Take(order, end);
+    block = Take(order, width);
     if (block.mfn != kNoFrame) return block;
   }
-  block = Take(order, end);
+  block = Take(order, width);
   // A stamp of its own: calls that begin later began behind it.
   if (block.mfn == kNoFrame && waiting_head_ != kNoIndex) {
     short_at_.store(quiescence_->Stamp(), std::memory_order_release);
@@ -128,20 +137,17 @@ FrameHeap::Block FrameHeap::TakeWithRetries(unsigned order, std::uint64_t end) {
   return block;
 }
 
-// The first block of the smallest order that serves, split down.
-FrameHeap::Block FrameHeap::Take(unsigned order, std::uint64_t end) {
-  for (unsigned from = order; from <= kMaxOrder; ++from) {
-    std::uint32_t index = heads_[from];
-    while (index != kNoIndex &&
-           (end < Pages(order) || frames_->MfnOf(index) > end - Pages(order))) {
-      index = frames_->At(index).next;
-    }
-    if (index == kNoIndex) continue;
-
+// A block of the highest zone that has one, and there of the smallest order that serves, split
+// down.
+FrameHeap::Block FrameHeap::Take(unsigned order, unsigned width) {
+  for (unsigned zone = std::min(width, highest_zone_); zone >= lowest_zone_; --zone) {
+    const std::uint32_t serving = zones_[zone].orders >> order;
+    if (serving == 0) continue;
+    unsigned from = order + static_cast<unsigned>(std::countr_zero(serving));
+    const std::uint32_t index = zones_[zone].heads[from];
     Unlink(index, from);
     const bool dirty = frames_->At(index).dirty;
     const std::uint64_t mfn = frames_->MfnOf(index);
-    // The lower half is kept, so that a limit on addresses that holds for the start holds for it.
     while (from > order) {
       --from;
       const std::uint32_t upper = frames_->IndexOf(mfn + Pages(from));
@@ -157,9 +163,9 @@ bool FrameHeap::OpenRun() {
   OpenBlock& block = open_[next_open_];
   next_open_ = (next_open_ + 1) % kOpenBlocks;
   if (block.runs == 0) {
-    const Block taken = Take(kOpenOrder, kNoFrame);
+    const Block taken = Take(kOpenOrder, kAnyWidth);
     if (taken.mfn == kNoFrame) {
-      const Block run = Take(kRunOrder, kNoFrame);
+      const Block run = Take(kRunOrder, kAnyWidth);
       if (run.mfn == kNoFrame) return false;
       if (run.dirty) Clear(run.mfn, kRunOrder);
       run_ = run.mfn;
@@ -215,23 +221,27 @@ bool FrameHeap::IsFree(std::uint64_t mfn, unsigned order) const {
 }
 
 void FrameHeap::Link(std::uint32_t index, unsigned order) {
+  Zone& zone = zones_[ZoneOf(frames_->MfnOf(index))];
   Frame& frame = frames_->At(index);
   frame.free_order = static_cast<std::uint8_t>(order + 1);
   frame.previous = kNoIndex;
-  frame.next = heads_[order];
+  frame.next = zone.heads[order];
   if (frame.next != kNoIndex) frames_->At(frame.next).previous = index;
-  heads_[order] = index;
+  zone.heads[order] = index;
+  zone.orders |= 1u << order;
 }
 
 void FrameHeap::Unlink(std::uint32_t index, unsigned order) {
+  Zone& zone = zones_[ZoneOf(frames_->MfnOf(index))];
   Frame& frame = frames_->At(index);
   frame.free_order = 0;
-  if (frame.previous == kNoIndex) {
-    heads_[order] = frame.next;
-  } else {
-    frames_->At(frame.previous).next = frame.next;
-  }
   if (frame.next != kNoIndex) frames_->At(frame.next).previous = frame.previous;
+  if (frame.previous != kNoIndex) {
+    frames_->At(frame.previous).next = frame.next;
+    return;
+  }
+  zone.heads[order] = frame.next;
+  if (frame.next == kNoIndex) zone.orders &= ~(1u << order);
 }
 
 void FrameHeap::Clear(std::uint64_t mfn, unsigned order) {

@@ -1,5 +1,8 @@
 // The heap: free frames, as a buddy allocator.
 //
+// Kept apart by the width of their numbers, so that a request for frames that few address bits
+// reach looks at none that are out of its reach, and others take those last.
+//
 // What it hands out reads as zero: nobody sees what the last owner left. Single pages of domains
 // come scattered on purpose, in runs of 16 (64 KiB) that never continue each other, so that
 // guest-physical neighbours are machine neighbours only inside a run.
@@ -7,6 +10,7 @@
 #define HCALL_HYPERVISOR_FRAME_HEAP_H_
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 
 #include "hcall/hypervisor/frame_table.h"
@@ -26,12 +30,15 @@ class FrameHeap {
   void Init(const FrameTable& frames, std::uint32_t first_free, bool zero, Machine& machine,
             Quiescence& quiescence);
 
-  // 2^order contiguous frames aligned to their size, all below `end`; or kNoFrame.
-  std::uint64_t Allocate(unsigned order, std::uint64_t end = kNoFrame);
+  static constexpr unsigned kAnyWidth = 64;
 
-  // A frame for a domain's `gfn`: the one of the run at hand that keeps 16 aligned gfns together
-  // where it is free.
-  std::uint64_t AllocateScattered(std::uint64_t gfn);
+  // 2^order contiguous frames aligned to their size, whose numbers have at most `width` bits; or
+  // kNoFrame.
+  std::uint64_t Allocate(unsigned order, unsigned width = kAnyWidth);
+
+  // The same for a domain's memory at `gfn`. A single page, of whatever width, is one of the run at
+  // hand: the one that keeps 16 aligned gfns together where it is free.
+  std::uint64_t AllocateMemory(std::uint64_t gfn, unsigned order, unsigned width);
 
   // A block that nobody but its owner ever saw.
   void Free(std::uint64_t mfn, unsigned order);
@@ -52,6 +59,12 @@ class FrameHeap {
 
  private:
   static constexpr unsigned kOrders = kMaxOrder + 1;
+  // All frames of a zone have numbers of the same width. A block lies in one: it is as large as its
+  // place at most, since frame 0 is never free.
+  static constexpr unsigned kZones = kAnyWidth - kPageShift + 1;
+  static constexpr unsigned ZoneOf(std::uint64_t mfn) {
+    return static_cast<unsigned>(std::bit_width(mfn));
+  }
   // Blocks that runs are taken from in turn; each has 16 runs.
   static constexpr unsigned kOpenBlocks = 8;
   static constexpr unsigned kOpenOrder = kRunOrder + 4;
@@ -71,9 +84,10 @@ class FrameHeap {
     bool dirty = false;
   };
 
+  std::uint64_t AllocateScattered(std::uint64_t gfn);
   // All with the lock held.
-  Block Take(unsigned order, std::uint64_t end);
-  Block TakeWithRetries(unsigned order, std::uint64_t end);
+  Block Take(unsigned order, unsigned width);
+  Block TakeWithRetries(unsigned order, unsigned width);
   bool OpenRun();
   void CloseRuns();
   void Insert(std::uint64_t mfn, unsigned order, bool dirty);
@@ -90,7 +104,13 @@ class FrameHeap {
   Quiescence* quiescence_ = nullptr;
 
   SpinLock lock_;
-  std::uint32_t heads_[kOrders] = {};
+  struct Zone {
+    std::uint32_t heads[kOrders];
+    std::uint32_t orders = 0;  // bit n: there are blocks of 2^n frames
+  };
+  Zone zones_[kZones] = {};
+  unsigned lowest_zone_ = 0;  // of those that the pool reaches into
+  unsigned highest_zone_ = 0;
   OpenBlock open_[kOpenBlocks] = {};
   unsigned next_open_ = 0;
   std::uint64_t run_ = kNoFrame;  // the run at hand

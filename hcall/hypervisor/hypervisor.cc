@@ -28,7 +28,7 @@ std::int64_t Built(Core& core, Domain& domain, const DomainConfig& config) {
   Physmap physmap(core, domain);
   for (std::uint64_t gfn = 0; gfn < config.pages; ++gfn) {
     std::uint64_t mfn = 0;
-    error = physmap.Allocate(gfn, 0, kNoFrame, &mfn);
+    error = physmap.Allocate(gfn, 0, FrameHeap::kAnyWidth, &mfn);
     if (error == 0) error = physmap.Place(gfn, mfn, 0, P2mType::kRam);
     if (error != 0) return error;
   }

@@ -6,12 +6,10 @@
 
 namespace xencomm::hypervisor {
 
-std::int64_t Physmap::Allocate(std::uint64_t gfn, unsigned order, std::uint64_t end,
+std::int64_t Physmap::Allocate(std::uint64_t gfn, unsigned order, unsigned width,
                                std::uint64_t* mfn) {
   const std::uint64_t pages = std::uint64_t{1} << order;
-  const std::uint64_t first = order == 0 && end >= core_.max_page()
-                                  ? core_.heap.AllocateScattered(gfn)
-                                  : core_.heap.Allocate(order, end);
+  const std::uint64_t first = core_.heap.AllocateMemory(gfn, order, width);
   if (first == kNoFrame) return -kENOMEM;
 
   std::int64_t error = 0;

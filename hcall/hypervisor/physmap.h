@@ -23,10 +23,10 @@ class Physmap {
  public:
   Physmap(Core& core, Domain& domain) : core_(core), domain_(domain) {}
 
-  // 2^order new frames that read as zero, all below machine frame `end`, on the page list and
-  // counted, but at no gfn yet. `gfn` is where they are going to be. -ENOMEM, -E2BIG (beyond
-  // max_pages), -EPERM (already beyond), -EINVAL (dying).
-  std::int64_t Allocate(std::uint64_t gfn, unsigned order, std::uint64_t end, std::uint64_t* mfn);
+  // 2^order new frames that read as zero, their numbers at most `width` bits wide, on the
+  // page list and counted, but at no gfn yet. `gfn` is where they are going to be. -ENOMEM, -E2BIG
+  // (beyond max_pages), -EPERM (already beyond), -EINVAL (dying).
+  std::int64_t Allocate(std::uint64_t gfn, unsigned order, unsigned width, std::uint64_t* mfn);
 
   // Makes 2^order frames of the heap the domain's in place of ones that it gave up, whatever its
   // limit. -EINVAL (dying); the frames are the caller's still then.

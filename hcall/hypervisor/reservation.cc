@@ -18,18 +18,16 @@ struct Request {
   Domain& target;
   std::uint64_t op;
   unsigned order;
-  std::uint64_t end;  // machine frames must lie below
+  unsigned width;  // of machine frames' numbers, at most
   bool on_demand;
 };
 
-// Below which machine frame an extent must lie; false when no frame can.
-bool FrameLimit(const Core& core, std::uint32_t mem_flags, std::uint64_t* end) {
-  *end = kNoFrame;
+// How many bits a machine frame's number may have; false when there is no frame with so few.
+bool FrameWidth(std::uint32_t mem_flags, unsigned* width) {
   const unsigned bits = XENMEMF_get_address_bits(mem_flags);
-  if (bits == 0 || bits >= 64) return true;
-  if (std::uint64_t{1} << bits >= core.config.pool_end) return true;
+  if (bits == 0) return true;
   if (bits <= kPageShift) return false;
-  *end = std::uint64_t{1} << (bits - kPageShift);
+  *width = bits - kPageShift;
   return true;
 }
 
@@ -54,7 +52,7 @@ bool PopulateOne(const Request& request, const Extents& extents, std::uint64_t i
 
   Physmap physmap(request.call.core, request.target);
   std::uint64_t mfn;
-  if (physmap.Allocate(gfn, request.order, request.end, &mfn) != 0) return false;
+  if (physmap.Allocate(gfn, request.order, request.width, &mfn) != 0) return false;
   bool done = physmap.Place(gfn, mfn, request.order, P2mType::kRam) == 0;
   // A PV domain is told where in the machine it is.
   if (done && !request.target.translated()) {
@@ -69,7 +67,7 @@ bool PopulateOne(const Request& request, const Extents& extents, std::uint64_t i
 bool IncreaseOne(const Request& request, const Extents& extents, std::uint64_t index) {
   Physmap physmap(request.call.core, request.target);
   std::uint64_t mfn;
-  if (physmap.Allocate(0, request.order, request.end, &mfn) != 0) return false;
+  if (physmap.Allocate(0, request.order, request.width, &mfn) != 0) return false;
   if (request.target.translated() || extents.is_null()) return true;
   xen_pfn_t machine_frame = mfn;
   if (extents.Write(index, machine_frame).ok()) return true;
@@ -121,10 +119,10 @@ std::int64_t ChangeReservation(Call& call, std::uint64_t op, std::uint64_t start
                      .target = *target,
                      .op = op,
                      .order = reservation->extent_order,
-                     .end = kNoFrame,
+                     .width = FrameHeap::kAnyWidth,
                      .on_demand = (reservation->mem_flags & XENMEMF_populate_on_demand) != 0};
   if (request.order > MaxExtentOrder(call.domain) ||
-      !FrameLimit(call.core, reservation->mem_flags, &request.end) ||
+      !FrameWidth(reservation->mem_flags, &request.width) ||
       !NodeAllowed(call.domain, reservation->mem_flags)) {
     return nothing_more;
   }

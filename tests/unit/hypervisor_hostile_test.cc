@@ -434,7 +434,7 @@ TEST_F(HypervisorHostileSmallTest, APageGivenUpBeforeItIsPlacedIsLeftAlone) {
   // A PV guest may name any machine frame: this one guesses those that are just being given out.
   std::thread guesser([&] {
     std::vector<xen_pfn_t> frames(kPoolPages);
-    std::iota(frames.begin(), frames.end(), TestMachine::kMachineStart >> kPageShift);
+    std::iota(frames.begin(), frames.end(), TestMachineOptions().pool_begin >> kPageShift);
     for (std::uint64_t guess = 0; !done; ++guess) {
       xen_memory_reservation request =
           TestMachine::Reservation(DOMID_SELF, &frames[guess % kPoolPages], 1);

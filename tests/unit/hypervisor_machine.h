@@ -40,6 +40,8 @@ class DirectSpace final : public Space {
 
 struct TestMachineOptions {
   std::uint64_t pool_bytes = std::uint64_t{64} << 20;
+  // The pool's machine address. Not 0: a machine address taken for an offset shows.
+  std::uint64_t pool_begin = std::uint64_t{1} << 30;
   std::uint64_t pages = 256;  // of domain 0
   unsigned cpus = 2;
   unsigned vcpus = 2;
@@ -52,18 +54,16 @@ struct TestMachineOptions {
 
 class TestMachine final : public Machine {
  public:
-  static constexpr std::uint64_t kMachineStart = std::uint64_t{1} << 30;
-
   explicit TestMachine(const TestMachineOptions& options = {})
       : memory_(static_cast<std::byte*>(std::aligned_alloc(kAlignment, options.pool_bytes)),
-                &std::free) {
+                &std::free),
+        pool_begin_(options.pool_begin) {
     // Not zero, so that memory which was not cleared shows.
     std::memset(memory_.get(), 0xa5, options.pool_bytes);
-    // Machine addresses begin at 1 GiB: a machine address taken for an offset shows too.
     const MachineConfig config = {
-        .memory = reinterpret_cast<std::uintptr_t>(memory_.get()) - kMachineStart,
-        .pool_begin = kMachineStart,
-        .pool_end = kMachineStart + options.pool_bytes,
+        .memory = reinterpret_cast<std::uintptr_t>(memory_.get()) - pool_begin_,
+        .pool_begin = pool_begin_,
+        .pool_end = pool_begin_ + options.pool_bytes,
         .cpus = options.cpus,
         .preempt_interval = options.preempt_interval,
         .max_overhead_pages = options.max_overhead_pages,
@@ -160,7 +160,7 @@ class TestMachine final : public Machine {
   }
 
   std::byte* BytesOf(std::uint64_t mfn) {
-    return memory_.get() + ((mfn << kPageShift) - kMachineStart);
+    return memory_.get() + ((mfn << kPageShift) - pool_begin_);
   }
 
   DirectSpace direct;
@@ -187,6 +187,7 @@ class TestMachine final : public Machine {
   }
 
   std::unique_ptr<std::byte, decltype(&std::free)> memory_;
+  std::uint64_t pool_begin_;
 };
 
 }  // namespace xencomm::hypervisor

@@ -281,6 +281,76 @@ TEST(HypervisorMemoryExhaustionTest, NothingIsLostWhenThePoolIsUsedUp) {
   }
 }
 
+// A pool of which 31 address bits reach the lower half.
+class HypervisorAddressBitsTest : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kEdge = std::uint64_t{1} << (31 - kPageShift);
+  static constexpr std::uint64_t kHalf = 8192;
+
+  void SetUp() override {
+    ASSERT_EQ(machine.build_result, 0);
+    free_before = machine.hypervisor.statistics().free_pages;
+    ASSERT_EQ(machine.CreateDomain(kDomain, 1 << 20), kDomain);
+  }
+  void TearDown() override {
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kDomain), 0);
+    EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+  }
+
+  static bool IsLow(xen_pfn_t frame) { return frame < kEdge; }
+  // The machine frames of up to `count` new pages.
+  std::vector<xen_pfn_t> Populate(std::uint64_t count, std::uint32_t flags) {
+    std::vector<xen_pfn_t> frames = Frames(0, count);
+    xen_memory_reservation reservation = TestMachine::Reservation(kDomain, frames.data(), count);
+    reservation.mem_flags = flags;
+    const std::int64_t done =
+        machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &reservation);
+    EXPECT_GE(done, 0);
+    frames.resize(static_cast<std::size_t>(done));
+    return frames;
+  }
+  void GiveUp(std::vector<xen_pfn_t> frames) {
+    xen_memory_reservation reservation =
+        TestMachine::Reservation(kDomain, frames.data(), frames.size());
+    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &reservation),
+              static_cast<std::int64_t>(frames.size()));
+  }
+
+  static constexpr std::uint16_t kDomain = 3;
+  static constexpr std::uint32_t kFew = XENMEMF_address_bits(31);
+  TestMachine machine{{.pool_bytes = 2 * kHalf << kPageShift,
+                       .pool_begin = (kEdge - kHalf) << kPageShift,
+                       .pages = 16}};
+  std::uint64_t free_before = 0;
+};
+
+TEST_F(HypervisorAddressBitsTest, WhoeverDoesNotAskLeavesTheLowerPartToTheLast) {
+  const std::vector<xen_pfn_t> frames = Populate(2 * kHalf, 0);
+  EXPECT_EQ(machine.hypervisor.statistics().free_pages, 0u);
+  // Runs of several blocks are open at a time.
+  const auto first_low = std::find_if(frames.begin(), frames.end(), IsLow);
+  EXPECT_GT(first_low - frames.begin(), static_cast<std::ptrdiff_t>(kHalf / 2));
+  EXPECT_NE(first_low, frames.end());
+}
+
+TEST_F(HypervisorAddressBitsTest, WhoeverAsksGetsAllOfTheLowerPartAndNothingElse) {
+  std::vector<xen_pfn_t> low = Populate(2 * kHalf, kFew);
+  EXPECT_GT(low.size(), kHalf / 2);
+  EXPECT_TRUE(std::all_of(low.begin(), low.end(), IsLow));
+  EXPECT_TRUE(Populate(1, kFew).empty());
+  // Whatever is free above, and however the lower part is fragmented.
+  const std::vector<xen_pfn_t> high = Populate(kHalf, 0);
+  EXPECT_TRUE(std::none_of(high.begin(), high.end(), IsLow));
+  std::vector<xen_pfn_t> given;
+  for (std::size_t i = 0; i < low.size(); i += 2) given.push_back(low[i]);
+  GiveUp(given);
+  GiveUp({high.begin(), high.end()});
+  std::vector<xen_pfn_t> again = Populate(2 * kHalf, kFew);
+  std::sort(given.begin(), given.end());
+  std::sort(again.begin(), again.end());
+  EXPECT_EQ(again, given);
+}
+
 TEST(HypervisorMemoryExhaustionTest, FragmentsGrowTogetherAgain) {
   TestMachine machine({.pages = 16});
   ASSERT_EQ(machine.CreateDomain(3, 1 << 20, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap), 3);
