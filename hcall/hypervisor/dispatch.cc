@@ -36,7 +36,7 @@ std::int64_t RunIn(Core& core, Vcpu& vcpu, HypercallFrame& frame, const CallSpac
   Work work(core.config.preempt_interval);
   Call call(core, vcpu, spaces, frame, work);
   call.keeps_pointers = keeps_pointers;
-  const std::int64_t answer = Dispatch(call);
+  const std::int64_t answer = call.UnlessMemoryIsDue(Dispatch(call));
   core.NoteLeg(work);
   return answer;
 }
@@ -132,7 +132,7 @@ std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
 
 std::int64_t Dispatch(Call& call) {
   const HypercallEntry* entry = FindEntry(call.frame.index & ~kRegionCall);
-  return entry != nullptr ? call.UnlessMemoryIsDue(entry->run(call)) : -kENOSYS;
+  return entry != nullptr ? entry->run(call) : -kENOSYS;
 }
 
 OpAnswer Ask(std::uint64_t hypercall, std::uint64_t op) {
