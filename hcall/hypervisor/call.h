@@ -75,7 +75,8 @@ class Call {
   // `answer`; but a call that ran out of memory which is due is continued as it is. It must not
   // have written anything yet.
   std::int64_t UnlessMemoryIsDue(std::int64_t answer) {
-    if (answer != -kENOMEM) [[likely]] return answer;
+    if (answer != -kENOMEM) [[likely]]
+      return answer;
     return IsMemoryDue() ? Continue() : answer;
   }
 

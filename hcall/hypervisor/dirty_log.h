@@ -98,6 +98,8 @@ class DirtyLog {
   bool has_old_legs = false;
 
  private:
+  friend class Books;  // of tests/unit
+
   static constexpr std::uint64_t kBlocks = P2m::kLimit >> kBlockBits;
   static constexpr std::uint64_t kWords = kBlockPages / kWordPages;
 

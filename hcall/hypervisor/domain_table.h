@@ -57,6 +57,8 @@ class DomainTable {
   }
 
  private:
+  friend class Books;  // of tests/unit
+
   static constexpr unsigned kLeafSize = kPageSize / sizeof(void*);
 
   struct Leaf {

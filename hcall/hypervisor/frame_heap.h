@@ -58,6 +58,8 @@ class FrameHeap {
   std::uint64_t free_pages() const { return free_.load(std::memory_order_relaxed); }
 
  private:
+  friend class Books;  // of tests/unit
+
   static constexpr unsigned kOrders = kMaxOrder + 1;
   // All frames of a zone have numbers of the same width. A block lies in one: it is as large as its
   // place at most, since frame 0 is never free.

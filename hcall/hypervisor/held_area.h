@@ -28,6 +28,8 @@ class HeldArea {
   void Release(Physmap& physmap);
 
  private:
+  friend class Books;  // of tests/unit
+
   // An area that crosses the end of a page has two parts.
   struct Part {
     std::uint64_t mfn = kNoFrame;

@@ -119,6 +119,8 @@ class Hypervisor {
   DomainStatistics domain_statistics(std::uint16_t domain) const;
 
  private:
+  friend class Books;  // of tests/unit
+
   Core* core_ = nullptr;  // in the pool
 };
 

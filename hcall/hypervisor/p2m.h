@@ -107,6 +107,8 @@ class P2m {
   std::uint64_t end() const { return end_.load(std::memory_order_relaxed); }
 
  private:
+  friend class Books;  // of tests/unit
+
   // Where the entry of `gfn` stands, or null when no leaf covers it.
   std::uint64_t* Slot(std::uint64_t gfn) const {
     const std::uint64_t top = top_.load(std::memory_order_acquire);

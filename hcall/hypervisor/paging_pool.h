@@ -27,6 +27,8 @@ class PagingPool {
   std::uint64_t pages() const { return pages_; }
 
  private:
+  friend class Books;  // of tests/unit
+
   std::uint32_t first_ = kNoIndex;  // linked by Frame::next
   std::uint64_t pages_ = 0;
 };

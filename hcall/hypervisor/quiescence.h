@@ -72,6 +72,8 @@ class Quiescence {
   }
 
  private:
+  friend class Books;  // of tests/unit
+
   void FullBarrier() {
 #ifdef __SANITIZE_THREAD__
     // The thread sanitizer does not know fences.

@@ -106,6 +106,8 @@ class RegionRegistry {
   static unsigned Count(const Domain& domain);
 
  private:
+  friend class Books;  // of tests/unit
+
   struct Slot {
     std::atomic<RegionEntry*> live = nullptr;  // what is found by its id
     RegionEntry* region = nullptr;             // the same, or one that begins or ends

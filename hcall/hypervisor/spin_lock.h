@@ -21,6 +21,8 @@ class SpinLock {
   void Unlock() { locked_.store(false, std::memory_order_release); }
 
  private:
+  friend class Books;  // of tests/unit
+
   std::atomic<bool> locked_ = false;
 };
 

@@ -51,6 +51,7 @@ class Caller {
 TEST(HypervisorConcurrencyTest, ADomainIsDestroyedWhileOthersFillIt) {
   TestMachine machine({.pages = 64, .vcpus = 4, .preempt_interval = 16});
   ASSERT_EQ(machine.build_result, 0);
+  machine.has_threads = true;
   ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
   const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
@@ -109,9 +110,9 @@ TEST(HypervisorConcurrencyTest, ADomainIsDestroyedWhileOthersFillIt) {
   others.emplace_back([&] {
     while (!done) {
       std::uint64_t mfn;
-      if (machine.hypervisor.HoldFrame(kVictim, 110, Access::kWrite, &mfn) == 0) {
+      if (machine.HoldFrame(kVictim, 110, Access::kWrite, &mfn) == 0) {
         *machine.BytesOf(mfn) = std::byte{1};
-        machine.hypervisor.ReleaseFrame(mfn);
+        machine.ReleaseFrame(mfn);
       }
       machine.hypervisor.statistics();
       std::this_thread::yield();
@@ -131,6 +132,7 @@ TEST(HypervisorConcurrencyTest, OpsOfOneDomainCross) {
   constexpr unsigned kCallers = 3;
   TestMachine machine({.pages = 64, .vcpus = 4, .preempt_interval = 16});
   ASSERT_EQ(machine.build_result, 0);
+  machine.has_threads = true;
   // The leaf of the table of domains stays once it is there.
   ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
@@ -204,6 +206,7 @@ TEST(HypervisorConcurrencyTest, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
   TestMachine machine(
       {.pool_bytes = std::uint64_t{8} << 20, .pages = 512, .pointers = PointerModel::kXcom});
   ASSERT_EQ(machine.build_result, 0);
+  machine.has_threads = true;
   constexpr std::uint64_t kTarget = 100;
   std::atomic<bool> done = false;
   std::atomic<unsigned> calls = 0;
@@ -247,6 +250,7 @@ TEST(HypervisorConcurrencyTest, TablesAreBuiltWhileTheP2mGrows) {
   for (int round = 0; round < 20; ++round) {
     TestMachine machine({.pool_bytes = std::uint64_t{16} << 20, .pages = 512});
     ASSERT_EQ(machine.build_result, 0);
+    machine.has_threads = true;
     std::atomic<bool> done = false;
     std::thread kernel([&] {
       LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
@@ -278,6 +282,7 @@ TEST(HypervisorConcurrencyTest, TablesAreBuiltWhileTheP2mGrows) {
 TEST(HypervisorConcurrencyTest, ARegionIsUnregisteredWhileItIsUsed) {
   TestMachine machine({.pages = 512, .pointers = PointerModel::kRegion});
   ASSERT_EQ(machine.build_result, 0);
+  machine.has_threads = true;
   constexpr std::uint64_t kBase = 0x10000000;
   LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   const auto layout = RegionLayout::Make({kBase}, 8 << 12, 12);
@@ -454,6 +459,7 @@ TEST(HypervisorConcurrencyTest, BooksOfRegionsAreRightWhateverCrosses) {
                        .preempt_interval = 4,
                        .max_overhead_pages = 60});
   ASSERT_EQ(machine.build_result, 0);
+  machine.has_threads = true;
   ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
   const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
@@ -484,6 +490,7 @@ TEST(HypervisorConcurrencyTest, BooksOfRegionsAreRightWhateverCrosses) {
       }
       for (std::thread& thread : threads) thread.join();
       if (!is_killed) stress.EndAll();
+      machine.ExpectBooksAddUp();
       const Statistics now = machine.hypervisor.statistics();
       EXPECT_EQ(now.regions, 0u);
       EXPECT_EQ(now.pinned_frames, 0u);

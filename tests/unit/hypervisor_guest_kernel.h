@@ -88,7 +88,7 @@ class GuestKernel {
   std::int64_t Call(std::uint64_t index, Arguments... arguments) {
     HypercallFrame frame = machine_.Frame(index, arguments...);
     frame.region = handle_;
-    return machine_.hypervisor.Call(*machine_.vcpu, frame);
+    return machine_.Called(machine_.hypervisor.Call(*machine_.vcpu, frame));
   }
 
   const RegionLayout& layout() const { return table_->layout(); }

@@ -381,7 +381,7 @@ TEST_F(HypervisorHostileTest, AnExchangeReadsItsListOnce) {
   BuildGuest(64);
   const std::uint64_t held = machine.hypervisor.FrameOf(kGuest, 20);
   std::uint64_t mfn = 0;
-  ASSERT_EQ(machine.hypervisor.HoldFrame(kGuest, 20, Access::kWrite, &mfn), 0);
+  ASSERT_EQ(machine.HoldFrame(kGuest, 20, Access::kWrite, &mfn), 0);
   xen_pfn_t in[] = {9};
   xen_pfn_t out[] = {9};
   TrapSpace space;
@@ -394,7 +394,7 @@ TEST_F(HypervisorHostileTest, AnExchangeReadsItsListOnce) {
   EXPECT_EQ(GuestCall(0, __HYPERVISOR_memory_op, XENMEM_exchange, &request), 0);
   EXPECT_EQ(machine.hypervisor.FrameOf(kGuest, 20), held);
   EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, 64u);
-  machine.hypervisor.ReleaseFrame(mfn);
+  machine.ReleaseFrame(mfn);
 }
 
 TEST_F(HypervisorHostileTest, AStrangersEventChannelsAreNotTouched) {

@@ -379,6 +379,7 @@ TEST_F(LogDirtyTest, WritersThatNeverPauseLoseNothing) {
   };
   std::atomic<bool> done = false;
   std::atomic<unsigned> writes = 0;
+  machine.has_threads = true;
   std::vector<std::thread> writers;
   for (unsigned id = 0; id < 2; ++id) {
     writers.emplace_back([&, id] {

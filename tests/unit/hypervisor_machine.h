@@ -14,9 +14,12 @@
 #include <string_view>
 #include <utility>
 
+#include <gtest/gtest.h>
+
 #include "hcall/hypervisor/errno.h"
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/schema/generated/xen_types.h"
+#include "tests/unit/hypervisor_books.h"
 #include "xencomm/space.h"
 
 namespace xencomm::hypervisor {
@@ -79,6 +82,18 @@ class TestMachine final : public Machine {
     if (vcpu != nullptr) hypervisor.SetRawSpace(*vcpu, direct);
   }
 
+  ~TestMachine() {
+    if (init_result == 0) ExpectBooksAddUp();
+  }
+  TestMachine(const TestMachine&) = delete;
+  TestMachine& operator=(const TestMachine&) = delete;
+
+  // While no call is under way.
+  void ExpectBooksAddUp(bool looks_at_bytes = true) {
+    const BooksOptions options = {.held_by_machine = held_, .looks_at_bytes = looks_at_bytes};
+    for (const std::string& fault : Books::Faults(hypervisor, options)) ADD_FAILURE() << fault;
+  }
+
   std::uint64_t NowNanoseconds() override {
     if (meanwhile) std::exchange(meanwhile, nullptr)();
     return now += 1000;
@@ -100,7 +115,16 @@ class TestMachine final : public Machine {
   // A call of vcpu 0 of domain 0, continued until it is done.
   template <class... Arguments>
   std::int64_t Call(std::uint64_t index, Arguments... arguments) {
-    return hypervisor.Call(*vcpu, Frame(index, arguments...));
+    return Called(hypervisor.Call(*vcpu, Frame(index, arguments...)));
+  }
+  // What a call answered. One that was refused has left the books in order: looked at after the
+  // first hundred, and then after every hundredth.
+  std::int64_t Called(std::int64_t answer) {
+    if (answer < 0 && !has_threads && (++refusals_ < 100 || refusals_ % 100 == 0) &&
+        Books::IsQuiet(hypervisor)) {
+      ExpectBooksAddUp(false);
+    }
+    return answer;
   }
 
   std::int64_t Domctl(std::uint32_t cmd, std::uint16_t domain, xen_domctl_t& op) {
@@ -149,6 +173,18 @@ class TestMachine final : public Machine {
     return result != 0 ? result : chosen;
   }
 
+  // A frame, as the machine holds it.
+  std::int64_t HoldFrame(std::uint16_t domain, std::uint64_t frame, Access access,
+                         std::uint64_t* mfn) {
+    const std::int64_t answer = hypervisor.HoldFrame(domain, frame, access, mfn);
+    if (answer == 0) ++held_;
+    return answer;
+  }
+  void ReleaseFrame(std::uint64_t mfn) {
+    --held_;
+    hypervisor.ReleaseFrame(mfn);
+  }
+
   static xen_memory_reservation Reservation(std::uint16_t domain, xen_pfn_t* extents,
                                             std::uint64_t count, unsigned order = 0) {
     xen_memory_reservation reservation = {};
@@ -173,6 +209,7 @@ class TestMachine final : public Machine {
   std::function<void()> meanwhile;
   std::string console;
   std::function<void()> on_physmap_change;  // with the domain's lock held
+  bool has_threads = false;                 // that call at the same time
 
  private:
   static constexpr std::size_t kAlignment = std::size_t{2} << 20;
@@ -188,6 +225,8 @@ class TestMachine final : public Machine {
 
   std::unique_ptr<std::byte, decltype(&std::free)> memory_;
   std::uint64_t pool_begin_;
+  std::atomic<std::uint64_t> held_ = 0;  // frames, by HoldFrame
+  unsigned refusals_ = 0;
 };
 
 }  // namespace xencomm::hypervisor

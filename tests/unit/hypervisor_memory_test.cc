@@ -67,11 +67,11 @@ TEST_P(HypervisorMemoryTest, PopulatesAndTellsAPvDomainItsMachineFrames) {
   // What it had before is for nobody to see.
   for (const xen_pfn_t frame : frames) {
     std::uint64_t mfn;
-    ASSERT_EQ(machine.hypervisor.HoldFrame(kDomain, frame, Access::kRead, &mfn), 0);
+    ASSERT_EQ(machine.HoldFrame(kDomain, frame, Access::kRead, &mfn), 0);
     const std::byte* bytes = machine.BytesOf(mfn);
     EXPECT_TRUE(
         std::all_of(bytes, bytes + kPageSize, [](std::byte b) { return b == std::byte{0}; }));
-    machine.hypervisor.ReleaseFrame(mfn);
+    machine.ReleaseFrame(mfn);
   }
 }
 
@@ -147,7 +147,7 @@ TEST_P(HypervisorMemoryTest, FramesThatAreMappedStayTheDomainsUntilReleased) {
   std::vector<xen_pfn_t> frames = Frames(0, 4);
   ASSERT_EQ(Reserve(XENMEM_populate_physmap, frames), 4);
   std::uint64_t mfn;
-  ASSERT_EQ(machine.hypervisor.HoldFrame(kDomain, frames[0], Access::kWrite, &mfn), 0);
+  ASSERT_EQ(machine.HoldFrame(kDomain, frames[0], Access::kWrite, &mfn), 0);
   EXPECT_EQ(machine.hypervisor.statistics().held_frames, 1u);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kDomain), 0);
   // Dead, and still there.
@@ -156,7 +156,7 @@ TEST_P(HypervisorMemoryTest, FramesThatAreMappedStayTheDomainsUntilReleased) {
   EXPECT_EQ(op.u.getdomaininfo.domain, kDomain);
   EXPECT_EQ(op.u.getdomaininfo.tot_pages, 1u);
   EXPECT_TRUE((op.u.getdomaininfo.flags & XEN_DOMINF_dying) != 0);
-  machine.hypervisor.ReleaseFrame(mfn);
+  machine.ReleaseFrame(mfn);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, kDomain, op), -kESRCH);
   ASSERT_EQ(machine.CreateDomain(kDomain, 1), kDomain);
 }

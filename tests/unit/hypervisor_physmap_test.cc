@@ -119,10 +119,10 @@ TEST_F(HypervisorPhysmapTest, MovesPagesInThePhysmap) {
       .domid = kHvm, .size = 0, .space = XENMAPSPACE_gmfn, .idx = 5, .gpfn = 1000};
   EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap, add), 0);
   std::uint64_t mfn;
-  EXPECT_EQ(machine.hypervisor.HoldFrame(kHvm, 5, Access::kRead, &mfn), -kEINVAL);
-  ASSERT_EQ(machine.hypervisor.HoldFrame(kHvm, 1000, Access::kRead, &mfn), 0);
+  EXPECT_EQ(machine.HoldFrame(kHvm, 5, Access::kRead, &mfn), -kEINVAL);
+  ASSERT_EQ(machine.HoldFrame(kHvm, 1000, Access::kRead, &mfn), 0);
   EXPECT_EQ(*machine.BytesOf(mfn), std::byte{55});
-  machine.hypervisor.ReleaseFrame(mfn);
+  machine.ReleaseFrame(mfn);
   xen_memory_domain which = {.domid = kHvm};
   EXPECT_EQ(MemoryOp(XENMEM_maximum_gpfn, which), 1000);
 
@@ -180,7 +180,7 @@ TEST_F(HypervisorPhysmapTest, BatchesTellTheOutcomeOfEachPage) {
   EXPECT_EQ(machine.hypervisor.statistics().held_frames, 1u);
   // A foreign page cannot be held again as if it were the domain's own.
   std::uint64_t mfn;
-  EXPECT_EQ(machine.hypervisor.HoldFrame(kHvm, 2000, Access::kRead, &mfn), -kEINVAL);
+  EXPECT_EQ(machine.HoldFrame(kHvm, 2000, Access::kRead, &mfn), -kEINVAL);
   xen_remove_from_physmap remove = {.domid = kHvm, .gpfn = 2000};
   EXPECT_EQ(MemoryOp(XENMEM_remove_from_physmap, remove), 0);
   EXPECT_EQ(machine.hypervisor.statistics().held_frames, 0u);
@@ -196,9 +196,9 @@ TEST_F(HypervisorPhysmapTest, ExchangesSmallPagesForALargeExtent) {
   exchange.out = TestMachine::Reservation(kPv, &out, 1, 4);
   // Not while somebody maps one of them.
   std::uint64_t mfn;
-  ASSERT_EQ(machine.hypervisor.HoldFrame(kPv, in[15], Access::kRead, &mfn), 0);
+  ASSERT_EQ(machine.HoldFrame(kPv, in[15], Access::kRead, &mfn), 0);
   EXPECT_EQ(MemoryOp(XENMEM_exchange, exchange), -kEINVAL);
-  machine.hypervisor.ReleaseFrame(mfn);
+  machine.ReleaseFrame(mfn);
   EXPECT_EQ(exchange.nr_exchanged, 0u);
   ASSERT_EQ(MemoryOp(XENMEM_exchange, exchange), 0);
   EXPECT_EQ(exchange.nr_exchanged, 16u);

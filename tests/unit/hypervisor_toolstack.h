@@ -69,9 +69,9 @@ class ToolstackTest : public testing::Test {
   // One byte of a domain's page, as a toolstack that maps it writes it.
   void Touch(std::uint16_t domain, std::uint64_t frame, std::byte value) {
     std::uint64_t mfn;
-    ASSERT_EQ(machine.hypervisor.HoldFrame(domain, frame, Access::kWrite, &mfn), 0);
+    ASSERT_EQ(machine.HoldFrame(domain, frame, Access::kWrite, &mfn), 0);
     *machine.BytesOf(mfn) = value;
-    machine.hypervisor.ReleaseFrame(mfn);
+    machine.ReleaseFrame(mfn);
   }
 
   TestMachine machine;

@@ -199,8 +199,8 @@ TEST_F(HypervisorToolstackTest, SetsUpGrantTables) {
   EXPECT_EQ(setup.status, GNTST_okay);
   EXPECT_NE(frames[3], 0u);
   std::uint64_t mfn;
-  ASSERT_EQ(machine.hypervisor.HoldFrame(kPv, frames[3], Access::kRead, &mfn), 0);
-  machine.hypervisor.ReleaseFrame(mfn);
+  ASSERT_EQ(machine.HoldFrame(kPv, frames[3], Access::kRead, &mfn), 0);
+  machine.ReleaseFrame(mfn);
   setup.nr_frames = 65;
   ASSERT_EQ(GrantOp(GNTTABOP_setup_table, setup), 0);
   EXPECT_EQ(setup.status, GNTST_general_error);
@@ -292,7 +292,7 @@ TEST_F(HypervisorToolstackTest, StatusFramesGoWithTheirVersion) {
 
     // While somebody maps one of them, all stay, and so do the grants.
     std::uint64_t held;
-    ASSERT_EQ(machine.hypervisor.HoldFrame(0, kGfn, Access::kWrite, &held), 0);
+    ASSERT_EQ(machine.HoldFrame(0, kGfn, Access::kWrite, &held), 0);
     EXPECT_EQ(held, mfn);
     auto* grants = reinterpret_cast<grant_entry_v2_t*>(
         machine.BytesOf(machine.hypervisor.FrameOf(0, kGfn + 1)));
@@ -302,12 +302,12 @@ TEST_F(HypervisorToolstackTest, StatusFramesGoWithTheirVersion) {
     EXPECT_EQ(status_of(2), GNTST_okay);
     EXPECT_EQ(machine.hypervisor.FrameOf(0, kGfn), mfn);
     EXPECT_EQ(grants[9].hdr.flags, GTF_permit_access);
-    machine.hypervisor.ReleaseFrame(held);
+    machine.ReleaseFrame(held);
 
     ASSERT_EQ(set_version(1), 0);
     EXPECT_EQ(overhead(), before);
     EXPECT_EQ(status_of(1), GNTST_general_error);
-    EXPECT_EQ(machine.hypervisor.HoldFrame(0, kGfn, Access::kRead, &held), -kEINVAL);
+    EXPECT_EQ(machine.HoldFrame(0, kGfn, Access::kRead, &held), -kEINVAL);
     EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap, map), -kEINVAL);
     EXPECT_EQ(grants[9].hdr.flags, 0);
   }
@@ -341,12 +341,12 @@ TEST_F(HypervisorToolstackTest, SharedPagesThatAreMappedOutliveTheirDomain) {
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 7, op), 0);
   const std::uint64_t shared_info = op.u.getdomaininfo.shared_info_frame;
   std::uint64_t mfn;
-  ASSERT_EQ(machine.hypervisor.HoldFrame(7, shared_info, Access::kWrite, &mfn), 0);
+  ASSERT_EQ(machine.HoldFrame(7, shared_info, Access::kWrite, &mfn), 0);
   EXPECT_EQ(mfn, shared_info);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, 7), 0);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 7, op), 0);
   EXPECT_EQ(op.domain, 7);
-  machine.hypervisor.ReleaseFrame(mfn);
+  machine.ReleaseFrame(mfn);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 7, op), -kESRCH);
 }
 

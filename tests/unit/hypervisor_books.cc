@@ -1,0 +1,519 @@
+#include "tests/unit/hypervisor_books.h"
+
+#include <cstring>
+#include <map>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/cpu_policy.h"
+#include "hcall/hypervisor/event_channel.h"
+#include "hcall/hypervisor/grant_table.h"
+#include "hcall/hypervisor/hvm_context.h"
+#include "hcall/hypervisor/memory_map.h"
+#include "hcall/hypervisor/region_registry.h"
+#include "hcall/hypervisor/vnuma.h"
+
+namespace xencomm::hypervisor {
+
+class Books::Counting {
+ public:
+  Counting(const Core& core, const BooksOptions& options)
+      : core_(core), options_(options), rows_(core.frames.count()) {}
+
+  std::vector<std::string> Faults() {
+    Claim(core_.frames.MfnOf(0), core_.frames.count() - core_.total_pages, "the hypervisor itself");
+    CountHeap();
+    ForEachDomain([&](const Domain& domain) { CountDomain(domain); });
+    CountDomainTable();
+    CompareFrames();
+    CompareCounts();
+    return std::move(faults_);
+  }
+
+ private:
+  struct Row {
+    const char* claimed = nullptr;  // by whom
+    bool is_free = false;
+    std::uint64_t pins = 0;   // of regions and areas
+    std::uint64_t holds = 0;  // of other domains' p2ms
+  };
+
+  struct Hex {
+    std::uint64_t number;
+    friend std::ostream& operator<<(std::ostream& out, Hex hex) {
+      return out << "0x" << std::hex << hex.number << std::dec;
+    }
+  };
+  // A sentence of these parts.
+  template <class... Parts>
+  void Fault(const Parts&... parts) {
+    // The first ones tell what happened.
+    if (faults_.size() == 20) return;
+    std::ostringstream sentence;
+    (sentence << ... << parts);
+    faults_.push_back(sentence.str());
+  }
+  template <class Visitor>
+  void ForEachDomain(Visitor visit) {
+    for (const Domain* domain = core_.domains.FindFrom(0); domain != nullptr;
+         domain = core_.domains.FindFrom(domain->id + 1u)) {
+      visit(*domain);
+    }
+  }
+
+  bool Has(std::uint64_t mfn, const char* whose) {
+    if (core_.frames.Has(mfn)) return true;
+    Fault(whose, ": there is no frame ", Hex{mfn});
+    return false;
+  }
+  void Claim(std::uint64_t mfn, std::uint64_t pages, const char* whose) {
+    for (std::uint64_t i = 0; i < pages; ++i) {
+      if (!Has(mfn + i, whose)) return;
+      Row& row = RowOf(mfn + i);
+      if (row.claimed != nullptr) {
+        Fault("frame ", Hex{mfn + i}, " belongs to ", row.claimed, " and to ", whose);
+      }
+      row.claimed = whose;
+    }
+  }
+  Row& RowOf(std::uint64_t mfn) { return rows_[core_.frames.IndexOf(mfn)]; }
+  FrameOwner OwnerOf(std::uint64_t mfn) const {
+    return core_.frames.Of(mfn).owner.load(std::memory_order_relaxed);
+  }
+
+  // Of the heap.
+
+  void ClaimFree(std::uint64_t mfn, std::uint64_t pages, bool dirty, const char* whose) {
+    Claim(mfn, pages, whose);
+    free_ += pages;
+    for (std::uint64_t i = 0; i < pages && core_.frames.Has(mfn + i); ++i) {
+      RowOf(mfn + i).is_free = true;
+      if (!dirty && options_.looks_at_bytes && !IsZero(mfn + i)) {
+        Fault("frame ", Hex{mfn + i}, " of ", whose, " counts as zero and is not");
+      }
+    }
+  }
+  bool IsZero(std::uint64_t mfn) const {
+    const std::byte* bytes = core_.frames.Bytes(mfn);
+    return bytes[0] == std::byte{0} && std::memcmp(bytes, bytes + 1, kPageSize - 1) == 0;
+  }
+  void CountHeap() {
+    const FrameHeap& heap = core_.heap;
+    const FrameTable& frames = core_.frames;
+    for (unsigned zone = 0; zone < FrameHeap::kZones; ++zone) {
+      for (unsigned order = 0; order < FrameHeap::kOrders; ++order) {
+        std::uint32_t previous = kNoIndex;
+        for (std::uint32_t at = heap.zones_[zone].heads[order]; at != kNoIndex;
+             at = frames.At(at).next) {
+          const std::uint64_t mfn = frames.MfnOf(at);
+          const Frame& frame = frames.At(at);
+          if (frame.free_order != order + 1 || FrameHeap::ZoneOf(mfn) != zone ||
+              !IsAligned(mfn, std::uint64_t{1} << order) || frame.previous != previous) {
+            Fault("free block ", Hex{mfn}, " is on the list of zone ", zone, ", order ", order);
+            return;
+          }
+          ClaimFree(mfn, std::uint64_t{1} << order, frame.dirty, "the heap");
+          previous = at;
+        }
+        const bool has_some = heap.zones_[zone].heads[order] != kNoIndex;
+        if (has_some != ((heap.zones_[zone].orders >> order & 1) != 0)) {
+          Fault("zone ", zone, ", order ", order, ": the bit is not what the list is");
+        }
+      }
+    }
+    for (const FrameHeap::OpenBlock& block : heap.open_) {
+      for (unsigned run = 0; run < 16; ++run) {
+        if ((block.runs >> run & 1) == 0) continue;
+        ClaimFree(block.mfn + run * FrameHeap::kRunPages, FrameHeap::kRunPages, block.dirty,
+                  "an open block");
+      }
+    }
+    for (unsigned page = 0; page < FrameHeap::kRunPages; ++page) {
+      if ((heap.run_free_ >> page & 1) == 0) continue;
+      ClaimFree(heap.run_ + page, 1, false, "the run at hand");
+    }
+    std::uint64_t waiting = 0;
+    std::uint64_t stamp = 0;
+    std::uint32_t last = kNoIndex;
+    for (std::uint32_t at = heap.waiting_head_; at != kNoIndex; at = frames.At(at).next) {
+      const Frame& frame = frames.At(at);
+      ClaimFree(frames.MfnOf(at), std::uint64_t{1} << frame.previous, true, "what waits");
+      if (frame.gfn < stamp) Fault("what waits is not sorted at frame ", Hex{frames.MfnOf(at)});
+      stamp = frame.gfn;
+      last = at;
+      ++waiting;
+    }
+    if (last != heap.waiting_tail_ || waiting != heap.waiting_.load()) {
+      Fault(waiting, " blocks wait and ", heap.waiting_.load(), " are counted");
+    }
+    if (free_ != heap.free_pages()) {
+      Fault(free_, " pages are free and ", heap.free_pages(), " are counted");
+    }
+  }
+
+  // Of domains.
+
+  void ClaimOverhead(std::uint64_t mfn, unsigned order, const char* whose,
+                     FrameUse use = FrameUse::kOverhead) {
+    Claim(mfn, std::uint64_t{1} << order, whose);
+    overhead_ += std::uint64_t{1} << order;
+    if (core_.frames.Has(mfn) && OwnerOf(mfn) != FrameOwner{domain_->id, use}) {
+      Fault("frame ", Hex{mfn}, " is of domain ", domain_->id, ", ", whose, ", and is not its own");
+    }
+  }
+  template <class T>
+  void ClaimNew(const T* objects, const char* whose, std::uint64_t count = 1) {
+    if (objects == nullptr) return;
+    ClaimOverhead(core_.frames.MfnOfPointer(objects), OrderOf(count * sizeof(T)), whose);
+  }
+
+  void CountDomain(const Domain& domain) {
+    domain_ = &domain;
+    overhead_ = 0;
+    Claim(core_.frames.MfnOfPointer(&domain), std::uint64_t{1} << OrderOf(sizeof(Domain)),
+          "a domain itself");
+    CountMemory(domain);
+    if (domain.translated()) CountP2m(domain);
+    CountVcpus(domain);
+    ClaimOverhead(domain.shared_info_mfn, 0, "shared info", FrameUse::kShared);
+    CountRegions(domain);
+    CountPorts(domain);
+    if (const GrantTable* table = domain.grants.load()) {
+      ClaimNew(table, "the grant table");
+      for (std::uint32_t i = 0; i < table->nr_frames; ++i) {
+        ClaimOverhead(table->frames[i], 0, "grants", FrameUse::kShared);
+      }
+      for (std::uint32_t i = 0; i < table->nr_status_frames; ++i) {
+        ClaimOverhead(table->status_frames[i], 0, "grants' status", FrameUse::kShared);
+      }
+    }
+    if (const HvmState* state = domain.hvm_state) {
+      ClaimNew(state, "HVM state");
+      ClaimNew(state->context, "HVM context", state->context_bytes);
+    }
+    ClaimNew(domain.memory_map.load(), "the memory map");
+    if (const Vnuma* vnuma = domain.vnuma.load()) {
+      ClaimNew(vnuma, "the topology");
+      ClaimNew(vnuma->vcpu_to_vnode, "the topology's vcpus", vnuma->nr_vcpus);
+    }
+    ClaimNew(domain.cpu_policy.load(), "the CPU policy");
+    CountDirtyLog(domain.dirty_log);
+    if (overhead_ != domain.overhead.used()) {
+      Fault("domain ", domain.id, " has ", overhead_, " overhead pages and is charged for ",
+            domain.overhead.used());
+    }
+    CountPagingPool(domain);
+    if (IsLocked(domain.lock)) Fault("domain ", domain.id, " is locked");
+    if (domain.dying() && domain.outstanding_pages != 0) {
+      Fault("domain ", domain.id, " is dying and claims memory");
+    }
+    ++domains_;
+  }
+
+  void CountMemory(const Domain& domain) {
+    std::uint64_t pages = 0;
+    std::uint32_t previous = kNoIndex;
+    for (std::uint32_t at = domain.first_page; at != kNoIndex; at = core_.frames.At(at).next) {
+      const Frame& frame = core_.frames.At(at);
+      const std::uint64_t mfn = core_.frames.MfnOf(at);
+      Claim(mfn, 1, "a domain's memory");
+      if (OwnerOf(mfn) != FrameOwner{domain.id, FrameUse::kMemory} || frame.previous != previous) {
+        Fault("frame ", Hex{mfn}, " is on the list of domain ", domain.id);
+        return;
+      }
+      if (domain.translated() && frame.gfn != kNoFrame && domain.p2m.Load(frame.gfn).mfn() != mfn) {
+        Fault("frame ", Hex{mfn}, " of domain ", domain.id, " is not at gfn ", Hex{frame.gfn});
+      }
+      previous = at;
+      ++pages;
+    }
+    if (domain.last_page != previous) Fault("domain ", domain.id, ": the list has another end");
+    // What was given up and is still mapped by others counts, too.
+    for (std::uint32_t i = 0; i < core_.frames.count(); ++i) {
+      const std::uint64_t mfn = core_.frames.MfnOf(i);
+      if (OwnerOf(mfn) != FrameOwner{domain.id, FrameUse::kGivenUp}) continue;
+      Claim(mfn, 1, "what a domain gave up");
+      if (core_.frames.At(i).holds == 0) Fault("nobody holds frame ", Hex{mfn});
+      ++pages;
+    }
+    if (pages != domain.tot_pages) {
+      Fault("domain ", domain.id, " has ", pages, " pages and tot_pages is ",
+            domain.tot_pages.load());
+    }
+  }
+
+  void CountP2m(const Domain& domain) {
+    const P2m& p2m = domain.p2m;
+    const std::uint64_t top = p2m.top_.load();
+    const auto order = static_cast<unsigned>(top & P2m::kOrderMask);
+    ClaimOverhead(top >> kPageShift, order, "the p2m's top");
+    const std::uint64_t* leaves = p2m.Words(top & ~P2m::kOrderMask);
+    for (std::uint64_t i = 0; i < P2m::kLeafEntries << order; ++i) {
+      if (leaves[i] == 0) continue;
+      ClaimOverhead(leaves[i] >> kPageShift, 0, "the p2m's leaf");
+      for (std::uint64_t j = 0; j < P2m::kLeafEntries; ++j) {
+        const std::uint64_t gfn = i * P2m::kLeafEntries + j;
+        const P2mEntry entry = p2m.Load(gfn);
+        if (!entry.present()) continue;
+        if (gfn >= p2m.end()) Fault("domain ", domain.id, ": gfn ", Hex{gfn}, " is beyond the end");
+        if (!Has(entry.mfn(), "a p2m entry")) continue;
+        if (entry.type() == P2mType::kForeign) {
+          ++RowOf(entry.mfn()).holds;
+          continue;
+        }
+        const FrameUse use =
+            entry.type() == P2mType::kShared ? FrameUse::kShared : FrameUse::kMemory;
+        if (OwnerOf(entry.mfn()) != FrameOwner{domain.id, use} ||
+            core_.frames.Of(entry.mfn()).gfn != gfn) {
+          Fault("domain ", domain.id, ": gfn ", Hex{gfn}, " leads to frame ", Hex{entry.mfn()},
+                ", which is not there");
+        }
+      }
+    }
+  }
+
+  void CountVcpus(const Domain& domain) {
+    constexpr unsigned kVcpusPerPage = kPageSize / sizeof(Vcpu);
+    ClaimNew(domain.vcpus, "the list of vcpus", domain.max_vcpus);
+    unsigned claimed = 0;
+    for (unsigned i = 0; i < domain.max_vcpus; ++i) {
+      const Vcpu* vcpu = domain.vcpus[i];
+      if (vcpu == nullptr) continue;
+      if (i % kVcpusPerPage == 0) ClaimNew(vcpu, "vcpus", kVcpusPerPage);
+      if (vcpu->context != nullptr) {
+        ClaimOverhead(core_.frames.MfnOfPointer(vcpu->context), kContextOrder, "a context");
+      }
+      for (const HeldArea::Part& part : vcpu->runstate_area.parts_) {
+        if (part.length != 0 && Has(part.mfn, "an area")) ++RowOf(part.mfn).pins;
+      }
+      if (vcpu->in_multicall) Fault("domain ", domain.id, ", vcpu ", i, " is in a list of calls");
+      if (vcpu->claimed != (vcpu->slot != nullptr)) Fault("vcpu ", i, " has a slot or none");
+      if (vcpu->slot == nullptr) continue;
+      ++claimed;
+      if (!vcpu->slot->claimed || !slots_.insert(vcpu->slot).second) {
+        Fault("vcpu ", i, " has a slot that is not its own");
+      }
+      if (vcpu->slot->epoch != CallerSlot::kIdle || !vcpu->slot->writes.is_empty()) {
+        Fault("a call of vcpu ", i, " is under way");
+      }
+    }
+    if (claimed != domain.claimed_vcpus) {
+      Fault("domain ", domain.id, ": ", claimed, " vcpus are claimed, ", domain.claimed_vcpus,
+            " are counted");
+    }
+  }
+
+  void CountRegions(const Domain& domain) {
+    const RegionRegistry* registry = domain.regions.load();
+    if (registry == nullptr) return;
+    ClaimNew(registry, "the regions' registry");
+    unsigned live = 0;
+    for (const auto& page : registry->pages_) {
+      const RegionRegistry::Slot* slots = page.load();
+      if (slots == nullptr) continue;
+      ClaimNew(slots, "the regions' slots", RegionRegistry::kSlotsPerPage);
+      for (unsigned i = 0; i < RegionRegistry::kSlotsPerPage; ++i) {
+        const RegionEntry* const found = slots[i].live.load();
+        if (found != nullptr && found != slots[i].region) Fault("a region that is gone is found");
+        live += found != nullptr;
+        if (slots[i].region != nullptr) CountRegion(domain, *slots[i].region);
+      }
+    }
+    if (live != registry->count_) {
+      Fault("domain ", domain.id, " has ", live, " regions, ", registry->count_, " are counted");
+    }
+    regions_ += live;
+    if (IsLocked(registry->lock_)) Fault("the regions of domain ", domain.id, " are locked");
+  }
+  void CountRegion(const Domain& domain, const RegionEntry& region) {
+    ClaimNew(&region, "a region");
+    ClaimNew(region.words, "a region's words", region.layout.base_count());
+    const std::uint64_t granule_pages = region.layout.granule_size() >> kPageShift;
+    const auto pin = [&](PhysicalAddress base, std::uint64_t pages) {
+      for (std::uint64_t i = 0; i < pages; ++i) {
+        const P2mEntry entry = domain.p2m.Load((base.value >> kPageShift) + i);
+        if (!entry.present() || !Has(entry.mfn(), "a region's page")) {
+          Fault("a page of a region of domain ", domain.id, " is not there");
+          return;
+        }
+        ++RowOf(entry.mfn()).pins;
+      }
+    };
+    std::uint64_t pages = 0;
+    for (std::uint64_t i = 0; i < region.layout.base_count(); ++i) {
+      if (region.words[i] == HeldBase::kNotTakenUp) continue;
+      pin(HeldBase::Granule(region.words[i]), granule_pages);
+      pages += granule_pages;
+    }
+    if (region.partial.exists) pin(region.partial.base, region.partial.pinned);
+    if (!region.ends && pages != region.pages) {
+      Fault("a region has ", pages, " pages, ", region.pages, " are counted");
+    }
+  }
+
+  void CountPorts(const Domain& domain) {
+    const EventChannels* channels = domain.event_channels;
+    if (channels == nullptr) return;
+    ClaimNew(channels, "event channels");
+    for (std::uint32_t port = 0; port < EventChannels::kMaxPorts; ++port) {
+      const Port* page = channels->pages[port / EventChannels::kPortsPerPage];
+      if (port % EventChannels::kPortsPerPage == 0) {
+        ClaimNew(page, "ports", EventChannels::kPortsPerPage);
+      }
+      if (page == nullptr) continue;
+      const Port& row = page[port % EventChannels::kPortsPerPage];
+      if (row.state != PortState::kFree && port >= channels->valid) {
+        Fault("domain ", domain.id, ": port ", port, " is in use and not valid");
+      }
+      if (row.state != PortState::kInterdomain) continue;
+      const Port* other = PortOf(row.remote_domain, row.remote_port);
+      if (other == nullptr || other->state != PortState::kInterdomain ||
+          other->remote_domain != domain.id || other->remote_port != port) {
+        Fault("domain ", domain.id, ": port ", port, " leads to domain ", row.remote_domain,
+              ", port ", row.remote_port, ", which does not lead back");
+      }
+    }
+  }
+  const Port* PortOf(std::uint16_t id, std::uint32_t port) const {
+    const Domain* domain = core_.domains.Find(id);
+    if (domain == nullptr || domain->event_channels == nullptr ||
+        port >= domain->event_channels->valid) {
+      return nullptr;
+    }
+    return &domain->event_channels
+                ->pages[port / EventChannels::kPortsPerPage][port % EventChannels::kPortsPerPage];
+  }
+
+  void CountDirtyLog(const DirtyLog& log) {
+    for (const DirtyLog::Top* top : {log.top_.load(), log.old_}) {
+      if (top == nullptr) continue;
+      ClaimNew(top, "the dirty log");
+      for (const auto& place : top->blocks) {
+        const std::uintptr_t block = place.load();
+        if (block != DirtyLog::kClosed) {
+          ClaimNew(reinterpret_cast<const DirtyLog::Block*>(block), "the dirty log's block");
+        }
+      }
+    }
+  }
+
+  void CountPagingPool(const Domain& domain) {
+    const PagingPool& pool = domain.paging_pool;
+    std::uint64_t pages = 0;
+    for (std::uint32_t at = pool.first_; pages < pool.pages_ && at != kNoIndex;
+         at = core_.frames.At(at).next) {
+      Claim(core_.frames.MfnOf(at), 1, "a paging pool");
+      ++pages;
+    }
+    if (pages != pool.pages_) {
+      Fault("the paging pool of domain ", domain.id, " has ", pages, " pages, ", pool.pages_,
+            " are counted");
+    }
+  }
+
+  void CountDomainTable() {
+    for (const auto& place : core_.domains.leaves_) {
+      const DomainTable::Leaf* leaf = place.load();
+      if (leaf != nullptr) Claim(core_.frames.MfnOfPointer(leaf), 1, "the table of domains");
+    }
+  }
+
+  // Of all.
+
+  void CompareFrames() {
+    std::uint64_t held = 0;
+    std::uint64_t held_by_domains = 0;
+    std::uint64_t pinned = 0;
+    std::map<std::uint16_t, std::uint64_t> shared_holds;
+    for (std::uint32_t i = 0; i < core_.frames.count(); ++i) {
+      const std::uint64_t mfn = core_.frames.MfnOf(i);
+      const Row& row = rows_[i];
+      if (row.claimed == nullptr) {
+        Fault("frame ", Hex{mfn}, " is nobody's");
+        continue;
+      }
+      const FrameOwner owner = OwnerOf(mfn);
+      const bool has_memory = owner.use == FrameUse::kMemory || owner.use == FrameUse::kShared ||
+                              owner.use == FrameUse::kGivenUp;
+      if (row.is_free && owner.use != FrameUse::kNone) {
+        Fault("frame ", Hex{mfn}, " is free and belongs to domain ", owner.domain);
+      }
+      if (!has_memory || row.is_free) {
+        if (row.pins != 0 || row.holds != 0) Fault("frame ", Hex{mfn}, " is pinned or held");
+        continue;
+      }
+      const Frame& frame = core_.frames.At(i);
+      if (frame.pins != row.pins) {
+        Fault("frame ", Hex{mfn}, " of domain ", owner.domain, " has ", row.pins, " pins, ",
+              frame.pins, " are counted");
+      }
+      if (frame.leaving) Fault("frame ", Hex{mfn}, " is about to leave");
+      pinned += frame.pins != 0;
+      if (frame.holds < row.holds)
+        Fault("frame ", Hex{mfn}, " is not held as often as it is mapped");
+      held += frame.holds;
+      held_by_domains += row.holds;
+      if (owner.use == FrameUse::kShared) shared_holds[owner.domain] += frame.holds;
+    }
+    if (pinned != core_.pinned_frames) {
+      Fault(pinned, " frames are pinned, ", core_.pinned_frames.load(), " are counted");
+    }
+    if (held != core_.held_frames || held != held_by_domains + options_.held_by_machine) {
+      Fault(held, " holds, of which ", held_by_domains, " are domains' and ",
+            options_.held_by_machine, " the machine's; ", core_.held_frames.load(), " are counted");
+    }
+    ForEachDomain([&](const Domain& domain) {
+      if (shared_holds[domain.id] != domain.shared_holds) {
+        Fault("domain ", domain.id, ": ", shared_holds[domain.id], " holds of shared pages, ",
+              domain.shared_holds, " are counted");
+      }
+    });
+  }
+
+  void CompareCounts() {
+    if (domains_ != core_.domain_count) {
+      Fault("there are ", domains_, " domains, ", core_.domain_count, " are counted");
+    }
+    if (regions_ != core_.region_count) {
+      Fault("there are ", regions_, " regions, ", core_.region_count.load(), " are counted");
+    }
+    unsigned slots = 0;
+    for (unsigned i = 0; i < core_.quiescence.count_; ++i) {
+      slots += core_.quiescence.slots_[i].claimed;
+    }
+    if (slots != slots_.size()) Fault(slots, " slots are claimed by ", slots_.size(), " vcpus");
+    if (IsLocked(core_.control) || IsLocked(core_.events) || IsLocked(core_.heap.lock_)) {
+      Fault("the hypervisor is locked");
+    }
+  }
+
+  static bool IsLocked(const SpinLock& lock) { return lock.locked_.load(); }
+
+  const Core& core_;
+  const BooksOptions& options_;
+  std::vector<Row> rows_;
+  std::vector<std::string> faults_;
+  std::uint64_t free_ = 0;
+  unsigned domains_ = 0;
+  unsigned regions_ = 0;
+  std::set<const CallerSlot*> slots_;
+  // Of the domain at hand.
+  const Domain* domain_ = nullptr;
+  std::uint64_t overhead_ = 0;
+};
+
+std::vector<std::string> Books::Faults(const Hypervisor& hypervisor, const BooksOptions& options) {
+  return Counting(*hypervisor.core_, options).Faults();
+}
+
+bool Books::IsQuiet(const Hypervisor& hypervisor) {
+  const Quiescence& quiescence = hypervisor.core_->quiescence;
+  for (unsigned i = 0; i < quiescence.count_; ++i) {
+    if (quiescence.slots_[i].epoch != CallerSlot::kIdle) return false;
+  }
+  return true;
+}
+
+}  // namespace xencomm::hypervisor
