@@ -351,9 +351,6 @@ void Physmap::Unlink(std::uint64_t mfn) {
 void Physmap::GiveUp(std::uint64_t mfn) {
   Unlink(mfn);
   Frame& frame = core_.frames.Of(mfn);
-  // Only a dying domain loses pinned frames.
-  if (frame.pins != 0) core_.pinned_frames.fetch_sub(1, std::memory_order_relaxed);
-  frame.pins = 0;
   if (frame.holds.load(std::memory_order_relaxed) != 0) {
     frame.owner.store({domain_.id, FrameUse::kGivenUp}, std::memory_order_release);
   } else {

@@ -449,6 +449,12 @@ class Books::Counting {
         Fault("frame ", Hex{mfn}, " of domain ", owner.domain, " has ", row.pins, " pins, ",
               frame.pins, " are counted");
       }
+      const Domain* domain = core_.domains.Find(owner.domain);
+      if (owner.use == FrameUse::kShared && domain != nullptr && domain->translated() &&
+          frame.gfn != kNoFrame && domain->p2m.Load(frame.gfn).mfn() != mfn) {
+        Fault("shared frame ", Hex{mfn}, " of domain ", domain->id, " is not at gfn ",
+              Hex{frame.gfn});
+      }
       if (frame.leaving) Fault("frame ", Hex{mfn}, " is about to leave");
       pinned += frame.pins != 0;
       if (frame.holds < row.holds)

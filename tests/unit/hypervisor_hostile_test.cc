@@ -79,8 +79,11 @@ class TwoPages final : public Space {
       visit(run.start(), done, run.length());
       done += run.length();
     }
+    if (pointer.value >= kBase && meanwhile) std::exchange(meanwhile, nullptr)();
     return {.bytes = length};
   }
+
+  std::function<void()> meanwhile;  // after the next look at both
 
  private:
   DirectSpace direct_;
@@ -112,7 +115,8 @@ class HypervisorHostileTest : public testing::Test {
 
   template <class... Arguments>
   std::int64_t GuestCall(unsigned vcpu, std::uint64_t index, Arguments... arguments) {
-    return machine.hypervisor.Call(*vcpus[vcpu], machine.Frame(index, arguments...));
+    return machine.Called(
+        machine.hypervisor.Call(*vcpus[vcpu], machine.Frame(index, arguments...)));
   }
   std::int64_t AddToPhysmap(unsigned space, std::uint64_t index, std::uint64_t gfn) {
     xen_add_to_physmap request = {};
@@ -210,6 +214,7 @@ TEST_F(HypervisorHostileTest, AreasReplacedAtOnceAreWrittenInTheirBoundsOnly) {
   TwoPages space(last, GuestBytes(20));
   for (Vcpu* vcpu : vcpus) machine.hypervisor.SetRawSpace(*vcpu, space);
 
+  machine.has_threads = true;
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < 2; ++i) {
     threads.emplace_back([&, i] {
@@ -222,6 +227,47 @@ TEST_F(HypervisorHostileTest, AreasReplacedAtOnceAreWrittenInTheirBoundsOnly) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(std::memcmp(last + kPageSize, before.data(), before.size()), 0);
+}
+
+TEST_F(HypervisorHostileTest, AnAreaWhoseSecondPageGoesMeanwhileIsRefusedAsAWhole) {
+  BuildGuest(64);
+  TwoPages space(GuestBytes(15), GuestBytes(20));
+  machine.hypervisor.SetRawSpace(*vcpus[0], space);
+  space.meanwhile = [&] {
+    xen_pfn_t second = 20;
+    xen_memory_reservation request = TestMachine::Reservation(DOMID_SELF, &second, 1);
+    EXPECT_EQ(GuestCall(1, __HYPERVISOR_memory_op, XENMEM_decrease_reservation, &request), 1);
+  };
+  EXPECT_EQ(RegisterRunstate(0, reinterpret_cast<const void*>(TwoPages::kBase + kPageSize - 16)),
+            -kEFAULT);
+  EXPECT_FALSE(space.meanwhile);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+}
+
+TEST_F(HypervisorHostileTest, StatusFramesEndWithTheirDomain) {
+  BuildGuest(64);
+  gnttab_set_version version = {.version = 2};
+  ASSERT_EQ(GuestCall(0, __HYPERVISOR_grant_table_op, GNTTABOP_set_version, &version, 1), 0);
+  ASSERT_EQ(version.version, 2u);
+  DestroyGuest();
+}
+
+TEST_F(HypervisorHostileTest, ASharedPageThatIsHeldIsNowhereWhenItsDomainHasEnded) {
+  constexpr std::uint64_t kGfn = 70;
+  BuildGuest(64);
+  ASSERT_EQ(AddToPhysmap(XENMAPSPACE_shared_info, 0, kGfn), 0);
+  std::uint64_t mfn;
+  ASSERT_EQ(machine.HoldFrame(kGuest, kGfn, Access::kRead, &mfn), 0);
+  xen_domctl_t op = {};
+  op.u.max_mem.max_memkb = 100 << 2;
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_max_mem, kGuest, op), 0);
+  xen_memory_reservation claim = TestMachine::Reservation(kGuest, nullptr, 100);
+  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_claim_pages, &claim), 0);
+  DestroyGuest();
+  EXPECT_EQ(machine.hypervisor.statistics().domains, 2u);
+  machine.ExpectBooksAddUp();
+  machine.ReleaseFrame(mfn);
+  EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
 }
 
 TEST_F(HypervisorHostileTest, ADomainThatIsForgottenInMidCallIsNotChanged) {
@@ -430,6 +476,7 @@ class HypervisorHostileSmallTest : public HypervisorHostileTest {
 TEST_F(HypervisorHostileSmallTest, APageGivenUpBeforeItIsPlacedIsLeftAlone) {
   ASSERT_EQ(machine.CreateDomain(kPvGuest, kPoolPages, 0, 2), kPvGuest);
   Claim(kPvGuest);
+  machine.has_threads = true;
   std::atomic<bool> done = false;
   // A PV guest may name any machine frame: this one guesses those that are just being given out.
   std::thread guesser([&] {

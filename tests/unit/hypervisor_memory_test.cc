@@ -351,6 +351,26 @@ TEST_F(HypervisorAddressBitsTest, WhoeverAsksGetsAllOfTheLowerPartAndNothingElse
   EXPECT_EQ(again, given);
 }
 
+// The pages of a run that nobody took are clear; those beside them that came back are not.
+TEST(HypervisorMemoryExhaustionTest, WhatIsClearStaysApartFromWhatIsNot) {
+  TestMachine machine({.pages = 16});
+  ASSERT_EQ(machine.CreateDomain(3, 1 << 20), 3);
+  for (const std::uint64_t count : {5, 8, 11}) {
+    std::vector<xen_pfn_t> frames = Frames(0, count);
+    xen_memory_reservation reservation = TestMachine::Reservation(3, frames.data(), count);
+    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &reservation),
+              static_cast<std::int64_t>(count));
+    for (const xen_pfn_t frame : frames) std::memset(machine.BytesOf(frame), 0xff, kPageSize);
+    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &reservation),
+              static_cast<std::int64_t>(count));
+    // Too much: the heap looks for what it has everywhere.
+    xen_pfn_t large = 0;
+    reservation = TestMachine::Reservation(3, &large, 1, 18);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &reservation), 0);
+    machine.ExpectBooksAddUp();
+  }
+}
+
 TEST(HypervisorMemoryExhaustionTest, FragmentsGrowTogetherAgain) {
   TestMachine machine({.pages = 16});
   ASSERT_EQ(machine.CreateDomain(3, 1 << 20, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap), 3);

@@ -184,6 +184,12 @@ TEST_F(HypervisorPhysmapTest, BatchesTellTheOutcomeOfEachPage) {
   xen_remove_from_physmap remove = {.domid = kHvm, .gpfn = 2000};
   EXPECT_EQ(MemoryOp(XENMEM_remove_from_physmap, remove), 0);
   EXPECT_EQ(machine.hypervisor.statistics().held_frames, 0u);
+  // Where it cannot be, it is not held either: beyond the physmap.
+  gfns[0] = std::uint64_t{1} << 27;
+  EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap_batch, batch), 0);
+  EXPECT_EQ(errors[0], -kENOMEM);
+  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 0u);
+  gfns[0] = 2000;
   // One that is left when the domain ends is given back too.
   EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap_batch, batch), 0);
 }
@@ -204,6 +210,8 @@ TEST_F(HypervisorPhysmapTest, ExchangesSmallPagesForALargeExtent) {
   EXPECT_EQ(exchange.nr_exchanged, 16u);
   EXPECT_EQ(Pages(kPv), 64);
   EXPECT_EQ(out % 16, 0u);
+  const std::vector<std::byte> zeros(16 * kPageSize);
+  EXPECT_EQ(std::memcmp(machine.BytesOf(out), zeros.data(), zeros.size()), 0);
   // And back.
   std::vector<xen_pfn_t> gfns(16);
   std::iota(gfns.begin(), gfns.end(), 16);

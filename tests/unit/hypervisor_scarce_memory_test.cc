@@ -1,8 +1,10 @@
-// Memory that was given up waits for the calls that may still use it. Whoever needs it meanwhile is
-// not refused: the call is left to another leg, and ends as if the memory had been there.
+// Memory is short. What was given up waits for the calls that may still use it: whoever needs it
+// meanwhile is not refused, and the call ends as if the memory had been there. What is not there is
+// refused, and nothing of the call stays.
 
 #include <functional>
 #include <numeric>
+#include <ostream>
 #include <utility>
 #include <vector>
 
@@ -21,7 +23,7 @@ constexpr std::uint64_t kDue = 600;
 // Where the guest's p2m has no page yet.
 constexpr std::uint64_t kFar = 1 << 16;
 
-class HypervisorDueMemoryTest : public testing::Test {
+class HypervisorScarceMemoryTest : public testing::Test {
  protected:
   void SetUp() override {
     ASSERT_EQ(machine.build_result, 0);
@@ -107,7 +109,7 @@ class HypervisorDueMemoryTest : public testing::Test {
   std::vector<xen_pfn_t> taken;  // machine frames, of a PV domain
 };
 
-TEST_F(HypervisorDueMemoryTest, Reservations) {
+TEST_F(HypervisorScarceMemoryTest, Reservations) {
   for (const std::uint64_t op : {XENMEM_populate_physmap, XENMEM_increase_reservation}) {
     std::vector<xen_pfn_t> gfns(100);
     std::iota(gfns.begin(), gfns.end(), kFar);
@@ -117,7 +119,7 @@ TEST_F(HypervisorDueMemoryTest, Reservations) {
   EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, kGuestPages + 200);
 }
 
-TEST_F(HypervisorDueMemoryTest, AReservationKeepsWhatItHas) {
+TEST_F(HypervisorScarceMemoryTest, AReservationKeepsWhatItHas) {
   TakeAll();
   std::vector<xen_pfn_t> gfns(100);
   std::iota(gfns.begin(), gfns.end(), kFar);
@@ -137,7 +139,7 @@ TEST_F(HypervisorDueMemoryTest, AReservationKeepsWhatItHas) {
   EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, kGuestPages + 100);
 }
 
-TEST_F(HypervisorDueMemoryTest, Exchange) {
+TEST_F(HypervisorScarceMemoryTest, Exchange) {
   TakeAll();
   xen_pfn_t in = taken.back();
   xen_pfn_t out = 0;
@@ -150,7 +152,7 @@ TEST_F(HypervisorDueMemoryTest, Exchange) {
   EXPECT_NE(out, in);
 }
 
-TEST_F(HypervisorDueMemoryTest, APhysmapGrows) {
+TEST_F(HypervisorScarceMemoryTest, APhysmapGrows) {
   xen_add_to_physmap add = {};
   add.domid = kGuest;
   add.space = XENMAPSPACE_gmfn_range;
@@ -185,7 +187,7 @@ TEST_F(HypervisorDueMemoryTest, APhysmapGrows) {
   EXPECT_EQ(WhenDue(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
 }
 
-TEST_F(HypervisorDueMemoryTest, WhatADomainNeedsBesidesItsMemory) {
+TEST_F(HypervisorScarceMemoryTest, WhatADomainNeedsBesidesItsMemory) {
   xen_domctl_t op = NewDomain();
   EXPECT_EQ(WhenDue(__HYPERVISOR_domctl, &op), 0);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kNew), 0);
@@ -228,7 +230,7 @@ TEST_F(HypervisorDueMemoryTest, WhatADomainNeedsBesidesItsMemory) {
 }
 
 // With each number of pages that is not enough.
-class HypervisorDueRegionTest : public HypervisorDueMemoryTest,
+class HypervisorDueRegionTest : public HypervisorScarceMemoryTest,
                                 public testing::WithParamInterface<std::uint64_t> {
  protected:
   static constexpr std::uint64_t kNeeded = 4;  // the registry, its slots, the region, its words
@@ -246,7 +248,7 @@ TEST_P(HypervisorDueRegionTest, ARegionBegins) {
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, handle), 0);
 }
 
-TEST_F(HypervisorDueMemoryTest, AnEntryOfAList) {
+TEST_F(HypervisorScarceMemoryTest, AnEntryOfAList) {
   std::vector<xen_pfn_t> gfns(10);
   std::iota(gfns.begin(), gfns.end(), kFar);
   xen_memory_reservation request = TestMachine::Reservation(kGuest, gfns.data(), 10);
@@ -266,7 +268,7 @@ TEST_F(HypervisorDueMemoryTest, AnEntryOfAList) {
 }
 
 // The other call may never end.
-TEST_F(HypervisorDueMemoryTest, IsNotWaitedForForEver) {
+TEST_F(HypervisorScarceMemoryTest, IsNotWaitedForForEver) {
   xen_domctl_t op = NewDomain();
   TakeAll();
   InMidCall([&] {
@@ -279,12 +281,166 @@ TEST_F(HypervisorDueMemoryTest, IsNotWaitedForForEver) {
 }
 
 // What is not free at all is refused at once.
-TEST_F(HypervisorDueMemoryTest, NothingIsDueWhereNothingWaits) {
+TEST_F(HypervisorScarceMemoryTest, NothingIsDueWhereNothingWaits) {
   TakeAll();
   xen_domctl_t op = NewDomain();
   HypercallFrame frame = machine.Frame(__HYPERVISOR_domctl, &op);
   EXPECT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, frame), -kENOMEM);
   EXPECT_FALSE(frame.continued);
+}
+
+// Every call that takes pages, with each number of pages that may not be enough for it.
+struct Taking {
+  const char* name;
+  std::uint32_t domctl;  // or 0, and:
+  std::uint64_t hypercall = 0;
+  std::uint64_t op = 0;
+  std::int64_t answer = 0;  // when it has enough
+};
+
+void PrintTo(const Taking& taking, std::ostream* out) { *out << taking.name; }
+
+class HypervisorExhaustionTest : public HypervisorScarceMemoryTest,
+                                 public testing::WithParamInterface<Taking> {
+ protected:
+  // The call, with all that it could be about.
+  HypercallFrame Frame() {
+    const Taking& taking = GetParam();
+    if (taking.domctl != 0) {
+      Prepare(taking.domctl);
+      domctl.cmd = taking.domctl;
+      domctl.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+      domctl.domain = taking.domctl == XEN_DOMCTL_createdomain ? kNew : kGuest;
+      return machine.Frame(__HYPERVISOR_domctl, &domctl);
+    }
+    if (taking.hypercall == __HYPERVISOR_event_channel_op) {
+      offer = {.dom = kGuest, .remote_dom = 0, .port = 0};
+      return machine.Frame(taking.hypercall, taking.op, &offer);
+    }
+    if (taking.hypercall == __HYPERVISOR_hvm_op) {
+      param.domid = kGuest;
+      param.index = HVM_PARAM_STORE_PFN;
+      return machine.Frame(taking.hypercall, taking.op, &param);
+    }
+    if (taking.hypercall == __HYPERVISOR_grant_table_op) {
+      setup.dom = kGuest;
+      setup.nr_frames = 8;
+      setup.frame_list.p = frames;
+      version.version = 2;
+      void* argument = taking.op == GNTTABOP_setup_table ? static_cast<void*>(&setup) : &version;
+      return machine.Frame(taking.hypercall, taking.op, argument, 1);
+    }
+    switch (taking.op) {
+      case XENMEM_set_memory_map:
+        map.domid = kGuest;
+        map.map.nr_entries = 1;
+        map.map.buffer.p = &entry;
+        return machine.Frame(taking.hypercall, taking.op, &map);
+      case XENMEM_add_to_physmap:
+        add.domid = kGuest;
+        add.space = XENMAPSPACE_gmfn;
+        add.idx = 1;
+        add.gpfn = 4 * kFar;
+        return machine.Frame(taking.hypercall, taking.op, &add);
+      case XENMEM_add_to_physmap_batch:
+        frames[0] = 8 * kFar;
+        batch.domid = kGuest;
+        batch.space = XENMAPSPACE_gmfn_foreign;
+        batch.u.foreign_domid = kTaker;
+        batch.size = 1;
+        batch.idxs.p = taken.data();
+        batch.gpfns.p = frames;
+        batch.errs.p = &error;
+        return machine.Frame(taking.hypercall, taking.op, &batch);
+      default:
+        for (unsigned i = 0; i < 8; ++i) frames[i] = 2 * kFar + 1000 * i;
+        reservation = TestMachine::Reservation(kGuest, frames, 8);
+        return machine.Frame(taking.hypercall, taking.op, &reservation);
+    }
+  }
+  void Prepare(std::uint32_t cmd) {
+    domctl = cmd == XEN_DOMCTL_createdomain
+                 ? TestMachine::CreateRequest(XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, 2)
+                 : xen_domctl_t{};
+    if (cmd == XEN_DOMCTL_shadow_op) {
+      domctl.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+    }
+    if (cmd == XEN_DOMCTL_setvcpucontext) domctl.u.vcpucontext.ctxt.p = &context;
+    if (cmd == XEN_DOMCTL_set_paging_mempool_size) {
+      domctl.u.paging_mempool.size = 260 << kPageShift;
+    }
+    if (cmd == XEN_DOMCTL_setvnumainfo) {
+      domctl.u.vnuma.nr_vnodes = 1;
+      domctl.u.vnuma.nr_vmemranges = 1;
+      domctl.u.vnuma.nr_vcpus = 1;
+      domctl.u.vnuma.vdistance.p = distances;
+      domctl.u.vnuma.vcpu_to_vnode.p = distances;
+      domctl.u.vnuma.vnode_to_pnode.p = distances;
+      domctl.u.vnuma.vmemrange.p = &range;
+    }
+  }
+
+  xen_domctl_t domctl = {};
+  evtchn_alloc_unbound offer = {};
+  xen_hvm_param param = {};
+  gnttab_setup_table setup = {};
+  gnttab_set_version version = {};
+  xen_foreign_memory_map map = {};
+  e820_entry entry = {.addr = 0, .size = 1 << 20, .type = 1};
+  xen_add_to_physmap add = {};
+  xen_add_to_physmap_batch batch = {};
+  xen_memory_reservation reservation = {};
+  xen_pfn_t frames[8] = {};
+  int error = 0;
+  vcpu_guest_context_t context = {};
+  std::uint32_t distances[1] = {0};
+  xen_vmemrange_t range = {0, 4096, 0, 0};
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    , HypervisorExhaustionTest,
+    testing::Values(Taking{"CreateDomain", XEN_DOMCTL_createdomain},
+                    Taking{"LogDirty", XEN_DOMCTL_shadow_op},
+                    Taking{"VcpuContext", XEN_DOMCTL_setvcpucontext},
+                    Taking{"PagingPool", XEN_DOMCTL_set_paging_mempool_size},
+                    Taking{"Topology", XEN_DOMCTL_setvnumainfo},
+                    Taking{"Policy", XEN_DOMCTL_set_cpu_policy},
+                    Taking{"Port", 0, __HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound},
+                    Taking{"HvmParameter", 0, __HYPERVISOR_hvm_op, HVMOP_set_param},
+                    Taking{"Grants", 0, __HYPERVISOR_grant_table_op, GNTTABOP_setup_table},
+                    Taking{"GrantVersion", 0, __HYPERVISOR_grant_table_op, GNTTABOP_set_version},
+                    Taking{"MemoryMap", 0, __HYPERVISOR_memory_op, XENMEM_set_memory_map},
+                    Taking{"Place", 0, __HYPERVISOR_memory_op, XENMEM_add_to_physmap},
+                    Taking{"PlaceForeign", 0, __HYPERVISOR_memory_op, XENMEM_add_to_physmap_batch},
+                    Taking{"Populate", 0, __HYPERVISOR_memory_op, XENMEM_populate_physmap, 8},
+                    Taking{"Increase", 0, __HYPERVISOR_memory_op, XENMEM_increase_reservation, 8}),
+    [](const auto& each) { return each.param.name; });
+
+TEST_P(HypervisorExhaustionTest, NothingIsLostWithTooFewPages) {
+  bool was_refused = false;
+  std::uint64_t spare = 0;
+  for (;; ++spare) {
+    ASSERT_LT(spare, 300u) << "it never has enough";
+    TakeAll();
+    GiveUp(spare);
+    const std::int64_t answer = machine.hypervisor.Call(*machine.vcpu, Frame());
+    const bool is_done = answer == GetParam().answer && error == 0 && setup.status == GNTST_okay;
+    machine.ExpectBooksAddUp();
+    if (HasFailure() || is_done) break;
+    was_refused = true;
+    error = 0;
+    setup.status = 0;
+    if (answer > 0) {
+      // What it got is not what it gets the next time.
+      ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+      ASSERT_EQ(machine.CreateDomain(kGuest, 1000, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap),
+                kGuest);
+    }
+  }
+  EXPECT_TRUE(was_refused);
+  if (GetParam().domctl == XEN_DOMCTL_createdomain) {
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kNew), 0);
+  }
 }
 
 }  // namespace
