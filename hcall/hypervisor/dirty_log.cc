@@ -83,12 +83,9 @@ std::uint64_t DirtyLog::Deliver(std::uint64_t gfn, std::uint64_t mask) {
 }
 
 void DirtyLog::TakeOff(std::uint64_t gfn) {
-  Block* block = BlockOf(gfn);
-  if (block == nullptr) return;
-  std::uint64_t& delivered = block->delivered[WordOf(gfn)];
-  if (delivered == 0) return;
-  block->marks[WordOf(gfn)].fetch_and(~delivered, std::memory_order_acq_rel);
-  delivered = 0;
+  Block& block = *BlockOf(gfn);
+  const std::uint64_t delivered = block.delivered[WordOf(gfn)];
+  if (delivered != 0) block.marks[WordOf(gfn)].fetch_and(~delivered, std::memory_order_acq_rel);
 }
 
 void DirtyLog::Overtake(DirtyReading& reading) {

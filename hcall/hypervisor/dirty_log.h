@@ -77,7 +77,8 @@ class DirtyLog {
   // For CLEAN and PEEK, one word of marks at a time: `gfn` is a multiple of kWordPages.
   bool HasBlock(std::uint64_t gfn) const { return BlockOf(gfn) != nullptr; }
   std::uint64_t Marks(std::uint64_t gfn) const;
-  // The marks of `mask`, which are to be taken off when all is delivered.
+  // The marks of `mask`, which are to be taken off when all is delivered. TakeOff is for words that
+  // were delivered, in a block that there is.
   std::uint64_t Deliver(std::uint64_t gfn, std::uint64_t mask);
   void TakeOff(std::uint64_t gfn);
 

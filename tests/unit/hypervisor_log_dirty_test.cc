@@ -262,6 +262,23 @@ TEST_F(LogDirtyTest, AWriteThatGoesOnInTheNextPageMarksBoth) {
   EXPECT_EQ(Clean(), (Pages{9, 10}));
 }
 
+TEST_F(LogDirtyTest, ARunThatGoesOnInTheNextWordOfMarksMarksBoth) {
+  constexpr std::uint64_t kLarge = 512;
+  xen_domctl_t op = {};
+  op.u.max_mem.max_memkb = (kGuestPages + 128) << 2;
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_max_mem, kGuest, op), 0);
+  xen_pfn_t extent = kLarge;
+  xen_memory_reservation request = TestMachine::Reservation(kGuest, &extent, 1, 7);
+  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request), 1);
+  ASSERT_EQ(Enable(), 0);
+  // 1 KiB over the end of a multiple of 64 pages.
+  const std::uint64_t across = ((kLarge + 64) << kPageShift) - 512;
+  EXPECT_EQ(machine.hypervisor.Call(
+                *vcpus[0], machine.Frame(__HYPERVISOR_xen_version, XENVER_capabilities, across)),
+            0);
+  EXPECT_EQ(Clean(), (Pages{kLarge + 63, kLarge + 64}));
+}
+
 TEST_F(LogDirtyTest, ALogDoesNotBeginWithWhatAnOlderOneCouldNotTell) {
   // Everything, and nobody asked about more than three pages.
   spaces[0]->BeforeWrite([&] { ASSERT_EQ(Enable(), 0); });
@@ -511,6 +528,23 @@ TEST_F(LogDirtyLegsTest, ACleanWhosePlaceAnotherTookIsToldSo) {
   }
   EXPECT_EQ(answer, 0);
   EXPECT_EQ(PagesIn(bits[1]), Pages{3});
+}
+
+TEST_F(LogDirtyLegsTest, AReadingEndsWithItsLog) {
+  for (const std::uint32_t which : {XEN_DOMCTL_SHADOW_OP_PEEK, XEN_DOMCTL_SHADOW_OP_CLEAN}) {
+    ASSERT_EQ(Enable(), 0);
+    std::vector<std::uint8_t> bits(kBitmapPages / 8);
+    op = Request(which, bits.data(), kBitmapPages);
+    frame = machine.Frame(__HYPERVISOR_domctl, &op);
+    ASSERT_TRUE(Leg(frame));
+    ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
+    ASSERT_EQ(Enable(), 0);
+    Write(9);
+    EXPECT_FALSE(Leg(frame));
+    EXPECT_EQ(answer, -kEBUSY);
+    EXPECT_EQ(Clean(), Pages{9});
+    ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
+  }
 }
 
 TEST_F(LogDirtyLegsTest, AFreshCallIsNotTakenForOneThatGoesOn) {
