@@ -244,6 +244,17 @@ TEST_F(HypervisorHostileTest, AnAreaWhoseSecondPageGoesMeanwhileIsRefusedAsAWhol
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
 }
 
+TEST_F(HypervisorHostileTest, AVcpuWhosePointersMeanNothingCallsWithoutThem) {
+  ASSERT_EQ(machine.hypervisor.BuildDomain(
+                {.id = kGuest, .pages = 64, .vcpus = 2, .pointers = PointerModel::kRaw}),
+            0);
+  for (unsigned i = 0; i < 2; ++i) vcpus[i] = machine.hypervisor.ClaimVcpu(kGuest, i);
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_xen_version, XENVER_version), 4 << 16 | 17);
+  char text[16];
+  EXPECT_EQ(GuestCall(0, __HYPERVISOR_xen_version, XENVER_extraversion, text), -kEFAULT);
+  DestroyGuest();
+}
+
 TEST_F(HypervisorHostileTest, StatusFramesEndWithTheirDomain) {
   BuildGuest(64);
   gnttab_set_version version = {.version = 2};

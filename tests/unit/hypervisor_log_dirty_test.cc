@@ -309,6 +309,12 @@ TEST_F(LogDirtyTest, WhatTheBitmapHasNoRoomForStays) {
   for (const std::uint64_t gfn : {4, 6, 70}) ASSERT_EQ(Write(gfn), 0);
   EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 5), Pages{4});
   EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK), (Pages{6, 70}));
+  // Its last byte has room for two pages more than were asked for.
+  ASSERT_EQ(Write(71), 0);
+  EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK, 70), Pages{6});
+  EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 71), (Pages{6, 70}));
+  EXPECT_EQ(Clean(), Pages{71});
+  for (const std::uint64_t gfn : {6, 70}) ASSERT_EQ(Write(gfn), 0);
   // Without a bitmap marks are taken off all the same, as in Xen.
   xen_domctl_t op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, nullptr, 64);
   EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
@@ -356,6 +362,16 @@ TEST_F(LogDirtyTest, ALegThatWritesMoreThanCanBeNotedMakesEverythingDirty) {
   EXPECT_EQ(machine.hypervisor.Call(*vcpus[0], list), 0);
   EXPECT_EQ(Clean(), AllPages());
   EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyTest, ADomainThatHasNoVcpusYetIsNotLogged) {
+  constexpr std::uint16_t kNew = 9;
+  xen_domctl_t create = TestMachine::CreateRequest(XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, 2);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_createdomain, kNew, create), 0);
+  xen_domctl_t op = {};
+  op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kNew, op), -kEINVAL);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kNew), 0);
 }
 
 TEST_F(LogDirtyTest, APageThatIsPutThereIsDirty) {
