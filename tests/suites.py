@@ -149,8 +149,22 @@ SUITES = {
 }
 
 
+# Not part of the ordinary run; each takes what follows its name.
+TOOLS = {
+    'mutants': ('tests/mutants/run.py', 'faults are planted: does a test notice?'),
+    'coverage': ('tests/mutants/coverage.py', 'the lines that no unit test reaches'),
+}
+
+
 def main():
+  if len(sys.argv) > 1 and sys.argv[1] in TOOLS:
+    script = TOP / TOOLS[sys.argv[1]][0]
+    os.chdir(TOP)
+    os.execv(sys.executable, [sys.executable, str(script), *sys.argv[2:]])
+
   listing = '\n'.join(f'  {name:<8} {what}' for name, (_, what) in SUITES.items())
+  listing += '\nby themselves, with options of their own:\n'
+  listing += '\n'.join(f'  {name:<8} {what}' for name, (_, what) in TOOLS.items())
   parser = argparse.ArgumentParser(
       prog='./tests/run', description='Runs the tests.', epilog=f'suites:\n{listing}',
       formatter_class=argparse.RawDescriptionHelpFormatter)
