@@ -490,6 +490,27 @@ TEST_F(LogDirtyLegsTest, ReadingStopsAndGoesOn) {
   EXPECT_EQ(Clean(), Pages{});
 }
 
+// Neither whole words nor whole bytes: what lies behind is not the bitmap's.
+TEST_F(LogDirtyLegsTest, ABitmapIsWrittenUpToItsEnd) {
+  constexpr std::uint64_t kOdd = kBitmapPages - 100;
+  static_assert((kOdd + 7) / 8 % 8 != 0 && kOdd % 8 != 0);
+  ASSERT_EQ(Enable(), 0);
+  // Without a mark in its last part, and with one.
+  for (const std::uint64_t gfn : {std::uint64_t{3}, kFar}) {
+    ASSERT_EQ(Write(gfn), 0);
+    EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK, kOdd), Pages{gfn});
+    EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, kOdd), Pages{gfn});
+  }
+  // And none at all.
+  for (const std::uint32_t which : {XEN_DOMCTL_SHADOW_OP_PEEK, XEN_DOMCTL_SHADOW_OP_CLEAN}) {
+    ASSERT_EQ(Write(kFar), 0);
+    op = Request(which, nullptr, kOdd);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
+    EXPECT_EQ(op.u.shadow_op.stats.dirty_count, 1u);
+  }
+  EXPECT_EQ(Clean(), Pages{});
+}
+
 TEST_F(LogDirtyLegsTest, EverythingIsToldInShortLegs) {
   spaces[0]->BeforeWrite([&] { ASSERT_EQ(Enable(), 0); });
   ASSERT_EQ(Write(9), 0);
@@ -517,6 +538,7 @@ TEST_F(LogDirtyLegsTest, ACleanThatIsGivenUpLosesNothing) {
           << legs << " " << gfn;
     }
     if (legs == 1) {
+      EXPECT_EQ(peeked, (Pages{3, 500, kFar}));
       EXPECT_EQ(told, (Pages{3, 500, kFar}));
     }
     EXPECT_EQ(Clean(), Pages{});
