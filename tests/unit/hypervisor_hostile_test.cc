@@ -229,6 +229,59 @@ TEST_F(HypervisorHostileTest, AreasReplacedAtOnceAreWrittenInTheirBoundsOnly) {
   EXPECT_EQ(std::memcmp(last + kPageSize, before.data(), before.size()), 0);
 }
 
+// Wherever it lies: in one page, over the end of one into its neighbour in the machine, or into a
+// page that is none.
+TEST_F(HypervisorHostileTest, AnAreaIsWrittenWhereItIsAndNowhereElse) {
+  BuildGuest(64);
+  TwoPages space(GuestBytes(15), GuestBytes(20));
+  machine.hypervisor.SetRawSpace(*vcpus[0], space);
+  constexpr std::uint64_t kBytes = sizeof(vcpu_runstate_info);
+  const auto at = [](std::byte* first, std::byte* second, std::uint64_t offset) {
+    return offset < kPageSize ? first + offset : second + offset % kPageSize;
+  };
+  const struct {
+    std::uint64_t pointer;
+    std::byte* first;
+    std::byte* second;
+    std::uint64_t offset;
+    std::uint64_t frames;
+  } kAreas[] = {
+      {reinterpret_cast<std::uint64_t>(GuestBytes(7)), GuestBytes(7), nullptr, 64, 1},
+      {reinterpret_cast<std::uint64_t>(GuestBytes(7)), GuestBytes(7), nullptr, kPageSize - kBytes,
+       1},
+      {reinterpret_cast<std::uint64_t>(GuestBytes(7)), GuestBytes(7), GuestBytes(8), kPageSize - 16,
+       2},
+      {TwoPages::kBase, GuestBytes(15), GuestBytes(20), kPageSize - 8, 2},
+  };
+  ASSERT_EQ(GuestBytes(8), GuestBytes(7) + kPageSize);
+  for (const auto& area : kAreas) {
+    const auto around = [&](std::uint64_t i) {
+      return at(area.first, area.second, area.offset - 8 + i);
+    };
+    const std::uint64_t length = area.second == nullptr ? kBytes + 8 : kBytes + 16;
+    for (std::uint64_t i = 0; i < length; ++i) *around(i) = std::byte{0xee};
+    ASSERT_EQ(RegisterRunstate(0, reinterpret_cast<const void*>(area.pointer + area.offset)), 0);
+    EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, area.frames);
+    vcpu_runstate_info told;
+    for (std::uint64_t i = 0; i < length; ++i) {
+      if (i >= 8 && i < 8 + kBytes) {
+        reinterpret_cast<std::byte*>(&told)[i - 8] = *around(i);
+      } else {
+        EXPECT_EQ(*around(i), std::byte{0xee}) << area.offset << " " << i;
+      }
+    }
+    EXPECT_EQ(told.state, RUNSTATE_running);
+    EXPECT_EQ(told.state_entry_time, 0u);
+    EXPECT_EQ(told.time[RUNSTATE_running], machine.now);
+    EXPECT_EQ(told.time[RUNSTATE_runnable], 0u);
+    EXPECT_EQ(told.time[RUNSTATE_offline], 0u);
+  }
+  // Not memory of the machine's at all: the area that stands stays.
+  vcpu_runstate_info elsewhere = {};
+  EXPECT_EQ(RegisterRunstate(0, &elsewhere), -kEFAULT);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 2u);
+}
+
 TEST_F(HypervisorHostileTest, AnAreaWhoseSecondPageGoesMeanwhileIsRefusedAsAWhole) {
   BuildGuest(64);
   TwoPages space(GuestBytes(15), GuestBytes(20));
@@ -545,6 +598,38 @@ TEST_F(HypervisorHostileXcomTest, LongTextByADescriptorIsWrittenToItsEnd) {
       machine.Call(__HYPERVISOR_console_io, CONSOLEIO_write, text.size(), std::uint64_t{2} << 12),
       0);
   EXPECT_EQ(machine.console, text);
+}
+
+// A descriptor has no place behind its first entry that could be named: how many are done is kept
+// beside the count.
+TEST_F(HypervisorHostileXcomTest, AListByADescriptorGoesOnWhereItStopped) {
+  constexpr std::uint64_t kList = std::uint64_t{5} << kPageShift;
+  constexpr std::uint64_t kEntries = 20;
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
+  auto* entries =
+      reinterpret_cast<multicall_entry_t*>(memory.Map({kList}, kPageSize, Access::kWrite).start());
+  for (std::uint64_t i = 0; i < kEntries; ++i) {
+    entries[i] = {};
+    entries[i].op = __HYPERVISOR_xen_version;
+    entries[i].args[0] = XENVER_version;
+  }
+  HypercallFrame frame =
+      machine.Frame(__HYPERVISOR_multicall, InlineAddress({kList}).value, kEntries);
+  for (std::uint64_t done = 1; done < kEntries; ++done) {
+    ASSERT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, frame), 0);
+    ASSERT_TRUE(frame.continued);
+    EXPECT_EQ(frame.arguments[0], InlineAddress({kList}).value);
+    EXPECT_EQ(frame.arguments[1], done << 32 | kEntries);
+    EXPECT_EQ(entries[done - 1].result, std::uint64_t{4 << 16 | 17});
+    EXPECT_EQ(entries[done].result, 0u);
+  }
+  EXPECT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, frame), 0);
+  EXPECT_FALSE(frame.continued);
+  EXPECT_EQ(entries[kEntries - 1].result, std::uint64_t{4 << 16 | 17});
+  // More are done than there are: nobody's continuation.
+  EXPECT_EQ(machine.Call(__HYPERVISOR_multicall, InlineAddress({kList}).value,
+                         std::uint64_t{3} << 32 | 2),
+            -kEINVAL);
 }
 
 }  // namespace

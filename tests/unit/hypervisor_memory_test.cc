@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/hypervisor_machine.h"
+#include "xencomm/hypercall.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -227,14 +228,18 @@ TEST(HypervisorContinuationTest, AnEntryOfAMulticallKeepsItsProgress) {
 
 TEST(HypervisorMulticallTest, AnEntryThatFailsDoesNotStopTheOthers) {
   TestMachine machine;
-  multicall_entry_t entries[3] = {};
+  multicall_entry_t entries[4] = {};
+  // The bit that says what pointers mean is the outer call's.
+  entries[3].op = __HYPERVISOR_xen_version | kRegionCall;
+  entries[3].args[0] = XENVER_version;
   entries[0].op = 9999;
   entries[1].op = __HYPERVISOR_xen_version;
   entries[1].args[0] = XENVER_version;
   entries[2].op = __HYPERVISOR_multicall;  // in itself
   entries[2].args[0] = reinterpret_cast<std::uint64_t>(entries);
   entries[2].args[1] = 1;
-  EXPECT_EQ(machine.Call(__HYPERVISOR_multicall, entries, 3), 0);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_multicall, entries, 4), 0);
+  EXPECT_EQ(static_cast<std::int64_t>(entries[3].result), -kENOSYS);
   EXPECT_EQ(static_cast<std::int64_t>(entries[0].result), -kENOSYS);
   EXPECT_EQ(entries[1].result, std::uint64_t{4 << 16 | 17});
   EXPECT_EQ(static_cast<std::int64_t>(entries[2].result), -kEINVAL);
