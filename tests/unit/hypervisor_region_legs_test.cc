@@ -39,7 +39,7 @@ class HypervisorRegionLegsTest : public testing::Test {
     EXPECT_EQ(now.regions, 0u);
     EXPECT_EQ(machine.hypervisor.domain_statistics(0).regions, 0u);
     EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages, overhead);
-    EXPECT_LE(now.longest_leg, kInterval);
+    EXPECT_EQ(now.longest_leg, kInterval);
   }
 
   template <class... Arguments>
