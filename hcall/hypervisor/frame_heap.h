@@ -36,7 +36,7 @@ class FrameHeap {
   // kNoFrame.
   std::uint64_t Allocate(unsigned order, unsigned width = kAnyWidth);
 
-  // The same for a domain's memory at `gfn`. A single page, of whatever width, is one of the run at
+  // The same for a domain's memory at `gfn`. A single page that may lie anywhere is of the run at
   // hand: the one that keeps 16 aligned gfns together where it is free.
   std::uint64_t AllocateMemory(std::uint64_t gfn, unsigned order, unsigned width);
 

@@ -44,46 +44,50 @@ bool NodeAllowed(const Domain& caller, std::uint32_t mem_flags) {
 }
 
 // New memory at the gfns that the list names.
-bool PopulateOne(const Request& request, const Extents& extents, std::uint64_t index) {
+std::int64_t PopulateOne(const Request& request, const Extents& extents, std::uint64_t index) {
   xen_pfn_t gfn;
-  if (!extents.Read(index, gfn).ok()) return false;
+  if (!extents.Read(index, gfn).ok()) return -kEFAULT;
   // Populating on demand is not offered; for a PV domain the flag has no meaning.
-  if (request.on_demand) return &request.target != &request.call.domain && !request.target.hvm;
+  if (request.on_demand) {
+    return &request.target != &request.call.domain && !request.target.hvm ? 0 : -kEINVAL;
+  }
 
   Physmap physmap(request.call.core, request.target);
   std::uint64_t mfn;
-  if (physmap.Allocate(gfn, request.order, request.width, &mfn) != 0) return false;
-  bool done = physmap.Place(gfn, mfn, request.order, P2mType::kRam) == 0;
+  std::int64_t error = physmap.Allocate(gfn, request.order, request.width, &mfn);
+  if (error != 0) return error;
+  error = physmap.Place(gfn, mfn, request.order, P2mType::kRam);
   // A PV domain is told where in the machine it is.
-  if (done && !request.target.translated()) {
+  if (error == 0 && !request.target.translated()) {
     xen_pfn_t machine_frame = mfn;
-    done = extents.Write(index, machine_frame).ok();
+    error = extents.Write(index, machine_frame).ok() ? 0 : -kEFAULT;
   }
-  if (!done) physmap.Withdraw(mfn, request.order);
-  return done;
+  if (error != 0) physmap.Withdraw(mfn, request.order);
+  return error;
 }
 
 // Memory at no gfn yet.
-bool IncreaseOne(const Request& request, const Extents& extents, std::uint64_t index) {
+std::int64_t IncreaseOne(const Request& request, const Extents& extents, std::uint64_t index) {
   Physmap physmap(request.call.core, request.target);
   std::uint64_t mfn;
-  if (physmap.Allocate(0, request.order, request.width, &mfn) != 0) return false;
-  if (request.target.translated() || extents.is_null()) return true;
+  const std::int64_t error = physmap.Allocate(0, request.order, request.width, &mfn);
+  if (error != 0 || request.target.translated() || extents.is_null()) return error;
   xen_pfn_t machine_frame = mfn;
-  if (extents.Write(index, machine_frame).ok()) return true;
+  if (extents.Write(index, machine_frame).ok()) return 0;
   physmap.Withdraw(mfn, request.order);
-  return false;
+  return -kEFAULT;
 }
 
-bool DecreaseOne(const Request& request, const GuestHandle<const xen_pfn_t>& extents,
-                 std::uint64_t index) {
+std::int64_t DecreaseOne(const Request& request, const GuestHandle<const xen_pfn_t>& extents,
+                         std::uint64_t index) {
   xen_pfn_t frame;
-  if (!extents.Read(index, frame).ok()) return false;
+  if (!extents.Read(index, frame).ok()) return -kEFAULT;
   Physmap physmap(request.call.core, request.target);
   for (std::uint64_t i = 0; i < std::uint64_t{1} << request.order; ++i) {
-    if (physmap.Free(frame + i) != 0) return false;
+    const std::int64_t error = physmap.Free(frame + i);
+    if (error != 0) return error;
   }
-  return true;
+  return 0;
 }
 
 // `one(index)` for each extent that is left, until one fails or it is time to stop.
@@ -91,10 +95,11 @@ template <class One>
 std::int64_t ForEachExtent(const Request& request, std::uint64_t start, std::uint64_t count,
                            One one) {
   for (std::uint64_t i = start; i < count; ++i) {
-    if (!one(i)) {
-      if (request.call.IsMemoryDue()) return ContinueMemoryOp(request.call, request.op, i);
-      return static_cast<std::int64_t>(i);
+    const std::int64_t error = one(i);
+    if (error == -kENOMEM && request.call.IsMemoryDue()) {
+      return ContinueMemoryOp(request.call, request.op, i);
     }
+    if (error != 0) return static_cast<std::int64_t>(i);
     if (i + 1 != count && request.call.ShouldPreempt(std::uint64_t{1} << request.order)) {
       return ContinueMemoryOp(request.call, request.op, i + 1);
     }

@@ -367,19 +367,7 @@ TEST_F(HypervisorHostileTest, ARegionPinsNoMoreThanItsDomainHas) {
 TEST_F(HypervisorHostileTest, ARegionHasNoPagesOfOthers) {
   constexpr std::uint64_t kForeign = 70;
   BuildGuest(64);
-  std::uint64_t index = 3;  // of domain 0
-  xen_pfn_t gfn = kForeign;
-  int error = 7;
-  xen_add_to_physmap_batch batch = {};
-  batch.domid = kGuest;
-  batch.space = XENMAPSPACE_gmfn_foreign;
-  batch.u.foreign_domid = 0;
-  batch.size = 1;
-  batch.idxs.p = &index;
-  batch.gpfns.p = &gfn;
-  batch.errs.p = &error;
-  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap_batch, &batch), 0);
-  ASSERT_EQ(error, 0);
+  ASSERT_EQ(machine.MapForeign(kGuest, kForeign, 0, 3), 0);
   EXPECT_EQ(RegisterRegion(3, kForeign), -kEFAULT);
   EXPECT_EQ(RegisterRegion(3, kForeign + 1), -kEFAULT);  // nothing there
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);

@@ -50,19 +50,7 @@ class HypervisorLegsTest : public testing::Test {
 
   // A page of another domain's, or one of its own, as far up as the toolstack likes.
   void MapForeign(std::uint64_t frame, std::uint64_t gfn) {
-    std::uint64_t index = frame;
-    xen_pfn_t where = gfn;
-    int error = 7;
-    xen_add_to_physmap_batch batch = {};
-    batch.domid = kGuest;
-    batch.space = XENMAPSPACE_gmfn_foreign;
-    batch.u.foreign_domid = kSource;
-    batch.size = 1;
-    batch.idxs.p = &index;
-    batch.gpfns.p = &where;
-    batch.errs.p = &error;
-    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap_batch, &batch), 0);
-    ASSERT_EQ(error, 0);
+    ASSERT_EQ(machine.MapForeign(kGuest, gfn, kSource, frame), 0);
   }
   void OpenPorts(unsigned count) {
     for (unsigned i = 0; i < count; ++i) {

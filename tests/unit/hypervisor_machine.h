@@ -173,6 +173,24 @@ class TestMachine final : public Machine {
     return result != 0 ? result : chosen;
   }
 
+  // Maps a frame of `source` at a gfn of `domain`'s, as a control domain does: what became of it.
+  int MapForeign(std::uint16_t domain, std::uint64_t gfn, std::uint16_t source,
+                 std::uint64_t frame) {
+    std::uint64_t index = frame;
+    xen_pfn_t where = gfn;
+    int error = 7;
+    xen_add_to_physmap_batch batch = {};
+    batch.domid = domain;
+    batch.space = XENMAPSPACE_gmfn_foreign;
+    batch.u.foreign_domid = source;
+    batch.size = 1;
+    batch.idxs.p = &index;
+    batch.gpfns.p = &where;
+    batch.errs.p = &error;
+    EXPECT_EQ(Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap_batch, &batch), 0);
+    return error;
+  }
+
   // A frame, as the machine holds it.
   std::int64_t HoldFrame(std::uint16_t domain, std::uint64_t frame, Access access,
                          std::uint64_t* mfn) {

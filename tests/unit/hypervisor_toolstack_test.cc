@@ -347,19 +347,7 @@ TEST_F(HypervisorToolstackTest, SharedPagesThatAreMappedOutliveTheirDomain) {
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 7, op), 0);
   EXPECT_EQ(op.domain, 7);
   // What is left of it cannot be mapped by others any more.
-  std::uint64_t index = shared_info;
-  xen_pfn_t gfn = 3000;
-  int error = 0;
-  xen_add_to_physmap_batch batch = {};
-  batch.domid = kHvm;
-  batch.space = XENMAPSPACE_gmfn_foreign;
-  batch.u.foreign_domid = 7;
-  batch.size = 1;
-  batch.idxs.p = &index;
-  batch.gpfns.p = &gfn;
-  batch.errs.p = &error;
-  EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap_batch, batch), 0);
-  EXPECT_EQ(error, -kEINVAL);
+  EXPECT_EQ(machine.MapForeign(kHvm, 3000, 7, shared_info), -kEINVAL);
   machine.ReleaseFrame(mfn);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 7, op), -kESRCH);
 }
