@@ -28,8 +28,8 @@ a bare-metal machine (arch/powerpc, which nothing here compiles), is beyond this
 
 A run can be stopped (Ctrl-C) and started again: what was found about the same tree is not tried
 again. At the end: the score of each folder, killed / (killed + survived + not reached), against the
-floor that floors.json gives for it; each survivor; and `N passed, N failed`, one check for each
-folder, and one for the list of equivalent mutants, whose entries must all still stand for a mutant.
+floor that floors.json gives for it, if any; each survivor; and `N passed, N failed`, one check for
+each folder that has a floor, and one for the list of equivalent mutants, whose entries must all still stand for a mutant.
 """
 
 import argparse
@@ -466,11 +466,11 @@ def report(mutants, found, equivalents, skipped, by_file, all_of_them):
     count = counts[place]
     judged = count[KILLED] + count[SURVIVED] + count[NOT_REACHED]
     score = count[KILLED] / judged if judged else 1.0
-    floor = floors.get(place, 0.0)
+    floor = None if by_file else floors.get(place)
     rows.append((place, count[KILLED], count[SURVIVED], count[NOT_REACHED], count[SAME],
                  count[NO_COMPILE], count[IS_EQUIVALENT], f'{100 * score:.1f} %',
-                 '' if by_file else f'{100 * floor:.1f} %'))
-    if by_file:
+                 'none' if floor is None else f'{100 * floor:.1f} %'))
+    if floor is None:
       continue
     if score >= floor:
       passed += 1
