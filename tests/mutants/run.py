@@ -29,7 +29,8 @@ a bare-metal machine (arch/powerpc, which nothing here compiles), is beyond this
 A run can be stopped (Ctrl-C) and started again: what was found about the same tree is not tried
 again. At the end: the score of each folder, killed / (killed + survived + not reached), against the
 floor that floors.json gives for it, if any; each survivor; and `N passed, N failed`, one check for
-each folder that has a floor, and one for the list of equivalent mutants, whose entries must all still stand for a mutant.
+each folder that has a floor, and one for the list of equivalent mutants, whose entries must all
+still stand for a mutant.
 """
 
 import argparse
