@@ -205,7 +205,7 @@ std::int64_t Physmap::MapForeign(Domain& source, std::uint64_t frame, std::uint6
   std::uint64_t mfn;
   Physmap source_physmap(core_, source);
   std::int64_t error = source_physmap.Hold(frame, Access::kWrite, &mfn);
-  if (error != 0) return error;
+  if (error != 0) return -kEINVAL;
   {
     SpinGuard guard(domain_.lock);
     if (domain_.dying()) {

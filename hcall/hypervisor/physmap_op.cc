@@ -37,7 +37,8 @@ std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint16_t fo
     case XENMAPSPACE_gmfn_foreign: {
       Domain* source = call.FindAny(foreign);
       if (source == nullptr) return -kESRCH;
-      if (source == &target || !call.domain.privileged) return -kEPERM;
+      if (source == &call.domain || !call.domain.privileged) return -kEPERM;
+      if (source == &target) return -kEINVAL;
       // So that the source's end, and with it the release, cannot come in between.
       SpinGuard guard(call.core.control);
       return physmap.MapForeign(*source, index, gfn);

@@ -366,8 +366,10 @@ TEST_F(HypervisorHostileTest, ARegionPinsNoMoreThanItsDomainHas) {
 
 TEST_F(HypervisorHostileTest, ARegionHasNoPagesOfOthers) {
   constexpr std::uint64_t kForeign = 70;
+  constexpr std::uint16_t kSource = 5;
   BuildGuest(64);
-  ASSERT_EQ(machine.MapForeign(kGuest, kForeign, 0, 3), 0);
+  ASSERT_EQ(machine.hypervisor.BuildDomain({.id = kSource, .pages = 4}), 0);
+  ASSERT_EQ(machine.MapForeign(kGuest, kForeign, kSource, 3), 0);
   EXPECT_EQ(RegisterRegion(3, kForeign), -kEFAULT);
   EXPECT_EQ(RegisterRegion(3, kForeign + 1), -kEFAULT);  // nothing there
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
