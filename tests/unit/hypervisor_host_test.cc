@@ -1,11 +1,15 @@
 // What a toolstack asks of the machine: topology, cpupools, the console, processors.
 
+#include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "hcall/hypervisor/cpu_mask.h"
 #include "tests/unit/hypervisor_toolstack.h"
 
 namespace xencomm::hypervisor {
@@ -144,6 +148,117 @@ TEST_F(HypervisorHostTest, DomainZeroWritesOnTheConsole) {
   EXPECT_NE(machine.console.find("hello from domain 0"), std::string::npos);
   EXPECT_EQ(machine.Call(__HYPERVISOR_console_io, CONSOLEIO_write, 0xffffffff, text), -kEINVAL);
   EXPECT_EQ(machine.Call(__HYPERVISOR_console_io, CONSOLEIO_write, 5, std::uint64_t{0}), -kEFAULT);
+}
+
+// Text that is written in many legs comes whole and once.
+TEST(HypervisorLongTextTest, IsWrittenToItsEnd) {
+  TestMachine machine({.preempt_interval = 1});
+  std::string text;
+  while (text.size() < 1000) text += std::to_string(text.size()) + ' ';
+  text += '\n';
+  EXPECT_EQ(machine.Call(__HYPERVISOR_console_io, CONSOLEIO_write, text.size(), text.data()), 0);
+  EXPECT_TRUE(machine.console.ends_with(text));
+}
+
+// A machine without devices has the answers of one.
+TEST(HypervisorMachineTest, WithoutDevices) {
+  class Bare final : public Machine {
+  } machine;
+  constexpr std::size_t kBytes = std::size_t{4} << 20;
+  const std::unique_ptr<void, decltype(&std::free)> pool(std::aligned_alloc(kPageSize, kBytes),
+                                                         &std::free);
+  Hypervisor hypervisor;
+  MachineConfig config = {.memory = reinterpret_cast<std::uintptr_t>(pool.get()),
+                          .pool_end = kBytes};
+  ASSERT_EQ(hypervisor.Init(config, machine), 0);
+  ASSERT_EQ(hypervisor.BuildDomain(
+                {.id = 0, .pages = 16, .pointers = PointerModel::kRaw, .privileged = true}),
+            0);
+  Vcpu* const vcpu = hypervisor.ClaimVcpu(0, 0);
+  ASSERT_NE(vcpu, nullptr);
+  DirectSpace direct;
+  hypervisor.SetRawSpace(*vcpu, direct);
+  xen_hvm_get_time time = {.now = 7};
+  HypercallFrame frame = {.index = __HYPERVISOR_hvm_op, .arguments = {HVMOP_get_time}};
+  frame.arguments[1] = reinterpret_cast<std::uint64_t>(&time);
+  EXPECT_EQ(hypervisor.Call(*vcpu, frame), 0);
+  EXPECT_EQ(time.now, 0u);
+  const char text[] = "nobody reads this\n";
+  frame = {.index = __HYPERVISOR_console_io, .arguments = {CONSOLEIO_write, sizeof(text) - 1}};
+  frame.arguments[2] = reinterpret_cast<std::uint64_t>(text);
+  EXPECT_EQ(hypervisor.Call(*vcpu, frame), 0);
+}
+
+// Configurations at the end of what makes sense, and past it.
+TEST(HypervisorMachineTest, TakesNoNonsense) {
+  class Bare final : public Machine {
+  } machine;
+  constexpr std::size_t kBytes = std::size_t{8} << 20;
+  const std::unique_ptr<void, decltype(&std::free)> pool(std::aligned_alloc(kPageSize, kBytes),
+                                                         &std::free);
+  const auto init = [&](const std::function<void(MachineConfig&)>& change) {
+    MachineConfig config = {.memory = reinterpret_cast<std::uintptr_t>(pool.get()),
+                            .pool_end = kBytes};
+    change(config);
+    Hypervisor hypervisor;
+    return hypervisor.Init(config, machine);
+  };
+  EXPECT_EQ(init([](MachineConfig&) {}), 0);
+  EXPECT_EQ(init([](MachineConfig& c) { c.pool_begin = 1; }), -kEINVAL);
+  EXPECT_EQ(init([](MachineConfig& c) { c.pool_end -= 1; }), -kEINVAL);
+  EXPECT_EQ(init([](MachineConfig& c) { c.pool_begin = c.pool_end; }), -kEINVAL);
+  EXPECT_EQ(init([](MachineConfig& c) { c.pool_begin = c.pool_end + kPageSize; }), -kEINVAL);
+  EXPECT_EQ(init([](MachineConfig& c) { c.cpus = 0; }), -kEINVAL);
+  EXPECT_EQ(init([](MachineConfig& c) { c.cpus = kMaxCpus; }), 0);
+  EXPECT_EQ(init([](MachineConfig& c) { c.cpus = kMaxCpus + 1; }), -kEINVAL);
+  EXPECT_EQ(init([](MachineConfig& c) { c.max_callers = 0; }), -kEINVAL);
+  EXPECT_EQ(init([](MachineConfig& c) { c.max_callers = 1; }), 0);
+  EXPECT_EQ(init([](MachineConfig& c) { c.preempt_interval = 0; }), -kEINVAL);
+  // Frames are counted in 32 bits, one of which means none.
+  EXPECT_EQ(init([](MachineConfig& c) { c.pool_end = std::uint64_t{0xffffffff} << 12; }), -kEINVAL);
+  // Its own tables must fit, and leave something.
+  std::uint64_t least = kPageSize;
+  while (init([&](MachineConfig& c) { c.pool_end = least; }) == -kENOMEM) least += kPageSize;
+  MachineConfig config = {.memory = reinterpret_cast<std::uintptr_t>(pool.get()),
+                          .pool_end = least};
+  Hypervisor hypervisor;
+  ASSERT_EQ(hypervisor.Init(config, machine), 0);
+  EXPECT_EQ(hypervisor.statistics().total_pages, 1u);
+  EXPECT_EQ(hypervisor.BuildDomain({.id = 0}), -kENOMEM);
+}
+
+TEST(HypervisorMachineTest, BuildsNoNonsense) {
+  TestMachine machine;
+  const std::uint64_t free = machine.hypervisor.statistics().free_pages;
+  EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 0, .pages = 1}), -kEEXIST);
+  EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 0x7ff0, .pages = 1}), -kEINVAL);
+  EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .vcpus = 0}), -kEINVAL);
+  EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .vcpus = 129}), -kEINVAL);
+  EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 2 * free}), -kENOMEM);
+  EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
+  EXPECT_EQ(machine.hypervisor.statistics().free_pages, free);
+  EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 1, .vcpus = 128}), 0);
+  EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 0x7fef, .pages = 1}), 0);
+}
+
+// A vcpu is one caller's, and no more of them call than the machine has been told.
+TEST(HypervisorMachineTest, HasSoManyCallers) {
+  TestMachine machine;
+  ASSERT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 1, .vcpus = 128}), 0);
+  EXPECT_EQ(machine.hypervisor.ClaimVcpu(0, 0), nullptr);    // is claimed
+  EXPECT_EQ(machine.hypervisor.ClaimVcpu(5, 128), nullptr);  // there is none
+  EXPECT_EQ(machine.hypervisor.ClaimVcpu(6, 0), nullptr);
+  std::vector<Vcpu*> vcpus;
+  for (unsigned i = 0; i < 63; ++i) {
+    vcpus.push_back(machine.hypervisor.ClaimVcpu(5, i));
+    ASSERT_NE(vcpus.back(), nullptr);
+  }
+  EXPECT_EQ(machine.hypervisor.ClaimVcpu(5, 100), nullptr);
+  machine.hypervisor.ReleaseVcpu(*vcpus[7]);
+  Vcpu* const last = machine.hypervisor.ClaimVcpu(5, 100);
+  EXPECT_NE(last, nullptr);
+  vcpus[7] = last;
+  for (Vcpu* vcpu : vcpus) machine.hypervisor.ReleaseVcpu(*vcpu);
 }
 
 TEST_F(HypervisorHostTest, PlatformOpDescribesProcessors) {

@@ -529,6 +529,29 @@ TEST(HypervisorLongRangeTest, IsMovedWhole) {
   }
 }
 
+// An exchange that goes on a chunk at a time takes each page once.
+TEST(HypervisorLongRangeTest, IsExchangedWhole) {
+  TestMachine machine({.preempt_interval = 1});
+  constexpr std::uint64_t kPages = 16;
+  std::vector<xen_pfn_t> given, taken;
+  std::vector<std::uint64_t> before;
+  for (std::uint64_t i = 0; i < kPages; ++i) {
+    given.push_back(i);
+    taken.push_back(500 + i);
+    before.push_back(machine.hypervisor.FrameOf(0, i));
+  }
+  xen_memory_exchange exchange = {};
+  exchange.in = TestMachine::Reservation(DOMID_SELF, given.data(), kPages);
+  exchange.out = TestMachine::Reservation(DOMID_SELF, taken.data(), kPages);
+  EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_exchange, &exchange), 0);
+  EXPECT_EQ(exchange.nr_exchanged, kPages);
+  for (std::uint64_t i = 0; i < kPages; ++i) {
+    EXPECT_EQ(machine.hypervisor.FrameOf(0, i), kNoFrame);
+    EXPECT_NE(machine.hypervisor.FrameOf(0, 500 + i), kNoFrame);
+  }
+  EXPECT_LE(machine.hypervisor.statistics().longest_leg, 2u);
+}
+
 // What a continued call has come to is the guest's to change: it is looked at anew.
 TEST_F(HypervisorValuesTest, WhereAContinuedListGoesOn) {
   constexpr unsigned kShift = 6;  // MEMOP_EXTENT_SHIFT

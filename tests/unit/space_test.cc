@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "xencomm/copy.h"
@@ -242,6 +244,19 @@ TEST_F(SpaceTest, AProbeChecksEveryPageAndTouchesNone) {
   EXPECT_EQ(write.fault, FaultInfo(Fault::kNotWritable));
   EXPECT_EQ(write.bytes, 32u);
   EXPECT_EQ(memory_.bytes, before);
+}
+
+TEST(FaultTest, EachHasWordsOfItsOwn) {
+  constexpr auto kLast = static_cast<unsigned>(Fault::kProtectionKey);
+  std::set<std::string> words;
+  for (unsigned fault = 0; fault <= kLast; ++fault) {
+    words.insert(Describe(static_cast<Fault>(fault)));
+  }
+  EXPECT_EQ(words.size(), kLast + 1);
+  const std::string unknown = Describe(static_cast<Fault>(kLast + 1));
+  EXPECT_EQ(unknown, Describe(static_cast<Fault>(0xff)));
+  EXPECT_FALSE(words.contains(unknown));
+  EXPECT_FALSE(words.contains(""));
 }
 
 }  // namespace
