@@ -18,7 +18,6 @@ inline constexpr std::int64_t kEACCES = 13;
 inline constexpr std::int64_t kEFAULT = 14;
 inline constexpr std::int64_t kEBUSY = 16;
 inline constexpr std::int64_t kEEXIST = 17;
-inline constexpr std::int64_t kEXDEV = 18;
 inline constexpr std::int64_t kENODEV = 19;
 inline constexpr std::int64_t kEINVAL = 22;
 inline constexpr std::int64_t kENOSPC = 28;

@@ -173,7 +173,6 @@ std::int64_t Physmap::MoveGfn(std::uint64_t from, std::uint64_t gfn) {
   SpinGuard guard(domain_.lock);
   const P2mEntry entry = domain_.p2m.Load(from);
   if (entry.type() != P2mType::kRam) return -kEINVAL;
-  if (core_.frames.Of(entry.mfn()).gfn != from) return -kEXDEV;
   return MoveLocked(entry.mfn(), gfn, P2mType::kRam);
 }
 

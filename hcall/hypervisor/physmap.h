@@ -56,11 +56,10 @@ class Physmap {
   // what was there is freed as by Free, but for other such pages, which are unhooked. -EBUSY (given
   // back meanwhile) and the errors of Free.
   std::int64_t Move(std::uint64_t mfn, std::uint64_t gfn, P2mType type);
-  // The same for the domain's page at `from`. -EINVAL (none of its own), -EXDEV (its gfn is
-  // another).
+  // The same for the domain's page at `from`. -EINVAL: there is none of its own.
   std::int64_t MoveGfn(std::uint64_t from, std::uint64_t gfn);
 
-  // Maps a page of `source` at `gfn`. -EINVAL, -EPERM and the errors of Free.
+  // Maps a page of `source` at `gfn`. -EINVAL (no such page) and the errors of Free.
   std::int64_t MapForeign(Domain& source, std::uint64_t frame, std::uint64_t gfn);
 
   // Frees the pages of a dying domain from its list; true when none is left.

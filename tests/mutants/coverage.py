@@ -31,9 +31,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 UNREACHED = HERE / 'unreached.json'
 SECONDS = 900  # a test's time limit
 
-# What these tests do has nothing to do with what a line of the library does: they install it, or
-# ask what stands in its headers and libraries.
-APART = re.compile(r'install|.*_symbols|schema_(json|dwarf|headers|versions)$')
+# What these tests do has little to do with what a line of the library does: they install it, ask
+# what stands in its headers and libraries, or are about the command.
+APART = re.compile(r'install|.*_symbols|schema_(json|dwarf|headers|versions)$|command$')
 
 
 class Counts:

@@ -27,7 +27,7 @@ Tests run in their plain build alone: what only a sanitizer sees (a weaker atomi
 a bare-metal machine (arch/powerpc, which nothing here compiles), is beyond this.
 
 A run can be stopped (Ctrl-C) and started again: what was found about the same tree is not tried
-again. At the end: the score of each folder, killed / (killed + survived + not reached), against the
+again, nor what was killed by a test that is made of the same texts as now. At the end: the score of each folder, killed / (killed + survived + not reached), against the
 floor that floors.json gives for it, if any; each survivor; and `N passed, N failed`, one check for
 each folder that has a floor, and one for the list of equivalent mutants, whose entries must all
 still stand for a mutant.
@@ -54,7 +54,9 @@ import trees
 HERE = pathlib.Path(__file__).resolve().parent
 EQUIVALENT = HERE / 'equivalent.json'
 FLOORS = HERE / 'floors.json'
+KILLERS = HERE / 'killers.json'
 LEAST = 40  # of each folder
+NEXT_TO_IMPOSSIBLE = 0.001
 EXEMPT = re.compile(r'hcall/(schema|tools)/')
 
 # What of the hypervisor is not an op's own: copies, regions, frames, grants, events, memory, and
@@ -94,9 +96,8 @@ def places_of(tree, names):
   known = json.loads(kept.read_text()) if kept.exists() else {}
   texts = {name: hashlib.sha256(tool + (trees.TOP / name).read_bytes()).hexdigest()[:16]
            for name in mutated(names)}
-  known = {name: known[name] for name, text in texts.items()
-           if name in known and known[name]['of'] == text}
-  new = sorted(texts.keys() - known.keys())
+  new = sorted(name for name, text in texts.items()
+               if name not in known or known[name]['of'] != text)
   if new:
     print(f'looking for places in {len(new)} files', flush=True)
     includes, _ = tree.includes()
@@ -108,17 +109,18 @@ def places_of(tree, names):
     for function in functions:
       known[function.file]['functions'].append(dataclasses.asdict(function))
     kept.write_text(json.dumps(known))
-  files = [known[name] for name in sorted(known)]
+  files = [known[name] for name in sorted(texts)]
   return ([places.Mutant(**m) for file in files for m in file['mutants']],
           [places.Function(**f) for file in files for f in file['functions']],
-          [name for name in sorted(known) if known[name]['unseen']])
+          [name for name in sorted(texts) if known[name]['unseen']])
 
 
 class Equivalents:
   """Mutants that no test can notice, by function and text, each with its reason."""
 
-  def __init__(self, mutants):
-    self.entries = json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else []
+  def __init__(self, mutants, files=None):
+    entries = json.loads(EQUIVALENT.read_text())
+    self.entries = [e for e in entries if files is None or e.get('file') in files]
     keys = {mutant.key() for mutant in mutants}
     self.keys = set()
     self.stale = []
@@ -160,6 +162,8 @@ class Costs:
       begun, ended, _, output, _ = line.split('\t')
       self.compiling[output] = (int(ended) - int(begun)) / 1000
     self.objects = {name: tree.objects_of(test.depends) for name, test in tests.items()}
+    self.made_of = {name: texts_of(tree, test, self.objects[name], by_object)
+                    for name, test in tests.items()}
     self.holders = collections.defaultdict(set)  # file -> objects
     for output, names in by_object.items():
       if not NOT_UNDER_TEST.search(output):
@@ -201,6 +205,17 @@ class Costs:
       return cost / likely
     with self.lock:
       return min(tests, key=time_for_a_kill)
+
+
+def texts_of(tree, test, objects, by_object):
+  """A hash of all texts that a test is made of."""
+  names = {name for output in objects for name in by_object.get(output, ())}
+  scripts = [pathlib.Path(test.folder, word) for word in test.command]
+  names |= {places.name_of(script, tree.top) for script in scripts if script.suffix == '.py'}
+  whole = hashlib.sha256(json.dumps(sorted(names)).encode())
+  for name in sorted(names):
+    whole.update((tree.top / name).read_bytes())
+  return whole.hexdigest()[:16]
 
 
 class Worker(threading.Thread):
@@ -340,17 +355,21 @@ class Run:
     names |= self.counts.that_cannot_count(mutant.file)
     return sorted(names & self.costs.seconds.keys())
 
-  def known(self, names):
-    """What an earlier run found about this tree."""
-    if self.results.exists():
-      for line in self.results.read_text().splitlines():
+  def known(self):
+    """What earlier runs found that still holds."""
+    for path in sorted(trees.WORK.glob('results-*.jsonl'), key=lambda path: path == self.results):
+      for line in path.read_text().splitlines():
         try:
           found = json.loads(line)
         except ValueError:  # cut short when the machine went down
           continue
-        self.found[found['id']] = found
-        if found['verdict'] == KILLED and found['by'] in self.costs.seconds:
-          self.costs.learn(found['file'], found['by'], True)
+        by = found['by']
+        if found['verdict'] == KILLED and by in self.costs.seconds:
+          self.costs.learn(found['file'], by, True)
+          if found.get('of') == self.costs.made_of[by]:
+            self.found[found['id']] = found
+        if path == self.results:
+          self.found[found['id']] = found
     return self.found
 
   def done(self, mutant, seconds, verdict, by='', case='', tests=0):
@@ -358,6 +377,8 @@ class Run:
              'seconds': round(seconds, 2), 'file': mutant.file, 'line': mutant.line,
              'function': mutant.function, 'operator': mutant.operator, 'text': mutant.text,
              'to': mutant.to}
+    if verdict == KILLED and by in self.costs.made_of:
+      found['of'] = self.costs.made_of[by]
     with self.lock:
       self.found[mutant.id] = found
       with open(self.results, 'a') as results:
@@ -422,12 +443,13 @@ def baseline(tree, tests):
   return seconds
 
 
-def ready(tree, names, jobs):
-  """Brings a tree up to date and builds all tests in it."""
+def ready(tree, names, jobs, wanted=None):
+  """Brings a tree up to date and builds all tests in it, or those that are wanted."""
   tree.update(names)
   tree.configure()
   tree.recover()
-  tests = {n: t for n, t in tree.tests().items() if not coverage.APART.match(n)}
+  tests = {n: t for n, t in tree.tests().items()
+           if not coverage.APART.match(n) and (wanted is None or n in wanted)}
   built = tree.make(jobs, *sorted({output for test in tests.values() for output in test.depends}))
   if not built.passed:
     sys.exit(built.output[-4000:])
@@ -441,7 +463,17 @@ def table(rows):
                                                  zip(row[1:], widths[1:])))
 
 
-def report(mutants, found, equivalents, skipped, by_file, all_of_them):
+def chance_of(survivors, floors):
+  """How likely so many survivors are, or more, when each dies with a chance of its own."""
+  exactly = [1.0]  # so many survivors
+  for floor in floors:
+    alive = [chance * (1 - floor) for chance in exactly]
+    dead = [chance * floor for chance in exactly]
+    exactly = [a + d for a, d in zip([0.0, *alive], [*dead, 0.0])]
+  return sum(exactly[survivors:])
+
+
+def report(mutants, found, equivalents, skipped, by_file, is_quick):
   """Prints what came out; answers how many checks passed and failed."""
   floors = json.loads(FLOORS.read_text())
   counts = collections.defaultdict(collections.Counter)
@@ -471,7 +503,7 @@ def report(mutants, found, equivalents, skipped, by_file, all_of_them):
     rows.append((place, count[KILLED], count[SURVIVED], count[NOT_REACHED], count[SAME],
                  count[NO_COMPILE], count[IS_EQUIVALENT], f'{100 * score:.1f} %',
                  'none' if floor is None else f'{100 * floor:.1f} %'))
-    if floor is None:
+    if floor is None or is_quick:
       continue
     if score >= floor:
       passed += 1
@@ -479,6 +511,13 @@ def report(mutants, found, equivalents, skipped, by_file, all_of_them):
       failed += 1
       print(f'{place}: the score is below its floor')
   table(rows)
+  if is_quick:
+    of_each = [floors[folder_of(m.file)] for m in mutants if m.id in found and
+               found[m.id]['verdict'] in (KILLED, SURVIVED)]
+    chance = chance_of(len(survivors), of_each)
+    print(f'so many survivors, or more, have a chance of {100 * chance:.1f} % above the floors')
+    passed += chance >= NEXT_TO_IMPOSSIBLE
+    failed += chance < NEXT_TO_IMPOSSIBLE
 
   for entry, why in equivalents.stale:
     print(f'equivalent.json: {entry.get("file")} {entry.get("function")}: '
@@ -502,6 +541,10 @@ def parsed(arguments):
   parser.add_argument('--list', action='store_true', help='print the mutants, try none')
   parser.add_argument('--fresh', action='store_true',
                       help='try again what an earlier run found about this tree')
+  parser.add_argument('--quick', metavar='N', type=int,
+                      help='try so many, by the tests alone that killers.json names')
+  parser.add_argument('--learn', action='store_true',
+                      help='write killers.json anew, of all that was found and still holds')
   parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1,
                       help='copies to work in at once (default: one for each processor)')
   return parser.parse_args(arguments)
@@ -529,6 +572,47 @@ def chosen(options, mutants, equivalents):
   return mutants, skipped
 
 
+class Killers:
+  """The tests that have killed mutants of a file, most of them first."""
+
+  def __init__(self):
+    self.of = json.loads(KILLERS.read_text())
+    self.made = {}
+
+  def tests_of(self, file, line, function):
+    return self.of.get(file, [])
+
+  def that_cannot_count(self, file):
+    return set()
+
+  @staticmethod
+  def learn(found):
+    by_file = collections.defaultdict(collections.Counter)
+    for one in found:
+      if one['verdict'] == KILLED and 'of' in one:
+        by_file[one['file']][one['by']] += 1
+    KILLERS.write_text(json.dumps({file: [by for by, _ in counter.most_common()]
+                                   for file, counter in sorted(by_file.items())}, indent=1) + '\n')
+
+
+def a_few(options, names, tree, key):
+  """What --quick tries: the mutants, all of their files, by which tests."""
+  killers = Killers()
+  seed = int(key, 16) if options.seed is None else options.seed
+  print(f'seed {seed}')
+  by_chance = random.Random(seed)
+  # One mutant each of files drawn by their length: the others need not be looked at.
+  files = sorted(set(mutated(names)) & killers.of.keys())
+  lengths = [(trees.TOP / name).stat().st_size for name in files]
+  files = sorted(set(by_chance.choices(files, lengths, k=options.quick)))
+  tests = ready(tree, names, options.jobs, {test for name in files for test in killers.of[name]})
+  mutants, functions, _ = places_of(tree, files)
+  equivalents = Equivalents(mutants, files)
+  todo = [by_chance.choice(of_it) for file in files
+          if (of_it := [m for m in mutants if m.file == file and m not in equivalents])]
+  return todo, functions, equivalents, tests, killers
+
+
 def main(arguments):
   options = parsed(arguments)
   sys.stdout.reconfigure(line_buffering=True)
@@ -543,30 +627,36 @@ def main(arguments):
   trees.stop_when_asked()
 
   key = trees.tree_hash(names)
-  made = [trees.Tree(f'tree-{i}', '-Doptimization=1', '-Ddebug=false')
-          for i in range(max(1, options.jobs))]
+  # A copy for every few mutants: it takes longer to build than they do.
+  jobs = max(1, options.jobs) if options.quick is None else 1
+  made = [trees.Tree(f'tree-{i}', '-Doptimization=1', '-Ddebug=false') for i in range(jobs)]
   print(f'building the tests of tree {key}', flush=True)
-  tests = ready(made[0], names, options.jobs)
-  mutants, functions, unseen = places_of(made[0], names)
-  for name in unseen:
-    if not options.files or name in options.files:
-      print(f'{name}: nothing here compiles it')
-  equivalents = Equivalents(mutants)
-  todo, skipped = chosen(options, mutants, equivalents)
+  if options.quick is not None:
+    todo, functions, equivalents, tests, counts = a_few(options, names, made[0], key)
+    skipped = []
+  else:
+    tests = ready(made[0], names, options.jobs)
+    mutants, functions, unseen = places_of(made[0], names)
+    for name in unseen:
+      if not options.files or name in options.files:
+        print(f'{name}: nothing here compiles it')
+    equivalents = Equivalents(mutants)
+    todo, skipped = chosen(options, mutants, equivalents)
   if options.list:
     for mutant in todo:
       print(f'{mutant.id} {mutant.file}:{mutant.line}:{mutant.column} {mutant.function} '
             f'({mutant.operator}): {mutant.what()}')
     return 0
 
-  counts = coverage.measure(names, options.jobs)
+  if options.quick is None:
+    counts = coverage.measure(names, options.jobs)
   seconds = baseline(made[0], tests)
-  results = trees.WORK / f'results-{key}.jsonl'
-  if options.fresh:
+  results = trees.WORK / f'results-{"quick-" if options.quick is not None else ""}{key}.jsonl'
+  if options.fresh or options.quick is not None:
     results.unlink(missing_ok=True)
   costs = Costs(made[0], tests, seconds, counts.made)
   run = Run(counts, functions, costs, tests, results, len(made))
-  known = set() if options.only else set(run.known(names))
+  known = set() if options.only or options.quick is not None else set(run.known())
   left = [m for m in todo if m.id not in known]
   if len(left) < len(todo):
     print(f'{len(todo) - len(left)} of {len(todo)} are known from an earlier run')
@@ -576,8 +666,11 @@ def main(arguments):
   run.start(left, len(todo) - len(left), [Worker(run, tree) for tree in made])
 
   stopped = trees.GROUPS.stopped
+  if options.learn and not stopped:
+    Killers.learn(run.found.values())
   passed, failed = report(todo, run.found, equivalents, skipped,
-                          bool(options.files or options.only or options.survivors), options.all)
+                          bool(options.files or options.only or options.survivors),
+                          options.quick is not None)
   if stopped:
     print('stopped; the same command goes on')
     return 1
