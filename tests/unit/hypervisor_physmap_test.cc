@@ -154,6 +154,41 @@ TEST_F(HypervisorPhysmapTest, MovesPagesInThePhysmap) {
   EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap, add), -kEINVAL);
 }
 
+// New pages where there are some already: those are the domain's still, and at no gfn. Not where a
+// page of somebody else's is, nor one that must stay.
+TEST_F(HypervisorPhysmapTest, PutsNewPagesOverOthers) {
+  std::vector<xen_pfn_t> over = {5, 6, 100};
+  std::vector<std::uint64_t> before;
+  for (const xen_pfn_t gfn : over) before.push_back(machine.hypervisor.FrameOf(kHvm, gfn));
+  ASSERT_EQ(Populate(kHvm, over), 3);
+  EXPECT_EQ(Pages(kHvm), 67);
+  for (unsigned i = 0; i < 3; ++i) {
+    EXPECT_NE(machine.hypervisor.FrameOf(kHvm, over[i]), before[i]);
+  }
+  // What was there is found nowhere, and goes with the domain.
+  machine.ExpectBooksAddUp();
+  std::vector<xen_pfn_t> again = {5};
+  xen_memory_reservation one = TestMachine::Reservation(kHvm, again.data(), 1);
+  ASSERT_EQ(MemoryOp(XENMEM_decrease_reservation, one), 1);
+  EXPECT_EQ(machine.hypervisor.FrameOf(kHvm, 5), kNoFrame);
+  EXPECT_EQ(Pages(kHvm), 66);
+
+  ASSERT_EQ(machine.MapForeign(kHvm, 200, kPv, pv_frames[1]), 0);
+  std::vector<xen_pfn_t> foreign = {200};
+  EXPECT_EQ(Populate(kHvm, foreign), 0);
+  // An extent is placed as a whole or not at all.
+  std::vector<xen_pfn_t> wide = {200};
+  xen_memory_reservation extent = TestMachine::Reservation(kHvm, wide.data(), 1, 2);
+  wide[0] = 198 & ~3u;
+  EXPECT_EQ(MemoryOp(XENMEM_populate_physmap, extent), 1);
+  wide[0] = 200;
+  EXPECT_EQ(MemoryOp(XENMEM_populate_physmap, extent), 0);
+  for (std::uint64_t gfn = 201; gfn < 204; ++gfn) {
+    EXPECT_EQ(machine.hypervisor.FrameOf(kHvm, gfn), kNoFrame);
+  }
+  EXPECT_EQ(Pages(kHvm), 70);
+}
+
 TEST_F(HypervisorPhysmapTest, BatchesTellTheOutcomeOfEachPage) {
   std::uint64_t indices[] = {10, 500, 11};
   xen_pfn_t gfns[] = {2000, 2001, 2002};
