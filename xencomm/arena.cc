@@ -71,7 +71,7 @@ absl::StatusOr<void*> Arena::Allocate(std::size_t size, Contents contents, std::
     if (!taken.ok()) return taken.status();
     unit = *taken;
   }
-  units_[unit].piece.store(Piece(piece_class, kLive), std::memory_order_release);
+  units_[unit].piece.store(Piece(piece_class, kLive), std::memory_order_relaxed);
   std::byte* const start = AddressOf(unit);
   if (contents == Contents::kCleared) std::memset(start, 0, size);
   return start;
@@ -96,14 +96,14 @@ absl::Status Arena::Free(void* pointer) {
     return WhyNotFreed(pointer);
   }
   const auto unit = static_cast<std::uint32_t>(offset >> kUnitShift);
-  std::uint32_t piece = units_[unit].piece.load(std::memory_order_acquire);
+  std::uint32_t piece = units_[unit].piece.load(std::memory_order_relaxed);
   const std::uint32_t piece_class = piece >> 2;
   const bool is_long = piece_class == kLongClass;
   // Of two threads that free the same piece, the exchange lets one through.
   if ((piece & 3) != kLive ||
       !units_[unit].piece.compare_exchange_strong(
           piece, is_long ? std::uint32_t{kNoPiece} : Piece(piece_class, kFree),
-          std::memory_order_acq_rel)) [[unlikely]] {
+          std::memory_order_relaxed)) [[unlikely]] {
     return WhyNotFreed(pointer);
   }
   if (!is_long) {
@@ -176,7 +176,7 @@ absl::Status Arena::Grow(std::uint32_t count) {
     const absl::Status populated = backing_->Populate(offset, length);
     if (populated.ok()) {
       heap_.Grow(pages);
-      populated_.store(offset + length, std::memory_order_release);
+      populated_.store(offset + length, std::memory_order_relaxed);
     }
     return populated;
   };
@@ -195,7 +195,7 @@ std::uint32_t Arena::CutSlots(std::uint32_t page, std::uint32_t piece_class) {
     units_[unit].link.store(unit + step, std::memory_order_relaxed);
   }
   pages_[page].slot_class.store(static_cast<std::uint8_t>(piece_class + 1),
-                                std::memory_order_release);
+                                std::memory_order_relaxed);
   free_[piece_class].PushChain(first + step, last, LinkOf());
   return first;
 }
@@ -275,21 +275,21 @@ absl::StatusOr<Arena::Place> Arena::Locate(const void* pointer) const {
                  payload_, payload_ + populated()));
   }
   const auto page = static_cast<std::uint32_t>(offset >> kPageShift);
-  const std::uint8_t slot_class = pages_[page].slot_class.load(std::memory_order_acquire);
+  const std::uint8_t slot_class = pages_[page].slot_class.load(std::memory_order_relaxed);
   if (slot_class != 0) {
     const std::uint32_t piece_class = slot_class - 1u;
     const auto unit = static_cast<std::uint32_t>(offset >> kUnitShift) >> piece_class
                                                                               << piece_class;
-    const std::uint32_t piece = units_[unit].piece.load(std::memory_order_acquire);
+    const std::uint32_t piece = units_[unit].piece.load(std::memory_order_relaxed);
     return Place{AddressOf(unit), std::uint64_t{1} << (kUnitShift + piece_class),
                  (piece & 3) == kLive};
   }
   const MutexLock lock(mutex_);
-  const std::uint32_t at_start = units_[page * kUnitsPerPage].piece.load(std::memory_order_acquire);
+  const std::uint32_t at_start = units_[page * kUnitsPerPage].piece.load(std::memory_order_relaxed);
   const PageHeap::Run run =
       (at_start & 3) == kLive ? PageHeap::Run{page, heap_.LengthAt(page), false} : heap_.Find(page);
   const std::uint32_t first = run.first * kUnitsPerPage;
-  const std::uint32_t piece = units_[first].piece.load(std::memory_order_acquire);
+  const std::uint32_t piece = units_[first].piece.load(std::memory_order_relaxed);
   return Place{AddressOf(first), std::uint64_t{run.pages} << kPageShift,
                !run.free && (piece & 3) == kLive};
 }

@@ -137,6 +137,8 @@ class XENCOMM_API Arena final : private Freer {
     kFree,  // freed and kept for the next of its class
   };
 
+  // Whoever may ask about a piece was told of its address behind what made it one, and the stacks
+  // and the lock hand on what lies in it: these need no order.
   struct Unit {
     std::atomic<std::uint32_t> piece;  // class << 2 | State
     std::atomic<std::uint32_t> link;   // of a free piece: the next one

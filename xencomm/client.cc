@@ -4,35 +4,20 @@
 #include <map>
 
 #include "xencomm/mutex.h"
+#include "xencomm/process_slot.h"
 
 namespace xencomm {
 namespace {
 
-// The clients of this process by their settings. Never destroyed, since contexts may be closed by
-// destructors that run later.
+// The clients of a process by their settings.
 struct Clients {
   Mutex mutex;
   std::map<std::string, std::weak_ptr<Client>> by_setting ABSL_GUARDED_BY(mutex);
 };
 
-// After fork the child starts anew: what it inherited belongs to the parent, and the parent's lock
-// may have been held by a thread that is not here.
 Clients& ClientsOfThisProcess() {
-  struct Slot {
-    ForkMarker marker;
-    Clients clients;
-  };
-  static std::atomic<Slot*> current{new Slot};
-  Slot* slot = current.load(std::memory_order_acquire);
-  if (!slot->marker.in_same_process()) {
-    auto* const fresh = new Slot;
-    if (current.compare_exchange_strong(slot, fresh, std::memory_order_acq_rel)) {
-      slot = fresh;
-    } else {
-      delete fresh;
-    }
-  }
-  return slot->clients;
+  static ProcessSlot<Clients> clients;
+  return clients.OfThisProcess();
 }
 
 }  // namespace

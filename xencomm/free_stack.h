@@ -35,15 +35,15 @@ class alignas(64) FreeStack {
   // kNone when empty.
   template <class LinkOf>
   std::uint32_t Pop(LinkOf link_of) {
-    std::uint64_t head = head_.load(std::memory_order_acquire);
-    while (PieceOf(head) != kNone) {
+    for (;;) {
+      // Acquired here, link and all; taking it off then needs no more.
+      std::uint64_t head = head_.load(std::memory_order_acquire);
+      if (PieceOf(head) == kNone) return kNone;
       const std::uint32_t next = link_of(PieceOf(head)).load(std::memory_order_relaxed);
-      if (head_.compare_exchange_weak(head, Head(next, head), std::memory_order_acquire,
-                                      std::memory_order_acquire)) {
+      if (head_.compare_exchange_weak(head, Head(next, head), std::memory_order_relaxed)) {
         return PieceOf(head);
       }
     }
-    return kNone;
   }
 
   // All of them, linked, and the stack is empty. kNone when it was.

@@ -29,7 +29,7 @@ DirtyLog::Block* DirtyLog::MakeBlock(std::atomic<std::uintptr_t>& place) {
   }
   std::uintptr_t found = 0;
   if (place.compare_exchange_strong(found, reinterpret_cast<std::uintptr_t>(made),
-                                    std::memory_order_acq_rel)) {
+                                    std::memory_order_release, std::memory_order_acquire)) {
     return made;
   }
   pages_->Delete(made);
@@ -46,12 +46,12 @@ bool DirtyLog::Begin() {
   Top* top = pages_->New<Top>();
   if (top == nullptr) return false;
   settled_ = events();
-  top_.store(top, std::memory_order_seq_cst);
+  top_.store(top, std::memory_order_release);
   return true;
 }
 
 bool DirtyLog::End(Work& work) {
-  if (Top* top = top_.exchange(nullptr, std::memory_order_acq_rel)) {
+  if (Top* top = top_.exchange(nullptr, std::memory_order_relaxed)) {
     old_ = top;
     old_next_ = 0;
     Overtake(cleaning);
@@ -62,7 +62,7 @@ bool DirtyLog::End(Work& work) {
     if (work.is_used_up()) return false;
     work.Done();
     // Delete takes null for nothing, and waits for the calls that mark in it.
-    pages_->Delete(AsBlock(old_->blocks[old_next_].exchange(kClosed, std::memory_order_acq_rel)));
+    pages_->Delete(AsBlock(old_->blocks[old_next_].exchange(kClosed, std::memory_order_relaxed)));
   }
   pages_->Delete(old_);
   old_ = nullptr;
@@ -71,13 +71,13 @@ bool DirtyLog::End(Work& work) {
 
 std::uint64_t DirtyLog::Marks(std::uint64_t gfn) const {
   const Block* block = BlockOf(gfn);
-  return block == nullptr ? 0 : block->marks[WordOf(gfn)].load(std::memory_order_acquire);
+  return block == nullptr ? 0 : block->marks[WordOf(gfn)].load(std::memory_order_relaxed);
 }
 
 std::uint64_t DirtyLog::Deliver(std::uint64_t gfn, std::uint64_t mask) {
   Block* block = BlockOf(gfn);
   if (block == nullptr) return 0;
-  const std::uint64_t marks = block->marks[WordOf(gfn)].load(std::memory_order_acquire) & mask;
+  const std::uint64_t marks = block->marks[WordOf(gfn)].load(std::memory_order_relaxed) & mask;
   block->delivered[WordOf(gfn)] = marks;
   return marks;
 }
@@ -85,7 +85,8 @@ std::uint64_t DirtyLog::Deliver(std::uint64_t gfn, std::uint64_t mask) {
 void DirtyLog::TakeOff(std::uint64_t gfn) {
   Block& block = *BlockOf(gfn);
   const std::uint64_t delivered = block.delivered[WordOf(gfn)];
-  if (delivered != 0) block.marks[WordOf(gfn)].fetch_and(~delivered, std::memory_order_acq_rel);
+  // Whoever takes a mark off sees what was written before it was set, at last by now.
+  if (delivered != 0) block.marks[WordOf(gfn)].fetch_and(~delivered, std::memory_order_acquire);
 }
 
 void DirtyLog::Overtake(DirtyReading& reading) {

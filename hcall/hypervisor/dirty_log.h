@@ -35,9 +35,10 @@ struct DirtyReading {
   std::uint64_t pages = 0;
   std::uint64_t next = 0;  // gfn
   std::uint32_t dirty = 0;
-  bool everything = false;
   std::uint32_t events = 0;  // of DirtyLog, when it began
-  bool takes_off = false;    // all is delivered
+  bool everything = false;
+  bool takes_off = false;  // all is delivered
+  std::uint8_t reserved[6] = {};
   // Of one that another call took the place of: it is told so.
   std::uint64_t overtaken = 0;
 };
@@ -118,7 +119,7 @@ class DirtyLog {
     return place == kClosed ? nullptr : reinterpret_cast<Block*>(place);
   }
   Block* BlockOf(std::uint64_t gfn) const {
-    const Top* top = top_.load(std::memory_order_acquire);
+    const Top* top = top_.load(std::memory_order_relaxed);
     if (top == nullptr || gfn >= P2m::kLimit) return nullptr;
     return AsBlock(top->blocks[gfn >> kBlockBits].load(std::memory_order_acquire));
   }

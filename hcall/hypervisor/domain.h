@@ -122,16 +122,16 @@ class Domain {
   // until the call ends.
   std::atomic<RegionRegistry*> regions = nullptr;
   EventChannels* event_channels = nullptr;  // under the events' lock
-  std::atomic<GrantTable*> grants = nullptr;
+  GrantTable* grants = nullptr;             // under the domain's lock
   HvmState* hvm_state = nullptr;
   std::atomic<MemoryMap*> memory_map = nullptr;
   std::atomic<Vnuma*> vnuma = nullptr;
-  std::atomic<CpuPolicy*> cpu_policy = nullptr;
+  CpuPolicy* cpu_policy = nullptr;  // under the control lock
 
   Vcpu* vcpu(std::uint64_t vcpu_id) const {
     return vcpu_id < max_vcpus ? std::atomic_ref<Vcpu*>(vcpus[vcpu_id]).load() : nullptr;
   }
-  bool dying() const { return life.load(std::memory_order_acquire) != Life::kAlive; }
+  bool dying() const { return life.load(std::memory_order_relaxed) != Life::kAlive; }
   bool translated() const { return p2m.translated(); }
 };
 

@@ -34,7 +34,7 @@ void FreeParts(Core& core, Domain& domain) {
   HvmState::Delete(domain.hvm_state, domain.overhead);
   domain.overhead.Delete(domain.memory_map.load());
   Vnuma::Delete(domain.vnuma.load(), domain.overhead);
-  domain.overhead.Delete(domain.cpu_policy.load());
+  domain.overhead.Delete(domain.cpu_policy);
   if (domain.vcpus != nullptr) {
     for (unsigned i = 0; i < domain.max_vcpus; ++i) {
       if (domain.vcpus[i] == nullptr || domain.vcpus[i]->context == nullptr) continue;
@@ -92,6 +92,12 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
     complete = domain.shared_info_mfn != kNoFrame;
   }
   if (complete) {
+    // Before the domain can be found: its page is looked at without a lock that is held here.
+    Frame& shared_info = core.frames.Of(domain.shared_info_mfn);
+    shared_info.gfn = kNoFrame;
+    shared_info.owner.store({traits.id, FrameUse::kShared}, std::memory_order_relaxed);
+  }
+  if (complete) {
     Work whole(~std::uint64_t{0});  // a fixed number (domctl_domain.cc)
     const PagingPool::Outcome sized =
         domain.paging_pool.Resize(core, domain, traits.paging_pages, whole);
@@ -102,9 +108,6 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
     FreeDomain(core, domain);
     return -kENOMEM;
   }
-  Frame& shared_info = core.frames.Of(domain.shared_info_mfn);
-  shared_info.gfn = kNoFrame;
-  shared_info.owner.store({traits.id, FrameUse::kShared}, std::memory_order_release);
   ++core.domain_count;
   *created = &domain;
   return 0;
@@ -156,7 +159,7 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
 }
 
 void ReleaseMapping(Core& core, std::uint64_t mfn) {
-  const FrameOwner owner = core.frames.Of(mfn).owner.load(std::memory_order_acquire);
+  const FrameOwner owner = core.frames.Of(mfn).owner.load(std::memory_order_relaxed);
   Domain* domain = core.domains.Find(owner.domain);
   if (domain == nullptr) return;
   Physmap(core, *domain).Release(mfn);

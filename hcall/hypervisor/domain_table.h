@@ -21,15 +21,15 @@ class DomainTable {
                            : leaf->domains[id % kLeafSize].load(std::memory_order_acquire);
   }
 
-  // The first domain with this id or a higher one, or null.
+  // The first domain with this id or a higher one, or null. With the control lock held.
   Domain* FindFrom(std::uint64_t id) const {
     while (id < kFirstReservedDomain) {
-      const Leaf* leaf = leaves_[id / kLeafSize].load(std::memory_order_acquire);
+      const Leaf* leaf = leaves_[id / kLeafSize].load(std::memory_order_relaxed);
       if (leaf == nullptr) {
         id = (id / kLeafSize + 1) * kLeafSize;
         continue;
       }
-      Domain* domain = leaf->domains[id % kLeafSize].load(std::memory_order_acquire);
+      Domain* domain = leaf->domains[id % kLeafSize].load(std::memory_order_relaxed);
       if (domain != nullptr) return domain;
       ++id;
     }
@@ -53,7 +53,7 @@ class DomainTable {
     leaves_[id / kLeafSize]
         .load(std::memory_order_relaxed)
         ->domains[id % kLeafSize]
-        .store(nullptr, std::memory_order_release);
+        .store(nullptr, std::memory_order_relaxed);
   }
 
  private:

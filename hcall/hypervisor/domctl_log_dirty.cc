@@ -179,8 +179,8 @@ void Begin(DomctlCall& op, DirtyReading& reading, bool is_clean) {
   reading = {.token = op.call.core.NewToken(),
              .bitmap = reinterpret_cast<std::uint64_t>(request.dirty_bitmap.p),
              .pages = request.pages,
-             .everything = everything,
              .events = log.events(),
+             .everything = everything,
              .overtaken = reading.overtaken};
 }
 
@@ -227,16 +227,16 @@ std::int64_t ReadDirty(DomctlCall& op) {
     case Reader::Outcome::kStopped:
       return call.ContinueWith(__HYPERVISOR_domctl, call.frame.arguments[0], reading.token);
     case Reader::Outcome::kFault:
-      reading.token = 0;
+      reading = {.overtaken = reading.overtaken};
       return -kEFAULT;
     case Reader::Outcome::kDone:
       break;
   }
-  reading.token = 0;
   // Only who was told of all pages was told of everything.
   if (is_clean && request.pages >= op.target->p2m.end()) log.Settle(reading.events);
   request.stats.fault_count = 0;
   request.stats.dirty_count = reading.dirty;
+  reading = {.overtaken = reading.overtaken};
   if (!is_clean) return 0;
   // The marks are gone, so it is here that the answer must not fail unseen.
   op.copy_back = false;

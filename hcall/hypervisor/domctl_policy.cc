@@ -1,5 +1,7 @@
 // domctl: the processor that a domain is told of.
 
+#include <utility>
+
 #include "hcall/hypervisor/cpu_policy.h"
 #include "hcall/hypervisor/domctl.h"
 #include "hcall/schema/generated/rows.h"
@@ -15,7 +17,7 @@ struct PolicyView {
 };
 
 PolicyView PolicyOf(const Domain& domain) {
-  const CpuPolicy* policy = domain.cpu_policy.load(std::memory_order_acquire);
+  const CpuPolicy* policy = domain.cpu_policy;
   if (policy == nullptr) return {HostLeaves(), HostMsrs()};
   return {std::span(policy->leaves).first(policy->leaf_count),
           std::span(policy->msrs).first(policy->msr_count)};
@@ -118,7 +120,7 @@ std::int64_t SetCpuPolicyOp(DomctlCall& op) {
 
   const std::int64_t answer = MergeRequest(op, *policy);
   if (answer == 0) {
-    policy = target.cpu_policy.exchange(policy, std::memory_order_acq_rel);
+    std::swap(policy, target.cpu_policy);
   } else {
     op.copy_back = true;
   }

@@ -88,14 +88,13 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
     vcpu->initialised = false;
     return 0;
   }
-  // Into a place of its own first: a context that is refused changes nothing.
-  const std::uint64_t scratch = op.target->overhead.Allocate(kContextOrder);
-  KeptContext* kept = MakeKeptContext(op.call.core, *op.target, *vcpu);
-  if (scratch == kNoFrame || kept == nullptr) {
-    if (scratch != kNoFrame) op.target->overhead.Free(scratch, kContextOrder);
-    return -kENOMEM;
-  }
-  auto& context = *reinterpret_cast<vcpu_guest_context_t*>(op.call.core.frames.Bytes(scratch));
+  // Into a place of its own first: a context that is refused changes nothing. One that is taken
+  // stays there, and the one before it goes.
+  const FrameTable& frames = op.call.core.frames;
+  std::uint64_t given_up = op.target->overhead.Allocate(kContextOrder);
+  if (given_up == kNoFrame) return -kENOMEM;
+  std::byte* const place = frames.Bytes(given_up);
+  vcpu_guest_context_t& context = **new (place) KeptContext;
   std::int64_t answer = 0;
   if (!handle->Read(0, context).ok()) {
     answer = -kEFAULT;
@@ -103,12 +102,13 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
     answer = -kEINVAL;
   } else {
     if (!op.target->hvm) FixPvRegisters(context);
-    std::memcpy(&**kept, &context, sizeof(context));
     // An HVM vcpu is complete with its hardware's state.
     if (!op.target->hvm) vcpu->initialised = true;
     vcpu->online.store((context.flags & VGCF_online) != 0);
+    given_up = vcpu->context == nullptr ? kNoFrame : frames.MfnOfPointer(vcpu->context);
+    vcpu->context = place;
   }
-  op.target->overhead.Free(scratch, kContextOrder);
+  if (given_up != kNoFrame) op.target->overhead.Free(given_up, kContextOrder);
   return answer;
 }
 
@@ -143,10 +143,15 @@ std::int64_t VcpuAffinityOp(DomctlCall& op) {
   if ((hard && !HasSaneSize(*hard_map)) || (soft && !HasSaneSize(*soft_map))) return -kE2BIG;
   const unsigned cpus = op.call.core.config.cpus;
 
+  // Xen answers what came of the map that it wrote last.
+  std::int64_t answer = 0;
+  const auto write = [&](const GuestHandle<std::uint8_t>& map, const CpuMask& mask) {
+    answer = WriteCpus(map, mask, cpus) ? 0 : -kEFAULT;
+  };
   if (!setting) {
-    if (hard && !WriteCpus(*hard_map, vcpu->hard_affinity, cpus)) return -kEFAULT;
-    if (soft && !WriteCpus(*soft_map, vcpu->soft_affinity, cpus)) return -kEFAULT;
-    return 0;
+    if (hard) write(*hard_map, vcpu->hard_affinity);
+    if (soft) write(*soft_map, vcpu->soft_affinity);
+    return answer;
   }
 
   const CpuMask online = CpuMask::FirstOf(cpus);
@@ -157,7 +162,7 @@ std::int64_t VcpuAffinityOp(DomctlCall& op) {
     if (!wanted.Intersects(online)) return -kEINVAL;
     vcpu->hard_affinity = wanted;
     // The caller is told what the scheduler will use.
-    if (!WriteCpus(*hard_map, wanted.And(online), cpus)) return -kEFAULT;
+    write(*hard_map, wanted.And(online));
   }
   if (soft) {
     if (!ReadCpus(*soft_map, request.cpumap_soft.nr_bits, cpus, &wanted)) {
@@ -166,9 +171,9 @@ std::int64_t VcpuAffinityOp(DomctlCall& op) {
       return -kEFAULT;
     }
     vcpu->soft_affinity = wanted;
-    if (!WriteCpus(*soft_map, wanted.And(online).And(vcpu->hard_affinity), cpus)) return -kEFAULT;
+    write(*soft_map, wanted.And(online).And(vcpu->hard_affinity));
   }
-  return 0;
+  return answer;
 }
 
 std::int64_t SchedulerOp(DomctlCall& op) {

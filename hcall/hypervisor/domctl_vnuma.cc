@@ -54,7 +54,7 @@ std::int64_t SetVnumaOp(DomctlCall& op) {
   vnuma->nr_vcpus = request.nr_vcpus;
   vnuma->vcpu_to_vnode = target.overhead.New<std::uint32_t>(request.nr_vcpus);
   const std::int64_t answer = vnuma->vcpu_to_vnode == nullptr ? -kENOMEM : Fill(op, *vnuma);
-  if (answer == 0) vnuma = target.vnuma.exchange(vnuma, std::memory_order_acq_rel);
+  if (answer == 0) vnuma = target.vnuma.exchange(vnuma, std::memory_order_release);
   Vnuma::Delete(vnuma, target.overhead);
   return answer;
 }

@@ -47,14 +47,50 @@ std::int64_t FreePort(Domain& domain) {
   return -kENOSPC;
 }
 
-// Sets the port's bit in the shared info page. The page is the guest's to write too.
-void Signal(Core& core, const Domain& domain, std::uint32_t port) {
-  constexpr unsigned kWordBits = 64;
-  std::byte* words =
-      core.frames.Bytes(domain.shared_info_mfn) + offsetof(shared_info_t, evtchn_pending);
-  auto* word = reinterpret_cast<std::uint64_t*>(words) + port / kWordBits;
-  const std::uint64_t bit = InOrder(std::uint64_t{1} << port % kWordBits, domain.order);
-  __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST);
+// A bit of the shared info page, in an array of words. The page is the guest's to write, too.
+class SharedBit {
+ public:
+  SharedBit(Core& core, const Domain& domain, std::size_t array, std::uint32_t number)
+      : word_(reinterpret_cast<std::uint64_t*>(core.frames.Bytes(domain.shared_info_mfn) + array) +
+              number / kWordBits),
+        bit_(InOrder(std::uint64_t{1} << number % kWordBits, domain.order)) {}
+
+  static constexpr std::uint32_t kWordBits = 64;
+
+  bool IsSet() const { return (__atomic_load_n(word_, __ATOMIC_SEQ_CST) & bit_) != 0; }
+  // Both answer whether it was set.
+  bool Set() const { return (__atomic_fetch_or(word_, bit_, __ATOMIC_SEQ_CST) & bit_) != 0; }
+  bool Clear() const { return (__atomic_fetch_and(word_, ~bit_, __ATOMIC_SEQ_CST) & bit_) != 0; }
+
+ private:
+  std::uint64_t* word_;
+  std::uint64_t bit_;
+};
+
+SharedBit Pending(Core& core, const Domain& domain, std::uint32_t port) {
+  return {core, domain, offsetof(shared_info_t, evtchn_pending), port};
+}
+SharedBit Masked(Core& core, const Domain& domain, std::uint32_t port) {
+  return {core, domain, offsetof(shared_info_t, evtchn_mask), port};
+}
+
+// Tells a port's vcpu in which word to look, unless it was told before. Those that have no place in
+// the shared info page are told nothing.
+void Notify(Core& core, const Domain& domain, std::uint32_t port, const Port& row) {
+  if (row.vcpu >= XEN_LEGACY_MAX_VCPUS) return;
+  const std::size_t info = offsetof(shared_info_t, vcpu_info) + row.vcpu * sizeof(vcpu_info_t);
+  const SharedBit selected(core, domain, info + offsetof(vcpu_info_t, evtchn_pending_sel),
+                           port / SharedBit::kWordBits);
+  if (selected.Set()) return;
+  std::byte* upcall = core.frames.Bytes(domain.shared_info_mfn) + info +
+                      offsetof(vcpu_info_t, evtchn_upcall_pending);
+  __atomic_fetch_or(reinterpret_cast<std::uint8_t*>(upcall), 1, __ATOMIC_SEQ_CST);
+}
+
+// An event of a port that is in use. Each step is seen before the next one is taken.
+void Signal(Core& core, const Domain& domain, std::uint32_t port, const Port& row) {
+  if (Pending(core, domain, port).Set()) return;
+  if (!Masked(core, domain, port).IsSet()) Notify(core, domain, port, row);
 }
 
 std::int64_t AllocateUnbound(Call& call) {
@@ -91,28 +127,37 @@ std::int64_t BindInterdomain(Call& call) {
       return -kEINVAL;
     }
     const auto local = static_cast<std::uint32_t>(port);
-    *FindPort(call.domain, local) = {.state = PortState::kInterdomain,
-                                     .remote_domain = remote->id,
-                                     .remote_port = request->remote_port};
+    Port& here = *FindPort(call.domain, local);
+    here = {.state = PortState::kInterdomain,
+            .remote_domain = remote->id,
+            .remote_port = request->remote_port};
     there->state = PortState::kInterdomain;
     there->remote_port = local;
     // What was sent while the port was unbound is not lost.
-    Signal(call.core, call.domain, local);
+    Signal(call.core, call.domain, local, here);
     request->local_port = local;
   }
   return request.Store() ? 0 : -kEFAULT;
+}
+
+// Whether an interrupt is one for the whole domain, which vcpu 0 binds, or each vcpu has its own
+// (public/xen.h).
+constexpr bool IsGlobal(std::uint32_t virq) {
+  return virq != VIRQ_TIMER && virq != VIRQ_DEBUG && virq != VIRQ_XENOPROF && virq != VIRQ_XENPMU;
 }
 
 std::int64_t BindVirq(Call& call) {
   Argument<evtchn_bind_virq> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_virq)) return -kEFAULT;
   if (request->virq >= NR_VIRQS) return -kEINVAL;
+  const bool is_global = IsGlobal(request->virq);
+  if (is_global && request->vcpu != 0) return -kEINVAL;
   if (call.domain.vcpu(request->vcpu) == nullptr) return -kENOENT;
   {
     SpinGuard guard(call.core.events);
     for (std::uint32_t i = 0; Port* row = FindPort(call.domain, i); ++i) {
       if (row->state == PortState::kVirq && row->virq == request->virq &&
-          row->vcpu == request->vcpu) {
+          (is_global || row->vcpu == request->vcpu)) {
         return -kEEXIST;
       }
     }
@@ -139,8 +184,15 @@ std::int64_t BindIpi(Call& call) {
   return request.Store() ? 0 : -kEFAULT;
 }
 
+constexpr bool IsInUse(const Port& row) {
+  return row.state != PortState::kFree && row.state != PortState::kReserved;
+}
+
 // Frees a port; its other end waits for somebody else. With the events' lock held.
-void CloseRow(Core& core, const Domain& domain, Port& row) {
+void CloseRow(Core& core, const Domain& domain, std::uint32_t port, Port& row) {
+  if (!IsInUse(row)) return;
+  // Whoever binds it next has had no event.
+  Pending(core, domain, port).Clear();
   if (row.state == PortState::kInterdomain) {
     Domain* remote = core.domains.Find(row.remote_domain);
     Port* there = remote == nullptr ? nullptr : FindPort(*remote, row.remote_port);
@@ -158,10 +210,8 @@ std::int64_t Close(Call& call) {
   if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_close)) return -kEFAULT;
   SpinGuard guard(call.core.events);
   Port* row = FindPort(call.domain, request->port);
-  if (row == nullptr || row->state == PortState::kFree || row->state == PortState::kReserved) {
-    return -kEINVAL;
-  }
-  CloseRow(call.core, call.domain, *row);
+  if (row == nullptr || !IsInUse(*row)) return -kEINVAL;
+  CloseRow(call.core, call.domain, request->port, *row);
   return 0;
 }
 
@@ -173,12 +223,13 @@ std::int64_t Send(Call& call) {
   if (row == nullptr) return -kEINVAL;
   switch (row->state) {
     case PortState::kInterdomain: {
-      const Domain* remote = call.core.domains.Find(row->remote_domain);
-      if (remote != nullptr) Signal(call.core, *remote, row->remote_port);
+      Domain* remote = call.core.domains.Find(row->remote_domain);
+      const Port* there = remote == nullptr ? nullptr : FindPort(*remote, row->remote_port);
+      if (there != nullptr) Signal(call.core, *remote, row->remote_port, *there);
       return 0;
     }
     case PortState::kIpi:
-      Signal(call.core, call.domain, request->port);
+      Signal(call.core, call.domain, request->port, *row);
       return 0;
     case PortState::kUnbound:
       return 0;  // silently nobody
@@ -231,7 +282,10 @@ std::int64_t BindVcpu(Call& call) {
   SpinGuard guard(call.core.events);
   Port* row = FindPort(call.domain, request->port);
   if (row == nullptr) return -kEINVAL;
-  if (row->state != PortState::kUnbound && row->state != PortState::kInterdomain) return -kEINVAL;
+  const bool can_move = row->state == PortState::kUnbound ||
+                        row->state == PortState::kInterdomain ||
+                        (row->state == PortState::kVirq && IsGlobal(row->virq));
+  if (!can_move) return -kEINVAL;
   row->vcpu = request->vcpu;
   return 0;
 }
@@ -240,7 +294,13 @@ std::int64_t Unmask(Call& call) {
   Argument<evtchn_unmask> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_unmask)) return -kEFAULT;
   SpinGuard guard(call.core.events);
-  return FindPort(call.domain, request->port) == nullptr ? -kEINVAL : 0;
+  const Port* row = FindPort(call.domain, request->port);
+  if (row == nullptr) return -kEINVAL;
+  if (IsInUse(*row) && Masked(call.core, call.domain, request->port).Clear() &&
+      Pending(call.core, call.domain, request->port).IsSet()) {
+    Notify(call.core, call.domain, request->port, *row);
+  }
+  return 0;
 }
 
 // What Xen continues a reset with, which is in no public header (EVTCHNOP_reset_cont).
@@ -251,7 +311,7 @@ bool ClosePorts(Core& core, Domain& domain, std::uint32_t& next, Work& work) {
   const EventChannels* channels = domain.event_channels;
   for (; channels != nullptr && next < channels->valid; ++next) {
     if (work.is_used_up()) return false;
-    CloseRow(core, domain, *FindPort(domain, next));
+    CloseRow(core, domain, next, *FindPort(domain, next));
     work.Done();
   }
   return true;
@@ -264,6 +324,8 @@ std::int64_t Reset(Call& call) {
   Domain* target = call.FindAny(request->dom);
   if (target == nullptr) return -kESRCH;
   if (!call.Controls(*target)) return -kEPERM;
+  // One that runs would go on with ports that are none.
+  if (target != &call.domain && target->controller_pauses.load() == 0) return -kEINVAL;
   SpinGuard guard(call.core.events);
   EventChannels* channels = target->event_channels;
   if (channels == nullptr) return 0;

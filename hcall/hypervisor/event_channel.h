@@ -6,6 +6,7 @@
 #define HCALL_HYPERVISOR_EVENT_CHANNEL_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "hcall/hypervisor/machine.h"
 
@@ -15,7 +16,8 @@ class Core;
 class Domain;
 class Work;
 
-enum class PortState : std::uint8_t {
+// As wide as what stands beside it in a row, which then has no padding.
+enum class PortState : std::uint16_t {
   kFree,
   kReserved,  // port 0, so that it can mean none
   kUnbound,
@@ -31,6 +33,7 @@ struct Port {
   std::uint32_t virq = 0;
   std::uint32_t vcpu = 0;  // that is notified
 };
+static_assert(std::has_unique_object_representations_v<Port>);
 
 struct EventChannels {
   // As many as the two-level ABI has (public/event_channel.h).

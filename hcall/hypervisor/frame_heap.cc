@@ -132,7 +132,7 @@ FrameHeap::Block FrameHeap::TakeWithRetries(unsigned order, unsigned width) {
   block = Take(order, width);
   // A stamp of its own: calls that begin later began behind it.
   if (block.mfn == kNoFrame && waiting_head_ != kNoIndex) {
-    short_at_.store(quiescence_->Stamp(), std::memory_order_release);
+    short_at_.store(quiescence_->Stamp(), std::memory_order_relaxed);
   }
   return block;
 }

@@ -52,7 +52,7 @@ class FrameHeap {
   // Whether, since the leg under way in `slot` began, an allocation failed while blocks waited: the
   // memory will be there when other calls have ended.
   bool RanShort(const CallerSlot& slot) const {
-    return short_at_.load(std::memory_order_acquire) >= slot.epoch.load(std::memory_order_relaxed);
+    return short_at_.load(std::memory_order_relaxed) >= slot.epoch.load(std::memory_order_relaxed);
   }
 
   std::uint64_t free_pages() const { return free_.load(std::memory_order_relaxed); }

@@ -1,6 +1,7 @@
 #include "hcall/hypervisor/grant_table.h"
 
 #include <cstring>
+#include <utility>
 
 #include "hcall/hypervisor/argument.h"
 #include "hcall/hypervisor/call.h"
@@ -22,33 +23,56 @@ std::uint64_t AllocateShared(Core& core, Domain& domain) {
   return mfn;
 }
 
-constexpr std::uint32_t StatusFrames(std::uint32_t frames) { return (frames + 7) / 8; }
+// The status of so many frames of grants stands in one.
+constexpr std::uint32_t kFramesOfStatus = sizeof(grant_entry_v2_t) / sizeof(grant_status_t);
+static_assert(GrantTable::kMaxStatusFrames * kFramesOfStatus == GrantTable::kMaxFrames);
 
-// With the domain's lock held; so far as there is room.
-bool Grow(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames) {
-  if (frames > domain.max_grant_frames || frames > GrantTable::kMaxFrames || domain.dying()) {
-    return false;
-  }
-  while (table.nr_frames < frames) {
+constexpr std::uint32_t StatusFrames(std::uint32_t frames) {
+  return (frames + kFramesOfStatus - 1) / kFramesOfStatus;
+}
+
+void ShrinkList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::uint32_t wanted) {
+  while (count != wanted) domain.overhead.Free(std::exchange(list[--count], 0), 0);
+}
+
+// A list of frames, as long as it is to be or as it was. With the domain's lock held.
+bool GrowList(Core& core, Domain& domain, std::uint64_t* list, std::uint32_t& count,
+              std::uint32_t wanted) {
+  const std::uint32_t before = count;
+  while (count < wanted) {
     const std::uint64_t mfn = AllocateShared(core, domain);
-    if (mfn == kNoFrame) return false;
-    table.frames[table.nr_frames++] = mfn;
-  }
-  while (table.version > 1 && table.nr_status_frames < StatusFrames(table.nr_frames)) {
-    const std::uint64_t mfn = AllocateShared(core, domain);
-    if (mfn == kNoFrame) return false;
-    table.status_frames[table.nr_status_frames++] = mfn;
+    if (mfn == kNoFrame) {
+      // Nobody has been told of those that were added.
+      ShrinkList(domain, list, count, before);
+      return false;
+    }
+    list[count++] = mfn;
   }
   return true;
 }
 
+// The whole table, or nothing of it, as in Xen. With the domain's lock held.
+bool Grow(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames) {
+  if (frames > domain.max_grant_frames || frames > GrantTable::kMaxFrames || domain.dying()) {
+    return false;
+  }
+  const std::uint32_t before = table.nr_frames;
+  if (!GrowList(core, domain, table.frames, table.nr_frames, frames)) return false;
+  if (table.version == 1 || GrowList(core, domain, table.status_frames, table.nr_status_frames,
+                                     StatusFrames(table.nr_frames))) {
+    return true;
+  }
+  ShrinkList(domain, table.frames, table.nr_frames, before);
+  return false;
+}
+
 // With the domain's lock held.
 GrantTable* TableOf(Core& core, Domain& domain) {
-  GrantTable* table = domain.grants.load(std::memory_order_relaxed);
+  GrantTable* table = domain.grants;
   if (table != nullptr || domain.dying()) return table;
   table = domain.overhead.New<GrantTable>();
   if (table == nullptr) return nullptr;
-  domain.grants.store(table, std::memory_order_release);
+  domain.grants = table;
   Grow(core, domain, *table, 1);
   return table;
 }
@@ -86,7 +110,6 @@ std::int64_t SetupTable(Call& call) {
         }
       }
     }
-    // The table stays as far as it has grown.
     if (request->status == GNTST_general_error && call.IsMemoryDue()) return -kENOMEM;
     if (request->status == GNTST_okay &&
         !list->Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
@@ -142,15 +165,18 @@ std::int64_t GetVersion(Call& call) {
   Domain* target = call.FindAny(request->dom);
   if (target == nullptr) return -kESRCH;
   if (!call.Controls(*target)) return -kEPERM;
-  SpinGuard guard(target->lock);
-  const GrantTable* table = TableOf(call.core, *target);
-  request->version = table == nullptr ? 1 : table->version;
+  {
+    SpinGuard guard(target->lock);
+    const GrantTable* table = TableOf(call.core, *target);
+    request->version = table == nullptr ? 1 : table->version;
+  }
   return request.Store() ? 0 : -kEFAULT;
 }
 
 // A grant in either version's form (public/grant_table.h): flags and domain are first in both.
 struct Grant {
   std::uint16_t flags = 0;
+  std::uint16_t state = 0;  // in version 2, where it stands apart: not what kind of grant it is
   std::uint16_t domain = 0;
   std::uint64_t frame = 0;
 };
@@ -168,12 +194,12 @@ Grant LoadGrant(const Core& core, const Domain& domain, const GrantTable& table,
   };
   if (table.version == 1) {
     const std::byte* at = page + index * sizeof(grant_entry_v1_t);
-    return {word(at), word(at + 2), LoadSharedField<std::uint32_t>(at + 4, domain.order)};
+    return {word(at), 0, word(at + 2), LoadSharedField<std::uint32_t>(at + 4, domain.order)};
   }
   const std::byte* at = page + index * sizeof(grant_entry_v2_t);
   const std::byte* status = core.frames.Bytes(table.status_frames[0]);
-  return {static_cast<std::uint16_t>(word(at) | word(status + index * sizeof(grant_status_t))),
-          word(at + 2), LoadSharedField<std::uint64_t>(at + 8, domain.order)};
+  return {word(at), word(status + index * sizeof(grant_status_t)), word(at + 2),
+          LoadSharedField<std::uint64_t>(at + 8, domain.order)};
 }
 
 void StoreGrant(const Core& core, const Domain& domain, const GrantTable& table, unsigned index,
@@ -181,7 +207,7 @@ void StoreGrant(const Core& core, const Domain& domain, const GrantTable& table,
   std::byte* page = core.frames.Bytes(table.frames[0]);
   std::byte* at =
       page + index * (table.version == 1 ? sizeof(grant_entry_v1_t) : sizeof(grant_entry_v2_t));
-  std::uint16_t flags = grant.flags;
+  auto flags = static_cast<std::uint16_t>(grant.flags | grant.state);
   if (table.version == 1) {
     StoreSharedField(at + 4, static_cast<std::uint32_t>(grant.frame), domain.order);
   } else {
@@ -230,8 +256,6 @@ std::int64_t ChangeVersion(Core& core, Domain& domain, GrantTable& table, std::u
   }
   table.version = version;
   if (!Grow(core, domain, table, table.nr_frames)) {
-    // Only for version 2 frames are added; nobody has seen those that were.
-    DropStatusFrames(core, domain, table);
     table.version = 1;
     return -kENOMEM;
   }
@@ -288,7 +312,7 @@ constexpr OpTable<Call, GNTTABOP_cache_flush + 1> kOps = {
 }  // namespace
 
 void GrantTable::Destroy(Domain& domain) {
-  GrantTable* table = domain.grants.load(std::memory_order_relaxed);
+  GrantTable* table = domain.grants;
   if (table == nullptr) return;
   for (std::uint32_t i = 0; i < table->nr_frames; ++i) domain.overhead.Free(table->frames[i], 0);
   for (std::uint32_t i = 0; i < table->nr_status_frames; ++i) {
@@ -303,6 +327,11 @@ std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, s
   if (table == nullptr) return -kENOMEM;
   if (table->version == 2 && (index & XENMAPIDX_grant_table_status) != 0) {
     index &= ~std::uint64_t{XENMAPIDX_grant_table_status};
+    if (index >= GrantTable::kMaxStatusFrames) return -kEINVAL;
+    // As many frames of grants as this one is for: it comes with them.
+    if (index >= table->nr_status_frames) {
+      Grow(core, domain, *table, (static_cast<std::uint32_t>(index) + 1) * kFramesOfStatus);
+    }
     if (index >= table->nr_status_frames) return -kEINVAL;
     *mfn = table->status_frames[index];
     return 0;

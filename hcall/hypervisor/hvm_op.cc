@@ -100,7 +100,6 @@ bool IsValid(std::uint32_t index, std::uint64_t value) {
 }
 
 std::int64_t SetParam(Call& call, Domain& target, std::uint32_t index, std::uint64_t value) {
-  if (!call.Controls(target)) return -kEPERM;
   if (IsDeprecated(index)) return -kEINVAL;
   if (&target == &call.domain && !GuestMaySet(index)) return -kEPERM;
   HvmState* state = HvmStateOf(target);
@@ -118,7 +117,6 @@ std::int64_t SetParam(Call& call, Domain& target, std::uint32_t index, std::uint
 }
 
 std::int64_t GetParam(Call& call, Domain& target, std::uint32_t index, std::uint64_t* value) {
-  if (!call.Controls(target)) return -kEPERM;
   if (IsDeprecated(index)) return -kEINVAL;
   if (&target == &call.domain && !GuestMayGet(index)) return -kEPERM;
   HvmState* state = HvmStateOf(target);
@@ -136,6 +134,7 @@ std::int64_t Param(Call& call, std::uint64_t op) {
   Domain* target = call.FindAny(request->domid);
   if (target == nullptr) return -kESRCH;
   if (!target->hvm) return -kEINVAL;
+  if (!call.Controls(*target)) return -kEPERM;
   {
     SpinGuard guard(call.core.control);
     if (target->dying()) return -kESRCH;

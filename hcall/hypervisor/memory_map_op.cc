@@ -38,7 +38,7 @@ std::int64_t SetMemoryMap(Call& call) {
   map->count = count;
   std::int64_t answer = 0;
   if (buffer->Read(0, std::span(map->entries).first(count)).ok()) {
-    map = target->memory_map.exchange(map, std::memory_order_acq_rel);
+    map = target->memory_map.exchange(map, std::memory_order_release);
   } else {
     answer = -kEFAULT;
   }

@@ -43,13 +43,15 @@ std::int64_t ClaimPages(Call& call) {
   if (target == nullptr) return -kEINVAL;
   if (!call.domain.privileged) return -kEPERM;
   SpinGuard guard(target->lock);
+  // Its end has given the claim up, and would not do so again.
+  if (target->dying()) return -kEINVAL;
   if (request->nr_extents == 0) {
     target->outstanding_pages.store(0, std::memory_order_relaxed);
     return 0;
   }
   const std::uint64_t total = target->tot_pages.load(std::memory_order_relaxed);
   if (target->outstanding_pages.load(std::memory_order_relaxed) != 0) return -kEINVAL;
-  if (request->nr_extents < total ||
+  if (request->nr_extents <= total ||
       request->nr_extents > target->max_pages.load(std::memory_order_relaxed)) {
     return -kEINVAL;
   }

@@ -77,7 +77,7 @@ void P2m::DropLeaf(std::uint64_t gfn, OverheadPages& pages) {
   const std::uint64_t top = top_.load(std::memory_order_relaxed) & ~kOrderMask;
   std::atomic_ref<std::uint64_t> place(Words(top)[gfn >> kLeafBits]);
   const std::uint64_t leaf = place.load(std::memory_order_relaxed);
-  place.store(0, std::memory_order_release);
+  place.store(0, std::memory_order_relaxed);
   pages.Free(leaf >> kPageShift, 0);
 }
 

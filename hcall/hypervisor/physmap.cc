@@ -351,14 +351,14 @@ void Physmap::GiveUp(std::uint64_t mfn) {
   Unlink(mfn);
   Frame& frame = core_.frames.Of(mfn);
   if (frame.holds.load(std::memory_order_relaxed) != 0) {
-    frame.owner.store({domain_.id, FrameUse::kGivenUp}, std::memory_order_release);
+    frame.owner.store({domain_.id, FrameUse::kGivenUp}, std::memory_order_relaxed);
   } else {
     Finish(mfn);
   }
 }
 
 void Physmap::Finish(std::uint64_t mfn) {
-  core_.frames.Of(mfn).owner.store({}, std::memory_order_release);
+  core_.frames.Of(mfn).owner.store({}, std::memory_order_relaxed);
   domain_.tot_pages.fetch_sub(1, std::memory_order_relaxed);
   core_.heap.FreeLater(mfn, 0);
 }

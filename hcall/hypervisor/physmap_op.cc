@@ -35,9 +35,11 @@ std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint16_t fo
     case XENMAPSPACE_gmfn:
       return physmap.MoveGfn(index, gfn);
     case XENMAPSPACE_gmfn_foreign: {
-      Domain* source = call.FindAny(foreign);
+      // Who may not is not told whether there is such a domain; nor is DOMID_SELF one.
+      if (!call.domain.privileged) return -kEPERM;
+      Domain* source = call.core.domains.Find(foreign);
       if (source == nullptr) return -kESRCH;
-      if (source == &call.domain || !call.domain.privileged) return -kEPERM;
+      if (source == &call.domain) return -kEPERM;
       if (source == &target) return -kEINVAL;
       // So that the source's end, and with it the release, cannot come in between.
       SpinGuard guard(call.core.control);

@@ -19,8 +19,8 @@ struct alignas(64) CallerSlot {
   static constexpr std::uint64_t kIdle = 0;
 
   std::atomic<std::uint64_t> epoch = kIdle;  // in which the call under way began
-  std::atomic<bool> claimed = false;
-  WriteNotes writes;  // of the leg under way; the vcpu's own
+  bool claimed = false;                      // under the control lock
+  WriteNotes writes;                         // of the leg under way; the vcpu's own
 };
 
 class Quiescence {
@@ -31,17 +31,23 @@ class Quiescence {
     count_ = count;
   }
 
+  // With the control lock held.
   CallerSlot* Claim() {
     for (unsigned i = 0; i < count_; ++i) {
-      if (!slots_[i].claimed.exchange(true, std::memory_order_acquire)) return &slots_[i];
+      if (!slots_[i].claimed) {
+        slots_[i].claimed = true;
+        return &slots_[i];
+      }
     }
     return nullptr;
   }
-  static void Release(CallerSlot& slot) { slot.claimed.store(false, std::memory_order_release); }
+  static void Release(CallerSlot& slot) { slot.claimed = false; }
 
   void Enter(CallerSlot& slot) {
-    slot.epoch.store(epoch_.load(std::memory_order_acquire), std::memory_order_release);
-    // The epoch must be seen by others before this call looks anything up.
+    // Released, since whoever sees this epoch may not have seen the last call end.
+    slot.epoch.store(epoch_.load(std::memory_order_relaxed), std::memory_order_release);
+    // The epoch must be seen by others before this call looks anything up; and what became
+    // unreachable before the epoch began must be seen by this call.
     FullBarrier();
   }
   static void Leave(CallerSlot& slot) {
@@ -49,7 +55,7 @@ class Quiescence {
   }
 
   // For what has just been made unreachable.
-  std::uint64_t Stamp() { return epoch_.fetch_add(1, std::memory_order_acq_rel); }
+  std::uint64_t Stamp() { return epoch_.fetch_add(1, std::memory_order_release); }
 
   // Whether a call is under way in `slot` that began before `stamp` was taken, as seen from behind
   // the stamp: what such a call did is seen, or it is.
@@ -61,7 +67,7 @@ class Quiescence {
 
   // What was stamped before this is out of everybody's reach.
   std::uint64_t OldestInUse() {
-    const std::uint64_t now = epoch_.load(std::memory_order_acquire);
+    const std::uint64_t now = epoch_.load(std::memory_order_relaxed);
     FullBarrier();
     std::uint64_t oldest = now;
     for (unsigned i = 0; i < count_; ++i) {

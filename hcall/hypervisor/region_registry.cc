@@ -48,12 +48,15 @@ std::int64_t Advance(Core& core, Domain& domain, RegionEntry& region, Work& work
     UnpinPage(core, domain, first + --partial.pinned);
     work.Done();
   }
-  partial.exists = false;
-  if (partial.error != 0) return partial.error;
-  region.pages += pages;
-  __atomic_store_n(&region.words[partial.granule],
-                   HeldBase::Word(partial.base, region.access, partial.use), __ATOMIC_RELEASE);
-  return 0;
+  const std::int64_t error = partial.error;
+  if (error == 0) {
+    region.pages += pages;
+    // Behind what was put there before the call, by the barrier that every call begins with.
+    __atomic_store_n(&region.words[partial.granule],
+                     HeldBase::Word(partial.base, region.access, partial.use), __ATOMIC_RELAXED);
+  }
+  partial = {};
+  return error;
 }
 
 // Takes up granules from `*next` to `end`, and counts `*next` on. A granule that is not backed is
@@ -300,7 +303,7 @@ void RegionRegistry::Publish(Core& core, Slot& slot) {
 void RegionRegistry::Hide(Core& core, Slot& slot) {
   RegionEntry& region = *slot.region;
   if (slot.live.load(std::memory_order_relaxed) != nullptr) {
-    slot.live.store(nullptr, std::memory_order_release);
+    slot.live.store(nullptr, std::memory_order_relaxed);
     --count_;
     core.region_count.fetch_sub(1, std::memory_order_relaxed);
   }
@@ -323,7 +326,7 @@ bool RegionRegistry::LetGo(Core& core, Domain& domain, Slot& slot, Work& work) {
     const std::uint64_t granule = region.next++;
     const std::uint64_t word = region.words[granule];
     if (word == 0) continue;
-    __atomic_store_n(&region.words[granule], std::uint64_t{0}, __ATOMIC_RELEASE);
+    __atomic_store_n(&region.words[granule], std::uint64_t{0}, __ATOMIC_RELAXED);
     region.partial = {
         .granule = granule, .base = HeldBase::Granule(word), .pinned = pages, .exists = true};
   }

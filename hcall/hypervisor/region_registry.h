@@ -36,6 +36,7 @@ struct RegionEntry {
     std::uint64_t pinned = 0;  // pages, from its first one on
     GranuleUse use = GranuleUse::kAnyPointer;
     bool exists = false;
+    std::uint8_t reserved[6] = {};
     std::int64_t error = 0;  // what is wrong with a page of it; 1: nothing, its region ends
   };
 

@@ -6,10 +6,14 @@
 namespace xencomm::hypervisor {
 namespace {
 
-void ShutDown(Domain& domain, std::uint32_t reason) {
-  // Xen keeps eight bits of the reason, and the first one.
-  if (domain.shut_down) return;
+// Xen keeps eight bits of the reason, and the first one that it is told, before the end or at it.
+void SetReason(Domain& domain, std::uint32_t reason) {
+  if (domain.shutdown_code != Domain::kNoShutdownCode) return;
   domain.shutdown_code = static_cast<std::uint8_t>(reason);
+}
+
+void ShutDown(Domain& domain, std::uint32_t reason) {
+  SetReason(domain, reason);
   domain.shut_down = true;
 }
 
@@ -18,11 +22,10 @@ std::int64_t ShutDownSelf(Call& call, std::uint64_t op) {
   if (!request.Fetch(__HYPERVISOR_sched_op, op)) return -kEFAULT;
   SpinGuard guard(call.core.control);
   if (op == SCHEDOP_shutdown_code) {
-    if (call.domain.shut_down) return -kEINVAL;
-    call.domain.shutdown_code = static_cast<std::uint8_t>(request->reason);
-    return 0;
+    SetReason(call.domain, request->reason);
+  } else {
+    ShutDown(call.domain, request->reason);
   }
-  ShutDown(call.domain, request->reason);
   return 0;
 }
 

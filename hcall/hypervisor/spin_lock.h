@@ -1,7 +1,7 @@
 // SpinLock: the only lock of the hypervisor, since ring 0 and real mode have no other.
 //
-// Sections under it are short and never touch guest memory. Order, outermost first: control (domctl
-// and sysctl), regions, events, domain, heap.
+// Sections under it are short, and none but those of control and regions touches guest memory.
+// Order, outermost first: control (domctl and sysctl), regions, events, domain, heap.
 #ifndef HCALL_HYPERVISOR_SPIN_LOCK_H_
 #define HCALL_HYPERVISOR_SPIN_LOCK_H_
 

@@ -300,7 +300,7 @@ inline constexpr OpSpec kXenoprofOps[] = {
         .name = "get_ibs_caps",
         .argument = nullptr,
         .about = "Tells what AMD's instruction-based sampling can do.",
-        .outer = {Out("arg", One()).Of("uint32_t")},
+        .returns = "CPUID 0x8000001b EAX; 0: it is not there",
     },
     {
         .number = XENOPROF_ibs_counter,

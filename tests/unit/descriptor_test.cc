@@ -189,6 +189,19 @@ TEST_P(DescriptorTest, ZeroBytesTouchNothing) {
   EXPECT_EQ(memory_.maps(), before);
 }
 
+TEST_P(DescriptorTest, ACopyReadsEachWordOnceAndUsesWhatItRead) {
+  memory_.AddPage(kPlace);
+  const auto pages = ScatteredPages(memory_, 4, 7);
+  Put(kPlace, 100, pages);
+  testing::ChangingMemory changing(memory_, {{kPlace}});
+  SpaceOver space(DescriptorSpace<testing::ChangingMemory>(changing, GetParam()), changing);
+  std::vector<unsigned char> bytes(4 * kPage - 100);
+  EXPECT_TRUE(CopyFrom(space, {kPlace}, 0, bytes.data(), bytes.size()).ok());
+  EXPECT_TRUE(
+      std::all_of(bytes.begin(), bytes.end(), [](unsigned char byte) { return byte == 7; }));
+  EXPECT_EQ(changing.read_twice(), 0u);
+}
+
 TEST_P(DescriptorTest, CountIsReadOnceWhileAnotherVcpuChangesIt) {
   memory_.AddPage(kPlace);
   const auto pages = ScatteredPages(memory_, 4, 1);

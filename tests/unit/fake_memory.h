@@ -11,6 +11,8 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "xencomm/memory.h"
@@ -66,6 +68,38 @@ class FakeMemory {
   std::uint64_t maps_ = 0;
 };
 static_assert(Memory<FakeMemory>);
+
+// Such memory while another vcpu changes each byte of some pages, which hold a table, right after
+// it was read.
+class ChangingMemory {
+ public:
+  ChangingMemory(FakeMemory& memory, std::vector<PhysicalAddress> table)
+      : memory_(memory), table_(std::move(table)) {}
+
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+    for (std::byte& byte : std::exchange(just_read_, {})) byte = ~byte;
+    const Mapping run = memory_.Map(physical, length, access);
+    const PhysicalAddress page = {physical.value - physical.value % kPage};
+    if (run.ok() && std::find(table_.begin(), table_.end(), page) != table_.end()) {
+      just_read_ = {run.start(), run.length()};
+      for (std::uint64_t i = 0; i < run.length(); ++i) {
+        if (++reads_[physical.value + i] == 2) ++read_twice_;
+      }
+    }
+    return run;
+  }
+
+  // Bytes of the table that were.
+  unsigned read_twice() const { return read_twice_; }
+
+ private:
+  FakeMemory& memory_;
+  const std::vector<PhysicalAddress> table_;
+  std::span<std::byte> just_read_;
+  std::map<std::uint64_t, unsigned> reads_;
+  unsigned read_twice_ = 0;
+};
+static_assert(Memory<ChangingMemory>);
 
 // Guest-physical page addresses far apart and in no order, the same in every run.
 inline std::vector<PhysicalAddress> ScatteredPages(FakeMemory& memory, std::uint64_t count,

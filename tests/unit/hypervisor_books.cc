@@ -1,5 +1,6 @@
 #include "tests/unit/hypervisor_books.h"
 
+#include <bit>
 #include <cstring>
 #include <map>
 #include <set>
@@ -32,10 +33,30 @@ class Books::Counting {
     return std::move(faults_);
   }
 
+  std::vector<bool> FreeFrames() {
+    CountHeap();
+    std::vector<bool> free(rows_.size());
+    for (std::size_t i = 0; i < rows_.size(); ++i) free[i] = rows_[i].is_free;
+    return free;
+  }
+  // Once all were counted.
+  const char* UserOf(std::uint32_t frame) const {
+    const char* const user = rows_[frame].claimed;
+    return user == nullptr ? "nobody's" : user;
+  }
+  std::vector<FrameRow> Frames() {
+    Faults();
+    std::vector<FrameRow> frames(rows_.begin(), rows_.end());
+    for (std::uint32_t i = 0; i < frames.size(); ++i) {
+      frames[i].owner = OwnerOf(core_.frames.MfnOf(i));
+      frames[i].gfn = core_.frames.At(i).gfn;
+      if (frames[i].claimed == nullptr) frames[i].claimed = "nobody";
+    }
+    return frames;
+  }
+
  private:
-  struct Row {
-    const char* claimed = nullptr;  // by whom
-    bool is_free = false;
+  struct Row : FrameRow {
     std::uint64_t pins = 0;   // of regions and areas
     std::uint64_t holds = 0;  // of other domains' p2ms
   };
@@ -89,7 +110,10 @@ class Books::Counting {
     Claim(mfn, pages, whose);
     free_ += pages;
     for (std::uint64_t i = 0; i < pages && core_.frames.Has(mfn + i); ++i) {
-      RowOf(mfn + i).is_free = true;
+      Row& row = RowOf(mfn + i);
+      row.is_free = true;
+      row.is_dirty = dirty;
+      row.order = static_cast<unsigned>(std::countr_zero(pages));
       if (!dirty && options_.looks_at_bytes && !IsZero(mfn + i)) {
         Fault("frame ", Hex{mfn + i}, " of ", whose, " counts as zero and is not");
       }
@@ -180,7 +204,7 @@ class Books::Counting {
     ClaimOverhead(domain.shared_info_mfn, 0, "shared info", FrameUse::kShared);
     CountRegions(domain);
     CountPorts(domain);
-    if (const GrantTable* table = domain.grants.load()) {
+    if (const GrantTable* table = domain.grants) {
       ClaimNew(table, "the grant table");
       for (std::uint32_t i = 0; i < table->nr_frames; ++i) {
         ClaimOverhead(table->frames[i], 0, "grants", FrameUse::kShared);
@@ -198,7 +222,7 @@ class Books::Counting {
       ClaimNew(vnuma, "the topology");
       ClaimNew(vnuma->vcpu_to_vnode, "the topology's vcpus", vnuma->nr_vcpus);
     }
-    ClaimNew(domain.cpu_policy.load(), "the CPU policy");
+    ClaimNew(domain.cpu_policy, "the CPU policy");
     CountDirtyLog(domain.dirty_log);
     if (overhead_ != domain.overhead.used()) {
       Fault("domain ", domain.id, " has ", overhead_, " overhead pages and is charged for ",
@@ -367,6 +391,9 @@ class Books::Counting {
       if (row.state != PortState::kFree && port >= channels->valid) {
         Fault("domain ", domain.id, ": port ", port, " is in use and not valid");
       }
+      if (row.state != PortState::kFree && port != 0 && domain.life.load() == Life::kDead) {
+        Fault("domain ", domain.id, " has ended: port ", port, " is open");
+      }
       if (row.state != PortState::kInterdomain) continue;
       const Port* other = PortOf(row.remote_domain, row.remote_port);
       if (other == nullptr || other->state != PortState::kInterdomain ||
@@ -498,7 +525,7 @@ class Books::Counting {
   static bool IsLocked(const SpinLock& lock) { return lock.locked_.load(); }
 
   const Core& core_;
-  const BooksOptions& options_;
+  const BooksOptions options_;
   std::vector<Row> rows_;
   std::vector<std::string> faults_;
   std::uint64_t free_ = 0;
@@ -512,6 +539,24 @@ class Books::Counting {
 
 std::vector<std::string> Books::Faults(const Hypervisor& hypervisor, const BooksOptions& options) {
   return Counting(*hypervisor.core_, options).Faults();
+}
+
+std::vector<bool> Books::FreeFrames(const Hypervisor& hypervisor) {
+  return Counting(*hypervisor.core_, {.looks_at_bytes = false}).FreeFrames();
+}
+
+const char* Books::UserOf(const Hypervisor& hypervisor, std::uint32_t frame) {
+  Counting counting(*hypervisor.core_, {.looks_at_bytes = false});
+  static_cast<void>(counting.Faults());
+  return counting.UserOf(frame);
+}
+
+std::vector<FrameRow> Books::Frames(const Hypervisor& hypervisor) {
+  return Counting(*hypervisor.core_, {.looks_at_bytes = false}).Frames();
+}
+
+FrameOwner Books::OwnerOf(const Hypervisor& hypervisor, std::uint64_t mfn) {
+  return hypervisor.core_->frames.Of(mfn).owner.load();
 }
 
 bool Books::IsQuiet(const Hypervisor& hypervisor) {

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "hcall/hypervisor/frame_table.h"
+
 namespace xencomm::hypervisor {
 
 class Hypervisor;
@@ -21,15 +23,36 @@ struct BooksOptions {
   bool looks_at_bytes = true;
 };
 
+// Where a frame of the pool is.
+struct FrameRow {
+  const char* claimed = nullptr;  // by whom
+  FrameOwner owner = {};
+  std::uint64_t gfn = kNoFrame;  // where its domain has it
+  // Of a free one: the order of the block that it lies in, and whether that does not count as zero.
+  bool is_free = false;
+  bool is_dirty = false;
+  unsigned order = 0;
+};
+
 class Books {
  public:
+  class Image;  // hypervisor_image.h
+
   // What does not add up; nothing, as it should be. No call may be under way.
   static std::vector<std::string> Faults(const Hypervisor& hypervisor, const BooksOptions& options);
+  // All frames of the pool. Calls may be under way, but none that changes what is looked at.
+  static std::vector<FrameRow> Frames(const Hypervisor& hypervisor);
+  // Whose a frame is at this moment.
+  static FrameOwner OwnerOf(const Hypervisor& hypervisor, std::uint64_t mfn);
   // Whether no call is under way.
   static bool IsQuiet(const Hypervisor& hypervisor);
 
  private:
   class Counting;
+
+  // By their index: whether each frame of the pool is free, and what one of them is used for.
+  static std::vector<bool> FreeFrames(const Hypervisor& hypervisor);
+  static const char* UserOf(const Hypervisor& hypervisor, std::uint32_t frame);
 };
 
 }  // namespace xencomm::hypervisor

@@ -45,6 +45,7 @@ struct TestMachineOptions {
   std::uint64_t pool_bytes = std::uint64_t{64} << 20;
   // The pool's machine address. Not 0: a machine address taken for an offset shows.
   std::uint64_t pool_begin = std::uint64_t{1} << 30;
+  bool pool_is_zero = false;
   std::uint64_t pages = 256;  // of domain 0
   unsigned cpus = 2;
   unsigned vcpus = 2;
@@ -53,22 +54,28 @@ struct TestMachineOptions {
   PointerModel pointers = PointerModel::kRaw;
   ByteOrder order = kNativeOrder;
   bool privileged = true;
+  bool dom0_scales_frequency = false;
 };
 
 class TestMachine final : public Machine {
  public:
+  // What the pool is full of at first.
+  static constexpr unsigned char kNeverCleared = 0xa5;
+
   explicit TestMachine(const TestMachineOptions& options = {})
       : memory_(static_cast<std::byte*>(std::aligned_alloc(kAlignment, options.pool_bytes)),
                 &std::free),
         pool_begin_(options.pool_begin) {
     // Not zero, so that memory which was not cleared shows.
-    std::memset(memory_.get(), 0xa5, options.pool_bytes);
+    std::memset(memory_.get(), options.pool_is_zero ? 0 : kNeverCleared, options.pool_bytes);
     const MachineConfig config = {
         .memory = reinterpret_cast<std::uintptr_t>(memory_.get()) - pool_begin_,
         .pool_begin = pool_begin_,
         .pool_end = pool_begin_ + options.pool_bytes,
+        .pool_is_zero = options.pool_is_zero,
         .cpus = options.cpus,
         .preempt_interval = options.preempt_interval,
+        .dom0_scales_frequency = options.dom0_scales_frequency,
         .max_overhead_pages = options.max_overhead_pages,
     };
     init_result = hypervisor.Init(config, *this);
@@ -99,6 +106,9 @@ class TestMachine final : public Machine {
     return now += 1000;
   }
   void WriteConsole(std::string_view text) override { console += text; }
+  bool Discard(MachineAddress start, std::uint64_t bytes) override {
+    return on_discard && on_discard(start, bytes);
+  }
   void PhysmapChanged(std::uint16_t, std::uint64_t, std::uint64_t) override {
     if (on_physmap_change) on_physmap_change();
   }
@@ -226,6 +236,7 @@ class TestMachine final : public Machine {
   // What happens in the middle of the next call that asks for the time: what another vcpu does.
   std::function<void()> meanwhile;
   std::string console;
+  std::function<bool(MachineAddress, std::uint64_t)> on_discard;
   std::function<void()> on_physmap_change;  // with the domain's lock held
   bool has_threads = false;                 // that call at the same time
 

@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstring>
+#include <set>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -556,6 +557,61 @@ TEST_F(HypervisorToolstackTest, DomainsShutDown) {
   request.domain_id = kMissing;
   EXPECT_EQ(machine.Call(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, &request), -kESRCH);
   EXPECT_EQ(machine.Call(__HYPERVISOR_sched_op, SCHEDOP_yield), 0);
+}
+
+// A reason that was given before the end is the reason, and no later one is taken.
+TEST_F(HypervisorToolstackTest, TheFirstReasonToShutDownStands) {
+  sched_shutdown request = {.reason = SHUTDOWN_watchdog};
+  bool has_ended = false;
+  for (const std::uint32_t op : {SCHEDOP_shutdown_code, SCHEDOP_shutdown, SCHEDOP_shutdown_code}) {
+    EXPECT_EQ(machine.Call(__HYPERVISOR_sched_op, op, &request), 0);
+    xen_domctl_t info = {};
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 0, info), 0);
+    const std::uint32_t flags = info.u.getdomaininfo.flags;
+    EXPECT_EQ(flags >> XEN_DOMINF_shutdownshift, std::uint32_t{SHUTDOWN_watchdog});
+    has_ended |= op == SCHEDOP_shutdown;
+    EXPECT_EQ((flags & XEN_DOMINF_shutdown) != 0, has_ended);
+    request.reason = SHUTDOWN_crash;
+  }
+}
+
+// What is the whole domain's is bound once, by vcpu 0, and moves; what is a vcpu's, by each.
+TEST_F(HypervisorToolstackTest, VirqsAreBoundAsTheyAre) {
+  const auto bind = [&](std::uint32_t virq, std::uint32_t vcpu, std::uint32_t* port) {
+    evtchn_bind_virq request = {.virq = virq, .vcpu = vcpu, .port = 0};
+    const std::int64_t answer =
+        machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_virq, &request);
+    *port = request.port;
+    return answer;
+  };
+  const auto move = [&](std::uint32_t port) {
+    evtchn_bind_vcpu request = {.port = port, .vcpu = 1};
+    return machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_vcpu, &request);
+  };
+  const std::set<std::uint32_t> of_each = {VIRQ_TIMER, VIRQ_DEBUG, VIRQ_XENOPROF, VIRQ_XENPMU};
+  for (std::uint32_t virq = 0; virq < NR_VIRQS; ++virq) {
+    SCOPED_TRACE(virq);
+    const bool is_global = !of_each.contains(virq);
+    std::uint32_t port;
+    EXPECT_EQ(bind(virq, 1, &port), is_global ? -kEINVAL : 0);
+    EXPECT_EQ(bind(virq, 0, &port), 0);
+    EXPECT_EQ(move(port), is_global ? 0 : -kEINVAL);
+    EXPECT_EQ(bind(virq, 0, &port), -kEEXIST);
+    EXPECT_EQ(bind(virq, 2, &port), is_global ? -kEINVAL : -kENOENT);
+  }
+  std::uint32_t port;
+  EXPECT_EQ(bind(NR_VIRQS, 0, &port), -kEINVAL);
+}
+
+TEST_F(HypervisorToolstackTest, PortsOfAnotherAreResetWhileItIsPaused) {
+  const auto reset = [&](std::uint16_t domain) {
+    evtchn_reset request = {.dom = domain};
+    return machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_reset, &request);
+  };
+  EXPECT_EQ(reset(kPv), 0);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_unpausedomain, kPv), 0);
+  EXPECT_EQ(reset(kPv), -kEINVAL);
+  EXPECT_EQ(reset(0), 0);
 }
 
 }  // namespace

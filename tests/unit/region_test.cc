@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <string>
@@ -521,6 +522,23 @@ TEST(StatelessRegion, RefusesBasesThatCannotBe) {
     char byte;
     EXPECT_EQ(CopyFrom(space, region.Pointer(2), 0, &byte, 1).fault.fault, row.fault)
         << std::hex << row.base;
+  }
+}
+
+// Also where the base of a table's granule comes first.
+TEST(StatelessRegion, ACallReadsEachWordOfTheTableOnceAndUsesWhatItRead) {
+  for (const std::uint64_t granules : {5u, 700u}) {
+    TestRegion region(granules, ByteOrder::kLittle);
+    for (std::uint64_t i = 1; i <= 3; ++i) region.BackOne(granules - i, 7);
+    testing::ChangingMemory changing(region.memory, region.table_pages);
+    const auto table = OpenTable(changing, region.table.handle(), ByteOrder::kLittle);
+    ASSERT_TRUE(table.ok());
+    SpaceOver space(StatelessRegion{*table}, changing);
+    std::vector<unsigned char> bytes(3 * kPage);
+    EXPECT_TRUE(CopyFrom(space, region.Pointer(granules - 3), 0, bytes.data(), bytes.size()).ok());
+    EXPECT_TRUE(
+        std::all_of(bytes.begin(), bytes.end(), [](unsigned char byte) { return byte == 7; }));
+    EXPECT_EQ(changing.read_twice(), 0u);
   }
 }
 

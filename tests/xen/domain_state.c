@@ -60,6 +60,10 @@ static void check_pauses_and_shutdown(uint32_t domid, bool hvm) {
   CHECK(xc_domain_pause(xch, domid) == 0 && info_of(domid).paused);
   CHECK(xc_domain_unpause(xch, domid) == 0 && info_of(domid).paused);  // paused twice
   CHECK_REFUSED(xc_domain_pause(xch, 0), EINVAL);
+  CHECK(xc_evtchn_reset(xch, domid) == 0);
+  CHECK(xc_domain_unpause(xch, domid) == 0 && !info_of(domid).paused);
+  CHECK_REFUSED(xc_evtchn_reset(xch, domid), EINVAL);  // it runs
+  CHECK(xc_domain_pause(xch, domid) == 0);
 
   CHECK(xc_domain_shutdown(xch, domid, SHUTDOWN_suspend) == 0);
   xc_dominfo_t info = info_of(domid);

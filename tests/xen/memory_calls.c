@@ -103,6 +103,7 @@ static void check_pv_memory(void) {
   const uint32_t domid = create_domain_with_pages(0, 1, kPages, frames);
   check_foreign_pages(domid, frames, false);
   check_page_types(domid, frames);
+  CHECK_REFUSED(xc_domain_claim_pages(xch, domid, kPages), EINVAL);  // it has them
 
   // Four frames in, four frames out.
   xen_pfn_t out[4] = {0, 1, 2, 3};

@@ -26,7 +26,7 @@ class DirectSpace final : public Space {
     const Fault fault = LocateInRegion(layout_.virtual_base(), layout_.payload_offset(),
                                        layout_.length(), pointer, offset, &into);
     if (fault != Fault::kNone) return fault;
-    const std::uint64_t backed = backed_.load(std::memory_order_acquire);
+    const std::uint64_t backed = backed_.load(std::memory_order_relaxed);
     if (into >= backed) return Fault::kNotBacked;
     const std::uint64_t rest = backed - into;
     return {std::bit_cast<std::byte*>(pointer.value + offset), length < rest ? length : rest};

@@ -29,7 +29,7 @@ std::int64_t EmbeddedTransport::Call(std::uint64_t op,
   machine_->foreign_mappings().Sweep();
   VcpuPool::Lease lease(machine_->vcpus());
   if (IsHistorical(reach_)) return Described().Call(lease.vcpu(), frame);
-  if (!by_region) lease.SetRawSpace(reach_ == Reach::kDirect ? Direct() : WalkOf(lease));
+  if (!by_region) lease.SetRawSpace(reach_ == Reach::kDirect ? backing_->direct() : WalkOf(lease));
   return machine_->hypervisor().Call(lease.vcpu(), frame);
 }
 
@@ -42,18 +42,8 @@ Space& EmbeddedTransport::WalkOf(const VcpuPool::Lease& vcpu) {
   return walk->space;
 }
 
-Space& EmbeddedTransport::Direct() {
-  if (Space* const space = direct_.load(std::memory_order_acquire)) return *space;
-  const MutexLock lock(mutex_);
-  if (made_direct_ == nullptr) {
-    made_direct_ = std::make_unique<DirectSpace>(backing_->region().layout(), backing_->backed());
-  }
-  direct_.store(made_direct_.get(), std::memory_order_release);
-  return *made_direct_;
-}
-
 DescribedCalls& EmbeddedTransport::Described() {
-  Space& payload = Direct();
+  Space& payload = backing_->direct();
   const MutexLock lock(mutex_);
   if (described_ == nullptr) {
     described_ = std::make_unique<DescribedCalls>(*machine_, backing_->region(), payload,

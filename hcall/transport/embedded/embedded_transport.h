@@ -3,12 +3,10 @@
 #define HCALL_TRANSPORT_EMBEDDED_EMBEDDED_TRANSPORT_H_
 
 #include <array>
-#include <atomic>
 #include <memory>
 
 #include "hcall/transport/descriptor.h"
 #include "hcall/transport/embedded/described_calls.h"
-#include "hcall/transport/embedded/direct_space.h"
 #include "hcall/transport/embedded/machine.h"
 #include "hcall/transport/embedded/region_backing.h"
 #include "hcall/transport/setting.h"
@@ -45,10 +43,9 @@ class EmbeddedTransport final : public Transport {
     SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory> space;
   };
 
-  // What a call's pointers mean to the hypervisor when the call names no region, and for kDirect
-  // and the historical ABI to the kernel when it describes them. Made when the first call is.
+  // What a call's pointers mean to the hypervisor when the call names no region, and for
+  // the historical ABI to the kernel when it describes them. Made when the first call is.
   Space& WalkOf(const VcpuPool::Lease& vcpu);
-  Space& Direct();
   DescribedCalls& Described();
 
   const std::shared_ptr<EmbeddedMachine> machine_;
@@ -57,8 +54,6 @@ class EmbeddedTransport final : public Transport {
   RegionBacking* backing_ = nullptr;  // the Arena's
 
   Mutex mutex_;
-  std::unique_ptr<DirectSpace> made_direct_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<Space*> direct_ = nullptr;
   std::array<std::unique_ptr<Walk>, VcpuPool::kMaxVcpus> walks_;  // each its lease's holder's
   std::unique_ptr<DescribedCalls> described_ ABSL_GUARDED_BY(mutex_);
 };

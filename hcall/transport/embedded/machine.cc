@@ -1,36 +1,24 @@
 #include "hcall/transport/embedded/machine.h"
 
-#include <atomic>
 #include <bit>
 #include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "xencomm/process_slot.h"
 
 namespace xencomm::embedded {
 namespace {
 
-// The machine of a process, never destroyed: handles may be closed by destructors that run later.
+// The machine of a process.
 struct Slot {
-  ForkMarker marker;
   Mutex mutex;
   std::shared_ptr<EmbeddedMachine> machine ABSL_GUARDED_BY(mutex);
 };
 
 Slot& SlotOfThisProcess() {
-  static std::atomic<Slot*> current{new Slot};
-  Slot* slot = current.load(std::memory_order_acquire);
-  if (!slot->marker.in_same_process()) {
-    // The inherited slot stays behind: its machine's memory is not here, and its lock may have been
-    // held by a thread that is not here either.
-    auto* const fresh = new Slot;
-    if (current.compare_exchange_strong(slot, fresh, std::memory_order_acq_rel)) {
-      slot = fresh;
-    } else {
-      delete fresh;
-    }
-  }
-  return *slot;
+  static ProcessSlot<Slot> slot;
+  return slot.OfThisProcess();
 }
 
 absl::Status Refused(const char* what, std::int64_t answer) {

@@ -53,6 +53,7 @@ absl::StatusOr<Backing::Reservation> RegionBacking::Reserve(std::uint64_t payloa
   absl::Status made = region.status();
   if (made.ok()) {
     region_ = *std::move(region);
+    direct_.emplace(region_->layout(), backed_);
     made = MapTable();
   }
   if (!made.ok()) {
@@ -92,7 +93,8 @@ absl::Status RegionBacking::Populate(std::uint64_t offset, std::uint64_t length)
     Unmap(start, length);
     return status;
   }
-  backed_.store(payload_offset + offset + length, std::memory_order_release);
+  // Whoever knows an address in there was told of it behind this.
+  backed_.store(payload_offset + offset + length, std::memory_order_relaxed);
   return status;
 }
 

@@ -7,8 +7,10 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "hcall/transport/embedded/direct_space.h"
 #include "hcall/transport/embedded/guest_region.h"
 #include "hcall/transport/embedded/machine.h"
 #include "xencomm/backing.h"
@@ -28,8 +30,7 @@ class RegionBacking final : public Backing {
 
   // From Reserve to Release.
   const GuestRegion& region() const { return *region_; }
-  // Bytes from the region's start that are backed. Only grows.
-  const std::atomic<std::uint64_t>& backed() const { return backed_; }
+  Space& direct() { return *direct_; }
 
  private:
   // Up to here the payload's frames are single ones, scattered; beyond, blocks: a mapping for each
@@ -46,7 +47,8 @@ class RegionBacking final : public Backing {
   std::byte* base_ = nullptr;
   std::uint64_t size_ = 0;  // table included
   std::unique_ptr<GuestRegion> region_;
-  std::atomic<std::uint64_t> backed_ = 0;
+  std::atomic<std::uint64_t> backed_ = 0;  // bytes, from the region's start; only grows
+  std::optional<DirectSpace> direct_;
 };
 
 }  // namespace xencomm::embedded

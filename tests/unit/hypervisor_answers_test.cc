@@ -1,0 +1,158 @@
+// What every call answers and writes, and what it answers when one of its fields says something
+// else: all of it, as it is written down in hypervisor_answers.txt, a line for each field.
+//
+// A line that changes is a change of what guests see. Xen 4.17 says whether it is right. The file
+// is written anew when XENCOMM_WRITE_ANSWERS is set in the environment of this program.
+
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/hypervisor_stage.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr char kHead[] =
+    "# What every call answers and writes, and what it answers when a field or a register says\n"
+    "# something else. A name: the answer. Below: what it wrote, field by field; and for each "
+    "field\n"
+    "# the answers when it is 0, 1, one less, one more, all ones, and its top bit is turned. "
+    "Fields\n"
+    "# that may say all of that without changing the answer are left out. The program beside this\n"
+    "# file writes it.\n";
+
+class AnswersTest : public testing::TestWithParam<WorkingCall> {
+ protected:
+  static void SetUpTestSuite() {
+    stage_ = std::make_unique<Stage>(4096);
+    std::ifstream file(ANSWERS);
+    std::string name;
+    for (std::string line; std::getline(file, line);) {
+      if (line.empty() || line[0] == '#') continue;
+      if (line[0] != ' ') name = line.substr(0, line.find(':'));
+      known_[name] += line + '\n';
+    }
+  }
+  static void TearDownTestSuite() {
+    stage_ = nullptr;
+    const testing::UnitTest& all = *testing::UnitTest::GetInstance();
+    if (all.test_to_run_count() != all.total_test_count()) return;
+    if (std::getenv("XENCOMM_WRITE_ANSWERS") != nullptr) {
+      std::ofstream file(ANSWERS);
+      file << kHead;
+      for (const auto& [name, text] : found_) file << '\n' << text;
+      return;
+    }
+    for (const auto& [name, text] : known_) {
+      EXPECT_TRUE(found_.contains(name)) << name << " has answers, and is no call";
+    }
+  }
+
+  CallsMachine& on() { return stage_->on; }
+
+  void GoBack() {
+    stage_->before.Restore();
+    std::ranges::copy(arguments_, on().arguments().begin());
+    on().machine.now = now_;
+  }
+
+  std::int64_t Make(const HypercallFrame& frame) {
+    on().space.Watch([&](unsigned, Access, std::byte* at, std::uint64_t length) {
+      return stage_->IsThere(at, length) ? Fault::kNone : Fault::kNotPresent;
+    });
+    const std::int64_t outcome = Outcome(GetParam(), on(), *on().control, frame);
+    on().space.WatchNothing();
+    return outcome;
+  }
+
+  // Where arguments lie is another place in each run, and which frame is taken is the heap's
+  // affair.
+  std::string Shown(std::uint64_t value) {
+    const auto begin = reinterpret_cast<std::uint64_t>(on().arguments().data());
+    std::ostringstream text;
+    text << std::hex;
+    if (value - begin < on().arguments().size()) {
+      text << "argument + " << value - begin;
+    } else if (value - Stage::kFirstFrame < Stage::kPoolBytes >> kPageShift) {
+      text << "a frame";
+    } else {
+      text << value;
+    }
+    return text.str();
+  }
+
+  static inline std::unique_ptr<Stage> stage_;
+  static inline std::map<std::string, std::string> known_;  // by the names of calls
+  static inline std::map<std::string, std::string> found_;
+
+  std::vector<std::byte> arguments_;  // before
+  std::uint64_t now_ = 0;
+};
+
+INSTANTIATE_TEST_SUITE_P(, AnswersTest, testing::ValuesIn(AllWorkingCalls()),
+                         [](const auto& each) { return NameOf(each.param); });
+
+// For a field and what may stand in its place.
+std::vector<std::uint64_t> Others(std::uint64_t value, std::size_t size) {
+  const std::uint64_t ones = size == 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << 8 * size) - 1;
+  return {0, 1, (value - 1) & ones, (value + 1) & ones, ones, value ^ (ones ^ ones >> 1)};
+}
+
+TEST_P(AnswersTest, AreAsTheyWere) {
+  if (XEN_DOMCTL_INTERFACE_VERSION != 0x15) GTEST_SKIP() << "they are those of Xen 4.17's headers";
+  stage_->base.Restore();
+  on().machine.now = 0;
+  on().Begin();
+  HypercallFrame frame = GetParam().prepare(on(), GetParam().target);
+  now_ = on().machine.now;
+  stage_->before.Take();
+  arguments_.assign(on().arguments().begin(), on().arguments().end());
+  const Reach reach(frame, on().space, on().arguments());
+
+  std::ostringstream text;
+  const std::int64_t good = Make(frame);
+  text << GetParam().name << ": " << good << '\n';
+  for (const Place& place : reach.outputs()) {
+    text << "  " << place.name << " = " << Shown(Load(place)) << '\n';
+  }
+  const auto vary = [&](const std::string& name, std::uint64_t right, std::size_t size,
+                        const auto& set) {
+    // Of another call of a list, an address may be a number.
+    if (GetParam().hypercall == __HYPERVISOR_multicall) return;
+    std::ostringstream line;
+    bool differs = false;
+    for (const std::uint64_t other : Others(right, size)) {
+      GoBack();
+      set(other);
+      const std::int64_t answer = Make(frame);
+      line << ' ' << answer;
+      differs = differs || answer != good;
+    }
+    GoBack();
+    set(right);
+    if (differs) text << "  " << name << ':' << line.str() << '\n';
+  };
+  for (const Place& place : reach.places()) {
+    GoBack();
+    vary(place.name, Load(place), place.size, [&](std::uint64_t value) { Store(place, value); });
+  }
+  for (unsigned i = 0; i < std::size(frame.arguments); ++i) {
+    vary("register " + std::to_string(i + 1), frame.arguments[i], 8,
+         [&](std::uint64_t value) { frame.arguments[i] = value; });
+  }
+  found_[GetParam().name] = text.str();
+  if (std::getenv("XENCOMM_WRITE_ANSWERS") != nullptr) return;
+  EXPECT_EQ(known_[GetParam().name], text.str());
+}
+
+}  // namespace
+}  // namespace xencomm::hypervisor
