@@ -97,6 +97,8 @@ def program(*command):
 def unit():
   build(BUILD)
   counts = meson_tests(BUILD, 'unit')
+  # Small programs, in all orders that C++'s memory model allows.
+  counts += meson_tests(BUILD, 'litmus')
   # The same tests once more under the address and undefined-behaviour sanitizers. Their checks are
   # so many that optimizing them takes longer than running them.
   sanitized = BUILD / 'sanitize'
