@@ -57,10 +57,11 @@ class SharedBit {
 
   static constexpr std::uint32_t kWordBits = 64;
 
+  // In one order with what a guest does that takes a mask away and then looks what is pending.
   bool IsSet() const { return (__atomic_load_n(word_, __ATOMIC_SEQ_CST) & bit_) != 0; }
   // Both answer whether it was set.
   bool Set() const { return (__atomic_fetch_or(word_, bit_, __ATOMIC_SEQ_CST) & bit_) != 0; }
-  bool Clear() const { return (__atomic_fetch_and(word_, ~bit_, __ATOMIC_SEQ_CST) & bit_) != 0; }
+  bool Clear() const { return (__atomic_fetch_and(word_, ~bit_, __ATOMIC_RELAXED) & bit_) != 0; }
 
  private:
   std::uint64_t* word_;
@@ -84,7 +85,7 @@ void Notify(Core& core, const Domain& domain, std::uint32_t port, const Port& ro
   if (selected.Set()) return;
   std::byte* upcall = core.frames.Bytes(domain.shared_info_mfn) + info +
                       offsetof(vcpu_info_t, evtchn_upcall_pending);
-  __atomic_fetch_or(reinterpret_cast<std::uint8_t*>(upcall), 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_or(reinterpret_cast<std::uint8_t*>(upcall), 1, __ATOMIC_RELEASE);
 }
 
 // An event of a port that is in use. Each step is seen before the next one is taken.

@@ -241,29 +241,78 @@ TEST_F(MemoryLitmus, ATopologyIsReplacedWhileItIsRead) {
 
 // ---- Events
 
-TEST_F(HypervisorLitmus, WhoSeesAnEventSeesWhatWasBeforeIt) {
-  BuildGuest(PointerModel::kXcom);
-  xen_add_to_physmap add = {
-      .domid = kGuest, .size = 0, .space = XENMAPSPACE_shared_info, .idx = 0, .gpfn = 100};
-  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
-  auto* const info = reinterpret_cast<shared_info_t*>(
-      machine.BytesOf(machine.hypervisor.FrameOf(kGuest, add.gpfn)));
-  evtchn_alloc_unbound offer = {.dom = kGuest, .remote_dom = 0, .port = 0};
-  ASSERT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &offer), 0);
-  evtchn_bind_interdomain bind = {.remote_dom = kGuest, .remote_port = offer.port, .local_port = 0};
-  ASSERT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, &bind), 0);
+// A port of the guest's that domain 0 sends to, and the page that the guest is told by.
+class EventLitmus : public HypervisorLitmus {
+ protected:
+  EventLitmus() {
+    BuildGuest(PointerModel::kXcom);
+    xen_add_to_physmap add = {
+        .domid = kGuest, .size = 0, .space = XENMAPSPACE_shared_info, .idx = 0, .gpfn = 100};
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
+    info = reinterpret_cast<shared_info_t*>(
+        machine.BytesOf(machine.hypervisor.FrameOf(kGuest, add.gpfn)));
+    evtchn_alloc_unbound offer = {.dom = kGuest, .remote_dom = 0, .port = 0};
+    EXPECT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &offer), 0);
+    evtchn_bind_interdomain bind = {
+        .remote_dom = kGuest, .remote_port = offer.port, .local_port = 0};
+    EXPECT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, &bind), 0);
+    local_port = bind.local_port;
+    bit = 1ul << offer.port;
+    // As a guest's kernel has it that has looked at everything.
+    info->evtchn_pending[0] = 0;
+    info->vcpu_info[0].evtchn_pending_sel = 0;
+    info->vcpu_info[0].evtchn_upcall_pending = 0;
+  }
+
+  void Send() {
+    evtchn_send send = {.port = local_port};
+    Require(Call(toolstack[0], __HYPERVISOR_event_channel_op, EVTCHNOP_send, &send) == 0, "sent");
+  }
+  unsigned long Pending(std::memory_order order) {
+    return std::atomic_ref(info->evtchn_pending[0]).load(order) & bit;
+  }
+
+  shared_info_t* info;
+  evtchn_port_t local_port;
+  unsigned long bit;
+};
+
+TEST_F(EventLitmus, WhoSeesAnEventSeesWhatWasBeforeIt) {
   Keep();
   int message;
   Run({[&] {
          message = 1;
-         evtchn_send send = {.port = bind.local_port};
-         Require(Call(toolstack[0], __HYPERVISOR_event_channel_op, EVTCHNOP_send, &send) == 0,
-                 "sent");
+         Send();
        },
        [&] {
-         const std::atomic_ref pending(info->evtchn_pending[offer.port / 64]);
-         if (pending.load(std::memory_order_acquire) != 0) Require(message == 1, "the message");
+         if (Pending(std::memory_order_acquire) != 0) Require(message == 1, "the message");
        }});
+}
+
+TEST_F(EventLitmus, WhoIsCalledFindsTheEvent) {
+  Keep();
+  Run({[&] { Send(); },
+       [&] {
+         vcpu_info_t& vcpu = info->vcpu_info[0];
+         const std::atomic_ref upcall(vcpu.evtchn_upcall_pending);
+         if (upcall.load(std::memory_order_acquire) == 0) return;
+         const std::atomic_ref selector(vcpu.evtchn_pending_sel);
+         Require(selector.load(std::memory_order_relaxed) == 1, "the selector");
+         Require(Pending(std::memory_order_relaxed) != 0, "the event");
+       }});
+}
+
+// A guest that takes its mask away and then looks is told of an event, or sees it.
+TEST_F(EventLitmus, NoneIsLostWhenItsMaskGoes) {
+  info->evtchn_mask[0] = bit;
+  Keep();
+  bool is_seen;
+  Run({[&] { Send(); },
+       [&] {
+         std::atomic_ref(info->evtchn_mask[0]).fetch_and(~bit, std::memory_order_seq_cst);
+         is_seen = Pending(std::memory_order_seq_cst) != 0;
+       }},
+      2, [&] { Require(is_seen || info->vcpu_info[0].evtchn_upcall_pending != 0, "the event"); });
 }
 
 // ---- Regions

@@ -41,7 +41,7 @@ REPLACED = {'+': '-', '-': '+', '*': '/', '/': '*', '<<': '>>', '>>': '<<', '&':
             '&=': '|=', '|=': '&=', '^=': '|='}
 ASSIGNMENTS = {'=', '+=', '-=', '*=', '/=', '%=', '<<=', '>>=', '&=', '|=', '^='}
 
-READS = {'Read', 'Fetch', 'Load', 'Map', 'Translate'}
+READS = {'Read', 'Fetch', 'Map', 'Translate'}  # of a guest's memory
 SAME_BOTH_WAYS = {'min', 'max', 'swap'}
 GUARD = re.compile(r'(Guard|Lock)\b')
 LOCKING = re.compile(r'(\.|->)?(Lock|Unlock|ReaderLock|ReaderUnlock|lock|unlock)\(\)$')
