@@ -27,8 +27,9 @@ constexpr char kHead[] =
     "field\n"
     "# the answers when it is 0, 1, one less, one more, all ones, and its top bit is turned. "
     "Fields\n"
-    "# that may say all of that without changing the answer are left out. The program beside this\n"
-    "# file writes it.\n";
+    "# that may say all of that without changing the answer are left out. At the end, what a guest "
+    "is\n"
+    "# answered that may not control others. The program beside this file writes it.\n";
 
 class AnswersTest : public testing::TestWithParam<WorkingCall> {
  protected:
@@ -65,11 +66,22 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
     on().machine.now = now_;
   }
 
+  HypercallFrame Prepare(Vcpu* caller, std::uint16_t target) {
+    stage_->base.Restore();
+    on().machine.now = 0;
+    on().Begin();
+    on().caller = caller;
+    const HypercallFrame frame = GetParam().prepare(on(), target);
+    now_ = on().machine.now;
+    stage_->before.Take();
+    arguments_.assign(on().arguments().begin(), on().arguments().end());
+    return frame;
+  }
   std::int64_t Make(const HypercallFrame& frame) {
     on().space.Watch([&](unsigned, Access, std::byte* at, std::uint64_t length) {
       return stage_->IsThere(at, length) ? Fault::kNone : Fault::kNotPresent;
     });
-    const std::int64_t outcome = Outcome(GetParam(), on(), *on().control, frame);
+    const std::int64_t outcome = Outcome(GetParam(), on(), *on().caller, frame);
     on().space.WatchNothing();
     return outcome;
   }
@@ -109,21 +121,18 @@ std::vector<std::uint64_t> Others(std::uint64_t value, std::size_t size) {
 
 TEST_P(AnswersTest, AreAsTheyWere) {
   if (XEN_DOMCTL_INTERFACE_VERSION != 0x15) GTEST_SKIP() << "they are those of Xen 4.17's headers";
-  stage_->base.Restore();
-  on().machine.now = 0;
-  on().Begin();
-  HypercallFrame frame = GetParam().prepare(on(), GetParam().target);
-  now_ = on().machine.now;
-  stage_->before.Take();
-  arguments_.assign(on().arguments().begin(), on().arguments().end());
+  HypercallFrame frame = Prepare(on().control, GetParam().target);
   const Reach reach(frame, on().space, on().arguments());
 
   std::ostringstream text;
   const std::int64_t good = Make(frame);
   text << GetParam().name << ": " << good << '\n';
-  for (const Place& place : reach.outputs()) {
-    text << "  " << place.name << " = " << Shown(Load(place)) << '\n';
-  }
+  const auto tell_outputs = [&](const Reach& of, const char* indent) {
+    for (const Place& place : of.outputs()) {
+      text << indent << place.name << " = " << Shown(Load(place)) << '\n';
+    }
+  };
+  tell_outputs(reach, "  ");
   const auto vary = [&](const std::string& name, std::uint64_t right, std::size_t size,
                         const auto& set) {
     // Of another call of a list, an address may be a number.
@@ -149,6 +158,12 @@ TEST_P(AnswersTest, AreAsTheyWere) {
     vary("register " + std::to_string(i + 1), frame.arguments[i], 8,
          [&](std::uint64_t value) { frame.arguments[i] = value; });
   }
+  const HypercallFrame own = Prepare(on().guest, kGuest);
+  const Reach own_reach(own, on().space, on().arguments());
+  const std::int64_t own_answer = Make(own);
+  text << "  to a guest about itself: " << own_answer << '\n';
+  if (own_answer >= 0) tell_outputs(own_reach, "    ");
+  on().caller = on().control;
   found_[GetParam().name] = text.str();
   if (std::getenv("XENCOMM_WRITE_ANSWERS") != nullptr) return;
   EXPECT_EQ(known_[GetParam().name], text.str());

@@ -69,8 +69,19 @@ std::string NameOf(const WorkingCall& call) {
   return name;
 }
 
+namespace {
+
+// What is read without having been written is what the call before left, or this.
+[[gnu::noinline]] void ScribbleOnTheStack() {
+  std::array<volatile std::uint64_t, 2048> words;
+  for (volatile std::uint64_t& word : words) word = 0xa5a5a5a5a5a5a5a5;
+}
+
+}  // namespace
+
 std::int64_t Outcome(const WorkingCall& call, CallsMachine& on, Vcpu& caller,
                      const HypercallFrame& frame) {
+  ScribbleOnTheStack();
   const std::int64_t answer = on.machine.hypervisor.Call(caller, frame);
   return answer < 0 || call.result == nullptr ? answer : call.result(on);
 }

@@ -314,6 +314,34 @@ TEST_F(HypervisorToolstackTest, StatusFramesGoWithTheirVersion) {
   }
 }
 
+// Of a table of version 2, the frames of grants and those of their status are placed each by its
+// own numbers.
+TEST_F(HypervisorToolstackTest, PlacesGrantAndStatusFrames) {
+  const auto add = [&](std::uint64_t index, std::uint64_t gfn) {
+    xen_add_to_physmap request = {};
+    request.domid = 0;
+    request.space = XENMAPSPACE_grant_table;
+    request.idx = index;
+    request.gpfn = gfn;
+    return MemoryOp(XENMEM_add_to_physmap, request);
+  };
+  ASSERT_EQ(add(0, 1000), 0);
+  const std::uint64_t grants = machine.hypervisor.FrameOf(0, 1000);
+  EXPECT_EQ(add(XENMAPIDX_grant_table_status, 1001), -kEINVAL);  // version 1 has none
+  gnttab_set_version version = {.version = 2};
+  ASSERT_EQ(GrantOp(GNTTABOP_set_version, version), 0);
+  ASSERT_EQ(add(0, 1002), 0);
+  EXPECT_EQ(machine.hypervisor.FrameOf(0, 1002), grants);
+  EXPECT_EQ(machine.hypervisor.FrameOf(0, 1000), kNoFrame);
+  ASSERT_EQ(add(XENMAPIDX_grant_table_status, 1001), 0);
+  EXPECT_NE(machine.hypervisor.FrameOf(0, 1001), grants);
+  EXPECT_EQ(machine.hypervisor.FrameOf(0, 1002), grants);
+  version.version = 1;
+  EXPECT_EQ(GrantOp(GNTTABOP_set_version, version), 0);
+  EXPECT_EQ(machine.hypervisor.FrameOf(0, 1001), kNoFrame);
+  EXPECT_EQ(machine.hypervisor.FrameOf(0, 1002), grants);
+}
+
 TEST(HypervisorGrantTable, KeepsItsVersionWhenThereIsNoRoomForStatusFrames) {
   const auto grow = [](TestMachine& machine) {
     xen_pfn_t frames[64] = {};
