@@ -82,11 +82,12 @@ class CallsMachine {
   // A domain as kPv and kHvm are: the frames of its pages, as it names them.
   std::array<xen_pfn_t, kPagesOfEach> MakeDomain(std::uint16_t id, std::uint32_t flags);
 
-  // Room for an argument, until the next Begin().
+  // Room for an argument, until the next Begin(). What lies between its fields is zero.
   template <class T>
   T* Put(const T& value = {}) {
     T* const place = reinterpret_cast<T*>(Room(sizeof(T)));
     std::memcpy(static_cast<void*>(place), &value, sizeof(T));
+    __builtin_clear_padding(place);
     return place;
   }
   template <class T>
