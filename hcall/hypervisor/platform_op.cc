@@ -73,13 +73,17 @@ std::int64_t GetCpuVersion(PlatformCall& op) {
 }
 
 // There is no wall clock to be set.
-std::int64_t SetTime32(PlatformCall&) { return 0; }
-std::int64_t SetTime64(PlatformCall& op) { return op.request->u.settime64.mbz == 0 ? 0 : -kEINVAL; }
+std::int64_t SetTime(PlatformCall& op) {
+  const xen_platform_op_t& request = *op.request;
+  return request.cmd == XENPF_settime64 && request.u.settime64.mbz != 0 ? -kEINVAL : 0;
+}
 
 constexpr OpTable<PlatformCall, 64> kOps = {
-    {XENPF_getidletime, GetIdleTime},       {XENPF_get_cpuinfo, GetCpuInfoOp},
-    {XENPF_get_cpu_version, GetCpuVersion}, {XENPF_settime32, SetTime32},
-    {XENPF_settime64, SetTime64},
+    {XENPF_getidletime, GetIdleTime},
+    {XENPF_get_cpuinfo, GetCpuInfoOp},
+    {XENPF_get_cpu_version, GetCpuVersion},
+    {XENPF_settime32, SetTime},
+    {XENPF_settime64, SetTime},
 };
 
 }  // namespace

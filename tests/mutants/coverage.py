@@ -160,10 +160,10 @@ def lines_in_objects(built):
   return found
 
 
-def measure(names, jobs, say=print):
-  """Builds and runs what is new, and reads all counts."""
+def measure(names, jobs, source=trees.TOP, say=print):
+  """Builds and runs what is new in the working tree, or in a copy of it, and reads all counts."""
   built = tree()
-  built.update(names)
+  built.update(names, source)
   built.configure()
   tests = {name: test for name, test in built.tests().items() if not APART.match(name)}
   say(f'building {len(tests)} tests with counters')

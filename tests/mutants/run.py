@@ -23,8 +23,9 @@ folder in proportion but at least 40: the seed is printed, and decides for each 
 that the sample of a seed hardly changes when the sources do. With FILE, all of its mutants are
 tried.
 
-Tests run in their plain build alone: what only a sanitizer sees (a weaker atomic order, mostly) or
-a bare-metal machine (arch/powerpc, which nothing here compiles), is beyond this.
+Tests of the unit suite run in their plain build alone: what only a litmus program sees (a weaker
+atomic order: tests/litmus plants those by itself), a sanitizer or a bare-metal machine
+(arch/powerpc, which nothing here compiles), is beyond this.
 
 A run can be stopped (Ctrl-C) and started again: what was found about the same tree is not tried
 again, nor what was killed by a test that is made of the same texts as now. At the end: the score of each folder, killed / (killed + survived + not reached), against the
@@ -94,7 +95,7 @@ def places_of(tree, names):
   tool = (HERE / 'places.py').read_bytes()
   kept = trees.WORK / 'places.json'
   known = json.loads(kept.read_text()) if kept.exists() else {}
-  texts = {name: hashlib.sha256(tool + (trees.TOP / name).read_bytes()).hexdigest()[:16]
+  texts = {name: hashlib.sha256(tool + (tree.top / name).read_bytes()).hexdigest()[:16]
            for name in mutated(names)}
   new = sorted(name for name, text in texts.items()
                if name not in known or known[name]['of'] != text)
@@ -443,9 +444,9 @@ def baseline(tree, tests):
   return seconds
 
 
-def ready(tree, names, jobs, wanted=None):
+def ready(tree, names, jobs, wanted=None, source=trees.TOP):
   """Brings a tree up to date and builds all tests in it, or those that are wanted."""
-  tree.update(names)
+  tree.update(names, source)
   tree.configure()
   tree.recover()
   tests = {n: t for n, t in tree.tests().items()
@@ -649,7 +650,7 @@ def main(arguments):
     return 0
 
   if options.quick is None:
-    counts = coverage.measure(names, options.jobs)
+    counts = coverage.measure(names, options.jobs, made[0].top)
   seconds = baseline(made[0], tests)
   results = trees.WORK / f'results-{"quick-" if options.quick is not None else ""}{key}.jsonl'
   if options.fresh or options.quick is not None:
@@ -661,8 +662,8 @@ def main(arguments):
   if len(left) < len(todo):
     print(f'{len(todo) - len(left)} of {len(todo)} are known from an earlier run')
   made = made[:max(1, (len(left) + 7) // 8)]
-  for tree in made[1:]:
-    ready(tree, names, options.jobs)
+  for tree in made[1:]:  # the working tree may be another by now
+    ready(tree, names, options.jobs, source=made[0].top)
   run.start(left, len(todo) - len(left), [Worker(run, tree) for tree in made])
 
   stopped = trees.GROUPS.stopped

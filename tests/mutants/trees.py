@@ -78,8 +78,8 @@ class Tree:
         self.environment.update({'CXX_LD': linker, 'CC_LD': linker})
         break
 
-  def update(self, names):
-    """Makes the copy what the working tree is."""
+  def update(self, names, source=TOP):
+    """Makes the copy what the working tree is, or another copy."""
     self.top.mkdir(parents=True, exist_ok=True)
     wanted = set(names)
     for path in sorted(self.top.rglob('*')):
@@ -87,13 +87,13 @@ class Tree:
         if str(path.relative_to(self.top)) not in wanted and '__pycache__' not in path.parts:
           path.unlink()
     for name in names:
-      source, copy = TOP / name, self.top / name
-      contents = source.read_bytes()
+      original, copy = source / name, self.top / name
+      contents = original.read_bytes()
       if not copy.exists() or copy.read_bytes() != contents:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(contents)
-      if copy.stat().st_mode != source.stat().st_mode:
-        copy.chmod(source.stat().st_mode)
+      if copy.stat().st_mode != original.stat().st_mode:
+        copy.chmod(original.stat().st_mode)
 
   def configure(self):
     if not (self.build / 'build.ninja').exists():

@@ -187,7 +187,7 @@ const End kEnds[] = {
      [](Subject& s, std::uint64_t v) {
        return s.Populate(kPv, 100, 0, XENMEMF_address_bits(Narrow<std::uint32_t>(v)));
      },
-     {{0, 1}, {1, 0}, {12, 0}, {13, 0}, {30, 0}, {31, 1}, {32, 1}, {255, 1}}},
+     {{0, 1}, {1, 0}, {12, 0}, {13, 0}, {30, 0}, {31, 1}, {32, 1}, {64, 1}, {255, 1}}},
     {"ExactNode",
      [](Subject& s, std::uint64_t v) {
        return s.Populate(kPv, 100, 0, XENMEMF_exact_node(Narrow<std::uint32_t>(v)));
@@ -198,6 +198,11 @@ const End kEnds[] = {
        return s.Populate(kPv, 100, 0, XENMEMF_node(Narrow<std::uint32_t>(v)));
      },
      {{0, 1}, {63, 1}, {64, 0}, {254, 0}}},
+    {"NodeOfTheDomainsOwn",
+     [](Subject& s, std::uint64_t v) {
+       return s.Populate(kPv, 100, 0, XENMEMF_vnode | XENMEMF_node(Narrow<std::uint32_t>(v)));
+     },
+     {{0, 1}, {64, 1}, {200, 1}}},
     {"ClaimedPages",
      [](Subject& s, std::uint64_t v) {
        xen_memory_reservation none = TestMachine::Reservation(kPv, nullptr, 0);

@@ -592,31 +592,6 @@ TEST_F(HypervisorValuesTest, WhereAContinuedListGoesOn) {
   EXPECT_NE(machine.hypervisor.FrameOf(kHvm, 5001), kNoFrame);
 }
 
-TEST_F(HypervisorValuesTest, TheNodeOfNewMemory) {
-  struct Row {
-    std::uint32_t flags;
-    std::int64_t done;
-  };
-  const Row rows[] = {
-      {0, 1},
-      {XENMEMF_node(0), 1},
-      {XENMEMF_node(63), 1},  // rather there: nobody is bound to it
-      {XENMEMF_node(64), 0},
-      {XENMEMF_exact_node(0), 1},
-      {XENMEMF_exact_node(1), 0},
-      {XENMEMF_vnode | XENMEMF_node(200), 1},
-      {XENMEMF_address_bits(12), 0},
-      {XENMEMF_address_bits(13), 0},
-      {XENMEMF_address_bits(64), 1},
-  };
-  for (const Row& row : rows) {
-    xen_pfn_t gfn = 7000;
-    xen_memory_reservation request = TestMachine::Reservation(kHvm, &gfn, 1);
-    request.mem_flags = row.flags;
-    EXPECT_EQ(MemoryOp(XENMEM_populate_physmap, request), row.done) << std::hex << row.flags;
-  }
-}
-
 TEST_F(HypervisorValuesTest, FeaturesOfDomains) {
   const auto features = [&](Vcpu& caller) {
     xen_feature_info info = {.submap_idx = 0, .submap = 7};
