@@ -103,7 +103,8 @@ class RegionLayout {
   void Store(std::byte* header, ByteOrder order) const {
     StoreField(header + offsetof(RegionHeader, magic), kRegionMagic, order);
     StoreField(header + offsetof(RegionHeader, version), kRegionVersion, order);
-    StoreField(header + offsetof(RegionHeader, granule_shift), granule_shift_, order);
+    StoreField(header + offsetof(RegionHeader, granule_shift),
+               static_cast<std::uint8_t>(granule_shift_), order);
     StoreField(header + offsetof(RegionHeader, flags), std::uint8_t{0}, order);
     StoreField(header + offsetof(RegionHeader, virtual_base), virtual_base_.value, order);
     StoreField(header + offsetof(RegionHeader, length), length_, order);
@@ -113,7 +114,7 @@ class RegionLayout {
 
   constexpr VirtualAddress virtual_base() const { return virtual_base_; }
   constexpr std::uint64_t length() const { return length_; }
-  constexpr unsigned granule_shift() const { return granule_shift_; }
+  constexpr unsigned granule_shift() const { return static_cast<unsigned>(granule_shift_); }
   constexpr std::uint64_t granule_size() const { return std::uint64_t{1} << granule_shift_; }
   constexpr std::uint32_t base_count() const {
     return static_cast<std::uint32_t>(length_ >> granule_shift_);
@@ -147,13 +148,11 @@ class RegionLayout {
 
  private:
   constexpr RegionLayout(VirtualAddress virtual_base, std::uint64_t length, unsigned granule_shift)
-      : virtual_base_(virtual_base),
-        length_(length),
-        granule_shift_(static_cast<std::uint8_t>(granule_shift)) {}
+      : virtual_base_(virtual_base), length_(length), granule_shift_(granule_shift) {}
 
   VirtualAddress virtual_base_;
   std::uint64_t length_;
-  std::uint8_t granule_shift_;
+  std::uint64_t granule_shift_;  // as wide as the others: a layout is all of its bytes
 };
 
 // No region, whatever its granule, needs more reads: base_count has 32 bits, and each step takes
