@@ -15,6 +15,7 @@ its own for what they counted. A test whose program did not change is not run ag
 
 import argparse
 import concurrent.futures
+import functools
 import hashlib
 import json
 import os
@@ -90,14 +91,19 @@ def sum_of(one, two):
   return [count + (shorter[i] if i < len(shorter) else 0) for i, count in enumerate(longer)]
 
 
+@functools.cache
+def digest(file, time):
+  return hashlib.sha256(file.read_bytes()).digest()
+
+
 def hash_of(tree, test):
-  """Of all that a test is made of."""
+  """Of all that a test is made of: a program stays as it is when a shared library changes."""
   whole = hashlib.sha256(json.dumps([test.name, test.command]).encode())
-  files = [tree.build / name for name in test.depends]
+  files = [tree.build / name for name in [*test.depends, *tree.objects_of(test.depends)]]
   files += [pathlib.Path(test.folder, word) for word in test.command]
   for file in files:
     if file.is_file():
-      whole.update(file.read_bytes())
+      whole.update(digest(file, file.stat().st_mtime_ns))
   return whole.hexdigest()[:16]
 
 

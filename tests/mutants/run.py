@@ -24,14 +24,14 @@ that the sample of a seed hardly changes when the sources do. With FILE, all of 
 tried.
 
 Tests of the unit suite run in their plain build alone: what only a litmus program sees (a weaker
-atomic order: tests/litmus plants those by itself), a sanitizer or a bare-metal machine
-(arch/powerpc, which nothing here compiles), is beyond this.
+atomic order: tests/litmus plants those by itself), a sanitizer or a bare-metal machine is beyond
+this.
 
 A run can be stopped (Ctrl-C) and started again: what was found about the same tree is not tried
-again, nor what was killed by a test that is made of the same texts as now. At the end: the score of each folder, killed / (killed + survived + not reached), against the
-floor that floors.json gives for it, if any; each survivor; and `N passed, N failed`, one check for
-each folder that has a floor, and one for the list of equivalent mutants, whose entries must all
-still stand for a mutant.
+again, nor what was killed by a test that is made of the same texts as now. At the end: the score of
+each folder, killed / (killed + survived + not reached), against the floor that floors.json gives
+for it, if any; each survivor; and `N passed, N failed`, one check for each folder that has a floor,
+and one for the list of equivalent mutants, whose entries must all still stand for a mutant.
 """
 
 import argparse
