@@ -11,7 +11,7 @@ std::uint32_t CountOf(const Call& call) {
 }
 
 std::int64_t Write(Call& call) {
-  constexpr std::uint32_t kChunk = 128;
+  constexpr std::uint32_t kChunk = 127;  // as Xen, which ends it with a zero
   const std::uint32_t count = CountOf(call);
   const std::uint64_t pointer = call.frame.arguments[2];
   const auto text = call.Handle<const char>(pointer, count);

@@ -68,6 +68,7 @@ std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order
     for (std::uint64_t i = 0; i < pages; ++i) core_.frames.Of(mfn + i).gfn = gfn + i;
     return 0;
   }
+  if (!Contains(0, P2m::kLimit, gfn, pages)) return -kEINVAL;
   if (!domain_.p2m.Reserve(gfn, pages, domain_.overhead)) return -kENOMEM;
   for (std::uint64_t i = 0; i < pages; ++i) {
     const P2mEntry old = domain_.p2m.Load(gfn + i);

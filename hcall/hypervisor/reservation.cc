@@ -43,6 +43,13 @@ bool NodeAllowed(const Domain& caller, std::uint32_t mem_flags) {
   return (mem_flags & (XENMEMF_exact_node(0) & ~XENMEMF_node(0))) == 0;
 }
 
+// A PV domain is told where in the machine its memory is. It is its also when it cannot be told.
+std::int64_t Tell(const Request& request, const Extents& extents, std::uint64_t index,
+                  xen_pfn_t mfn) {
+  if (request.target.translated()) return 0;
+  return extents.Write(index, mfn).ok() ? 0 : -kEFAULT;
+}
+
 // New memory at the gfns that the list names.
 std::int64_t PopulateOne(const Request& request, const Extents& extents, std::uint64_t index) {
   xen_pfn_t gfn;
@@ -57,13 +64,9 @@ std::int64_t PopulateOne(const Request& request, const Extents& extents, std::ui
   std::int64_t error = physmap.Allocate(gfn, request.order, request.width, &mfn);
   if (error != 0) return error;
   error = physmap.Place(gfn, mfn, request.order, P2mType::kRam);
-  // A PV domain is told where in the machine it is.
-  if (error == 0 && !request.target.translated()) {
-    xen_pfn_t machine_frame = mfn;
-    error = extents.Write(index, machine_frame).ok() ? 0 : -kEFAULT;
-  }
-  if (error != 0) physmap.Withdraw(mfn, request.order);
-  return error;
+  // Of a page for which there is no such place, the domain keeps the memory, as in Xen.
+  if (error != 0 && error != -kEINVAL) physmap.Withdraw(mfn, request.order);
+  return error != 0 ? error : Tell(request, extents, index, mfn);
 }
 
 // Memory at no gfn yet.
@@ -71,11 +74,8 @@ std::int64_t IncreaseOne(const Request& request, const Extents& extents, std::ui
   Physmap physmap(request.call.core, request.target);
   std::uint64_t mfn;
   const std::int64_t error = physmap.Allocate(0, request.order, request.width, &mfn);
-  if (error != 0 || request.target.translated() || extents.is_null()) return error;
-  xen_pfn_t machine_frame = mfn;
-  if (extents.Write(index, machine_frame).ok()) return 0;
-  physmap.Withdraw(mfn, request.order);
-  return -kEFAULT;
+  if (error != 0 || extents.is_null()) return error;
+  return Tell(request, extents, index, mfn);
 }
 
 std::int64_t DecreaseOne(const Request& request, const GuestHandle<const xen_pfn_t>& extents,

@@ -22,6 +22,10 @@ PACKAGES = ['xen-hypervisor-4.17-amd64', 'busybox-static', *packages.UTILITIES]
 
 PROGRAMS = [*stock.PROGRAMS, *stock.COMMAND]
 
+# They close with how many of their checks passed and failed. They come last: they clear Xen's
+# console, which others print.
+CHECKS = ['refused', 'toolstack']
+
 # Whose libxencall and libxenforeignmemory the programs get.
 LIBRARY_SETS = {'stock': '', 'xencomm': '/drop-in'}
 
@@ -74,7 +78,8 @@ def build_image(folder, root, build):
 
   # The stock libraries first: what the drop-ins replace is found beside them, never instead.
   stock_programs = {root / packages.PROGRAMS / words.split()[0] for words in stock.PROGRAMS}
-  own_programs = [build / 'tests' / 'xen' / 'toolstack', build / 'hcall' / 'tools' / 'xencomm']
+  own_programs = [*(build / 'tests' / 'xen' / name for name in CHECKS),
+                  build / 'hcall' / 'tools' / 'xencomm']
   for program in [*own_programs, *sorted(stock_programs)]:
     add_stripped(program, image / 'bin' / program.name)
     add_libraries(program, root / packages.LIBRARIES)
@@ -86,11 +91,10 @@ def build_image(folder, root, build):
     add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport', root / packages.LIBRARIES)
 
   init = image / 'init'
-  # What a program prints stands between a line with its name and one with its exit code. The
-  # toolstack program comes last: it clears Xen's console, which others print.
+  # What a program prints stands between a line with its name and one with its exit code.
   steps = '\n'.join(f'''echo "run: {name}: {words}"
 LD_LIBRARY_PATH={path}:/lib {words} </dev/null 2>&1
-echo "ended: $?"''' for words in [*PROGRAMS, 'toolstack']
+echo "ended: $?"''' for words in [*PROGRAMS, *CHECKS]
                     for name, path in LIBRARY_SETS.items())
   init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -129,7 +133,7 @@ def boot(folder, root, archive):
       'qemu64,+npt', '-m', '512', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot',
       '-serial', f'file:{log}', '-kernel', str(xen), '-append',
       'console=com1 com1=115200,8n1 dom0_mem=256M,max:256M loglvl=all guest_loglvl=all', '-initrd',
-      f'{kernel} console=hvc0 quiet panic=-1,{archive}'])
+      f'{kernel} console=hvc0 quiet panic=-1 preempt=full,{archive}'])
   return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
 
 
@@ -150,16 +154,21 @@ def main():
   parts = re.split(r'^run: (.*)$', text, flags=re.MULTILINE)
   outputs = dict(zip(parts[1::2], parts[2::2]))
   for name in LIBRARY_SETS:
-    output = outputs.get(f'{name}: toolstack', '')
-    counts = re.search(r'^(\d+) passed, (\d+) failed', output, flags=re.MULTILINE)
-    for line in without_console(output):
-      print(f'{name}: {line}')
-    if counts is None:
-      print(f'{name}: ended without its closing line')
-      failed += 1
-    else:
-      passed += int(counts.group(1))
-      failed += int(counts.group(2))
+    for words in CHECKS:
+      output = outputs.get(f'{name}: {words}', '')
+      counts = re.search(r'^(\d+) passed, (\d+) failed', output, flags=re.MULTILINE)
+      for line in without_console(output):
+        print(f'{name}: {line}')
+      if counts is None:
+        print(f'{name}: {words} ended without its closing line')
+        failed += 1
+      else:
+        passed += int(counts.group(1))
+        failed += int(counts.group(2))
+      for wanted in re.findall(r'^the console has: (.*)$', output, flags=re.MULTILINE):
+        if not re.search(f'^{re.escape(wanted)}$', output, flags=re.MULTILINE):
+          print(f'{name}: {words}: the console has no line {wanted!r}')
+          failed += 1
     for words in PROGRAMS:
       output, _, ended = outputs.get(f'{name}: {words}', '').partition('ended: ')
       # Xen's own messages come in between, but where they are asked for.
