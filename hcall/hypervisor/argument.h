@@ -61,10 +61,14 @@ class Argument : private ArgumentBase {
   T* operator->() { return &value_; }
   T& operator*() { return value_; }
 
-  // The buffer that a pointer of the structure leads to, by its row (hcall/schema/bind.h).
+  // The buffer that a pointer of the structure leads to, by its row (hcall/schema/bind.h). One of
+  // 2^64 bytes or more has no elements: whatever is read or written there faults.
   template <class Row>
-  auto Bind(const Row& row) const {
-    return schema::Bind(row, value_, call_.space, call_.domain.order);
+  typename Row::Handle Bind(const Row& row) const {
+    const auto bound = schema::Bind(row, value_, call_.space, call_.domain.order);
+    if (bound.ok()) return *bound;
+    const schema::RecordView view(&value_, kNativeOrder);
+    return {call_.space, {view.Read({row.offset, sizeof(std::uint64_t)})}, 0};
   }
 
   // Writes back what the op's row calls its outputs; or of one field only, if it is one. False:

@@ -80,16 +80,16 @@ class Call {
     return IsMemoryDue() ? Continue() : answer;
   }
 
-  // `count` elements at a pointer of the frame's registers. Those found in memory are bound by
-  // their rows (argument.h).
+  // `count` elements, of less than 2^64 bytes, at a pointer of the frame's registers. Those found
+  // in memory are bound by their rows (argument.h).
   template <class T>
-  Result<GuestHandle<T>> Handle(std::uint64_t pointer, std::uint64_t count) {
-    return GuestHandle<T>::Make(register_space, VirtualAddress{pointer}, count, domain.order);
+  GuestHandle<T> Handle(std::uint64_t pointer, std::uint64_t count) {
+    return {register_space, VirtualAddress{pointer}, count, domain.order};
   }
   // The same where a number in memory says how far it leads, which nobody can have audited.
   template <class T>
-  Result<GuestHandle<T>> HandleCountedInMemory(std::uint64_t pointer, std::uint64_t count) {
-    return GuestHandle<T>::Make(space, VirtualAddress{pointer}, count, domain.order);
+  GuestHandle<T> HandleCountedInMemory(std::uint64_t pointer, std::uint64_t count) {
+    return {space, VirtualAddress{pointer}, count, domain.order};
   }
 
   // The domain that an id names for this caller, DOMID_SELF included; or null.

@@ -15,7 +15,6 @@ std::int64_t Write(Call& call) {
   const std::uint32_t count = CountOf(call);
   const std::uint64_t pointer = call.frame.arguments[2];
   const auto text = call.Handle<const char>(pointer, count);
-  if (!text.ok()) return -kEFAULT;
   // As in a multicall, a descriptor's pointer stays, and how far the call came is kept in the
   // count's upper half.
   const bool by_descriptor = call.domain.pointers == PointerModel::kXcom;
@@ -23,7 +22,7 @@ std::int64_t Write(Call& call) {
   while (done < count) {
     char chunk[kChunk];
     const std::uint32_t length = count - done < kChunk ? count - done : kChunk;
-    if (!text->Read(done, std::span<char>(chunk, length)).ok()) return -kEFAULT;
+    if (!text.Read(done, std::span<char>(chunk, length)).ok()) return -kEFAULT;
     call.core.console.Print(call.core.machine, {chunk, length});
     done += length;
     if (done != count && call.ShouldPreempt()) {

@@ -181,7 +181,7 @@ bool ForEachGiven(const Domain& domain, std::span<const std::uint8_t> bytes, Vis
     at += kDescriptorBytes;
     if (length > bytes.size() - at) return false;
     if (!visit(type, unsigned{instance}, bytes.subspan(at, length))) return false;
-    if (type == kEnd && at != kDescriptorBytes) return true;
+    if (type == kEnd) return true;
     at += length;
   }
   return false;
@@ -215,21 +215,20 @@ std::int64_t GetHvmContextOp(DomctlCall& op) {
   xen_domctl_hvmcontext& request = op.argument->u.hvmcontext;
   Domain& target = *op.target;
   op.copy_back = true;
-  if (&target == &op.call.domain || !target.hvm) return -kEINVAL;
+  if (!target.hvm) return -kEINVAL;
   const auto buffer = op.argument.Bind(rows::gethvmcontext::buffer);
-  if (!buffer.ok()) return -kEFAULT;
   const HvmState* state = target.hvm_state;
   const bool given = state != nullptr && state->context_bytes != 0;
   const std::uint32_t most = MostBytes(target);
   const std::uint32_t bytes = given && state->context_bytes > most ? state->context_bytes : most;
-  if (buffer->is_null()) {
+  if (buffer.is_null()) {
     request.size = bytes;
     return 0;
   }
   if (request.size < bytes) return -kENOSPC;
   if (given) {
     request.size = state->context_bytes;
-    return buffer->Write(0, state->given()).ok() ? 0 : -kEFAULT;
+    return buffer.Write(0, state->given()).ok() ? 0 : -kEFAULT;
   }
   std::uint32_t at = 0;
   const bool written = ForEachRecord(
@@ -239,8 +238,8 @@ std::int64_t GetHvmContextOp(DomctlCall& op) {
         Store(descriptor, 0, type, target.order);
         Store(descriptor, 2, static_cast<std::uint16_t>(instance), target.order);
         Store(descriptor, 4, length, target.order);
-        const bool ok = buffer->Write(at, std::span<const std::uint8_t>(descriptor)).ok() &&
-                        buffer->Write(at + kDescriptorBytes, contents).ok();
+        const bool ok = buffer.Write(at, std::span<const std::uint8_t>(descriptor)).ok() &&
+                        buffer.Write(at + kDescriptorBytes, contents).ok();
         at += kDescriptorBytes + length;
         return ok;
       });
@@ -252,25 +251,24 @@ std::int64_t GetHvmContextPartialOp(DomctlCall& op) {
   xen_domctl_hvmcontext_partial& request = op.argument->u.hvmcontext_partial;
   Domain& target = *op.target;
   op.copy_back = true;
-  if (&target == &op.call.domain || !target.hvm) return -kEINVAL;
+  if (!target.hvm) return -kEINVAL;
   if (!IsSaved(request.type)) return -kEINVAL;
   const bool of_vcpu = IsOfVcpu(request.type);
   if (of_vcpu && target.vcpu(request.instance) == nullptr) return -kENOENT;
   const auto buffer = op.argument.Bind(rows::gethvmcontext_partial::buffer);
-  if (!buffer.ok()) return -kEFAULT;
 
   std::int64_t answer = of_vcpu ? -kENODATA : -kENOENT;
   const auto look = [&](std::uint16_t type, unsigned instance,
                         std::span<const std::uint8_t> contents) {
     if (type != request.type || instance != request.instance) return true;
-    if (buffer->is_null()) {
+    if (buffer.is_null()) {
       answer = 0;
     } else if (request.bufsz < contents.size()) {
       answer = -kENOBUFS;
     } else {
-      answer = buffer->Write(0, contents).ok() ? 0 : -kEFAULT;
+      answer = buffer.Write(0, contents).ok() ? 0 : -kEFAULT;
     }
-    if (buffer->is_null() || answer == 0) request.bufsz = contents.size();
+    if (buffer.is_null() || answer == 0) request.bufsz = contents.size();
     return false;
   };
   const HvmState* state = target.hvm_state;
@@ -285,7 +283,7 @@ std::int64_t GetHvmContextPartialOp(DomctlCall& op) {
 std::int64_t SetHvmContextOp(DomctlCall& op) {
   const xen_domctl_hvmcontext& request = op.argument->u.hvmcontext;
   Domain& target = *op.target;
-  if (&target == &op.call.domain || !target.hvm) return -kEINVAL;
+  if (!target.hvm) return -kEINVAL;
   if (request.size < kDescriptorBytes + kHeaderBytes) return -kENODATA;
   if (request.size > HvmState::kMaxContextBytes) return -kENOMEM;
   HvmState* state = HvmStateOf(target);
@@ -297,7 +295,7 @@ std::int64_t SetHvmContextOp(DomctlCall& op) {
   const auto buffer = op.argument.Bind(rows::sethvmcontext::buffer);
   const std::span<std::uint8_t> bytes(incoming, request.size);
   std::int64_t answer = 0;
-  if (!buffer.ok() || !buffer->Read(0, bytes).ok()) {
+  if (!buffer.Read(0, bytes).ok()) {
     answer = -kEFAULT;
   } else if (!IsWellFormed(target, bytes)) {
     answer = -kEINVAL;

@@ -206,7 +206,6 @@ std::int64_t ReadDirty(DomctlCall& op) {
   xen_domctl_shadow_op& request = op.argument->u.shadow_op;
   if ((request.mode & ~std::uint32_t{XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL}) != 0) return -kEINVAL;
   const auto bitmap = op.argument.Bind(rows::shadow_op::dirty_bitmap);
-  if (!bitmap.ok()) return -kEFAULT;
   Call& call = op.call;
   DirtyLog& log = op.target->dirty_log;
   const bool is_clean = request.op == XEN_DOMCTL_SHADOW_OP_CLEAN;
@@ -223,7 +222,7 @@ std::int64_t ReadDirty(DomctlCall& op) {
                        reading.bitmap == reinterpret_cast<std::uint64_t>(request.dirty_bitmap.p);
   if (!goes_on) Begin(op, reading, is_clean);
 
-  switch (Reader(op, reading, *bitmap, is_clean).Run()) {
+  switch (Reader(op, reading, bitmap, is_clean).Run()) {
     case Reader::Outcome::kStopped:
       return call.ContinueWith(__HYPERVISOR_domctl, call.frame.arguments[0], reading.token);
     case Reader::Outcome::kFault:

@@ -35,15 +35,14 @@ std::int64_t GetPageFrameInfoOp(DomctlCall& op) {
   const std::uint64_t count = op.argument->u.getpageframeinfo3.num;
   if (count > kMost) return -kE2BIG;
   const auto frames = op.argument.Bind(rows::getpageframeinfo3::array);
-  if (!frames.ok()) return -kEFAULT;
   for (std::uint64_t i = 0; i < count; ++i) {
     std::uint64_t frame;
-    if (!frames->Read(i, frame).ok()) return -kEFAULT;
+    if (!frames.Read(i, frame).ok()) return -kEFAULT;
     const P2mEntry entry = op.target->p2m.Load(frame);
     const std::uint64_t type = entry.type() == P2mType::kRam || entry.type() == P2mType::kReadOnly
                                    ? std::uint64_t{XEN_DOMCTL_PFINFO_NOTAB}
                                    : std::uint64_t{XEN_DOMCTL_PFINFO_XTAB};
-    if (!frames->Write(i, type).ok()) return -kEFAULT;
+    if (!frames.Write(i, type).ok()) return -kEFAULT;
   }
   return 0;
 }

@@ -57,11 +57,10 @@ std::int64_t MergeRequest(DomctlCall& op, CpuPolicy& policy) {
   request.err_leaf = request.err_subleaf = request.err_msr = ~std::uint32_t{0};
   const auto leaves = op.argument.Bind(rows::set_cpu_policy::leaves);
   const auto msrs = op.argument.Bind(rows::set_cpu_policy::msrs);
-  if (!leaves.ok() || !msrs.ok()) return -kEFAULT;
   if (request.nr_leaves > kMaxCpuidLeaves || request.nr_msrs > kMaxMsrEntries) return -kE2BIG;
   for (std::uint32_t i = 0; i < request.nr_leaves; ++i) {
     xen_cpuid_leaf_t leaf;
-    if (!leaves->Read(i, leaf).ok()) return -kEFAULT;
+    if (!leaves.Read(i, leaf).ok()) return -kEFAULT;
     if (!IsKnownLeaf(leaf.leaf) || !Merge(policy, leaf)) {
       request.err_leaf = leaf.leaf;
       request.err_subleaf = leaf.subleaf;
@@ -70,13 +69,13 @@ std::int64_t MergeRequest(DomctlCall& op, CpuPolicy& policy) {
   }
   for (std::uint32_t i = 0; i < request.nr_msrs; ++i) {
     xen_msr_entry_t msr;
-    if (!msrs->Read(i, msr).ok()) return -kEFAULT;
+    if (!msrs.Read(i, msr).ok()) return -kEFAULT;
     request.err_msr = msr.idx;
     if (msr.flags != 0) return -kEINVAL;
     if (!IsKnownMsr(msr.idx)) return -kERANGE;
     request.err_msr = ~std::uint32_t{0};
-    for (std::uint32_t j = 0; j < policy.msr_count; ++j) {
-      if (policy.msrs[j].idx == msr.idx) policy.msrs[j].val = msr.val;
+    for (xen_msr_entry_t& each : std::span(policy.msrs).first(policy.msr_count)) {
+      if (each.idx == msr.idx) each.val = msr.val;
     }
   }
   return 0;
@@ -88,20 +87,19 @@ std::int64_t GetCpuPolicyOp(DomctlCall& op) {
   xen_domctl_cpu_policy& request = op.argument->u.cpu_policy;
   const auto leaves = op.argument.Bind(rows::get_cpu_policy::leaves);
   const auto msrs = op.argument.Bind(rows::get_cpu_policy::msrs);
-  if (!leaves.ok() || !msrs.ok()) return -kEFAULT;
   const PolicyView policy = PolicyOf(*op.target);
-  if (leaves->is_null()) {
+  if (leaves.is_null()) {
     request.nr_leaves = kMaxCpuidLeaves;
   } else {
     if (request.nr_leaves < policy.leaves.size()) return -kENOBUFS;
-    if (!leaves->Write(0, policy.leaves).ok()) return -kEFAULT;
+    if (!leaves.Write(0, policy.leaves).ok()) return -kEFAULT;
     request.nr_leaves = static_cast<std::uint32_t>(policy.leaves.size());
   }
-  if (msrs->is_null()) {
+  if (msrs.is_null()) {
     request.nr_msrs = kMaxMsrEntries;
   } else {
     if (request.nr_msrs < policy.msrs.size()) return -kENOBUFS;
-    if (!msrs->Write(0, policy.msrs).ok()) return -kEFAULT;
+    if (!msrs.Write(0, policy.msrs).ok()) return -kEFAULT;
     request.nr_msrs = static_cast<std::uint32_t>(policy.msrs.size());
   }
   op.copy_back = true;

@@ -73,17 +73,15 @@ std::int64_t NodeAffinityOp(DomctlCall& op) {
   const xenctl_bitmap& map = op.argument->u.nodeaffinity.nodemap;
   if (op.argument->cmd == XEN_DOMCTL_setnodeaffinity) {
     const auto nodes = op.argument.Bind(schema::rows::domctl::setnodeaffinity::nodemap_bitmap);
-    if (!nodes.ok()) return -kEFAULT;
     std::uint8_t first = 0;
-    if (map.nr_bits != 0 && !nodes->Read(0, first).ok()) return -kEFAULT;
+    if (map.nr_bits != 0 && !nodes.Read(0, first).ok()) return -kEFAULT;
     return (first & 1) != 0 ? 0 : -kEINVAL;
   }
   const auto nodes = op.argument.Bind(schema::rows::domctl::getnodeaffinity::nodemap_bitmap);
-  if (!nodes.ok()) return -kEFAULT;
-  if (!HasSaneSize(*nodes)) return -kE2BIG;
-  if (nodes->count() == 0) return 0;
-  if (!nodes->Write(0, std::uint8_t{1}).ok()) return -kEFAULT;
-  return nodes->Clear(1, nodes->count() - 1).ok() ? 0 : -kEFAULT;
+  if (!HasSaneSize(nodes)) return -kE2BIG;
+  if (nodes.count() == 0) return 0;
+  if (!nodes.Write(0, std::uint8_t{1}).ok()) return -kEFAULT;
+  return nodes.Clear(1, nodes.count() - 1).ok() ? 0 : -kEFAULT;
 }
 
 }  // namespace xencomm::hypervisor

@@ -20,17 +20,12 @@ constexpr bool IsCanonical(std::uint64_t address) {
 
 // What Xen refuses a PV context for before it looks at memory.
 bool SanePvContext(const vcpu_guest_context_t& context) {
-  const std::uint64_t addresses[] = {context.user_regs.rip,
-                                     context.user_regs.rsp,
-                                     context.kernel_sp,
-                                     context.fs_base,
-                                     context.gs_base_kernel,
-                                     context.gs_base_user,
-                                     context.event_callback_eip,
-                                     context.syscall_callback_eip,
-                                     context.failsafe_callback_eip};
-  for (const std::uint64_t address : addresses) {
-    if (!IsCanonical(address)) return false;
+  const cpu_user_regs_t& user = context.user_regs;
+  if (!IsCanonical(user.rip) || !IsCanonical(user.rsp) || !IsCanonical(context.kernel_sp) ||
+      !IsCanonical(context.fs_base) || !IsCanonical(context.gs_base_kernel) ||
+      !IsCanonical(context.gs_base_user) || !IsCanonical(context.event_callback_eip) ||
+      !IsCanonical(context.syscall_callback_eip) || !IsCanonical(context.failsafe_callback_eip)) {
+    return false;
   }
   for (const trap_info_t& trap : context.trap_ctxt) {
     if (!IsCanonical(trap.address)) return false;
@@ -82,8 +77,7 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
   Vcpu* vcpu = op.target->vcpu(request.vcpu);
   if (op.target == &op.call.domain || vcpu == nullptr) return -kEINVAL;
   const auto handle = op.argument.Bind(rows::setvcpucontext::ctxt);
-  if (!handle.ok()) return -kEFAULT;
-  if (handle->is_null()) {
+  if (handle.is_null()) {
     vcpu->online.store(false);
     vcpu->initialised = false;
     return 0;
@@ -96,7 +90,7 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
   std::byte* const place = frames.Bytes(given_up);
   vcpu_guest_context_t& context = **new (place) KeptContext;
   std::int64_t answer = 0;
-  if (!handle->Read(0, context).ok()) {
+  if (!handle.Read(0, context).ok()) {
     answer = -kEFAULT;
   } else if (!op.target->hvm && (!SanePvContext(context) || !OwnsFramesOf(*op.target, context))) {
     answer = -kEINVAL;
@@ -120,10 +114,9 @@ std::int64_t GetVcpuContextOp(DomctlCall& op) {
   KeptContext* kept = MakeKeptContext(op.call.core, *op.target, *vcpu);
   if (kept == nullptr) return -kENOMEM;
   const auto handle = op.argument.Bind(rows::getvcpucontext::ctxt);
-  if (!handle.ok()) return -kEFAULT;
   constexpr auto kOnline = static_cast<unsigned long>(VGCF_online);
   (*kept)->flags = ((*kept)->flags & ~kOnline) | (vcpu->online.load() ? kOnline : 0);
-  return handle->Write(0, *kept).ok() ? 0 : -kEFAULT;
+  return handle.Write(0, *kept).ok() ? 0 : -kEFAULT;
 }
 
 std::int64_t VcpuAffinityOp(DomctlCall& op) {
@@ -136,11 +129,10 @@ std::int64_t VcpuAffinityOp(DomctlCall& op) {
   const bool setting = op.argument->cmd == XEN_DOMCTL_setvcpuaffinity;
   const auto hard_map = op.argument.Bind(rows::setvcpuaffinity::cpumap_hard_bitmap);
   const auto soft_map = op.argument.Bind(rows::setvcpuaffinity::cpumap_soft_bitmap);
-  if (!hard_map.ok() || !soft_map.ok()) return -kEFAULT;
-  if (request.flags == 0 || (hard && hard_map->is_null()) || (soft && soft_map->is_null())) {
+  if (request.flags == 0 || (hard && hard_map.is_null()) || (soft && soft_map.is_null())) {
     return -kEINVAL;
   }
-  if ((hard && !HasSaneSize(*hard_map)) || (soft && !HasSaneSize(*soft_map))) return -kE2BIG;
+  if ((hard && !HasSaneSize(hard_map)) || (soft && !HasSaneSize(soft_map))) return -kE2BIG;
   const unsigned cpus = op.call.core.config.cpus;
 
   // Xen answers what came of the map that it wrote last.
@@ -149,8 +141,8 @@ std::int64_t VcpuAffinityOp(DomctlCall& op) {
     answer = WriteCpus(map, mask, cpus) ? 0 : -kEFAULT;
   };
   if (!setting) {
-    if (hard) write(*hard_map, vcpu->hard_affinity);
-    if (soft) write(*soft_map, vcpu->soft_affinity);
+    if (hard) write(hard_map, vcpu->hard_affinity);
+    if (soft) write(soft_map, vcpu->soft_affinity);
     return answer;
   }
 
@@ -158,20 +150,20 @@ std::int64_t VcpuAffinityOp(DomctlCall& op) {
   const CpuMask old_hard = vcpu->hard_affinity;
   CpuMask wanted;
   if (hard) {
-    if (!ReadCpus(*hard_map, request.cpumap_hard.nr_bits, cpus, &wanted)) return -kEFAULT;
+    if (!ReadCpus(hard_map, request.cpumap_hard.nr_bits, cpus, &wanted)) return -kEFAULT;
     if (!wanted.Intersects(online)) return -kEINVAL;
     vcpu->hard_affinity = wanted;
     // The caller is told what the scheduler will use.
-    write(*hard_map, wanted.And(online));
+    write(hard_map, wanted.And(online));
   }
   if (soft) {
-    if (!ReadCpus(*soft_map, request.cpumap_soft.nr_bits, cpus, &wanted)) {
+    if (!ReadCpus(soft_map, request.cpumap_soft.nr_bits, cpus, &wanted)) {
       // An error means that nothing happened.
       vcpu->hard_affinity = old_hard;
       return -kEFAULT;
     }
     vcpu->soft_affinity = wanted;
-    write(*soft_map, wanted.And(online).And(vcpu->hard_affinity));
+    write(soft_map, wanted.And(online).And(vcpu->hard_affinity));
   }
   return answer;
 }

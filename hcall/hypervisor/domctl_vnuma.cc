@@ -16,11 +16,10 @@ std::int64_t Fill(DomctlCall& op, Vnuma& vnuma) {
   const auto ranges = op.argument.Bind(rows::vmemrange);
   const auto vcpus = op.argument.Bind(rows::vcpu_to_vnode);
   const auto nodes = op.argument.Bind(rows::vnode_to_pnode);
-  if (!distances.ok() || !ranges.ok() || !vcpus.ok() || !nodes.ok()) return -kEFAULT;
   const std::uint32_t count = vnuma.nr_vnodes;
-  if (!distances->Read(0, std::span(vnuma.vdistance).first(std::size_t{count} * count)).ok() ||
-      !ranges->Read(0, std::span(vnuma.vmemrange).first(vnuma.nr_vmemranges)).ok() ||
-      !vcpus->Read(0, std::span(vnuma.vcpu_to_vnode, vnuma.nr_vcpus)).ok()) {
+  if (!distances.Read(0, std::span(vnuma.vdistance).first(std::size_t{count} * count)).ok() ||
+      !ranges.Read(0, std::span(vnuma.vmemrange).first(vnuma.nr_vmemranges)).ok() ||
+      !vcpus.Read(0, std::span(vnuma.vcpu_to_vnode, vnuma.nr_vcpus)).ok()) {
     return -kEFAULT;
   }
   for (std::uint32_t i = 0; i < vnuma.nr_vcpus; ++i) {
@@ -28,7 +27,7 @@ std::int64_t Fill(DomctlCall& op, Vnuma& vnuma) {
   }
   for (std::uint32_t i = 0; i < count; ++i) {
     std::uint32_t physical;
-    if (!nodes->Read(i, physical).ok()) return -kEFAULT;
+    if (!nodes.Read(i, physical).ok()) return -kEFAULT;
     if (physical >= kMaxPhysicalNodes) return -kE2BIG;
   }
   for (std::uint32_t i = 0; i < vnuma.nr_vmemranges; ++i) {

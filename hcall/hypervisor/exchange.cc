@@ -142,15 +142,16 @@ std::int64_t Exchange(Call& call) {
   if (request->nr_exchanged == in.nr_extents) return 0;
   const auto in_extents = request.Bind(rows::in_extent_start);
   const auto out_extents = request.Bind(rows::out_extent_start);
-  if (!in_extents.ok() || !out_extents.ok()) return finish(-kEFAULT);
+  // A list that is too long to be is found out before anything is given up for it.
+  if (out_extents.count() != out.nr_extents) return finish(-kEFAULT);
   Domain* target = call.FindAny(in.domid);
   if (target == nullptr) return finish(-kESRCH);
   if (!call.Controls(*target)) return finish(-kEPERM);
 
   Exchanging exchange = {.call = call,
                          .target = *target,
-                         .in = *in_extents,
-                         .out = *out_extents,
+                         .in = in_extents,
+                         .out = out_extents,
                          .in_order = in.extent_order,
                          .out_order = out.extent_order,
                          .width = FrameHeap::kAnyWidth};

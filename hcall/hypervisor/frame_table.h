@@ -39,7 +39,7 @@ struct Frame {
   std::atomic<std::uint32_t> holds;  // mappings by others: delay freeing
   std::uint32_t next;                // in the list that the frame's use puts it on
   std::uint32_t previous;
-  std::uint64_t gfn;        // where its domain has it (Xen's machine-to-phys table)
+  std::uint64_t gfn;        // where a translated domain has it, or kNoFrame
   std::uint16_t pins;       // registered regions and areas: refuse removal from the physmap
   std::uint8_t free_order;  // of a free block's first frame: order + 1, else 0; the heap's
   bool dirty;               // of a free block: not known to be zero; the heap's

@@ -95,7 +95,6 @@ std::int64_t SetupTable(Call& call) {
   Argument<gnttab_setup_table> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_setup_table)) return -kEFAULT;
   const auto list = request.Bind(rows::setup_table::frame_list);
-  if (!list.ok()) return -kEFAULT;
   Domain* target = Target(call, request->dom, &request->status);
   if (target != nullptr) {
     std::uint64_t frames[GrantTable::kMaxFrames];
@@ -112,7 +111,7 @@ std::int64_t SetupTable(Call& call) {
     }
     if (request->status == GNTST_general_error && call.IsMemoryDue()) return -kENOMEM;
     if (request->status == GNTST_okay &&
-        !list->Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
+        !list.Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
       request->status = GNTST_bad_virt_addr;
     }
   }
@@ -123,7 +122,6 @@ std::int64_t StatusFramesOp(Call& call) {
   Argument<gnttab_get_status_frames> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_get_status_frames)) return -kEFAULT;
   const auto list = request.Bind(rows::get_status_frames::frame_list);
-  if (!list.ok()) return -kEFAULT;
   Domain* target = Target(call, request->dom, &request->status);
   if (target != nullptr) {
     std::uint64_t frames[GrantTable::kMaxStatusFrames];
@@ -139,7 +137,7 @@ std::int64_t StatusFramesOp(Call& call) {
       }
     }
     if (request->status == GNTST_okay &&
-        !list->Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
+        !list.Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
       request->status = GNTST_bad_virt_addr;
     }
   }

@@ -28,7 +28,6 @@ std::int64_t SetMemoryMap(Call& call) {
   if (target == nullptr) return -kESRCH;
   if (!call.Controls(*target)) return -kEPERM;
   const auto buffer = request.Bind(rows::set_memory_map::map_buffer);
-  if (!buffer.ok()) return -kEFAULT;
 
   // What the domain will own must be charged while it cannot end.
   SpinGuard guard(call.core.control);
@@ -37,7 +36,7 @@ std::int64_t SetMemoryMap(Call& call) {
   if (map == nullptr) return -kENOMEM;
   map->count = count;
   std::int64_t answer = 0;
-  if (buffer->Read(0, std::span(map->entries).first(count)).ok()) {
+  if (buffer.Read(0, std::span(map->entries).first(count)).ok()) {
     map = target->memory_map.exchange(map, std::memory_order_release);
   } else {
     answer = -kEFAULT;
@@ -52,10 +51,9 @@ std::int64_t GetMemoryMap(Call& call) {
   const MemoryMap* map = call.domain.memory_map.load(std::memory_order_acquire);
   if (map == nullptr || map->count == 0) return -kENOSYS;
   const auto buffer = request.Bind(rows::memory_map::buffer);
-  if (!buffer.ok()) return -kEFAULT;
   if (request->nr_entries > map->count) request->nr_entries = map->count;
   for (std::uint32_t i = 0; i < request->nr_entries; ++i) {
-    if (!buffer->Write(i, map->entries[i]).ok()) return -kEFAULT;
+    if (!buffer.Write(i, map->entries[i]).ok()) return -kEFAULT;
   }
   return request.Store() ? 0 : -kEFAULT;
 }
@@ -75,12 +73,11 @@ std::int64_t GetMachineMemoryMap(Call& call) {
       .addr = config.pool_begin, .size = config.pool_end - config.pool_begin, .type = kE820Ram};
 
   const auto buffer = request.Bind(rows::machine_memory_map::buffer);
-  if (!buffer.ok()) return -kEFAULT;
-  if (!buffer->is_null()) {
+  if (!buffer.is_null()) {
     // Xen wants room for one more than there are.
     if (request->nr_entries < count + 1) return -kEINVAL;
     for (std::uint32_t i = 0; i < count; ++i) {
-      if (!buffer->Write(i, entries[i]).ok()) return -kEFAULT;
+      if (!buffer.Write(i, entries[i]).ok()) return -kEFAULT;
     }
   }
   request->nr_entries = count;
@@ -106,13 +103,12 @@ std::int64_t GetMachphysList(Call& call, std::uint64_t op) {
   Argument<xen_machphys_mfn_list> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_memory_op, op)) return -kEFAULT;
   const auto extents = request.Bind(rows::machphys_mfn_list::extent_start);
-  if (!extents.ok()) return -kEFAULT;
   const std::uint64_t extents_there =
       (call.core.max_page() + kFramesOfExtent - 1) / kFramesOfExtent;
   std::uint32_t count = 0;
   for (; count < request->max_extents && count < extents_there; ++count) {
     const std::uint64_t frame = call.core.frames.MfnOf(0) + count;
-    if (!extents->Write(count, frame).ok()) return -kEFAULT;
+    if (!extents.Write(count, frame).ok()) return -kEFAULT;
   }
   request->nr_extents = count;
   return request.Store() ? 0 : -kEFAULT;
@@ -139,12 +135,10 @@ std::int64_t GetVnuma(Call& call) {
   const auto distances = request.Bind(rows::get_vnumainfo::vdistance_h);
   const auto vcpus = request.Bind(rows::get_vnumainfo::vcpu_to_vnode_h);
   const auto ranges = request.Bind(rows::get_vnumainfo::vmemrange_h);
-  if (!distances.ok() || !vcpus.ok() || !ranges.ok()) return -kEFAULT;
   const std::size_t nodes = vnuma->nr_vnodes;
-  if (!ranges->Write(0, std::span(vnuma->vmemrange).first(vnuma->nr_vmemranges)).ok() ||
-      !distances->Write(0, std::span(vnuma->vdistance).first(nodes * nodes)).ok() ||
-      !vcpus->Write(0, std::span<const std::uint32_t>(vnuma->vcpu_to_vnode, vnuma->nr_vcpus))
-           .ok()) {
+  if (!ranges.Write(0, std::span(vnuma->vmemrange).first(vnuma->nr_vmemranges)).ok() ||
+      !distances.Write(0, std::span(vnuma->vdistance).first(nodes * nodes)).ok() ||
+      !vcpus.Write(0, std::span<const std::uint32_t>(vnuma->vcpu_to_vnode, vnuma->nr_vcpus)).ok()) {
     return -kEFAULT;
   }
   return request.Store() ? 0 : -kEFAULT;

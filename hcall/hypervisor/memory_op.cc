@@ -35,8 +35,7 @@ std::int64_t ClaimPages(Call& call) {
   Argument<xen_memory_reservation> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_memory_op, XENMEM_claim_pages)) return -kEFAULT;
   const auto extents = request.Bind(schema::rows::memory_op::claim_pages::extent_start);
-  if (!extents.ok()) return -kEFAULT;
-  if (!extents->is_null() || request->extent_order != 0 || request->mem_flags != 0) {
+  if (!extents.is_null() || request->extent_order != 0 || request->mem_flags != 0) {
     return -kEINVAL;
   }
   Domain* target = call.core.domains.Find(request->domid);

@@ -47,7 +47,6 @@ std::int64_t Multicall(Call& call) {
   if (first_entry > count) return -kEINVAL;
   const auto entries =
       call.Handle<std::uint64_t>(list, static_cast<std::uint64_t>(count) * kEntryWords);
-  if (!entries.ok()) return -kEFAULT;
 
   call.vcpu.in_multicall = true;
   std::int64_t answer = 0;
@@ -60,7 +59,7 @@ std::int64_t Multicall(Call& call) {
     }
     const std::uint64_t first = std::uint64_t{done} * kEntryWords;
     std::uint64_t words[kEntryWords];
-    if (!entries->Read(first, words).ok()) {
+    if (!entries.Read(first, words).ok()) {
       answer = -kEFAULT;
       break;
     }
@@ -75,14 +74,14 @@ std::int64_t Multicall(Call& call) {
     if (frame.continued) {
       words[kOpWord] = frame.index;
       for (unsigned i = 0; i < 5; ++i) words[kArgumentsWord + i] = frame.arguments[i];
-      if (!entries->Write(first, words).ok()) {
+      if (!entries.Write(first, words).ok()) {
         answer = -kEFAULT;
         break;
       }
       stopped = true;
       break;
     }
-    if (!entries->Write(first + kResultWord, words[kResultWord]).ok()) {
+    if (!entries.Write(first + kResultWord, words[kResultWord]).ok()) {
       answer = -kEFAULT;
       break;
     }

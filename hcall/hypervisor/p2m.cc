@@ -30,8 +30,7 @@ P2mEntry P2m::LoadDirect(std::uint64_t mfn) const {
 }
 
 bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) {
-  if (!translated_ || !Contains(0, kLimit, gfn, count)) return false;
-  if (count == 0) return true;
+  if (!Contains(0, kLimit, gfn, count)) return false;
   const std::uint64_t last = (gfn + count - 1) >> kLeafBits;
   unsigned order = static_cast<unsigned>(top_.load(std::memory_order_relaxed) & kOrderMask);
   if (last >= kLeafEntries << order) {
@@ -49,10 +48,7 @@ bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) 
 }
 
 void P2m::Store(std::uint64_t gfn, P2mEntry entry) {
-  const std::uint64_t word = entry.present() ? entry.word() : 0;
-  std::uint64_t* slot = Slot(gfn);
-  if (slot == nullptr) return;
-  std::atomic_ref<std::uint64_t>(*slot).store(word, std::memory_order_release);
+  std::atomic_ref<std::uint64_t>(*Slot(gfn)).store(entry.word(), std::memory_order_release);
   if (entry.present() && gfn >= end_.load(std::memory_order_relaxed)) {
     end_.store(gfn + 1, std::memory_order_relaxed);
   }

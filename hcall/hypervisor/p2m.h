@@ -27,9 +27,7 @@ enum class P2mType : std::uint8_t {
   kRam,
   kReadOnly,  // RAM that the domain may not write
   kShared,    // the hypervisor's page: shared info, grant table
-  kGrant,     // another domain's, by a grant
   kForeign,   // another domain's, mapped by its controller
-  kMmio,
 };
 
 // mfn << 12 | type. 0: nothing there.

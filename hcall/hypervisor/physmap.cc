@@ -65,7 +65,6 @@ std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order
     for (std::uint64_t i = 0; i < pages; ++i) {
       if (!OwnsMemory(mfn + i)) return -kEINVAL;
     }
-    for (std::uint64_t i = 0; i < pages; ++i) core_.frames.Of(mfn + i).gfn = gfn + i;
     return 0;
   }
   if (!Contains(0, P2m::kLimit, gfn, pages)) return -kEINVAL;
@@ -73,19 +72,12 @@ std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order
   for (std::uint64_t i = 0; i < pages; ++i) {
     const P2mEntry old = domain_.p2m.Load(gfn + i);
     if (old.type() == P2mType::kForeign) return -kEBUSY;
-    if (old.present() && core_.frames.Has(old.mfn()) && core_.frames.Of(old.mfn()).pins != 0) {
-      return -kEBUSY;
-    }
+    if (old.present() && core_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
   }
   for (std::uint64_t i = 0; i < pages; ++i) {
     const P2mEntry old = domain_.p2m.Load(gfn + i);
-    if (old.present() && old.mfn() != mfn + i && core_.frames.Has(old.mfn())) {
-      core_.frames.Of(old.mfn()).gfn = kNoFrame;
-    }
-    // A frame is at one gfn only.
-    Frame& frame = core_.frames.Of(mfn + i);
-    if (frame.gfn != kNoFrame && frame.gfn != gfn + i) StoreEntry(frame.gfn, {});
-    frame.gfn = gfn + i;
+    if (old.present()) core_.frames.Of(old.mfn()).gfn = kNoFrame;
+    core_.frames.Of(mfn + i).gfn = gfn + i;
     StoreEntry(gfn + i, {mfn + i, type});
   }
   return 0;
@@ -100,8 +92,6 @@ std::int64_t Physmap::FreeLocked(std::uint64_t frame_number) {
   if (IsDead()) return -kEINVAL;
   const P2mEntry entry = domain_.p2m.Load(frame_number);
   if (!entry.present()) return domain_.translated() ? -kENOENT : -kEINVAL;
-  if (entry.type() == P2mType::kMmio) return -kEPERM;
-  if (!core_.frames.Has(entry.mfn())) return -kEINVAL;
   Frame& frame = core_.frames.Of(entry.mfn());
   const FrameOwner owner = frame.owner.load(std::memory_order_relaxed);
   if (owner.domain != domain_.id) return -kENXIO;
@@ -153,7 +143,7 @@ std::int64_t Physmap::Unplace(std::uint64_t gfn, std::uint64_t* foreign) {
   if (!entry.present()) return -kENOENT;
   if (entry.type() == P2mType::kForeign) {
     *foreign = entry.mfn();
-  } else if (core_.frames.Has(entry.mfn())) {
+  } else {
     Frame& frame = core_.frames.Of(entry.mfn());
     if (frame.pins != 0) return -kEBUSY;
     frame.gfn = kNoFrame;
@@ -226,8 +216,8 @@ bool Physmap::FreeSome(Work& work) {
   while (domain_.first_page != kNoIndex) {
     if (work.is_used_up()) return false;
     const std::uint64_t mfn = core_.frames.MfnOf(domain_.first_page);
-    Frame& frame = core_.frames.Of(mfn);
-    if (domain_.translated() && frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
+    const Frame& frame = core_.frames.Of(mfn);
+    if (frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
     GiveUp(mfn);
     work.Done();
   }
@@ -271,9 +261,7 @@ std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint6
   if (IsDead()) return -kEINVAL;
   const P2mEntry entry = domain_.p2m.Load(frame_number);
   // What Xen answers Linux's mapping call for either kind of domain.
-  if (!entry.readable() || !core_.frames.Has(entry.mfn())) {
-    return domain_.translated() ? -kEINVAL : -kEPERM;
-  }
+  if (!entry.readable()) return domain_.translated() ? -kEINVAL : -kEPERM;
   if (access == Access::kWrite && !entry.writable()) return -kEPERM;
   core_.frames.Of(entry.mfn()).holds.fetch_add(1, std::memory_order_relaxed);
   if (entry.type() == P2mType::kShared) ++domain_.shared_holds;
@@ -306,9 +294,8 @@ void Physmap::Unpin(std::uint64_t mfn) {
 }
 
 void Physmap::Unhook(std::uint64_t mfn) {
-  Frame& frame = core_.frames.Of(mfn);
-  if (domain_.translated() && frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
-  frame.gfn = kNoFrame;
+  const Frame& frame = core_.frames.Of(mfn);
+  if (frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
 }
 
 bool Physmap::IsDead() const { return domain_.life.load(std::memory_order_relaxed) == Life::kDead; }

@@ -36,12 +36,12 @@ class Physmap {
   void Withdraw(std::uint64_t mfn, unsigned order);
 
   // Puts frames that the domain owns at [gfn, gfn + 2^order). What was there stays the domain's,
-  // at no gfn, as in Xen. For a PV domain it only notes the gfn. -ENOMEM, -EINVAL (beyond what a
+  // at no gfn, as in Xen. A PV domain's are where they are. -ENOMEM, -EINVAL (beyond what a
   // p2m holds), -EBUSY (pinned).
   std::int64_t Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order, P2mType type);
 
   // Takes the page at `frame` (a gfn, or a PV domain's mfn) off the physmap and frees it. -ENOENT
-  // (nothing there), -EPERM (MMIO), -EBUSY (pinned), -ENXIO (not the domain's own), -EINVAL.
+  // (nothing there), -EBUSY (pinned), -ENXIO (not the domain's own), -EINVAL.
   std::int64_t Free(std::uint64_t frame);
 
   // The same with all pages of extents of 2^order, or with none of them. -EINVAL (not the domain's

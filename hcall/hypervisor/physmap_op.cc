@@ -17,9 +17,9 @@ std::int64_t MayChange(const Call& call, const Domain& target) {
   return call.Controls(target) ? 0 : -kEPERM;
 }
 
-// One page of space `space` at `gfn`.
-std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint16_t foreign,
-                    std::uint64_t index, std::uint64_t gfn) {
+// One page of space `space` at `gfn`; of domain `foreign`, where the space is another's.
+std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint64_t index,
+                    std::uint64_t gfn, std::uint16_t foreign = DOMID_INVALID) {
   Physmap physmap(call.core, target);
   switch (space) {
     case XENMAPSPACE_shared_info:
@@ -66,7 +66,7 @@ std::int64_t AddToPhysmap(Call& call, std::uint64_t start) {
   if (error != 0) return error;
   if (request->gpfn == kNoFrame) return -kEINVAL;
   if (request->space != XENMAPSPACE_gmfn_range) {
-    return AddOne(call, *target, request->space, 0, request->idx, request->gpfn);
+    return AddOne(call, *target, request->space, request->idx, request->gpfn);
   }
 
   if (request->size < start) return -kEILSEQ;
@@ -76,7 +76,7 @@ std::int64_t AddToPhysmap(Call& call, std::uint64_t start) {
   }
   for (std::uint64_t i = start; i < request->size; ++i) {
     const std::int64_t one =
-        AddOne(call, *target, XENMAPSPACE_gmfn, 0, request->idx + i, request->gpfn + i);
+        AddOne(call, *target, XENMAPSPACE_gmfn, request->idx + i, request->gpfn + i);
     if (one == -kENOMEM && call.IsMemoryDue()) {
       return ContinueMemoryOp(call, XENMEM_add_to_physmap, i);
     }
@@ -102,19 +102,18 @@ std::int64_t AddToPhysmapBatch(Call& call, std::uint64_t start) {
   const auto indices = request.Bind(rows::add_to_physmap_batch::idxs);
   const auto gfns = request.Bind(rows::add_to_physmap_batch::gpfns);
   const auto errors = request.Bind(rows::add_to_physmap_batch::errs);
-  if (!indices.ok() || !gfns.ok() || !errors.ok()) return -kEFAULT;
 
   for (std::uint64_t i = start; i < request->size; ++i) {
     std::uint64_t index;
     std::uint64_t gfn;
-    if (!indices->Read(i, index).ok() || !gfns->Read(i, gfn).ok()) return -kEFAULT;
+    if (!indices.Read(i, index).ok() || !gfns.Read(i, gfn).ok()) return -kEFAULT;
     if (gfn == kNoFrame) return -kEINVAL;
     const std::int64_t one =
-        AddOne(call, *target, request->space, request->u.foreign_domid, index, gfn);
+        AddOne(call, *target, request->space, index, gfn, request->u.foreign_domid);
     if (one == -kENOMEM && call.IsMemoryDue()) {
       return ContinueMemoryOp(call, XENMEM_add_to_physmap_batch, i);
     }
-    if (!errors->Write(i, static_cast<std::int32_t>(one)).ok()) return -kEFAULT;
+    if (!errors.Write(i, static_cast<std::int32_t>(one)).ok()) return -kEFAULT;
     if (i + 1 != request->size && call.ShouldPreempt()) {
       return ContinueMemoryOp(call, XENMEM_add_to_physmap_batch, i + 1);
     }

@@ -25,20 +25,19 @@ std::int64_t GetIdleTime(PlatformCall& op) {
   const unsigned cpus = call.core.config.cpus;
   const auto map = request.Bind(rows::getidletime::cpumap_bitmap);
   const auto times = request.Bind(rows::getidletime::idletime);
-  if (!map.ok() || !times.ok()) return -kEFAULT;
-  if (!HasSaneSize(*map)) return -kE2BIG;
+  if (!HasSaneSize(map)) return -kE2BIG;
   CpuMask asked;
-  if (!ReadCpus(*map, idle_time.cpumap_nr_cpus, cpus, &asked)) return -kEFAULT;
+  if (!ReadCpus(map, idle_time.cpumap_nr_cpus, cpus, &asked)) return -kEFAULT;
   const std::uint64_t now = call.core.machine.NowNanoseconds();
   CpuMask idle;
   for (unsigned cpu = 0; cpu < cpus; ++cpu) {
     // The processor that makes this call has not been idle.
     if (!asked.Has(cpu) || cpu == call.vcpu.processor) continue;
     idle.Set(cpu);
-    if (!times->Write(cpu, now).ok()) return -kEFAULT;
+    if (!times.Write(cpu, now).ok()) return -kEFAULT;
   }
   idle_time.now = now;
-  return WriteCpus(*map, idle, cpus) ? 0 : -kEFAULT;
+  return WriteCpus(map, idle, cpus) ? 0 : -kEFAULT;
 }
 
 std::int64_t GetCpuInfoOp(PlatformCall& op) {

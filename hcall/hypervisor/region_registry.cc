@@ -19,7 +19,7 @@ std::uint64_t FirstPayloadGranule(const RegionLayout& layout) {
 std::int64_t PinPage(Core& core, Domain& domain, std::uint64_t gfn, Access access) {
   const P2mEntry entry = domain.p2m.Load(gfn);
   const bool fit = access == Access::kWrite ? entry.writable() : entry.readable();
-  if (!fit || !core.frames.Has(entry.mfn())) return -kEFAULT;
+  if (!fit) return -kEFAULT;
   return Physmap(core, domain).Pin(entry.mfn()) ? 0 : -kEBUSY;
 }
 

@@ -134,20 +134,17 @@ std::int64_t ChangeReservation(Call& call, std::uint64_t op, std::uint64_t start
 
   if (op == XENMEM_decrease_reservation) {
     const auto extents = reservation.Bind(rows::decrease_reservation::extent_start);
-    if (!extents.ok()) return nothing_more;
     return ForEachExtent(request, start, count,
-                         [&](std::uint64_t i) { return DecreaseOne(request, *extents, i); });
+                         [&](std::uint64_t i) { return DecreaseOne(request, extents, i); });
   }
   if (op == XENMEM_populate_physmap) {
     const auto extents = reservation.Bind(rows::populate_physmap::extent_start);
-    if (!extents.ok()) return nothing_more;
     return ForEachExtent(request, start, count,
-                         [&](std::uint64_t i) { return PopulateOne(request, *extents, i); });
+                         [&](std::uint64_t i) { return PopulateOne(request, extents, i); });
   }
   const auto extents = reservation.Bind(rows::increase_reservation::extent_start);
-  if (!extents.ok()) return nothing_more;
   return ForEachExtent(request, start, count,
-                       [&](std::uint64_t i) { return IncreaseOne(request, *extents, i); });
+                       [&](std::uint64_t i) { return IncreaseOne(request, extents, i); });
 }
 
 }  // namespace xencomm::hypervisor

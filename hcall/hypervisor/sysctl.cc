@@ -47,11 +47,10 @@ constexpr OpTable<SysctlCall, 30> kOps = {
 std::int64_t GetDomainInfoList(SysctlCall& op) {
   xen_sysctl_getdomaininfolist& list = op.argument->u.getdomaininfolist;
   const auto buffer = op.argument.Bind(schema::rows::sysctl::getdomaininfolist::buffer);
-  if (!buffer.ok()) return -kEFAULT;
   std::uint32_t count = 0;
   const Domain* domain = op.call.core.domains.FindFrom(list.first_domain);
   while (domain != nullptr && count < list.max_domains) {
-    if (!buffer->Write(count, DescribeDomain(op.call.core, *domain)).ok()) return -kEFAULT;
+    if (!buffer.Write(count, DescribeDomain(op.call.core, *domain)).ok()) return -kEFAULT;
     ++count;
     domain = op.call.core.domains.FindFrom(std::uint64_t{domain->id} + 1);
   }

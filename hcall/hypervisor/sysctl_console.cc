@@ -9,7 +9,6 @@ std::int64_t ReadConsole(SysctlCall& op) {
   constexpr std::uint32_t kChunk = 256;
   xen_sysctl_readconsole& request = op.argument->u.readconsole;
   const auto buffer = op.argument.Bind(schema::rows::sysctl::readconsole::buffer);
-  if (!buffer.ok()) return -kEFAULT;
   Console& console = op.call.core.console;
 
   std::uint32_t position = console.StartFor(request.incremental != 0, request.index);
@@ -22,7 +21,7 @@ std::int64_t ReadConsole(SysctlCall& op) {
     const std::uint32_t room = most - done < kChunk ? most - done : kChunk;
     const std::uint32_t copied = console.Read(position, chunk, room, &position);
     if (copied == 0) break;
-    if (!buffer->Write(done, std::span<const char>(chunk, copied)).ok()) return -kEFAULT;
+    if (!buffer.Write(done, std::span<const char>(chunk, copied)).ok()) return -kEFAULT;
     done += copied;
   }
   if (request.clear != 0) console.ForgetUpTo(position);
@@ -34,10 +33,9 @@ std::int64_t ReadConsole(SysctlCall& op) {
 std::int64_t DebugKeys(SysctlCall& op) {
   const xen_sysctl_debug_keys& request = op.argument->u.debug_keys;
   const auto keys = op.argument.Bind(schema::rows::sysctl::debug_keys::keys);
-  if (!keys.ok()) return -kEFAULT;
   for (std::uint32_t i = 0; i < request.nr_keys; ++i) {
     char key;
-    if (!keys->Read(i, key).ok()) return -kEFAULT;
+    if (!keys.Read(i, key).ok()) return -kEFAULT;
     // What is printed for a key is for people; that it was pressed can be seen.
     char line[] = "(XEN) '?' pressed\n";
     line[7] = key;

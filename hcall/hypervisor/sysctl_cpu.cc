@@ -9,15 +9,14 @@ namespace xencomm::hypervisor {
 std::int64_t CpuFeatureset(SysctlCall& op) {
   xen_sysctl_cpu_featureset& request = op.argument->u.cpu_featureset;
   const auto features = op.argument.Bind(schema::rows::sysctl::get_cpu_featureset::features);
-  if (!features.ok()) return -kEFAULT;
-  if (features->is_null()) {
+  if (features.is_null()) {
     request.nr_features = kFeaturesetWords;
     return 0;
   }
   if (request.index > XEN_SYSCTL_cpu_featureset_hvm_max) return -kEINVAL;
   const std::uint32_t count =
       request.nr_features < kFeaturesetWords ? request.nr_features : kFeaturesetWords;
-  if (!features->Write(0, HostFeatureset().first(count)).ok()) return -kEFAULT;
+  if (!features.Write(0, HostFeatureset().first(count)).ok()) return -kEFAULT;
   request.nr_features = count;
   if (count == kFeaturesetWords) return 0;
   // There is more to tell, and the caller learns how much it has got.
@@ -30,20 +29,19 @@ std::int64_t SystemCpuPolicy(SysctlCall& op) {
   if (request._rsvd != 0 || request.index > XEN_SYSCTL_cpu_policy_hvm_default) return -kEINVAL;
   const auto leaves = op.argument.Bind(schema::rows::sysctl::get_cpu_policy::leaves);
   const auto msrs = op.argument.Bind(schema::rows::sysctl::get_cpu_policy::msrs);
-  if (!leaves.ok() || !msrs.ok()) return -kEFAULT;
 
-  if (leaves->is_null()) {
+  if (leaves.is_null()) {
     request.nr_leaves = kMaxCpuidLeaves;
   } else {
     if (request.nr_leaves < HostLeaves().size()) return -kENOBUFS;
-    if (!leaves->Write(0, HostLeaves()).ok()) return -kEFAULT;
+    if (!leaves.Write(0, HostLeaves()).ok()) return -kEFAULT;
     request.nr_leaves = static_cast<std::uint32_t>(HostLeaves().size());
   }
-  if (msrs->is_null()) {
+  if (msrs.is_null()) {
     request.nr_msrs = kMaxMsrEntries;
   } else {
     if (request.nr_msrs < HostMsrs().size()) return -kENOBUFS;
-    if (!msrs->Write(0, HostMsrs()).ok()) return -kEFAULT;
+    if (!msrs.Write(0, HostMsrs()).ok()) return -kEFAULT;
     request.nr_msrs = static_cast<std::uint32_t>(HostMsrs().size());
   }
   return 0;
@@ -69,14 +67,13 @@ std::int64_t PowerStatistics(SysctlCall& op) {
   namespace rows = schema::rows::sysctl::get_pmstat;
   const auto triggers = op.argument.Bind(rows::u_getcx_triggers);
   const auto residencies = op.argument.Bind(rows::u_getcx_residencies);
-  if (!triggers.ok() || !residencies.ok()) return -kEFAULT;
   const std::uint64_t now = op.call.core.machine.NowNanoseconds();
   const std::uint64_t idle = request.cpuid == op.call.vcpu.processor ? 0 : now;
   const std::uint64_t times_entered[kStates] = {1, 1};
   const std::uint64_t time_spent[kStates] = {now - idle, idle};
   const std::size_t count = request.u.getcx.nr < kStates ? request.u.getcx.nr : kStates;
-  if (!triggers->Write(0, std::span(times_entered).first(count)).ok() ||
-      !residencies->Write(0, std::span(time_spent).first(count)).ok()) {
+  if (!triggers.Write(0, std::span(times_entered).first(count)).ok() ||
+      !residencies.Write(0, std::span(time_spent).first(count)).ok()) {
     return -kEFAULT;
   }
   request.u.getcx.nr = kStates;
@@ -126,15 +123,13 @@ std::int64_t CpuPool(SysctlCall& op) {
       request.sched_id = XEN_SCHEDULER_CREDIT2;
       request.n_dom = op.call.core.domain_count;
       const auto cpumap = op.argument.Bind(schema::rows::sysctl::cpupool_op::cpumap_bitmap);
-      if (!cpumap.ok()) return -kEFAULT;
-      if (!HasSaneSize(*cpumap)) return -kE2BIG;
-      return WriteCpus(*cpumap, CpuMask::FirstOf(cpus), cpus) ? 0 : -kEFAULT;
+      if (!HasSaneSize(cpumap)) return -kE2BIG;
+      return WriteCpus(cpumap, CpuMask::FirstOf(cpus), cpus) ? 0 : -kEFAULT;
     }
     case XEN_SYSCTL_CPUPOOL_OP_FREEINFO: {
       const auto cpumap = op.argument.Bind(schema::rows::sysctl::cpupool_op::cpumap_bitmap);
-      if (!cpumap.ok()) return -kEFAULT;
-      if (!HasSaneSize(*cpumap)) return -kE2BIG;
-      return WriteCpus(*cpumap, {}, cpus) ? 0 : -kEFAULT;
+      if (!HasSaneSize(cpumap)) return -kE2BIG;
+      return WriteCpus(cpumap, {}, cpus) ? 0 : -kEFAULT;
     }
     case XEN_SYSCTL_CPUPOOL_OP_DESTROY:
       return request.cpupool_id == 0 ? -kEBUSY : -kENOENT;

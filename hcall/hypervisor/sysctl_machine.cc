@@ -39,14 +39,13 @@ std::int64_t PhysInfo(SysctlCall& op) {
 std::int64_t GetCpuInfo(SysctlCall& op) {
   xen_sysctl_getcpuinfo& request = op.argument->u.getcpuinfo;
   const auto info = op.argument.Bind(schema::rows::sysctl::getcpuinfo::info);
-  if (!info.ok()) return -kEFAULT;
   const unsigned cpus = op.call.core.config.cpus;
   const std::uint32_t count = request.max_cpus < cpus ? request.max_cpus : cpus;
   for (std::uint32_t i = 0; i < count; ++i) {
     Cleared<xen_sysctl_cpuinfo_t> cpu;
     // The processor that makes this call is not idle, the others have nothing to do.
     if (i != op.call.vcpu.processor) cpu->idletime = op.call.core.machine.NowNanoseconds();
-    if (!info->Write(i, cpu).ok()) return -kEFAULT;
+    if (!info.Write(i, cpu).ok()) return -kEFAULT;
   }
   request.nr_cpus = count;
   return 0;
@@ -63,13 +62,12 @@ std::int64_t CpuTopology(SysctlCall& op) {
   xen_sysctl_cputopoinfo& request = op.argument->u.cputopoinfo;
   std::uint32_t count = op.call.core.config.cpus;
   const auto topology = op.argument.Bind(schema::rows::sysctl::cputopoinfo::cputopo);
-  if (!topology.ok()) return -kEFAULT;
-  if (!topology->is_null()) {
+  if (!topology.is_null()) {
     if (count > request.num_cpus) count = request.num_cpus;
     for (std::uint32_t i = 0; i < count; ++i) {
       Cleared<xen_sysctl_cputopo_t> cpu;
       cpu->core = i;
-      if (!topology->Write(i, cpu).ok()) return -kEFAULT;
+      if (!topology.Write(i, cpu).ok()) return -kEFAULT;
     }
   }
   request.num_cpus = count;
@@ -83,18 +81,16 @@ std::int64_t NumaInfo(SysctlCall& op) {
   xen_sysctl_numainfo& request = op.argument->u.numainfo;
   const auto meminfo = op.argument.Bind(schema::rows::sysctl::numainfo::meminfo);
   const auto distance = op.argument.Bind(schema::rows::sysctl::numainfo::distance);
-  // The product in the distances' count may not fit; the node's own number is what is used.
-  if (!meminfo.ok() || !distance.ok()) return -kEFAULT;
   std::uint32_t nodes = 1;
-  if (!meminfo->is_null() || !distance->is_null()) {
+  if (!meminfo.is_null() || !distance.is_null()) {
     if (request.num_nodes == 0) nodes = 0;
-    if (nodes != 0 && !meminfo->is_null()) {
+    if (nodes != 0 && !meminfo.is_null()) {
       Cleared<xen_sysctl_meminfo_t> memory;
       memory->memsize = core.max_page() << kPageShift;
       memory->memfree = core.heap.free_pages() << kPageShift;
-      if (!meminfo->Write(0, memory).ok()) return -kEFAULT;
+      if (!meminfo.Write(0, memory).ok()) return -kEFAULT;
     }
-    if (nodes != 0 && !distance->is_null() && !distance->Write(0, kLocal).ok()) return -kEFAULT;
+    if (nodes != 0 && !distance.is_null() && !distance.Write(0, kLocal).ok()) return -kEFAULT;
   }
   request.num_nodes = nodes;
   return 0;
@@ -104,14 +100,13 @@ std::int64_t PciTopology(SysctlCall& op) {
   xen_sysctl_pcitopoinfo& request = op.argument->u.pcitopoinfo;
   const auto devices = op.argument.Bind(schema::rows::sysctl::pcitopoinfo::devs);
   const auto nodes = op.argument.Bind(schema::rows::sysctl::pcitopoinfo::nodes);
-  if (!devices.ok() || !nodes.ok()) return -kEFAULT;
-  if (devices->is_null() || nodes->is_null()) return -kEINVAL;
+  if (devices.is_null() || nodes.is_null()) return -kEINVAL;
   std::uint32_t done = 0;
   while (done < request.num_devs) {
     physdev_pci_device_t device;
-    if (!devices->Read(done, device).ok()) return -kEFAULT;
+    if (!devices.Read(done, device).ok()) return -kEFAULT;
     // There are none.
-    if (!nodes->Write(done, std::uint32_t{XEN_INVALID_DEV}).ok()) return -kEFAULT;
+    if (!nodes.Write(done, std::uint32_t{XEN_INVALID_DEV}).ok()) return -kEFAULT;
     ++done;
     // Cut short, as in Xen; the caller sees how far it came.
     if (op.call.ShouldPreempt()) break;

@@ -27,8 +27,7 @@ struct VcpuCall {
 std::int64_t GetRunstate(VcpuCall& op) {
   auto& [call, vcpu] = op;
   const auto handle = call.Handle<vcpu_runstate_info>(call.frame.arguments[2], 1);
-  if (!handle.ok()) return -kEFAULT;
-  return handle->Write(0, RunstateOf(call.core, vcpu)).ok() ? 0 : -kEFAULT;
+  return handle.Write(0, RunstateOf(call.core, vcpu)).ok() ? 0 : -kEFAULT;
 }
 
 // An area that is written now and, in Xen, whenever the state changes: here whenever it is asked

@@ -30,8 +30,7 @@ std::int64_t WriteText(Call& call, std::string_view text) {
   char buffer[size] = {};
   std::memcpy(buffer, text.data(), text.size());
   const auto handle = call.Handle<char>(call.frame.arguments[1], size);
-  if (!handle.ok()) return -kEFAULT;
-  return handle->Write(0, buffer).ok() ? 0 : -kEFAULT;
+  return handle.Write(0, buffer).ok() ? 0 : -kEFAULT;
 }
 
 template <std::size_t size>
@@ -45,12 +44,10 @@ std::int64_t CompileInfo(Call& call) {
   SetText(info->compiler, "gcc (Debian) " __VERSION__);
   SetText(info->compile_by, "xencomm");
   SetText(info->compile_domain, "embedded");
-  SetText(info->compile_date, "");
   const auto handle = call.Handle<char>(call.frame.arguments[1], sizeof(xen_compile_info));
-  if (!handle.ok()) return -kEFAULT;
   char bytes[sizeof(xen_compile_info)];
   std::memcpy(bytes, &*info, sizeof(bytes));
-  return handle->Write(0, bytes).ok() ? 0 : -kEFAULT;
+  return handle.Write(0, bytes).ok() ? 0 : -kEFAULT;
 }
 
 std::uint32_t FeaturesOf(const Domain& domain) {
@@ -75,9 +72,9 @@ std::int64_t GetFeatures(Call& call) {
   // Two fields of 32 bits: submap_idx, read, and submap, written.
   const auto words = call.Handle<std::uint32_t>(call.frame.arguments[1], 2);
   std::uint32_t submap_idx;
-  if (!words.ok() || !words->Read(0, submap_idx).ok()) return -kEFAULT;
+  if (!words.Read(0, submap_idx).ok()) return -kEFAULT;
   if (submap_idx != 0) return -kEINVAL;
-  return words->Write(1, FeaturesOf(call.domain)).ok() ? 0 : -kEFAULT;
+  return words.Write(1, FeaturesOf(call.domain)).ok() ? 0 : -kEFAULT;
 }
 
 std::int64_t BuildId(Call& call) {
@@ -86,13 +83,12 @@ std::int64_t BuildId(Call& call) {
   if (pointer == 0) return sizeof(kBuildId);
   std::uint32_t len;
   const auto head = call.Handle<const std::uint32_t>(pointer, 1);
-  if (!head.ok() || !head->Read(0, len).ok()) return -kEFAULT;
+  if (!head.Read(0, len).ok()) return -kEFAULT;
   if (len == 0) return -kEINVAL;
   if (sizeof(kBuildId) > len) return -kENOBUFS;
   const auto bytes =
       call.HandleCountedInMemory<std::uint8_t>(pointer, sizeof(xen_build_id) + sizeof(kBuildId));
-  if (!bytes.ok()) return -kEFAULT;
-  if (!bytes->Write(offsetof(xen_build_id, buf), kBuildId).ok()) return -kEFAULT;
+  if (!bytes.Write(offsetof(xen_build_id, buf), kBuildId).ok()) return -kEFAULT;
   return sizeof(kBuildId);
 }
 
@@ -110,7 +106,7 @@ std::int64_t Changeset(Call& call) { return WriteText<XEN_CHANGESET_INFO_LEN>(ca
 
 std::int64_t PlatformParameters(Call& call) {
   const auto handle = call.Handle<std::uint64_t>(call.frame.arguments[1], 1);
-  return handle.ok() && handle->Write(0, kVirtStart).ok() ? 0 : -kEFAULT;
+  return handle.Write(0, kVirtStart).ok() ? 0 : -kEFAULT;
 }
 
 std::int64_t PageSize(Call& call) {
@@ -120,7 +116,7 @@ std::int64_t PageSize(Call& call) {
 std::int64_t GuestHandleOf(Call& call) {
   const auto handle =
       call.Handle<std::uint8_t>(call.frame.arguments[1], sizeof(xen_domain_handle_t));
-  return handle.ok() && handle->Write(0, call.domain.handle).ok() ? 0 : -kEFAULT;
+  return handle.Write(0, call.domain.handle).ok() ? 0 : -kEFAULT;
 }
 
 std::int64_t CommandLine(Call& call) {

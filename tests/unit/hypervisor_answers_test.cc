@@ -4,10 +4,12 @@
 // A line that changes is a change of what guests see. Xen 4.17 says whether it is right. The file
 // is written anew when XENCOMM_WRITE_ANSWERS is set in the environment of this program.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -22,19 +24,25 @@ namespace xencomm::hypervisor {
 namespace {
 
 constexpr char kHead[] =
-    "# What every call answers and writes, and what it answers when a field or a register says\n"
-    "# something else. A name: the answer. Below: what it wrote, field by field; and for each "
-    "field\n"
-    "# the answers when it is 0, 1, one less, one more, all ones, and its top bit is turned. "
-    "Fields\n"
-    "# that may say all of that without changing the answer are left out. At the end, what a guest "
-    "is\n"
-    "# answered that may not control others. The program beside this file writes it.\n";
+    R"(# What every call answers and writes, and what it answers in other circumstances. A name: the
+# answer. Below:
+# - what it wrote, field by field;
+# - for each field and register the answers when it is 0, 1, one less, one more, all ones, and its
+#   top bit is turned: of those with which the answer is not always the same;
+# - for what each pointer leads to, the answers when it cannot be read, when it cannot be written,
+#   and when its first or its last byte is not there;
+# - the answers with 0, 1, ... free pages, each as long as it stays the same;
+# - how often it stops, when it stops as often as it can;
+# - the answers about domain 0, a domain that is dying, and one that is dead;
+# - what a guest is answered that may not control others.
+# The program beside this file writes it.
+)";
 
 class AnswersTest : public testing::TestWithParam<WorkingCall> {
  protected:
   static void SetUpTestSuite() {
-    stage_ = std::make_unique<Stage>(4096);
+    whole_ = std::make_unique<Stage>(4096);
+    in_legs_ = std::make_unique<Stage>(1);
     std::ifstream file(ANSWERS);
     std::string name;
     for (std::string line; std::getline(file, line);) {
@@ -44,7 +52,8 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
     }
   }
   static void TearDownTestSuite() {
-    stage_ = nullptr;
+    whole_ = nullptr;
+    in_legs_ = nullptr;
     const testing::UnitTest& all = *testing::UnitTest::GetInstance();
     if (all.test_to_run_count() != all.total_test_count()) return;
     if (std::getenv("XENCOMM_WRITE_ANSWERS") != nullptr) {
@@ -78,10 +87,17 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
     return frame;
   }
   std::int64_t Make(const HypercallFrame& frame) {
-    on().space.Watch([&](unsigned, Access, std::byte* at, std::uint64_t length) {
-      return stage_->IsThere(at, length) ? Fault::kNone : Fault::kNotPresent;
+    return Make(frame, [](Access, const std::byte*, std::uint64_t) { return true; });
+  }
+  // With some of the memory gone.
+  template <class IsThere>
+  std::int64_t Make(const HypercallFrame& frame, IsThere is_there,
+                    std::uint64_t filler = ~std::uint64_t{0}) {
+    on().space.Watch([&](unsigned, Access access, std::byte* at, std::uint64_t length) {
+      return stage_->IsThere(at, length) && is_there(access, at, length) ? Fault::kNone
+                                                                         : Fault::kNotPresent;
     });
-    const std::int64_t outcome = Outcome(GetParam(), on(), *on().caller, frame);
+    const std::int64_t outcome = Outcome(GetParam(), on(), *on().caller, frame, filler);
     on().space.WatchNothing();
     return outcome;
   }
@@ -102,10 +118,83 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
     return text.str();
   }
 
-  static inline std::unique_ptr<Stage> stage_;
+  // The answers of calls in bad times, each in a line where they are not always the good one.
+
+  std::string WithoutMemoryOfTheirs(const Reach& reach, const HypercallFrame& frame,
+                                    std::int64_t good) {
+    std::ostringstream lines;
+    for (const Extent& extent : reach.extents()) {
+      std::ostringstream line;
+      bool differs = false;
+      const auto without = [&](auto is_there) {
+        GoBack();
+        const std::int64_t answer = Make(frame, is_there);
+        GoBack();
+        EXPECT_EQ(Make(frame, is_there, 0), answer) << "what could not be read is looked at";
+        line << ' ' << answer;
+        differs = differs || answer != good;
+      };
+      for (const Access bad : {Access::kRead, Access::kWrite}) {
+        without([&](Access access, const std::byte* at, std::uint64_t length) {
+          return access != bad || !extent.Overlaps(at, length);
+        });
+      }
+      for (const std::byte* end : {extent.at, extent.at + extent.bytes - 1}) {
+        without([&](Access, const std::byte* at, std::uint64_t length) {
+          return !Extent{.name = {}, .at = end, .bytes = 1}.Overlaps(at, length);
+        });
+      }
+      if (differs) lines << "  without " << extent.name << ':' << line.str() << '\n';
+    }
+    return lines.str();
+  }
+  std::string WithoutFreePages(std::int64_t good) {
+    std::ostringstream answers;
+    std::int64_t answer = good + 1;
+    for (unsigned spare = 0; answer != good; spare = Stage::Next(spare)) {
+      const HypercallFrame frame = Prepare(on().control, GetParam().target);
+      stage_->LeaveFree(spare);
+      const std::int64_t now = Make(frame);
+      if (spare == 0 && now == good) return "";
+      if (spare == 0 || now != answer) answers << ' ' << now;
+      answer = now;
+    }
+    return "  with few free pages:" + answers.str() + '\n';
+  }
+  std::string InLegs() {
+    stage_ = in_legs_.get();
+    HypercallFrame frame = Prepare(on().control, GetParam().target);
+    unsigned stops = 0;
+    while (on().machine.hypervisor.Hypercall(*on().control, frame), frame.continued) ++stops;
+    stage_ = whole_.get();
+    return stops == 0 ? "" : "  stops: " + std::to_string(stops) + '\n';
+  }
+  std::string AboutOthers(std::int64_t good) {
+    stage_ = in_legs_.get();
+    std::vector<std::int64_t> answers;
+    answers.push_back(Make(Prepare(on().control, 0)));
+    const std::uint16_t target = GetParam().target;
+    for (const bool is_dead : {false, true}) {
+      if (target == 0) break;
+      const HypercallFrame frame = Prepare(on().control, target);
+      const std::uint64_t held = stage_->End(target, is_dead);
+      answers.push_back(Make(frame));
+      if (held != kNoFrame) on().machine.ReleaseFrame(held);
+    }
+    stage_ = whole_.get();
+    std::ostringstream line;
+    for (const std::int64_t answer : answers) line << ' ' << answer;
+    if (std::ranges::count(answers, good) == std::ssize(answers)) return "";
+    return "  about domain 0, and one that is dying and dead:" + line.str() + '\n';
+  }
+
+  // In which calls run as a whole; and in which they stop as often as they can.
+  static inline std::unique_ptr<Stage> whole_;
+  static inline std::unique_ptr<Stage> in_legs_;
   static inline std::map<std::string, std::string> known_;  // by the names of calls
   static inline std::map<std::string, std::string> found_;
 
+  Stage* stage_ = whole_.get();
   std::vector<std::byte> arguments_;  // before
   std::uint64_t now_ = 0;
 };
@@ -158,6 +247,9 @@ TEST_P(AnswersTest, AreAsTheyWere) {
     vary("register " + std::to_string(i + 1), frame.arguments[i], 8,
          [&](std::uint64_t value) { frame.arguments[i] = value; });
   }
+  GoBack();
+  text << WithoutMemoryOfTheirs(reach, frame, good) << WithoutFreePages(good) << InLegs()
+       << AboutOthers(good);
   const HypercallFrame own = Prepare(on().guest, kGuest);
   const Reach own_reach(own, on().space, on().arguments());
   const std::int64_t own_answer = Make(own);

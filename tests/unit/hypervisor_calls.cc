@@ -71,17 +71,16 @@ std::string NameOf(const WorkingCall& call) {
 
 namespace {
 
-// What is read without having been written is what the call before left, or this.
-[[gnu::noinline]] void ScribbleOnTheStack() {
+[[gnu::noinline]] void ScribbleOnTheStack(std::uint64_t filler) {
   std::array<volatile std::uint64_t, 2048> words;
-  for (volatile std::uint64_t& word : words) word = 0xa5a5a5a5a5a5a5a5;
+  for (volatile std::uint64_t& word : words) word = filler;
 }
 
 }  // namespace
 
 std::int64_t Outcome(const WorkingCall& call, CallsMachine& on, Vcpu& caller,
-                     const HypercallFrame& frame) {
-  ScribbleOnTheStack();
+                     const HypercallFrame& frame, std::uint64_t filler) {
+  ScribbleOnTheStack(filler);
   const std::int64_t answer = on.machine.hypervisor.Call(caller, frame);
   return answer < 0 || call.result == nullptr ? answer : call.result(on);
 }

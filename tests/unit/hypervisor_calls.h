@@ -179,9 +179,10 @@ std::string NameOf(const WorkingCall& call);
 void PrintTo(const WorkingCall& call, std::ostream* out);
 
 // What became of a call, continued until it is done: its answer, or its result where that lies
-// elsewhere and the answer is no error.
+// elsewhere and the answer is no error. What it reads without having written it is the filler, or
+// what a call before left.
 std::int64_t Outcome(const WorkingCall& call, CallsMachine& on, Vcpu& caller,
-                     const HypercallFrame& frame);
+                     const HypercallFrame& frame, std::uint64_t filler = 0xa5a5a5a5a5a5a5a5);
 
 }  // namespace xencomm::hypervisor
 

@@ -6,10 +6,12 @@
 #include <cstring>
 #include <numeric>
 #include <ostream>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "hcall/hypervisor/bitmap.h"
 #include "hcall/hypervisor/cpu_policy.h"
 #include "tests/unit/hypervisor_machine.h"
 #include "xencomm/descriptor.h"
@@ -851,6 +853,84 @@ TEST_P(HypervisorEndsTest, AreWhereTheyAre) {
 }
 
 // Ids are given out in rising order, and after the last one the first one comes again.
+// Memory that ends after so many bytes.
+class ShortSpace final : public Space {
+ public:
+  explicit ShortSpace(std::span<std::uint8_t> bytes) : bytes_(bytes) {}
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+              Access access) override {
+    auto* const at = reinterpret_cast<std::uint8_t*>(pointer.value + offset);
+    const bool is_there = at >= bytes_.data() && at + length <= bytes_.data() + bytes_.size();
+    return is_there ? direct_.Map(pointer, offset, length, access) : Fault::kNotPresent;
+  }
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, RunVisitor visit) override {
+    const Mapping run = length == 0 ? Mapping(nullptr, 0) : Map(pointer, offset, length, access);
+    if (!run.ok()) return {.fault = run.fault(), .address = pointer + offset};
+    if (length != 0) visit(run.start(), 0, length);
+    return {.bytes = length};
+  }
+
+ private:
+  std::span<std::uint8_t> bytes_;
+  DirectSpace direct_;
+};
+
+constexpr std::uint64_t kSomeBits[] = {0,  1,  7,  8,   9,   15,  16,  17,  63,    64,
+                                       65, 70, 71, 254, 255, 256, 257, 300, kAll32};
+
+// Of a bitmap no more bytes are looked at than have bits that both sides know.
+TEST(HypervisorBitmapTest, IsReadUpToTheLastBitThatThereIs) {
+  for (const unsigned cpus : {1u, 7u, 8u, 9u, 16u, 17u, 255u, kMaxCpus}) {
+    for (const std::uint64_t bits : kSomeBits) {
+      SCOPED_TRACE(testing::Message() << bits << " bits of " << cpus << " processors");
+      const std::uint64_t known = std::min<std::uint64_t>(bits, cpus);
+      for (const unsigned pattern : {0xffu, 0xa5u, 0x5au, 0x01u, 0x80u}) {
+        // No byte is as the one before it.
+        const auto byte = [&](std::uint64_t i) { return Narrow<std::uint8_t>(pattern + i * 0x3b); };
+        std::vector<std::uint8_t> bytes((known + 7) / 8);
+        for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = byte(i);
+        ShortSpace space(bytes);
+        const GuestHandle<const std::uint8_t> map(
+            space, {reinterpret_cast<std::uintptr_t>(bytes.data())}, (bits + 7) / 8);
+        CpuMask mask = CpuMask::All();
+        ASSERT_TRUE(ReadCpus(map, Narrow<std::uint32_t>(bits), cpus, &mask));
+        for (unsigned cpu = 0; cpu < kMaxCpus + 8; ++cpu) {
+          ASSERT_EQ(mask.Has(cpu), cpu < known && (byte(cpu / 8) >> cpu % 8 & 1) != 0) << cpu;
+        }
+        // Without the last byte it is none.
+        if (bytes.empty()) continue;
+        ShortSpace shorter{std::span(bytes).first(bytes.size() - 1)};
+        EXPECT_FALSE(ReadCpus(GuestHandle<const std::uint8_t>(shorter, map.address(), map.count()),
+                              Narrow<std::uint32_t>(bits), cpus, &mask));
+      }
+    }
+  }
+}
+
+// All of what the guest has is written, with zeroes behind the last processor.
+TEST(HypervisorBitmapTest, IsWrittenUpToItsEnd) {
+  CpuMask mask;
+  for (unsigned cpu = 0; cpu < kMaxCpus; cpu += 1 + cpu % 3) mask.Set(cpu);
+  for (const unsigned cpus : {1u, 7u, 8u, 9u, 16u, 17u, 255u, kMaxCpus}) {
+    for (std::uint64_t size = 0; size < kMaxCpus / 8 + 3; ++size) {
+      SCOPED_TRACE(testing::Message() << size << " bytes for " << cpus << " processors");
+      std::vector<std::uint8_t> bytes(size, 0xee);
+      ShortSpace space(bytes);
+      const GuestHandle<std::uint8_t> map(space, {reinterpret_cast<std::uintptr_t>(bytes.data())},
+                                          size);
+      ASSERT_TRUE(WriteCpus(map, mask, cpus));
+      for (unsigned bit = 0; bit < size * 8; ++bit) {
+        ASSERT_EQ((bytes[bit / 8] >> bit % 8 & 1) != 0, bit < cpus && mask.Has(bit)) << bit;
+      }
+      for (std::uint64_t shorter = 0; shorter < size; ++shorter) {
+        ShortSpace cut{std::span(bytes).first(shorter)};
+        EXPECT_FALSE(WriteCpus(GuestHandle<std::uint8_t>(cut, map.address(), size), mask, cpus));
+      }
+    }
+  }
+}
+
 TEST(HypervisorDomainIdTest, ComeAgainWhenAllWereGivenOut) {
   TestMachine machine({.pool_bytes = std::uint64_t{4} << 20, .pages = 16});
   for (std::uint32_t round = 0; round <= DOMID_FIRST_RESERVED; ++round) {

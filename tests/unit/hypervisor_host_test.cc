@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -63,6 +64,24 @@ TEST_F(HypervisorHostTest, DescribesTopologyAndPools) {
   op.u.cpu_featureset.nr_features = 1;
   EXPECT_EQ(machine.Sysctl(XEN_SYSCTL_get_cpu_featureset, op), -kENOBUFS);
   EXPECT_EQ(op.u.cpu_featureset.nr_features, 1u);
+}
+
+TEST_F(HypervisorHostTest, TellsWhatItFoundWhenItBegan) {
+  EXPECT_EQ(machine.console, "(XEN) Xen version 4.17.7 (xencomm@embedded) (" __VERSION__
+                             ")\n"
+                             "(XEN) Embedded hypervisor of xencomm, answering as Xen 4.17\n"
+                             "(XEN) Command line: \n"
+                             "(XEN) System RAM: 64MB (65536kB)\n"
+                             "(XEN) Domain heap initialised\n"
+                             "(XEN) Using scheduler: SMP Credit Scheduler rev2 (credit2)\n"
+                             "(XEN) Detected 1000.000 MHz processor.\n"
+                             "(XEN) Allocated console ring of 16 KiB.\n"
+                             "(XEN) HVM: Hardware Assisted Paging (HAP) detected\n"
+                             "(XEN) Brought up 2 CPUs\n"
+                             "(XEN) Scheduling granularity: cpu, 1 CPU per sched-resource\n");
+  xen_sysctl_t op = {};
+  ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_physinfo, op), 0);
+  EXPECT_EQ(op.u.physinfo.cpu_khz, 1000000u);
 }
 
 TEST_F(HypervisorHostTest, ConsoleKeepsWhatWasPrinted) {
@@ -239,6 +258,14 @@ TEST(HypervisorMachineTest, BuildsNoNonsense) {
   EXPECT_EQ(machine.hypervisor.statistics().free_pages, free);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 1, .vcpus = 128}), 0);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 0x7fef, .pages = 1}), 0);
+  // Domains that run.
+  for (const std::uint16_t id : std::initializer_list<std::uint16_t>{0, 5, 0x7fef}) {
+    xen_domctl_t op = {};
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, id, op), 0);
+    EXPECT_EQ(op.u.getdomaininfo.flags & XEN_DOMINF_paused, 0u);
+    EXPECT_EQ(op.u.getdomaininfo.nr_online_vcpus, op.u.getdomaininfo.max_vcpu_id + 1);
+    EXPECT_EQ(op.u.getdomaininfo.tot_pages, op.u.getdomaininfo.max_pages);
+  }
 }
 
 // A vcpu is one caller's, and no more of them call than the machine has been told.
@@ -273,6 +300,24 @@ TEST_F(HypervisorHostTest, PlatformOpDescribesProcessors) {
   op.u.pcpu_info.xen_cpuid = 5;
   EXPECT_EQ(machine.Call(__HYPERVISOR_platform_op, &op), 0);
   EXPECT_EQ(op.u.pcpu_info.flags, std::uint32_t{XEN_PCPU_FLAGS_INVALID});
+  // Whose processors they are is what a leaf says, too.
+  std::vector<xen_cpuid_leaf_t> leaves(100);
+  xen_domctl_t policy = {};
+  policy.u.cpu_policy.nr_leaves = static_cast<std::uint32_t>(leaves.size());
+  policy.u.cpu_policy.leaves.p = leaves.data();
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_get_cpu_policy, kHvm, policy), 0);
+  const std::uint32_t vendor[] = {leaves[0].b, leaves[0].d, leaves[0].c};
+  xenpf_pcpu_version& version = op.u.pcpu_version;
+  op.cmd = XENPF_get_cpu_version;
+  version = {};
+  EXPECT_EQ(machine.Call(__HYPERVISOR_platform_op, &op), 0);
+  EXPECT_EQ(std::memcmp(version.vendor_id, vendor, sizeof(vendor)), 0);
+  EXPECT_EQ(version.family, leaves[1].a >> 8 & 0xf);
+  EXPECT_EQ(version.max_present, 1u);
+  version.xen_cpuid = 2;
+  EXPECT_EQ(machine.Call(__HYPERVISOR_platform_op, &op), 0);
+  EXPECT_EQ(std::string_view(version.vendor_id, sizeof(vendor)), std::string(sizeof(vendor), 0));
+  EXPECT_EQ(version.family, 0u);
   op.cmd = XENPF_getidletime;
   EXPECT_EQ(machine.Call(__HYPERVISOR_platform_op, &op), -kENOSYS);
 }

@@ -177,6 +177,34 @@ TEST_F(HypervisorHostileTest, APinnedSharedPageStaysWhereItIs) {
   EXPECT_EQ(AddToPhysmap(XENMAPSPACE_grant_table, 0, kFarGfn), 0);
 }
 
+// Nor is a page freed that a region holds, for another one that would come in its place.
+TEST_F(HypervisorHostileTest, APinnedPageIsNotMadeRoomOf) {
+  BuildGuest(64);
+  const std::int64_t region = RegisterRegion(2, 10);
+  ASSERT_GT(region, 0);
+  const std::uint64_t held = machine.hypervisor.FrameOf(kGuest, 10);
+  EXPECT_EQ(AddToPhysmap(XENMAPSPACE_shared_info, 0, 10), -kEBUSY);
+  EXPECT_EQ(AddToPhysmap(XENMAPSPACE_grant_table, 0, 10), -kEBUSY);
+  EXPECT_EQ(AddToPhysmap(XENMAPSPACE_gmfn, 7, 10), -kEBUSY);
+  EXPECT_EQ(machine.hypervisor.FrameOf(kGuest, 10), held);
+  // New ones are not put there either, nor where a page of another domain's is.
+  constexpr std::uint16_t kOther = 9;
+  ASSERT_EQ(machine.hypervisor.BuildDomain({.id = kOther, .pages = 1}), 0);
+  ASSERT_EQ(machine.MapForeign(kGuest, kFarGfn, kOther, 0), 0);
+  xen_pfn_t next = 20;
+  for (const xen_pfn_t taken : {xen_pfn_t{10}, xen_pfn_t{kFarGfn}}) {
+    xen_pfn_t in = next++;
+    xen_pfn_t out = taken;
+    xen_memory_exchange exchange = {};
+    exchange.in = TestMachine::Reservation(DOMID_SELF, &in, 1);
+    exchange.out = TestMachine::Reservation(DOMID_SELF, &out, 1);
+    EXPECT_EQ(GuestCall(0, __HYPERVISOR_memory_op, XENMEM_exchange, &exchange), -kEBUSY);
+  }
+  EXPECT_EQ(machine.hypervisor.FrameOf(kGuest, 10), held);
+  ASSERT_EQ(GuestCall(0, kXencommOp, XencommOp::kUnregister, region), 0);
+  EXPECT_EQ(AddToPhysmap(XENMAPSPACE_gmfn, 7, 10), 0);
+}
+
 // A runstate area on a status frame: the frame is not given back under it.
 TEST_F(HypervisorHostileTest, AStatusFrameWithAnAreaOnItStays) {
   BuildGuest(64);

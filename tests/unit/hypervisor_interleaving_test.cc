@@ -826,8 +826,11 @@ bool IsLikeOne(const WorkingCall& call, const Way& way, const Event& event, cons
   constexpr std::int64_t kRefusals[] = {-kESRCH, -kEINVAL, -kEBUSY};
   const bool is_refused = std::ranges::find(kRefusals, ended.outcome) != std::end(kRefusals);
   if (IsOfParts(call)) {
+    // What is done of it is counted; an error that it ends with is one of theirs.
     const auto [least, most] = std::ranges::minmax(serial, {}, &Ended::outcome);
-    return is_refused || (least.outcome <= ended.outcome && ended.outcome <= most.outcome);
+    const bool is_between = least.outcome <= ended.outcome && ended.outcome <= most.outcome;
+    return is_refused || (ended.outcome >= 0 && is_between) ||
+           std::ranges::find(serial, ended.outcome, &Ended::outcome) != serial.end();
   }
   return is_refused && (event.takes_memory ||
                         std::ranges::find(serial, ended.seen, &Ended::seen) != serial.end());

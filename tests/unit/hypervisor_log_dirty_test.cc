@@ -565,6 +565,16 @@ TEST_F(LogDirtyLegsTest, ACleanWhosePlaceAnotherTookIsToldSo) {
   while (Leg(frames[1])) {
   }
   EXPECT_EQ(answer, 0);
+  // Once; and nobody else, whatever their register says.
+  for (std::uint64_t token = 0; token < 4; ++token) {
+    std::vector<std::uint8_t> none(kBitmapPages / 8);
+    ops[0] = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, none.data(), kBitmapPages);
+    frames[0] = machine.Frame(__HYPERVISOR_domctl, &ops[0], token);
+    while (Leg(frames[0])) {
+    }
+    EXPECT_EQ(answer, 0) << token;
+  }
+  EXPECT_EQ(answer, 0);
   EXPECT_EQ(PagesIn(bits[1]), Pages{3});
 }
 
@@ -676,6 +686,40 @@ TEST(LogDirtyRoomTest, WithoutRoomForMarksEverythingIsDirty) {
     EXPECT_EQ(bits, 0);
     machine.hypervisor.ReleaseVcpu(*vcpu);
   }
+}
+
+// Some of its vcpus were made, and then there was no more room.
+TEST(LogDirtyRoomTest, ADomainMayLackSomeOfItsVcpus) {
+  constexpr std::uint16_t kNew = 9;
+  constexpr std::uint16_t kTaker = 77;
+  constexpr unsigned kVcpus = 128;
+  TestMachine machine({.pool_bytes = std::uint64_t{8} << 20, .pages = 64});
+  xen_domctl_t op = TestMachine::CreateRequest(XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, kVcpus);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_createdomain, kNew, op), 0);
+  ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
+  std::vector<xen_pfn_t> frames(machine.hypervisor.statistics().free_pages);
+  xen_memory_reservation all = TestMachine::Reservation(kTaker, frames.data(), frames.size());
+  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &all),
+            static_cast<std::int64_t>(frames.size()));
+  xen_memory_reservation some = TestMachine::Reservation(kTaker, frames.data(), 2);
+  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &some), 2);
+  xen_domctl_t make = {};
+  make.u.max_vcpus.max = kVcpus;
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_max_vcpus, kNew, make), -kENOMEM);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kTaker), 0);
+  op = {};
+  op.u.getvcpuinfo.vcpu = 0;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getvcpuinfo, kNew, op), 0);
+  op.u.getvcpuinfo.vcpu = kVcpus - 1;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getvcpuinfo, kNew, op), -kESRCH);
+
+  op = {};
+  op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kNew, op), 0);
+  op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_CLEAN;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kNew, op), 0);
+  EXPECT_EQ(op.u.shadow_op.stats.dirty_count, 0u);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_max_vcpus, kNew, make), 0);
 }
 
 }  // namespace

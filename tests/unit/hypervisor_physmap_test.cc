@@ -309,6 +309,10 @@ TEST_F(HypervisorPhysmapTest, KeepsMemoryMaps) {
   EXPECT_EQ(MemoryOp(XENMEM_memory_map, own), 0);
   EXPECT_EQ(own.nr_entries, 3u);
   EXPECT_EQ(told[2].addr, 8192u);
+  // An empty one is none.
+  map.map.nr_entries = 0;
+  EXPECT_EQ(MemoryOp(XENMEM_set_memory_map, map), 0);
+  EXPECT_EQ(MemoryOp(XENMEM_memory_map, own), -kENOSYS);
   map.map.nr_entries = 1025;
   EXPECT_EQ(MemoryOp(XENMEM_set_memory_map, map), -kEINVAL);
   map.map.nr_entries = 1;

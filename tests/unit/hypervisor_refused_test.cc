@@ -36,9 +36,6 @@ unsigned checks_passed, checks_failed;
 namespace xencomm::hypervisor {
 namespace {
 
-// Of what may be many, the first ones and some of the others.
-constexpr unsigned Next(unsigned n) { return n + 1 + n / 16; }
-
 enum class Cause : std::uint8_t {
   kRead,    // of guest memory, which faulted
   kWrite,   // the same
@@ -562,7 +559,7 @@ void RefusedCallTest::ExpectNothingHalfDoneByFaults(bool again) {
   const std::int64_t good = MakeAsPrepared(reach);
   for (const bool stays : {false, true}) {
     is_report_lost_ = stays;
-    for (unsigned n = 0;; n = Next(n)) {
+    for (unsigned n = 0;; n = Stage::Next(n)) {
       SCOPED_TRACE(testing::Message() << "access " << n << (stays ? " and all that follow" : ""));
       GoBack();
       bool was_reached = false;
@@ -606,7 +603,7 @@ TEST_P(RefusedCallTest, ForWantOfMemory) {
     Prepare(GetParam().target, again);
     const std::int64_t good = Make(frame_);
     std::int64_t outcome = ~good;
-    for (unsigned spare = 0; outcome != good; spare = Next(spare)) {
+    for (unsigned spare = 0; outcome != good; spare = Stage::Next(spare)) {
       SCOPED_TRACE(testing::Message() << spare << " pages are free");
       Prepare(GetParam().target, again);
       stage_->LeaveFree(spare);
@@ -713,16 +710,7 @@ TEST_P(RefusedCallTest, BecauseOfItsTarget) {
   for (const bool is_dead : {false, true}) {
     SCOPED_TRACE(is_dead ? "a dead domain" : "a dying domain");
     Prepare(target);
-    std::uint64_t held = kNoFrame;
-    on().machine.HoldFrame(target, target == kPv ? on().pv_frames[0] : 0, Access::kRead, &held);
-    xen_domctl_t op = {};
-    op.cmd = XEN_DOMCTL_destroydomain;
-    op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
-    op.domain = target;
-    HypercallFrame end = on().Frame(__HYPERVISOR_domctl, &op);
-    do {
-      hypervisor().Hypercall(*on().control, end);
-    } while (end.continued && is_dead);
+    const std::uint64_t held = stage_->End(target, is_dead);
     attempt();
     if (held != kNoFrame) on().machine.ReleaseFrame(held);
   }

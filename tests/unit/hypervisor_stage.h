@@ -69,6 +69,17 @@ inline void AddScalars(const schema::Type& type, std::byte* at, const std::strin
   }
 }
 
+// All the bytes that one pointer leads to.
+struct Extent {
+  std::string name;
+  const std::byte* at;
+  std::uint64_t bytes;
+
+  bool Overlaps(const std::byte* other, std::uint64_t length) const {
+    return other < at + bytes && at < other + length;
+  }
+};
+
 inline bool Contains(std::span<const std::byte> part, const void* at, std::uint64_t length) {
   return xencomm::Contains(reinterpret_cast<std::uintptr_t>(part.data()), part.size(),
                            reinterpret_cast<std::uintptr_t>(at), length);
@@ -91,6 +102,7 @@ class Reach {
   // What it says, and where it is answered.
   const std::vector<Place>& places() const { return places_; }
   const std::vector<Place>& outputs() const { return outputs_; }
+  const std::vector<Extent>& extents() const { return extents_; }
   bool MayWrite(std::size_t offset) const { return writable_[offset]; }
   void AddOutputsOf(const Reach& other) {
     for (std::size_t i = 0; i < writable_.size(); ++i) {
@@ -102,6 +114,13 @@ class Reach {
   void Visit(const schema::Buffer& buffer) {
     auto* const at = reinterpret_cast<std::byte*>(buffer.address.value);
     const std::uint32_t size = buffer.element->size;
+    if (buffer.bytes != 0) {
+      const std::string name = buffer.part->path;
+      extents_.push_back({buffer.index == schema::kNoIndex
+                              ? name
+                              : name + '[' + std::to_string(buffer.index) + ']',
+                          at, buffer.bytes});
+    }
     if (buffer.element_record == nullptr) {
       if (buffer.writes()) AddWritable(at, buffer.bytes);
       if (!Contains(arguments_, at, buffer.bytes)) return;
@@ -151,6 +170,7 @@ class Reach {
   std::span<const std::byte> arguments_;
   std::vector<Place> places_;
   std::vector<Place> outputs_;
+  std::vector<Extent> extents_;
   std::vector<bool> writable_;
 };
 
@@ -186,6 +206,22 @@ class Stage {
               static_cast<std::int64_t>(spare));
   }
 
+  // A domain that is about to end, or has ended and has a page that somebody maps: that one, for
+  // ReleaseFrame, or kNoFrame. In a machine whose calls stop as often as they can.
+  std::uint64_t End(std::uint16_t domain, bool wholly) {
+    std::uint64_t held = kNoFrame;
+    on.machine.HoldFrame(domain, domain == kPv ? on.pv_frames[0] : 0, Access::kRead, &held);
+    xen_domctl_t op = {};
+    op.cmd = XEN_DOMCTL_destroydomain;
+    op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+    op.domain = domain;
+    HypercallFrame end = on.Frame(__HYPERVISOR_domctl, &op);
+    do {
+      on.machine.hypervisor.Hypercall(*on.control, end);
+    } while (end.continued && wholly);
+    return held;
+  }
+
   // Of other memory than the arguments' and the domains' there is none.
   bool IsThere(const void* at, std::uint64_t length) {
     return Contains(on.arguments(), at, length) ||
@@ -194,6 +230,9 @@ class Stage {
 
   static constexpr std::uint64_t kFirstFrame = TestMachineOptions().pool_begin >> kPageShift;
   static constexpr std::size_t kPoolBytes = std::size_t{4} << 20;
+
+  // Of those that are many: the first ones and some of the others.
+  static constexpr unsigned Next(unsigned n) { return n + 1 + n / 16; }
 
   CallsMachine on;
   Books::Image base;    // in which nothing was prepared

@@ -721,6 +721,90 @@ TEST(HypervisorNumbersTest, OfNewDomains) {
   EXPECT_EQ(create(0), 5);
 }
 
+// A domain that was created and has no vcpus yet.
+TEST_F(HypervisorValuesTest, VcpusThatAreNotThereYet) {
+  constexpr std::uint16_t kNew = 9;
+  constexpr unsigned kVcpus = 2;
+  xen_domctl_t create = TestMachine::CreateRequest(0, kVcpus);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_createdomain, kNew, create), 0);
+  std::uint8_t map[2] = {1, 0};
+  std::vector<vcpu_guest_context_t> context(1);
+  context[0].ctrlreg[3] = pv_frames[5] << 12;
+  xen_domctl_t op = {};
+  const auto expect = [&](std::uint32_t cmd, std::int64_t absent, std::int64_t beyond, auto& vcpu) {
+    for (unsigned i = 0; i <= kVcpus; ++i) {
+      vcpu = i;
+      EXPECT_EQ(machine.Domctl(cmd, kNew, op), i < kVcpus ? absent : beyond) << cmd;
+    }
+  };
+  expect(XEN_DOMCTL_getvcpuinfo, -kESRCH, -kEINVAL, op.u.getvcpuinfo.vcpu);
+  op.u.vcpuaffinity.flags = XEN_VCPUAFFINITY_HARD;
+  op.u.vcpuaffinity.cpumap_hard.bitmap.p = map;
+  op.u.vcpuaffinity.cpumap_hard.nr_bits = 16;
+  expect(XEN_DOMCTL_getvcpuaffinity, -kESRCH, -kEINVAL, op.u.vcpuaffinity.vcpu);
+  expect(XEN_DOMCTL_setvcpuaffinity, -kESRCH, -kEINVAL, op.u.vcpuaffinity.vcpu);
+  op = {};
+  op.u.vcpucontext.ctxt.p = context.data();
+  expect(XEN_DOMCTL_setvcpucontext, -kEINVAL, -kEINVAL, op.u.vcpucontext.vcpu);
+  expect(XEN_DOMCTL_getvcpucontext, -kEINVAL, -kEINVAL, op.u.vcpucontext.vcpu);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kNew), 0);
+}
+
+// Also of neighbours, by their ids.
+TEST_F(HypervisorValuesTest, ClaimsOfAllDomainsTogether) {
+  const auto claim = [&](std::uint16_t domain, std::uint64_t pages) {
+    xen_memory_reservation request = TestMachine::Reservation(domain, nullptr, pages);
+    return MemoryOp(XENMEM_claim_pages, request);
+  };
+  const auto outstanding = [&] {
+    xen_sysctl_t op = {};
+    EXPECT_EQ(machine.Sysctl(XEN_SYSCTL_physinfo, op), 0);
+    return op.u.physinfo.outstanding_pages;
+  };
+  static_assert(kHvm == kPv + 1);
+  EXPECT_EQ(claim(kPv, 64), -kEINVAL);  // it has them
+  EXPECT_EQ(claim(kPv, 65), 0);
+  EXPECT_EQ(outstanding(), 1u);
+  EXPECT_EQ(claim(kHvm, 201), -kEINVAL);  // beyond max_mem
+  EXPECT_EQ(claim(kHvm, 200), 0);
+  EXPECT_EQ(outstanding(), 1u + 136u);
+  EXPECT_EQ(claim(kHvm, 200), -kEINVAL);  // a second one
+  EXPECT_EQ(claim(kPv, 0), 0);
+  EXPECT_EQ(outstanding(), 136u);
+  EXPECT_EQ(claim(kHvm, 0), 0);
+  // As much as there is, and no more.
+  const std::uint64_t free = machine.hypervisor.statistics().free_pages;
+  xen_domctl_t op = {};
+  op.u.max_mem.max_memkb = ~std::uint64_t{0};
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_max_mem, kHvm, op), 0);
+  EXPECT_EQ(claim(kHvm, 64 + free + 1), -kENOMEM);
+  EXPECT_EQ(outstanding(), 0u);
+  EXPECT_EQ(claim(kHvm, 64 + free), 0);
+  EXPECT_EQ(outstanding(), free);
+}
+
+// A PV domain says itself, in its shared info, where its memory ends.
+TEST_F(HypervisorValuesTest, TheHighestFrame) {
+  const auto highest = [&](std::uint16_t domain) {
+    xen_memory_domain request = {.domid = domain};
+    return MemoryOp(XENMEM_maximum_gpfn, request);
+  };
+  xen_domctl_t op = {};
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, kPv, op), 0);
+  auto* const shared_info =
+      reinterpret_cast<shared_info_t*>(machine.BytesOf(op.u.getdomaininfo.shared_info_frame));
+  EXPECT_EQ(highest(kPv), 0);
+  for (const std::uint64_t end : {1u, 2u, 12345u}) {
+    shared_info->arch.max_pfn = end;
+    EXPECT_EQ(highest(kPv), static_cast<std::int64_t>(end - 1));
+  }
+  // A translated one's is known.
+  EXPECT_EQ(highest(kHvm), 63);
+  ASSERT_EQ(machine.CreateDomain(9, 10, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap), 9);
+  EXPECT_EQ(highest(9), 0);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, 9), 0);
+}
+
 TEST_F(HypervisorValuesTest, VcpuContextsOfPvDomains) {
   constexpr std::uint64_t kHole = std::uint64_t{1} << 47;
   std::vector<vcpu_guest_context_t> contexts(1);
@@ -743,6 +827,9 @@ TEST_F(HypervisorValuesTest, VcpuContextsOfPvDomains) {
     EXPECT_EQ(set([&] { context.user_regs.rip = address; }), -kEINVAL);
     EXPECT_EQ(set([&] { context.user_regs.rsp = address; }), -kEINVAL);
     EXPECT_EQ(set([&] { context.kernel_sp = address; }), -kEINVAL);
+    EXPECT_EQ(set([&] { context.fs_base = address; }), -kEINVAL);
+    EXPECT_EQ(set([&] { context.gs_base_kernel = address; }), -kEINVAL);
+    EXPECT_EQ(set([&] { context.gs_base_user = address; }), -kEINVAL);
     EXPECT_EQ(set([&] { context.event_callback_eip = address; }), -kEINVAL);
     EXPECT_EQ(set([&] { context.syscall_callback_eip = address; }), -kEINVAL);
     EXPECT_EQ(set([&] { context.failsafe_callback_eip = address; }), -kEINVAL);
