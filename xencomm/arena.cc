@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "xencomm/address.h"
 #include "xencomm/sentence.h"
 
@@ -29,17 +30,21 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(std::unique_ptr<Backing> ba
   }
   absl::StatusOr<Backing::Reservation> reservation = backing->Reserve(payload_size);
   if (!reservation.ok()) return reservation.status();
-  return std::unique_ptr<Arena>(new Arena(std::move(backing), *reservation));
+  // Where there is no memory for the books, the backing is here still.
+  auto release = absl::MakeCleanup([&] { backing->Release(); });
+  std::unique_ptr<Arena> arena(new Arena(std::move(backing), *reservation));
+  std::move(release).Cancel();
+  return arena;
 }
 
-Arena::Arena(std::unique_ptr<Backing> backing, const Backing::Reservation& reservation)
-    : backing_(std::move(backing)),
-      reservation_(reservation),
+Arena::Arena(std::unique_ptr<Backing>&& backing, const Backing::Reservation& reservation)
+    : reservation_(reservation),
       payload_(reservation.base + reservation.payload_offset),
       process_(getpid()),
       units_(reservation.payload_size >> kUnitShift),
       pages_(reservation.payload_size >> kPageShift),
-      heap_(static_cast<std::uint32_t>(reservation.payload_size >> kPageShift)) {}
+      heap_(static_cast<std::uint32_t>(reservation.payload_size >> kPageShift)),
+      backing_(std::move(backing)) {}
 
 Arena::~Arena() {
   if (in_same_process()) backing_->Release();

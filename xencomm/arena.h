@@ -149,7 +149,8 @@ class XENCOMM_API Arena final : private Freer {
     std::uint8_t free_slots;               // only while pieces are collected
   };
 
-  Arena(std::unique_ptr<Backing> backing, const Backing::Reservation& reservation);
+  // What throws leaves `backing` as it is.
+  Arena(std::unique_ptr<Backing>&& backing, const Backing::Reservation& reservation);
 
   void FreeOwned(void* pointer) override;
   ReturnTo Returning() { return ReturnTo(*this); }
@@ -187,7 +188,6 @@ class XENCOMM_API Arena final : private Freer {
   absl::StatusOr<Place> Locate(const void* pointer) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status WhyNotFreed(const void* pointer) const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  const std::unique_ptr<Backing> backing_;
   const Backing::Reservation reservation_;
   std::byte* const payload_;
   const ForkMarker marker_;
@@ -201,6 +201,8 @@ class XENCOMM_API Arena final : private Freer {
 
   mutable Mutex mutex_;
   PageHeap heap_ ABSL_GUARDED_BY(mutex_);
+
+  const std::unique_ptr<Backing> backing_;  // the last: taken over when nothing throws any more
 };
 
 }  // namespace xencomm

@@ -38,7 +38,7 @@ absl::Status LockedMemory::Populate(std::uint64_t offset, std::uint64_t length) 
   }
   if (lockable_) {
     const absl::Status locked = Lock(start, length);
-    if (locked.ok()) return locked;
+    if (locked.ok()) return absl::OkStatus();
     if (locking_ == Locking::kRequired) {
       // Back to a reserved range: the caller may ask again for less.
       madvise(start, length, MADV_DONTNEED);
@@ -69,9 +69,6 @@ absl::Status LockedMemory::Lock(std::byte* start, std::uint64_t length) {
       length, limit.rlim_cur));
 }
 
-void LockedMemory::Release() {
-  munmap(base_, size_);
-  base_ = nullptr;
-}
+void LockedMemory::Release() { munmap(base_, size_); }
 
 }  // namespace xencomm

@@ -59,8 +59,9 @@ class PageTables {
       const VirtualAddress page = virtual_address + done;
       const PhysicalAddress frame = physical + done;
       unsigned level = static_cast<unsigned>(largest);
-      while (level > 1 && (!IsAligned(page.value | frame.value, PageBytes(level)) ||
-                           length - done < PageBytes(level))) {
+      // The smallest always fits.
+      while (!IsAligned(page.value | frame.value, PageBytes(level)) ||
+             length - done < PageBytes(level)) {
         --level;
       }
       const FaultInfo fault = MapPage(page, frame, flags, level);
@@ -125,17 +126,16 @@ class PageTables {
     const Result<PhysicalAddress> frame = frames_->Allocate();
     if (!frame.ok()) return frame.fault();
     if ((frame->value & ~kEntryAddress) != 0) return Fault::kReserved;
+    // An aligned frame is of one page, so one run holds it.
     const Mapping run = memory_->Map(*frame, kTableBytes, Access::kWrite);
-    if (run.length() < kTableBytes) {
-      return run.ok() ? FaultInfo(Fault::kNoMemory) : run.fault();
-    }
+    if (!run.ok()) return run.fault();
     std::memset(run.start(), 0, kTableBytes);
     return *frame;
   }
 
   FaultInfo Store(PhysicalAddress place, std::uint64_t entry) const {
     const Mapping run = memory_->Map(place, sizeof(entry), Access::kWrite);
-    if (run.length() < sizeof(entry)) return run.ok() ? FaultInfo(Fault::kNoMemory) : run.fault();
+    if (!run.ok()) return run.fault();
     StoreSharedField(run.start(), entry, ByteOrder::kLittle);
     return {};
   }

@@ -33,9 +33,6 @@ absl::Status HypercallDevice::Populate(std::uint64_t offset, std::uint64_t lengt
       "%u bytes of /dev/xen/hypercall cannot be mapped: %s", length, strerrordesc_np(error)));
 }
 
-void HypercallDevice::Release() {
-  munmap(base_, size_);
-  base_ = nullptr;
-}
+void HypercallDevice::Release() { munmap(base_, size_); }
 
 }  // namespace xencomm

@@ -321,10 +321,10 @@ class RegionLitmus : public HypervisorLitmus {
  protected:
   RegionLitmus() {
     BuildGuest(PointerModel::kRegion);
-    LockedMemory memory = GuestMemory();
+    memory.emplace(GuestMemory());
     const auto layout = RegionLayout::Make({kBase}, 8 << kPageShift, kPageShift);
     table.emplace(
-        *RegionTable<LockedMemory>::Build(memory, *layout, kNativeOrder, std::span(&header, 1)));
+        *RegionTable<LockedMemory>::Build(*memory, *layout, kNativeOrder, std::span(&header, 1)));
     for (std::uint64_t i = 1; i < kUnbacked; ++i) Back(i);
   }
   void Back(std::uint64_t granule) {
@@ -345,6 +345,7 @@ class RegionLitmus : public HypervisorLitmus {
   static constexpr std::uint64_t kBase = 0x10000000;
   static constexpr std::uint64_t kUnbacked = 5;  // granule
   static constexpr PhysicalAddress header = {16 << kPageShift};
+  std::optional<LockedMemory> memory;
   std::optional<RegionTable<LockedMemory>> table;
 };
 

@@ -346,7 +346,8 @@ class Finder:
       if value.kind != Kind.CXX_NULL_PTR_LITERAL_EXPR and text != '0':
         add('nullptr')
     elif result and result != 'void' and not result.endswith('&'):
-      if text not in ('{}', 'std::nullopt', 'nullptr') and is_made_of_nothing(value.type):
+      nothing = ('{}', '""', 'std::nullopt', 'nullptr', 'absl::OkStatus()')
+      if text not in nothing and is_made_of_nothing(value.type):
         add('{}')
 
   # Expressions.

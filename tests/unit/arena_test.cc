@@ -7,20 +7,25 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <barrier>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "xencomm/address.h"
 #include "xencomm/page_heap.h"
+#include "xencomm/process_slot.h"
 
 namespace xencomm {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kPage = Arena::kPageSize;
@@ -239,7 +244,8 @@ TEST_F(ArenaTest, CountsThatOverflowAreRefused) {
   const auto arena = Make();
   const auto array = arena->NewArray<std::uint64_t>((std::size_t{1} << 61) + 1);
   EXPECT_EQ(array.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(array.status().message()), HasSubstr("passes 2^64"));
+  EXPECT_EQ(array.status().message(),
+            "2305843009213693953 elements of 8 bytes: the product passes 2^64");
   EXPECT_EQ(arena->NewArray<std::uint64_t>(std::size_t{1} << 60).status().code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(arena->Allocate(~std::size_t{0}).status().code(), absl::StatusCode::kResourceExhausted);
@@ -252,7 +258,9 @@ TEST_F(ArenaTest, FullArenaRefusesAndRecovers) {
     const auto memory = arena->Allocate(3 * kPage);
     if (!memory.ok()) {
       EXPECT_EQ(memory.status().code(), absl::StatusCode::kResourceExhausted);
-      EXPECT_THAT(std::string(memory.status().message()), HasSubstr("no room for 12288 bytes"));
+      EXPECT_EQ(memory.status().message(),
+                "no room for 12288 bytes: of the arena's 1048576, 4096 are free, but not that many "
+                "in one piece");
       break;
     }
     live.push_back(*memory);
@@ -467,6 +475,44 @@ TEST_F(ArenaTest, SaysWhatTheRegionIs) {
   EXPECT_EQ(arena->region().size(), (1u << 20) + 3 * kPage);
   EXPECT_EQ(arena->payload().data(), arena->region().data() + 3 * kPage);
   EXPECT_EQ(arena->order(), ByteOrder::kBig);
+}
+
+// As ForkMarker, of forks that a test says there were.
+struct FakeMarker {
+  static inline std::atomic<int> forks = 0;
+  const int made = forks;
+  bool in_same_process() const { return made == forks; }
+};
+
+TEST(ProcessSlot, EachProcessHasOneOfItsOwnWhicheverThreadAsksFirst) {
+  struct Value {
+    int number = 5;
+  };
+  // Neither goes: a child's parent has its own still.
+  static auto* const slot = new ProcessSlot<Value, FakeMarker>;
+  static auto* const parents = new std::vector<Value*>;
+  for (int round = 0; round < 50; ++round) {
+    Value& parent = slot->OfThisProcess();
+    EXPECT_EQ(&slot->OfThisProcess(), &parent);
+    EXPECT_EQ(std::exchange(parent.number, round), 5);
+    parents->push_back(&parent);
+    ++FakeMarker::forks;
+    constexpr unsigned kThreads = 3;
+    std::barrier together(kThreads);
+    Value* seen[kThreads] = {};
+    std::vector<std::thread> threads;
+    for (Value*& each : seen) {
+      threads.emplace_back([&] {
+        together.arrive_and_wait();
+        each = &slot->OfThisProcess();
+        EXPECT_EQ(each->number, 5);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_THAT(seen, Each(&slot->OfThisProcess()));
+    EXPECT_NE(seen[0], &parent);
+    EXPECT_EQ(parent.number, round);
+  }
 }
 
 // A model beside it: a bit for each page.

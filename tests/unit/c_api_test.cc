@@ -5,11 +5,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <barrier>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "hcall/schema/xen.h"
 #include "xencomm/xencomm.h"
@@ -67,6 +69,26 @@ TEST(CApiOpen, WithoutXenPrivcmdSaysWhatToDo) {
     EXPECT_EQ(errno, ENODEV);
     EXPECT_THAT(std::string(xencomm_error()),
                 AllOf(HasSubstr("/dev/xen/privcmd"), HasSubstr("XENCOMM_TRANSPORT=embedded")));
+  }
+}
+
+// Also when they open at once, each the first.
+TEST(CApiOpen, ThreadsThatOpenAlikeShareTheirMemory) {
+  constexpr unsigned kThreads = 4;
+  for (int round = 0; round < 5; ++round) {
+    xencomm_context* opened[kThreads] = {};
+    std::barrier together(kThreads);
+    std::vector<std::thread> threads;
+    for (xencomm_context*& each : opened) {
+      threads.emplace_back([&] {
+        together.arrive_and_wait();
+        each = xencomm_open(kEmbedded);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    void* const memory = xencomm_alloc(opened[0], 100);
+    for (xencomm_context* const each : opened) EXPECT_EQ(xencomm_check(each, memory, 1, 100), 0);
+    for (xencomm_context* const each : opened) EXPECT_EQ(xencomm_close(each), 0);
   }
 }
 

@@ -74,8 +74,35 @@ TEST_F(ForeignMemoryTest, NamesTheFramesThatCannotBeMapped) {
 
   ASSERT_EQ(memory_.Map(99, placement, frames, errors), 0);
   EXPECT_EQ(errors[0], -ESRCH);
+  // A domain's number has 16 bits.
+  ASSERT_EQ(memory_.Map(0xffff, placement, frames, errors), 0);
+  EXPECT_EQ(errors[1], -ESRCH);
+  EXPECT_EQ(memory_.Map(0x1'0000, placement, frames, errors), -EINVAL);
   EXPECT_EQ(memory_.Map(1 << 20, placement, frames, errors), -EINVAL);
   EXPECT_EQ(memory_.Map(0, placement, {}, {}), -EINVAL);
+  EXPECT_EQ(held(), 0u);
+}
+
+// The program's arrays are copied in pieces.
+TEST_F(ForeignMemoryTest, MapsManyFramesEachInItsPlace) {
+  constexpr std::size_t kFrames = 3 * 1024 + 1;
+  auto bytes = *client_->arena().NewArray<char>(4 * kPage);
+  std::vector<std::uint64_t> frames(kFrames);
+  for (std::size_t i = 0; i < kFrames; ++i) {
+    frames[i] = i % 5 == 4 ? std::uint64_t{1} << 40 : GfnOf(&bytes[i % 5 * kPage]);
+  }
+  for (std::size_t i = 0; i < 4; ++i) bytes[i * kPage] = static_cast<char>(i);
+  std::vector<int> errors(kFrames + 1, 7);
+  ForeignMemory::Placement placement = {nullptr, PROT_READ, 0};
+  ASSERT_EQ(memory_.Map(0, placement, frames, std::span(errors).first(kFrames)), 0);
+  EXPECT_EQ(errors[kFrames], 7) << "is behind the array";
+  const auto* const mapped = static_cast<const char*>(placement.address);
+  for (std::size_t i = 0; i < kFrames; ++i) {
+    ASSERT_EQ(errors[i], i % 5 == 4 ? -EINVAL : 0) << i;
+    if (errors[i] != 0) continue;
+    ASSERT_EQ(mapped[i * kPage], static_cast<char>(i % 5)) << i;
+  }
+  EXPECT_EQ(memory_.Unmap(placement.address, kFrames), 0);
   EXPECT_EQ(held(), 0u);
 }
 
@@ -301,6 +328,28 @@ TEST_P(ForeignMappingsEndTest, WhatIsMappedStaysWhenTheProgramTakesTheDescriptor
   EXPECT_EQ(held(), kPages - 1);
 }
 
+TEST_P(ForeignMappingsEndTest, ASweepThatRunsOutOfMemoryIsMadeUpForByTheNext) {
+  UnmapAll();
+  // A frame that is mapped nowhere else, and one that the region maps, too: that takes a longer
+  // look.
+  const std::uint64_t in_region =
+      Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
+  for (const std::uint64_t frame : {std::uint64_t{256}, in_region}) {
+    ran_out = true;
+    for (long left = 0; ran_out; left += 1 + left / 4) {
+      char* const page = Map({{frame}});
+      ASSERT_TRUE(UnmapAndKeep(page, 1));
+      ran_out = false;
+      allocations_left = left;
+      mappings_.Sweep();
+      allocations_left = -1;
+      EXPECT_EQ(machine_->hypervisor().statistics().held_frames, ran_out ? 1u : 0u) << left;
+      EXPECT_EQ(held(), 0u) << left;
+      ASSERT_EQ(munmap(page, kPage), 0);
+    }
+  }
+}
+
 TEST_P(ForeignMappingsEndTest, WhatIsSplitByItsProtectionStays) {
   ASSERT_EQ(mprotect(Page(1), kPage, PROT_READ), 0);
   ASSERT_EQ(mprotect(Page(4), kPage, PROT_NONE), 0);
@@ -356,6 +405,8 @@ TEST_F(ForeignMemoryTest, ARestrictedHandleMapsOneDomain) {
   EXPECT_EQ(memory_.Map(0, placement, frames, errors), -EPERM);
   EXPECT_EQ(memory_.Restrict(0), -EINVAL);
   EXPECT_EQ(memory_.Restrict(5), 0);
+  ASSERT_EQ(memory_.Map(5, placement, frames, errors), 0);
+  EXPECT_EQ(errors[0], -ESRCH) << "it may, but there is none";
 }
 
 }  // namespace

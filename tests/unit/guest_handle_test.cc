@@ -100,11 +100,24 @@ TEST_P(GuestHandleTest, IndicesOutsideAreFaultsAndTouchNothing) {
   const std::uint64_t before = memory_.maps();
   Extent extent = {};
   std::array<Extent, 2> two = {};
+  const auto expect_out = [&](const CopyResult& result, std::uint64_t index) {
+    EXPECT_EQ(result.fault.fault, Fault::kOutOfRange) << index;
+    EXPECT_EQ(result.bytes, 0u) << index;
+    // Where that element would be.
+    EXPECT_EQ(result.address, InlineAddress({0x8000}) + index * sizeof(Extent)) << index;
+  };
   for (std::uint64_t index : {std::uint64_t{2}, std::uint64_t{1} << 60, ~std::uint64_t{0}}) {
-    EXPECT_EQ(handle.Read(index, extent).fault.fault, Fault::kOutOfRange) << index;
-    EXPECT_EQ(handle.Write(index, extent).fault.fault, Fault::kOutOfRange) << index;
-    EXPECT_EQ(handle.Clear(index, 1).fault.fault, Fault::kOutOfRange) << index;
+    expect_out(handle.Read(index, extent), index);
+    expect_out(handle.Read(index, std::span<Extent>(two)), index);
+    expect_out(handle.Write(index, extent), index);
+    expect_out(handle.Write(index, std::span<const Extent>(two)), index);
+    expect_out(handle.Clear(index, 1), index);
+    // Also of a handle that begins elsewhere.
+    const CopyResult part = handle.Sub(1, 1)->Read(index, extent);
+    EXPECT_EQ(part.address, InlineAddress({0x8010}) + index * sizeof(Extent));
   }
+  expect_out(handle.Write(1, std::span<const Extent>(two)), 1);
+  expect_out(handle.Clear(1, 2), 1);
   EXPECT_EQ(handle.Read(1, std::span<Extent>(two)).fault.fault, Fault::kOutOfRange);
   EXPECT_EQ(handle.Clear(1, ~std::uint64_t{0}).fault.fault, Fault::kOutOfRange);
   EXPECT_EQ(memory_.maps(), before);

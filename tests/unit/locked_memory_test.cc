@@ -4,46 +4,89 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdint>
 #include <cstring>
-#include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "tests/unit/process_mapping.h"
 #include "xencomm/arena.h"
 
 namespace xencomm {
 namespace {
 
-using ::testing::AllOf;
-using ::testing::HasSubstr;
+// What Linux refuses: errnos, or 0; and how often it was asked to lock. Where it refuses it has
+// done a part of it already, as it may have: the first page.
+int mlock_error = 0;
+int mprotect_error = 0;
+int madvise_error = 0;
+int refused_advice = -1;
+int mlocks = 0;
+void* advised = nullptr;
 
-// Of the mapping in which `address` lies.
-std::uint64_t LockedKilobytes(const void* address) {
-  std::ifstream maps("/proc/self/smaps");
-  bool inside = false;
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long begin = 0;
-    unsigned long end = 0;
-    unsigned long kilobytes = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) {
-      const auto at = reinterpret_cast<std::uintptr_t>(address);
-      inside = begin <= at && at < end;
-    } else if (inside && std::sscanf(line.c_str(), "Locked: %lu kB", &kilobytes) == 1) {
-      return kilobytes;
-    }
-  }
-  return 0;
+int Refuse(int error) {
+  errno = error;
+  return -1;
 }
+
+}  // namespace
+}  // namespace xencomm
+
+extern "C" {
+
+int mlock2(const void* start, std::size_t bytes, unsigned flags) noexcept {
+  ++xencomm::mlocks;
+  const bool refused = xencomm::mlock_error != 0;
+  const long result = syscall(SYS_mlock2, start, refused ? 4096 : bytes, flags);
+  if (!refused) return static_cast<int>(result);
+  *static_cast<volatile char*>(const_cast<void*>(start)) = 0x5a;
+  return xencomm::Refuse(xencomm::mlock_error);
+}
+
+// The address sanitizer has one that does nothing.
+int munlock(const void* start, std::size_t bytes) noexcept {
+  return static_cast<int>(syscall(SYS_munlock, start, bytes));
+}
+
+int mprotect(void* start, std::size_t bytes, int protection) noexcept {
+  if (xencomm::mprotect_error != 0) return xencomm::Refuse(xencomm::mprotect_error);
+  return static_cast<int>(syscall(SYS_mprotect, start, bytes, protection));
+}
+
+int madvise(void* start, std::size_t bytes, int advice) noexcept {
+  if (advice != xencomm::refused_advice) {
+    return static_cast<int>(syscall(SYS_madvise, start, bytes, advice));
+  }
+  xencomm::advised = start;
+  if (advice == MADV_POPULATE_WRITE) *static_cast<volatile char*>(start) = 0x5a;
+  return xencomm::Refuse(xencomm::madvise_error);
+}
+
+}  // extern "C"
+
+namespace xencomm {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::MappingAt;
+
+constexpr std::uint64_t kPage = 4096;
 
 TEST(LockedMemory, IsLockedPopulatedAndZero) {
   auto arena = *Arena::Create(std::make_unique<LockedMemory>(LockedMemory::Locking::kRequired));
   auto* const memory = static_cast<unsigned char*>(*arena->Allocate(100000));
   EXPECT_EQ(memory[0], 0);
   EXPECT_EQ(memory[99999], 0);
-  EXPECT_GE(LockedKilobytes(memory) * 1024, 100000u);
+  EXPECT_GE(MappingAt(memory).locked_kilobytes * 1024, 100000u);
   unsigned char present[25];
   ASSERT_EQ(mincore(memory, 100000, present), 0);
   for (const unsigned char page : present) EXPECT_EQ(page & 1, 1);
@@ -112,6 +155,123 @@ TEST(LockedMemory, WhereLockingIsPreferredItWarnsOnceAndGoesOn) {
                           return 0;
                         }),
       0);
+}
+
+// Linux as a test has it.
+class LockedMemoryRefused : public ::testing::Test {
+ protected:
+  static constexpr std::uint64_t kOffset = 2 * kPage;
+  static constexpr std::uint64_t kLength = 3 * kPage;
+
+  LockedMemoryRefused() { mlocks = 0; }
+  ~LockedMemoryRefused() override { Allow(); }
+
+  void Allow() {
+    mlock_error = mprotect_error = madvise_error = 0;
+    refused_advice = -1;
+  }
+  std::byte* Reserve(LockedMemory& memory) {
+    const Backing::Reservation reservation = *memory.Reserve(8 * kPage);
+    EXPECT_EQ(reservation.payload_offset, 0u);
+    EXPECT_EQ(reservation.payload_size, 8 * kPage);
+    return reservation.base;
+  }
+  // Of a range of 8 pages those are memory that Populate was asked for, cleared; or none.
+  void ExpectPopulated(std::byte* base, bool populated, bool locked = false) {
+    for (std::uint64_t at = 0; at < 8 * kPage; at += kPage) {
+      const bool here = populated && at >= kOffset && at < kOffset + kLength;
+      const auto mapping = MappingAt(base + at);
+      EXPECT_EQ(mapping.is_reserved(), !here) << at;
+      EXPECT_EQ(mapping.Has(" lo "), here && locked) << at;
+      EXPECT_TRUE(mapping.Has(" dc ")) << at;
+      if (!here) continue;
+      EXPECT_EQ(mapping.access, "rw-p");
+      unsigned char present = 0;
+      EXPECT_EQ(mincore(base + at, kPage, &present), 0);
+      EXPECT_EQ(present & 1, 1) << at;
+      EXPECT_EQ(base[at], std::byte{0}) << at;
+      EXPECT_EQ(base[at + kPage - 1], std::byte{0}) << at;
+    }
+  }
+};
+
+TEST_F(LockedMemoryRefused, WhereItIsRequiredNothingStaysBehind) {
+  LockedMemory memory(LockedMemory::Locking::kRequired);
+  std::byte* const base = Reserve(memory);
+  ExpectPopulated(base, false);
+  for (int i = 0; i < 2; ++i) {
+    mlock_error = ENOMEM;
+    const absl::Status status = memory.Populate(kOffset, kLength);
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("12288 bytes cannot be locked"), HasSubstr("RLIMIT_MEMLOCK")));
+    ExpectPopulated(base, false);
+  }
+  Allow();
+  EXPECT_TRUE(memory.Populate(kOffset, kLength).ok());
+  EXPECT_EQ(mlocks, 3) << "is asked for each time";
+  ExpectPopulated(base, true, true);
+  memory.Release();
+  EXPECT_EQ(MappingAt(base).access, "");
+  EXPECT_EQ(MappingAt(base + kOffset).access, "");
+  EXPECT_EQ(MappingAt(base + 8 * kPage - 1).access, "");
+}
+
+TEST_F(LockedMemoryRefused, WhereItIsPreferredItIsGivenUpForGood) {
+  for (const bool warned : {true, false}) {
+    std::vector<std::string> warnings;
+    const auto warn = [&](const std::string& sentence) { warnings.push_back(sentence); };
+    LockedMemory memory(LockedMemory::Locking::kPreferred,
+                        warned ? std::function<void(const std::string&)>(warn) : nullptr);
+    std::byte* const base = Reserve(memory);
+    mlocks = 0;
+    mlock_error = ENOMEM;
+    EXPECT_TRUE(memory.Populate(kOffset, kPage).ok());
+    mlock_error = 0;
+    EXPECT_TRUE(memory.Populate(kOffset + kPage, kLength - kPage).ok());
+    EXPECT_EQ(mlocks, 1);
+    base[kOffset] = {};  // what was there when the lock failed
+    ExpectPopulated(base, true);
+    if (warned) {
+      EXPECT_THAT(warnings, ElementsAre(AllOf(HasSubstr("4096 bytes cannot be locked"),
+                                              HasSubstr("; going on with unlocked memory"))));
+    } else {
+      EXPECT_THAT(warnings, IsEmpty());
+    }
+    memory.Release();
+  }
+}
+
+TEST_F(LockedMemoryRefused, MemoryThatCannotBeHadIsNamedAndTheRangeStays) {
+  LockedMemory memory(LockedMemory::Locking::kPreferred);
+  std::byte* const base = Reserve(memory);
+  const auto expect_none = [&] {
+    const absl::Status status = memory.Populate(kOffset, kLength);
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(status.message(), "12288 bytes of memory cannot be had");
+    ExpectPopulated(base, false);
+    Allow();
+  };
+  mprotect_error = ENOMEM;
+  expect_none();
+  EXPECT_EQ(mlocks, 0);
+  mlock_error = ENOMEM;
+  refused_advice = MADV_POPULATE_WRITE;
+  madvise_error = EFAULT;
+  expect_none();
+  EXPECT_TRUE(memory.Populate(kOffset, kLength).ok());
+  ExpectPopulated(base, true);
+  memory.Release();
+}
+
+TEST_F(LockedMemoryRefused, WhatAChildWouldHaveIsNoMemory) {
+  LockedMemory memory(LockedMemory::Locking::kRequired);
+  refused_advice = MADV_DONTFORK;
+  madvise_error = EPERM;
+  const absl::Status status = memory.Reserve(8 * kPage).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("cannot be kept out of forked children"));
+  EXPECT_EQ(MappingAt(advised).access, "");
 }
 
 TEST(LockedMemory, NoAddressSpaceIsNamed) {

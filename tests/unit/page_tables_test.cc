@@ -124,6 +124,28 @@ TEST_P(PageTablesTest, UsesTheLargestPagesThatFit) {
   }
 }
 
+TEST_P(PageTablesTest, UsesALargePageForExactlyItsBytes) {
+  const struct {
+    PageSize largest;
+    std::uint64_t bytes;
+  } kCases[] = {{PageSize::k4K, kPage}, {PageSize::k2M, k2MBytes}, {PageSize::k1G, k1GBytes}};
+  for (const auto& [largest, bytes] : kCases) {
+    const unsigned level = static_cast<unsigned>(largest);
+    const std::uint64_t start = 8 * level * k1GBytes;
+    ASSERT_TRUE(tables_.Map({start}, {4 * k1GBytes}, bytes, kUserData, PageSize::k1G).ok());
+    EXPECT_EQ(Walk(start).steps[Walk(start).count - 1].level, level);
+    EXPECT_EQ(Walk(start + bytes - 1).page.start().value, 4 * k1GBytes + bytes - 1);
+    EXPECT_EQ(Walk(start + bytes).page.fault().fault, Fault::kNotPresent);
+    // A page less is made of smaller ones, to the last.
+    const std::uint64_t less = start + 4 * k1GBytes;
+    ASSERT_TRUE(tables_.Map({less}, {4 * k1GBytes}, bytes - kPage, kUserData, largest).ok());
+    if (level == 1) continue;
+    EXPECT_EQ(Walk(less).steps[Walk(less).count - 1].level, level - 1);
+    EXPECT_EQ(Walk(less + bytes - kPage - 1).steps[GetParam() - 1].level, 1);
+    EXPECT_EQ(Walk(less + bytes - kPage).page.fault().fault, Fault::kNotPresent);
+  }
+}
+
 TEST_P(PageTablesTest, UsesNoLargerPagesThanAllowedOrAligned) {
   ASSERT_TRUE(tables_.Map({k1GBytes}, {k1GBytes}, k2MBytes, kUserData).ok());
   EXPECT_EQ(Walk(k1GBytes).steps[Walk(k1GBytes).count - 1].level, 1);
@@ -222,6 +244,66 @@ TEST_P(PageTablesTest, FollowsNoEntryThatIsNotPresent) {
   const unsigned used = frames_.used;
   EXPECT_EQ(tables_.Map({k2MBytes}, {0x4000}, kPage, kUserData), FaultInfo(Fault::kNotWritable));
   EXPECT_EQ(frames_.used, used);
+}
+
+// A table out of reach, wherever in the descent, is that fault: no frame is taken for another one.
+TEST_P(PageTablesTest, FollowsNoEntryThatLeadsToNoMemory) {
+  ASSERT_TRUE(tables_.Map({0}, {0x3000}, kPage, kUserData).ok());
+  const Trace trace = Walk(0);
+  const unsigned used = frames_.used;
+  for (unsigned i = 0; i + 1 < trace.count; ++i) {
+    // Beside the entry that the walk took: a range of which nothing is mapped yet.
+    const PhysicalAddress place = trace.steps[i].place() + sizeof(std::uint64_t);
+    const std::uint64_t address = std::uint64_t{1} << (12 + 9 * (trace.steps[i].level - 1));
+    const std::uint64_t entry = 0x7000'0000 | kEntryPresent | kEntryWritable | kEntryUser;
+    memory_.Put(place.value, entry, ByteOrder::kLittle);
+    EXPECT_EQ(tables_.Map({address}, {0x4000}, kPage, kUserData), FaultInfo(Fault::kNoMemory))
+        << "level " << unsigned{trace.steps[i].level};
+    EXPECT_EQ(memory_.Get<std::uint64_t>(place.value, ByteOrder::kLittle), entry);
+    EXPECT_EQ(frames_.used, used);
+  }
+  EXPECT_TRUE(Walk(0).page.ok());
+}
+
+// ... and one that cannot be written to stays as it is.
+TEST_P(PageTablesTest, WhatCannotBeWrittenIsThatFault) {
+  ASSERT_TRUE(tables_.Map({0}, {0x3000}, kPage, kUserData).ok());
+  const Trace trace = Walk(0);
+  for (unsigned i = 0; i < trace.count; ++i) {
+    const PhysicalAddress place = trace.steps[i].place() + sizeof(std::uint64_t);
+    const std::uint64_t address = std::uint64_t{1} << (12 + 9 * (trace.steps[i].level - 1));
+    memory_.SetReadOnly(place.value / kPage * kPage);
+    EXPECT_EQ(tables_.Map({address}, {0x4000}, kPage, kUserData), FaultInfo(Fault::kNotWritable))
+        << "level " << unsigned{trace.steps[i].level};
+    EXPECT_EQ(*memory_.At(place.value), std::byte{0});
+    EXPECT_FALSE(Walk(address).page.ok());
+  }
+}
+
+// The same of the frames for tables: none is linked that could not be cleared.
+TEST(PageTables, UsesNoFrameThatCannotBeCleared) {
+  struct OneFrame {
+    Result<PhysicalAddress> Allocate() { return PhysicalAddress{address}; }
+    std::uint64_t address;
+  };
+  FakeMemory memory;
+  for (const std::uint64_t root : {0x8000'0000, 0x8000'1000}) memory.AddPage(root, 0xff);
+  memory.SetReadOnly(0x8000'1000);
+  const std::pair<std::uint64_t, Fault> kCases[] = {{0x8000'1000, Fault::kNotWritable},
+                                                    {0x8000'2000, Fault::kNoMemory}};
+  for (const auto& [address, fault] : kCases) {
+    OneFrame frames{address};
+    const auto none = PageTables<FakeMemory, OneFrame>::Make(memory, frames, 4);
+    EXPECT_EQ(none.fault(), FaultInfo(fault));
+    frames.address = 0x8000'0000;
+    const auto tables = PageTables<FakeMemory, OneFrame>::Make(memory, frames, 4);
+    ASSERT_TRUE(tables.ok());
+    frames.address = address;
+    EXPECT_EQ(tables->Map({0}, {0}, kPage, kUserData), FaultInfo(fault));
+    for (std::uint64_t i = 0; i < kPage; ++i) {
+      ASSERT_EQ(*memory.At(0x8000'0000 + i), std::byte{0}) << i;
+    }
+  }
 }
 
 TEST_P(PageTablesTest, SaysWhenThereAreNoFrames) {

@@ -17,9 +17,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "hcall/schema/xen.h"
+#include "tests/unit/fake_privcmd.h"
+#include "tests/unit/process_mapping.h"
 
 extern "C" {
 #include <xencall.h>
@@ -30,8 +34,11 @@ extern "C" {
 
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using xencomm::testing::FakePrivcmd;
+using xencomm::testing::MappingAt;
 
 // A logger that keeps what it is told.
 struct RecordingLogger : xentoollog_logger {
@@ -345,6 +352,245 @@ TEST_F(Xencall, ForeignMemoryIsMappedOrRefused) {
   EXPECT_EQ(errno, EOPNOTSUPP);
   EXPECT_EQ(xenforeignmemory_unmap_resource(memory, nullptr), 0);
   EXPECT_EQ(xenforeignmemory_close(memory), 0);
+}
+
+// On Xen: what comes out at the other end of the libraries.
+class OnXen : public testing::Test {
+ protected:
+  void SetUp() override {
+    setenv("XENCOMM_TRANSPORT", "privcmd", 1);
+    fake_.control = [this](unsigned long request, void* argument) {
+      if (request == IOCTL_PRIVCMD_MMAPBATCH_V2) {
+        const auto& batch = *static_cast<const privcmd_mmapbatch_v2_t*>(argument);
+        // Of each two frames the first is there.
+        for (unsigned i = 0; i < batch.num; ++i) batch.err[i] = batch.arr[i] % 2 == 0 ? 0 : -ENXIO;
+        return 0;
+      }
+      if (request == IOCTL_PRIVCMD_MMAP_RESOURCE) {
+        auto& resource = *static_cast<privcmd_mmap_resource_t*>(argument);
+        resources_.push_back(resource);
+        resource.num = 3;
+      }
+      return error_;
+    };
+  }
+
+  FakePrivcmd fake_;
+  std::vector<privcmd_mmap_resource_t> resources_;
+  int error_ = 0;
+  RecordingLogger logger_;
+};
+
+TEST_F(OnXen, ArgumentsArriveAsTheyAre) {
+  xencall_handle* const xcall = xencall_open(&logger_, 0);
+  ASSERT_NE(xcall, nullptr) << logger_.text;
+  privcmd_hypercall_t seen = {};
+  long answer = 0;
+  fake_.call = [&](const privcmd_hypercall_t& call) {
+    seen = call;
+    errno = EPERM;
+    return answer;
+  };
+  const std::function<int()> calls[] = {
+      [&] { return xencall0(xcall, 30); },
+      [&] { return xencall1(xcall, 31, 11); },
+      [&] { return xencall2(xcall, 32, 11, 12); },
+      [&] { return xencall3(xcall, 33, 11, 12, 13); },
+      [&] { return xencall4(xcall, 34, 11, 12, 13, 14); },
+      [&] { return xencall5(xcall, 35, 11, 12, 13, 14, 15); },
+  };
+  for (unsigned count = 0; count < 6; ++count) {
+    answer = 77;
+    EXPECT_EQ(calls[count](), 77);
+    EXPECT_EQ(seen.op, 30u + count);
+    for (unsigned i = 0; i < 5; ++i) EXPECT_EQ(seen.arg[i], i < count ? 11 + i : 0) << count;
+    answer = -1;
+    errno = 0;
+    EXPECT_EQ(calls[count](), -1);
+    EXPECT_EQ(errno, EPERM);
+  }
+  answer = 0x1'2345'6789;
+  EXPECT_EQ(xencall2L(xcall, 12, 21, 22), answer) << "passes an int";
+  EXPECT_EQ(seen.op, 12u);
+  EXPECT_THAT(seen.arg, ElementsAre(21, 22, 0, 0, 0));
+  EXPECT_EQ(xencall_fd(xcall), fake_.opened["/dev/xen/privcmd"].fd);
+  EXPECT_EQ(xencall_buffers_never_fault(xcall), 1);
+  EXPECT_EQ(xencall_close(xcall), 0);
+  EXPECT_EQ(fcntl(fake_.opened["/dev/xen/privcmd"].fd, F_GETFD), -1) << "is left open";
+  EXPECT_THAT(logger_.text, IsEmpty());
+}
+
+TEST_F(OnXen, BuffersMayFaultWhereTheKernelGivesNone) {
+  fake_.open_errors["/dev/xen/hypercall"] = {ENOENT};
+  xencall_handle* const xcall = xencall_open(&logger_, 0);
+  EXPECT_EQ(xencall_buffers_never_fault(xcall), 0);
+  // No pages are one.
+  void* const page = xencall_alloc_buffer_pages(xcall, 0);
+  ASSERT_NE(page, nullptr);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(page) % 4096, 0u);
+  std::memset(page, 0x5a, 4096);
+  void* const next = xencall_alloc_buffer_pages(xcall, 1);
+  EXPECT_TRUE(next <= static_cast<char*>(page) - 4096 || next >= static_cast<char*>(page) + 4096);
+  xencall_free_buffer_pages(xcall, next, 1);
+  xencall_free_buffer_pages(xcall, page, 0);
+  EXPECT_EQ(xencall_close(xcall), 0);
+  EXPECT_THAT(logger_.text, IsEmpty());
+}
+
+TEST_F(OnXen, WhatIsInTheWayIsLoggedAndAnErrno) {
+  const struct {
+    int error;
+    int answer;
+  } cases[] = {{EACCES, EACCES}, {EPERM, EACCES}, {ENOENT, ENODEV}};
+  for (const auto& [error, answer] : cases) {
+    for (const bool calls : {true, false}) {
+      const auto open = [&](xentoollog_logger* logger) {
+        fake_.open_errors["/dev/xen/privcmd"] = {error};
+        errno = 0;
+        return calls ? xencall_open(logger, 0) == nullptr
+                     : xenforeignmemory_open(logger, 0) == nullptr;
+      };
+      RecordingLogger logger;
+      EXPECT_TRUE(open(&logger));
+      EXPECT_EQ(errno, answer);
+      EXPECT_THAT(logger.text, HasSubstr("/dev/xen/privcmd cannot be opened"));
+      // Without a logger, to stderr.
+      testing::internal::CaptureStderr();
+      EXPECT_TRUE(open(nullptr));
+      EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                  AllOf(HasSubstr(calls ? "xencall: error: " : "xenforeignmemory: error: "),
+                        HasSubstr("/dev/xen/privcmd cannot be opened")));
+    }
+  }
+}
+
+class ForeignMemoryOnXen : public OnXen {
+ protected:
+  void SetUp() override {
+    OnXen::SetUp();
+    memory_ = xenforeignmemory_open(&logger_, 0);
+    ASSERT_NE(memory_, nullptr) << logger_.text;
+  }
+  void TearDown() override {
+    const int fd = fake_.opened["/dev/xen/privcmd"].fd;
+    EXPECT_GE(fcntl(fd, F_GETFD), 0);
+    EXPECT_EQ(xenforeignmemory_close(memory_), 0);
+    EXPECT_EQ(fcntl(fd, F_GETFD), -1) << "is left open";
+  }
+
+  xenforeignmemory_resource_handle* MapResource(unsigned long frame, unsigned long frames,
+                                                void** place, int flags = 0) {
+    errno = 0;
+    return xenforeignmemory_map_resource(memory_, 5, 1, 2, frame, frames, place,
+                                         PROT_READ | PROT_WRITE, flags);
+  }
+
+  xenforeignmemory_handle* memory_ = nullptr;
+};
+
+TEST_F(ForeignMemoryOnXen, WithNowhereToTellOneFrameThatFailsFailsAll) {
+  const xen_pfn_t frames[] = {2, 4, 5};
+  int errors[3] = {7, 7, 7};
+  void* const mapped = xenforeignmemory_map(memory_, 5, PROT_READ, 3, frames, errors);
+  ASSERT_NE(mapped, nullptr);
+  EXPECT_THAT(errors, ElementsAre(0, 0, -ENXIO));
+  EXPECT_EQ(xenforeignmemory_unmap(memory_, mapped, 3), 0);
+  EXPECT_EQ(MappingAt(mapped).access, "");
+
+  const auto map = [&](void* place, std::size_t count) {
+    return xenforeignmemory_map2(memory_, 5, place, PROT_READ, place != nullptr ? MAP_FIXED : 0,
+                                 count, frames, nullptr);
+  };
+  auto* const place = static_cast<char*>(map(nullptr, 2));
+  ASSERT_NE(place, nullptr);
+  EXPECT_EQ(map(place, 3), nullptr);
+  EXPECT_EQ(errno, ENXIO);
+  EXPECT_EQ(MappingAt(place).access, "");
+  EXPECT_EQ(MappingAt(place + 3 * 4096 - 1).access, "");
+  EXPECT_EQ(xenforeignmemory_unmap(memory_, place + 1, 1), -1);
+  EXPECT_EQ(errno, EINVAL);
+}
+
+TEST_F(ForeignMemoryOnXen, ResourcesAreMappedUntilTheyAreUnmapped) {
+  const struct {
+    unsigned long frame;
+    int flags;
+  } cases[] = {{0, 0}, {7, MAP_SHARED}, {UINT32_MAX, MAP_PRIVATE}, {7, MAP_SHARED | MAP_PRIVATE}};
+  for (const auto& [frame, flags] : cases) {
+    void* place = nullptr;
+    xenforeignmemory_resource_handle* const resource = MapResource(frame, 2, &place, flags);
+    ASSERT_NE(resource, nullptr);
+    EXPECT_EQ(resources_.back().dom, 5u);
+    EXPECT_EQ(resources_.back().type, 1u);
+    EXPECT_EQ(resources_.back().id, 2u);
+    EXPECT_EQ(resources_.back().idx, frame);
+    EXPECT_EQ(resources_.back().num, 2u);
+    EXPECT_EQ(resources_.back().addr, reinterpret_cast<std::uintptr_t>(place));
+    EXPECT_EQ(MappingAt(place).access, "rw-s");
+    EXPECT_EQ(MappingAt(static_cast<char*>(place) + 2 * 4096 - 1).access, "rw-s");
+    EXPECT_EQ(xenforeignmemory_unmap_resource(memory_, resource), 0);
+    EXPECT_EQ(MappingAt(place).access, "");
+    EXPECT_EQ(MappingAt(static_cast<char*>(place) + 2 * 4096 - 1).access, "");
+  }
+}
+
+TEST_F(ForeignMemoryOnXen, NoFramesAtNoPlaceAskWhetherThereIsAResource) {
+  void* place = nullptr;
+  xenforeignmemory_resource_handle* const none = MapResource(9, 0, &place);
+  ASSERT_NE(none, nullptr);
+  EXPECT_EQ(place, nullptr);
+  ASSERT_EQ(resources_.size(), 1u);
+  EXPECT_EQ(resources_[0].dom, 5u);
+  EXPECT_EQ(resources_[0].type, 1u);
+  EXPECT_EQ(resources_[0].id, 2u);
+  EXPECT_EQ(resources_[0].num, 0u);
+  EXPECT_EQ(resources_[0].addr, 0u);
+  EXPECT_EQ(xenforeignmemory_unmap_resource(memory_, none), 0) << "there is nothing to unmap";
+  error_ = ESRCH;
+  EXPECT_EQ(MapResource(0, 0, &place), nullptr);
+  EXPECT_EQ(errno, ESRCH);
+  EXPECT_EQ(xenforeignmemory_unmap_resource(memory_, nullptr), 0);
+
+  std::size_t size = 7;
+  EXPECT_EQ(xenforeignmemory_resource_size(memory_, 5, 1, 2, &size), -1);
+  EXPECT_EQ(errno, ESRCH);
+  EXPECT_EQ(size, 7u);
+  error_ = 0;
+  EXPECT_EQ(xenforeignmemory_resource_size(memory_, 5, 1, 2, &size), 0);
+  EXPECT_EQ(size, 3u * 4096);
+}
+
+TEST_F(ForeignMemoryOnXen, ArgumentsOfResourcesAreChecked) {
+  void* const taken = mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* place = taken;
+  for (const int flag : {MAP_FIXED, MAP_ANONYMOUS, MAP_POPULATE, MAP_NORESERVE}) {
+    EXPECT_EQ(MapResource(0, 1, &place, MAP_SHARED | flag), nullptr) << flag;
+    EXPECT_EQ(errno, EINVAL);
+  }
+  EXPECT_EQ(MapResource(std::uint64_t{1} << 32, 1, &place), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_TRUE(resources_.empty());
+  // No frames at a place are no question.
+  EXPECT_EQ(MapResource(0, 0, &place), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_TRUE(resources_.empty());
+  void* nowhere = nullptr;
+  xenforeignmemory_resource_handle* const last = MapResource(UINT32_MAX, 1, &nowhere);
+  ASSERT_NE(last, nullptr);
+  EXPECT_EQ(resources_[0].idx, UINT32_MAX);
+  EXPECT_EQ(xenforeignmemory_unmap_resource(memory_, last), 0);
+
+  error_ = EINVAL;
+  EXPECT_EQ(MapResource(0, 1, &place), nullptr);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(place, taken) << "a refusal moved it";
+  munmap(taken, 4096);
+}
+
+TEST_F(ForeignMemoryOnXen, RestrictionsArePrivcmdsToMake) {
+  error_ = EPERM;
+  EXPECT_EQ(xenforeignmemory_restrict(memory_, 5), -1);
+  EXPECT_EQ(errno, EPERM);
 }
 
 }  // namespace

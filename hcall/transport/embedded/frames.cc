@@ -67,10 +67,4 @@ std::uint64_t Frames::free() const {
   return singles_.size() + blocks_.size() * kBlockFrames;
 }
 
-Result<PhysicalAddress> Frames::Allocate() {
-  const std::optional<FrameRun> frame = TakeOne();
-  if (!frame) return Fault::kNoMemory;
-  return PhysicalAddress{frame->gfn << 12};
-}
-
 }  // namespace xencomm::embedded

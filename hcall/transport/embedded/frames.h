@@ -11,8 +11,6 @@
 #include <random>
 #include <vector>
 
-#include "xencomm/fault.h"
-#include "xencomm/memory.h"
 #include "xencomm/mutex.h"
 
 namespace xencomm::embedded {
@@ -41,9 +39,6 @@ class Frames {
   // In frames.
   std::uint64_t total() const { return total_; }
   std::uint64_t free() const ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // One frame, as builders of tables ask for it (x86_64::FrameSource).
-  Result<PhysicalAddress> Allocate();
 
  private:
   // So many blocks are broken up at once, and their frames mixed.

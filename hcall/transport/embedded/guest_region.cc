@@ -20,6 +20,11 @@ absl::Status KernelFault(const char* what, FaultInfo fault) {
   return absl::InternalError(Sentence("the guest kernel's %s: %s", what, Describe(fault.fault)));
 }
 
+absl::Status PageTableFault(GuestKernel& kernel, FaultInfo fault) {
+  if (fault.fault == Fault::kNoMemory) return NoFrames(kernel);
+  return KernelFault("page tables", fault);
+}
+
 }  // namespace
 
 Result<PhysicalAddress> GuestRegion::TableFrames::Allocate() {
@@ -54,7 +59,7 @@ absl::StatusOr<std::unique_ptr<GuestRegion>> GuestRegion::Create(GuestKernel& ke
   const Result<Table> table = Table::Build(kernel.memory(), layout, kNativeOrder, table_frames);
   if (!table.ok()) return KernelFault("region table", table.fault());
   const Result<Tables> page_tables = Tables::Make(kernel.memory(), parts->source, options.levels);
-  if (!page_tables.ok()) return KernelFault("page tables", page_tables.fault());
+  if (!page_tables.ok()) return PageTableFault(kernel, page_tables.fault());
 
   auto region = std::unique_ptr<GuestRegion>(
       new GuestRegion(std::move(parts), std::move(table_frames), *table, *page_tables));
@@ -80,7 +85,7 @@ absl::Status GuestRegion::Publish(Options options) {
   for (std::uint64_t i = 0; i < table_frames_.size(); ++i) {
     const FaultInfo fault = page_tables_.Map(layout().virtual_base() + i * layout().granule_size(),
                                              table_frames_[i], layout().granule_size(), kUserRead);
-    if (!fault.ok()) return KernelFault("page tables", fault);
+    if (!fault.ok()) return PageTableFault(kernel(), fault);
   }
   if (!options.registered) return absl::OkStatus();
   const std::int64_t answer =
@@ -109,8 +114,7 @@ absl::Status GuestRegion::TryBack(std::uint64_t first, std::span<const FrameRun>
     }
     const FaultInfo fault = page_tables_.Map(layout().virtual_base() + (granule << shift), physical,
                                              run.count << shift, kUserWrite);
-    if (fault.fault == Fault::kNoMemory) return NoFrames(kernel());
-    if (!fault.ok()) return KernelFault("page tables", fault);
+    if (!fault.ok()) return PageTableFault(kernel(), fault);
     granule += run.count;
   }
   if (!handle_.is_registered()) return absl::OkStatus();

@@ -84,13 +84,12 @@ absl::Status RegionBacking::Populate(std::uint64_t offset, std::uint64_t length)
   std::byte* const start = base_ + payload_offset + offset;
   // First what can be undone: a base that the hypervisor has seen stays.
   absl::Status status = MapRuns(start, *runs);
+  const bool mapped = status.ok();
+  if (mapped) status = region_->Back((payload_offset + offset) >> kPageShift, *runs);
   if (!status.ok()) {
+    mmap(start, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (mapped) return status;  // the frames are the region's
     for (const FrameRun run : *runs) machine_.kernel().frames().GiveBack(run);
-  } else {
-    status = region_->Back((payload_offset + offset) >> kPageShift, *runs);
-  }
-  if (!status.ok()) {
-    Unmap(start, length);
     return status;
   }
   // Whoever knows an address in there was told of it behind this.
@@ -133,10 +132,7 @@ absl::Status RegionBacking::MapRuns(std::byte* at, const std::vector<FrameRun>& 
       }
       const absl::Status mapped =
           machine_.memory().MapAt(at, machine, count * kPageSize, PROT_READ | PROT_WRITE);
-      if (!mapped.ok()) {
-        Unmap(start, static_cast<std::uint64_t>(at - start));
-        return mapped;
-      }
+      if (!mapped.ok()) return mapped;
       at += count * kPageSize;
       first += count;
     }
@@ -148,15 +144,9 @@ absl::Status RegionBacking::MapRuns(std::byte* at, const std::vector<FrameRun>& 
   return absl::OkStatus();
 }
 
-void RegionBacking::Unmap(std::byte* at, std::uint64_t length) {
-  if (length == 0) return;
-  mmap(at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-}
-
 void RegionBacking::Release() {
   region_.reset();
   munmap(base_, size_);
-  base_ = nullptr;
 }
 
 }  // namespace xencomm::embedded

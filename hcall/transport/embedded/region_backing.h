@@ -39,8 +39,8 @@ class RegionBacking final : public Backing {
 
   absl::StatusOr<std::vector<FrameRun>> TakeFrames(std::uint64_t offset, std::uint64_t length);
   absl::Status MapTable();
+  // When it fails a part may be mapped.
   absl::Status MapRuns(std::byte* at, const std::vector<FrameRun>& runs);
-  void Unmap(std::byte* at, std::uint64_t length);
 
   EmbeddedMachine& machine_;
   const GuestRegion::Options options_;

@@ -4,10 +4,6 @@
 
 namespace xencomm::embedded {
 
-VcpuPool::~VcpuPool() {
-  for (unsigned i = 0; i < count_; ++i) hypervisor_.ReleaseVcpu(*slots_[i].vcpu);
-}
-
 absl::Status VcpuPool::Claim(unsigned count) {
   for (; count_ < count; ++count_) {
     slots_[count_].vcpu = hypervisor_.ClaimVcpu(0, count_);

@@ -23,9 +23,9 @@ class VcpuPool {
   explicit VcpuPool(hypervisor::Hypervisor& hypervisor) : hypervisor_(hypervisor) {}
   VcpuPool(const VcpuPool&) = delete;
   VcpuPool& operator=(const VcpuPool&) = delete;
-  ~VcpuPool();
 
-  // Claims vcpus 0 to `count` - 1 of domain 0. Before any other function.
+  // Claims vcpus 0 to `count` - 1 of domain 0, for as long as the machine is on. Before any other
+  // function.
   absl::Status Claim(unsigned count);
 
   // One vcpu, from construction to destruction.

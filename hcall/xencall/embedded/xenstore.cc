@@ -62,7 +62,6 @@ char** Block(const std::vector<std::string>& texts) {
     std::memcpy(at, texts[i].c_str(), texts[i].size() + 1);
     at += texts[i].size() + 1;
   }
-  block[texts.size()] = nullptr;
   return block;
 }
 
