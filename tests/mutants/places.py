@@ -601,8 +601,11 @@ def find(top, names, build, includes):
   seen = set()
   for entry, shown in units_for(names, entries, includes, top):
     path = pathlib.Path(entry['directory'], entry['file']).resolve()
-    unit = index.parse(str(path), compiler_arguments(entry), options=(
-        clang.cindex.TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD))
+    try:
+      unit = index.parse(str(path), compiler_arguments(entry), options=(
+          clang.cindex.TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD))
+    except clang.cindex.TranslationUnitLoadError as error:
+      raise RuntimeError(f'{path}: libclang cannot parse it') from error
     # What this libclang does not know yet is left out of the tree; the rest of it stands.
     errors = [d for d in unit.diagnostics if d.severity >= clang.cindex.Diagnostic.Fatal]
     if errors:

@@ -80,10 +80,10 @@ struct OneRun {
   }
 };
 
-template <template <P2mLookup> class MachineMemory>
+template <class Memory>
 Mapping Mapped(Run<MachineAddress> run) {
   OneRun p2m{run};
-  MachineMemory<OneRun> memory(p2m);
+  Memory memory(p2m);
   const Mapping mapping = memory.Map({0x5008}, 24, Access::kWrite);
   EXPECT_EQ(p2m.physical.value, 0x5008u);
   EXPECT_EQ(p2m.length, 24u);
@@ -91,10 +91,10 @@ Mapping Mapped(Run<MachineAddress> run) {
   return mapping;
 }
 
-template <template <P2mLookup> class MachineMemory>
+template <class Memory>
 void ExpectMemoryBelow(std::uint64_t limit) {
   const auto mapped = [](std::uint64_t at, std::uint64_t length) {
-    return Mapped<MachineMemory>({MachineAddress{at}, length});
+    return Mapped<Memory>({MachineAddress{at}, length});
   };
   for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{0x7008}, limit - 16}) {
     const Mapping mapping = mapped(at, 16);
@@ -110,21 +110,19 @@ void ExpectMemoryBelow(std::uint64_t limit) {
     ASSERT_FALSE(mapping.ok()) << at;
     EXPECT_EQ(mapping.fault().fault, Fault::kNoMemory);
   }
-  const Mapping refused = Mapped<MachineMemory>(Fault::kNotWritable);
+  const Mapping refused = Mapped<Memory>(Fault::kNotWritable);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.fault().fault, Fault::kNotWritable);
 }
 
-template <P2mLookup P>
-struct MachineMemory970 : powerpc::MachineMemory<P> {
-  explicit MachineMemory970(P& p2m)
-      : powerpc::MachineMemory<P>(p2m, powerpc::kRealAddressBits970) {}
+struct Memory970 : powerpc::MachineMemory<OneRun> {
+  explicit Memory970(OneRun& p2m) : MachineMemory(p2m, powerpc::kRealAddressBits970) {}
 };
 
 TEST(MachineMemoryTest, EndsWhereTheProcessorsAddressesDo) {
-  ExpectMemoryBelow<x86_64::MachineMemory>(std::uint64_t{1} << 52);
-  ExpectMemoryBelow<powerpc::MachineMemory>(std::uint64_t{1} << 60);
-  ExpectMemoryBelow<MachineMemory970>(std::uint64_t{1} << 42);
+  ExpectMemoryBelow<x86_64::MachineMemory<OneRun>>(std::uint64_t{1} << 52);
+  ExpectMemoryBelow<powerpc::MachineMemory<OneRun>>(std::uint64_t{1} << 60);
+  ExpectMemoryBelow<Memory970>(std::uint64_t{1} << 42);
 }
 
 }  // namespace
