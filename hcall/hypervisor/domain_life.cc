@@ -132,7 +132,6 @@ std::int64_t CreateVcpus(Core& core, Domain& domain) {
 }
 
 bool KillDomain(Core& core, Domain& domain, Work& work) {
-  if (domain.life.load() == Life::kDead) return true;
   Physmap physmap(core, domain);
   if (!domain.dying()) {
     // From here on no page, region or area is added: all look under this lock.

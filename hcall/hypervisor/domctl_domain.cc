@@ -140,7 +140,6 @@ std::int64_t MaxMemOp(DomctlCall& op) {
   // Xen keeps the number of pages in an unsigned int.
   constexpr std::uint64_t kMost = ~std::uint32_t{0};
   const std::uint64_t pages = op.argument->u.max_mem.max_memkb >> (kPageShift - 10);
-  SpinGuard guard(op.target->lock);
   op.target->max_pages.store(pages < kMost ? pages : kMost, std::memory_order_relaxed);
   return 0;
 }

@@ -350,8 +350,9 @@ class Run:
   def tests_for(self, mutant):
     """The names of the tests that could notice."""
     names = set(self.counts.tests_of(mutant.file, mutant.line, self.inside(mutant)))
-    if not names and mutant.folded:
-      # What the compiler works out is counted nowhere: any test that includes it may see it.
+    if not names:
+      # What the compiler works out is counted nowhere, nor what runs in a child that just exits: any
+      # test that has the file may see it.
       names = {name for name in self.tests if self.costs.holds(name, mutant.file)}
     names |= self.counts.that_cannot_count(mutant.file)
     return sorted(names & self.costs.seconds.keys())

@@ -23,10 +23,11 @@ import time
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 WORK = TOP / 'build' / 'mutants'
 
-# A mutant may ask for any amount of memory, and write files of any size.
+# A mutant may ask for any amount of memory, and write files of any size. Tests want much of which
+# they use little: a machine's memory is a file, and 2^32 pages are mapped at once.
 DATA = 8 << 30
-ADDRESS_SPACE = 32 << 30  # most of it is the embedded machine's
-FILE_SIZE = 16 << 30  # a machine's memory is a file, too
+ADDRESS_SPACE = 64 << 40
+FILE_SIZE = 1 << 40
 
 
 def tracked():
@@ -215,6 +216,8 @@ def limit():
   resource.setrlimit(resource.RLIMIT_DATA, (DATA, DATA))
   resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+  # Where all memory is used up after all, this goes first.
+  pathlib.Path('/proc/self/oom_score_adj').write_text('1000')
 
 
 class Groups:

@@ -20,6 +20,7 @@
 #include "xencomm/address.h"
 #include "xencomm/page_heap.h"
 #include "xencomm/process_slot.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm {
 namespace {
@@ -235,9 +236,43 @@ TEST_F(ArenaTest, RefusesForeignPointer) {
         static_cast<void*>(payload + arena->populated()), reinterpret_cast<void*>(8)}) {
     const absl::Status status = arena->Free(pointer);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << pointer;
-    EXPECT_THAT(std::string(status.message()), HasSubstr("not memory of this arena"));
+    EXPECT_EQ(std::string(status.message()),
+              Sentence("%p is not memory of this arena: expected an address from %p to %p", pointer,
+                       payload, payload + arena->populated()));
   }
   EXPECT_TRUE(arena->Free(memory).ok());
+}
+
+TEST_F(ArenaTest, ASlotIsAsLargeAsItsAlignment) {
+  const auto arena = Make(1 << 20);
+  for (std::size_t alignment = 64; alignment <= kPage; alignment *= 2) {
+    void* const slot = *arena->Allocate(1, Contents::kAny, alignment);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(slot) % alignment, 0u);
+    EXPECT_EQ(arena->Find(slot)->size(), alignment);
+  }
+}
+
+TEST_F(ArenaTest, WhereNothingIsLeftNothingIsMade) {
+  const auto arena = Make(kPage);
+  ASSERT_TRUE(arena->Allocate(kPage).ok());
+  const auto made = arena->New<std::uint64_t>();
+  EXPECT_EQ(made.status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+// Of a run of pages, whatever the units are in use for whose numbers are like its pages'.
+TEST_F(ArenaTest, ARunIsFoundFromInside) {
+  const auto arena = Make(1 << 20);
+  // A page of slots of the smallest size, each in use.
+  for (std::uint32_t i = 0; i < kPage / 64; ++i) ASSERT_TRUE(arena->Allocate(64).ok());
+  for (unsigned i = 0; i < 40; ++i) {
+    auto* const run = static_cast<std::byte*>(*arena->Allocate(3 * kPage));
+    for (std::size_t into = 0; into < 3 * kPage; into += kPage / 2) {
+      const auto found = arena->Find(run + into);
+      ASSERT_TRUE(found.ok());
+      EXPECT_EQ(found->data(), run) << into;
+      EXPECT_EQ(found->size(), 3 * kPage);
+    }
+  }
 }
 
 TEST_F(ArenaTest, CountsThatOverflowAreRefused) {

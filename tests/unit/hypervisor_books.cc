@@ -559,6 +559,11 @@ FrameOwner Books::OwnerOf(const Hypervisor& hypervisor, std::uint64_t mfn) {
   return hypervisor.core_->frames.Of(mfn).owner.load();
 }
 
+void Books::MakeReadOnly(Hypervisor& hypervisor, std::uint16_t domain, std::uint64_t gfn) {
+  P2m& p2m = hypervisor.core_->domains.Find(domain)->p2m;
+  p2m.Store(gfn, {p2m.Load(gfn).mfn(), P2mType::kReadOnly});
+}
+
 bool Books::IsQuiet(const Hypervisor& hypervisor) {
   const Quiescence& quiescence = hypervisor.core_->quiescence;
   for (unsigned i = 0; i < quiescence.count_; ++i) {

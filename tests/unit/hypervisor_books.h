@@ -44,6 +44,8 @@ class Books {
   static std::vector<FrameRow> Frames(const Hypervisor& hypervisor);
   // Whose a frame is at this moment.
   static FrameOwner OwnerOf(const Hypervisor& hypervisor, std::uint64_t mfn);
+  // From now on the domain may not write what it has there.
+  static void MakeReadOnly(Hypervisor& hypervisor, std::uint16_t domain, std::uint64_t gfn);
   // Whether no call is under way.
   static bool IsQuiet(const Hypervisor& hypervisor);
 

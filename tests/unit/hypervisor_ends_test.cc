@@ -74,6 +74,7 @@ class Subject {
     one.mem_flags = flags;
     const std::int64_t done =
         by_guest ? GuestMemory(XENMEM_populate_physmap, one) : Memory(XENMEM_populate_physmap, one);
+    one.mem_flags = 0;
     EXPECT_TRUE(done != 1 || Memory(XENMEM_decrease_reservation, one) == 1);
     return done;
   }
@@ -195,6 +196,16 @@ const End kEnds[] = {
        return s.Populate(kPv, 100, 0, XENMEMF_node(Narrow<std::uint32_t>(v)));
      },
      {{0, 1}, {63, 1}, {64, 0}, {254, 0}}},
+    {"NodeThatAGuestPrefers",
+     [](Subject& s, std::uint64_t v) {
+       return s.Populate(kGuest, 1024, 0, XENMEMF_node(Narrow<std::uint32_t>(v)), true);
+     },
+     {{0, 1}, {63, 1}, {64, 1}, {254, 1}}},
+    {"ExactNodeOfAGuest",
+     [](Subject& s, std::uint64_t v) {
+       return s.Populate(kGuest, 1024, 0, XENMEMF_exact_node(Narrow<std::uint32_t>(v)), true);
+     },
+     {{0, 0}, {1, 0}, {254, 0}}},
     {"NodeOfTheDomainsOwn",
      [](Subject& s, std::uint64_t v) {
        return s.Populate(kPv, 100, 0, XENMEMF_vnode | XENMEMF_node(Narrow<std::uint32_t>(v)));
@@ -346,6 +357,13 @@ const End kEnds[] = {
       {kAll64 << kPageShift, -kEINVAL}, {kAll64, -kEINVAL}}},
 
     // Grants.
+    {"GrantOpsOfOneCall",
+     [](Subject& s, std::uint64_t v) {
+       gnttab_get_version version = {};
+       version.dom = kPv;
+       return s.machine.Call(__HYPERVISOR_grant_table_op, GNTTABOP_cache_flush, &version, v);
+     },
+     {{0x7fffffff, -kENOSYS}, {k31, -kEINVAL}, {kAll32, -kEINVAL}, {k32, -kENOSYS}}},
     {"FramesOfAGrantTable",
      [](Subject& s, std::uint64_t v) {
        std::vector<xen_pfn_t> frames(65);
@@ -738,6 +756,31 @@ const End kEnds[] = {
        return s.machine.Domctl(XEN_DOMCTL_set_cpu_policy, kPv, op);
      },
      {{0, 0}, {kMaxCpuidLeaves, 0}, {kMaxCpuidLeaves + 1, -kE2BIG}, {kAll32, -kE2BIG}}},
+    {"LeavesOfTheMachinesPolicy",
+     [](Subject& s, std::uint64_t v) {
+       std::vector<xen_cpuid_leaf_t> leaves(kMaxCpuidLeaves);
+       xen_sysctl_t op = {};
+       op.u.cpu_policy.nr_leaves = Narrow<std::uint32_t>(v);
+       op.u.cpu_policy.leaves.p = leaves.data();
+       const std::int64_t answer = s.machine.Sysctl(XEN_SYSCTL_get_cpu_policy, op);
+       return answer != 0 ? answer : std::int64_t{op.u.cpu_policy.nr_leaves};
+     },
+     {{HostLeaves().size(), static_cast<std::int64_t>(HostLeaves().size())},
+      {HostLeaves().size() - 1, -kENOBUFS},
+      {kMaxCpuidLeaves, static_cast<std::int64_t>(HostLeaves().size())},
+      {0, -kENOBUFS}}},
+    {"RegistersOfTheMachinesPolicy",
+     [](Subject& s, std::uint64_t v) {
+       std::vector<xen_msr_entry_t> registers(kMaxMsrEntries);
+       xen_sysctl_t op = {};
+       op.u.cpu_policy.nr_msrs = Narrow<std::uint32_t>(v);
+       op.u.cpu_policy.msrs.p = registers.data();
+       const std::int64_t answer = s.machine.Sysctl(XEN_SYSCTL_get_cpu_policy, op);
+       return answer != 0 ? answer : std::int64_t{op.u.cpu_policy.nr_msrs};
+     },
+     {{HostMsrs().size(), static_cast<std::int64_t>(HostMsrs().size())},
+      {HostMsrs().size() - 1, -kENOBUFS},
+      {kMaxMsrEntries, static_cast<std::int64_t>(HostMsrs().size())}}},
     {"RegistersOfAPolicy",
      [](Subject& s, std::uint64_t v) {
        xen_msr_entry_t registers[kMaxMsrEntries + 1] = {};

@@ -44,11 +44,12 @@ struct Block {
 
 class Heap : private Machine {
  public:
-  explicit Heap(bool zero = false) {
-    std::memset(memory_.get(), zero ? 0 : 0xff, kFrames * kPageSize);
+  explicit Heap(bool zero = false, std::uint32_t frames = kFrames)
+      : memory_(std::make_unique<std::byte[]>(frames * kPageSize)), rows_(frames) {
+    if (!zero) std::memset(memory_.get(), 0xff, frames * kPageSize);
     quiescence.Init(slots.data(), kCallers);
     frames_ = FrameTable(reinterpret_cast<std::uintptr_t>(memory_.get()) - kFirstFrame * kPageSize,
-                         rows_.data(), kFirstFrame, kFrames);
+                         rows_.data(), kFirstFrame, frames);
     heap.Init(frames_, kNotFree, zero, *this, quiescence);
   }
 
@@ -86,8 +87,8 @@ class Heap : private Machine {
     return discards;
   }
 
-  std::unique_ptr<std::byte[]> memory_ = std::make_unique<std::byte[]>(kFrames * kPageSize);
-  std::vector<Frame> rows_ = std::vector<Frame>(kFrames);
+  std::unique_ptr<std::byte[]> memory_;
+  std::vector<Frame> rows_;
   FrameTable frames_;
 };
 
@@ -119,6 +120,36 @@ TEST(HypervisorHeapTest, SuperpagesAreDiscardedWhereTheMachineCan) {
         EXPECT_EQ(on.asked, expected);
       }
     }
+  }
+}
+
+// No leg pays for all that waited for another one, but one that finds nothing else goes on until
+// there is something.
+TEST(HypervisorHeapTest, WhatWaitsIsReclaimedAPieceAtATime) {
+  constexpr std::uint32_t kPiece = 8192;  // blocks
+  for (const std::uint32_t count : {kPiece, kPiece + 1}) {
+    Heap on(true, kNotFree + count);
+    const auto take_all = [&] {
+      for (std::uint32_t i = 0; i < count; ++i) ASSERT_NE(on.heap.Allocate(0), kNoFrame) << i;
+      ASSERT_EQ(on.heap.Allocate(0), kNoFrame);
+    };
+    const auto give_all_up = [&] {
+      for (std::uint64_t i = 0; i < count; ++i) on.heap.FreeLater(kFirstFrame + kNotFree + i, 0);
+      EXPECT_EQ(on.heap.free_pages(), count);
+    };
+    take_all();
+    give_all_up();
+    on.heap.Reclaim();
+    EXPECT_EQ(on.heap.has_waiting(), count > kPiece);
+    on.heap.Reclaim();
+    EXPECT_FALSE(on.heap.has_waiting());
+
+    take_all();
+    give_all_up();
+    ASSERT_NE(on.heap.Allocate(0), kNoFrame);
+    EXPECT_EQ(on.heap.has_waiting(), count > kPiece);
+    for (std::uint32_t i = 1; i < count; ++i) ASSERT_NE(on.heap.Allocate(0), kNoFrame) << i;
+    EXPECT_FALSE(on.heap.has_waiting());
   }
 }
 

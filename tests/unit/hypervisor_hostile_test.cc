@@ -135,19 +135,27 @@ class HypervisorHostileTest : public testing::Test {
   std::byte* GuestBytes(std::uint64_t gfn) {
     return machine.BytesOf(machine.hypervisor.FrameOf(kGuest, gfn));
   }
-  // Registers a region whose payload granules are all backed by `gfn`. Its table is at gfn 0.
-  std::int64_t RegisterRegion(std::uint64_t granules, std::uint64_t gfn) {
+  // A region whose payload granules are all backed by `gfn`. Its table is at gfn 0, or another one.
+  std::uint64_t BuildRegion(std::uint64_t granules, std::uint64_t gfn,
+                            std::uint64_t table_gfn = 0) {
     LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpus[0]);
-    const auto layout = RegionLayout::Make({0x7f0000000000}, granules << 12, 12);
+    const auto layout = RegionLayout::Make({kRegion}, granules << 12, 12);
     std::vector<PhysicalAddress> table;
-    for (std::uint64_t i = 0; i < layout->table_granules(); ++i) table.push_back({i << 12});
+    for (std::uint64_t i = 0; i < layout->table_granules(); ++i)
+      table.push_back({(table_gfn + i) << 12});
     const auto built = RegionTable<LockedMemory>::Build(memory, *layout, kNativeOrder, table);
     EXPECT_TRUE(built.ok());
     for (std::uint64_t i = layout->table_granules(); i < granules; ++i) {
       EXPECT_TRUE(built->Back(i, {gfn << 12}).ok());
     }
-    return GuestCall(0, kXencommOp, XencommOp::kRegister, built->handle().value, 1);
+    return built->handle().value;
   }
+  std::int64_t RegisterRegion(std::uint64_t granules, std::uint64_t gfn,
+                              Access access = Access::kWrite) {
+    return GuestCall(0, kXencommOp, XencommOp::kRegister, BuildRegion(granules, gfn),
+                     access == Access::kWrite);
+  }
+  static constexpr std::uint64_t kRegion = 0x7f0000000000;
   // Whether everything that is called free can be handed out.
   void ExpectAllFreeIsUsable() {
     constexpr std::uint16_t kTaker = 77;
@@ -401,6 +409,46 @@ TEST_F(HypervisorHostileTest, ARegionHasNoPagesOfOthers) {
   EXPECT_EQ(RegisterRegion(3, kForeign), -kEFAULT);
   EXPECT_EQ(RegisterRegion(3, kForeign + 1), -kEFAULT);  // nothing there
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+
+  // Nor where it is looked up as it is used.
+  std::byte* const bytes = machine.BytesOf(machine.hypervisor.FrameOf(kSource, 3));
+  std::memset(bytes, 'x', kPageSize);
+  const auto use = [&](std::uint64_t gfn, std::uint64_t index, std::uint64_t op) {
+    HypercallFrame frame = machine.Frame(index | kRegionCall, op, kRegion + kPageSize);
+    frame.region = BuildRegion(2, gfn, 1);
+    return machine.hypervisor.Call(*vcpus[0], frame);
+  };
+  for (const std::uint64_t gfn : {kForeign, kForeign + 1}) {
+    EXPECT_EQ(use(gfn, __HYPERVISOR_xen_version, XENVER_extraversion), -kEFAULT);
+    EXPECT_EQ(use(gfn, __HYPERVISOR_event_channel_op, EVTCHNOP_unmask), -kEFAULT);
+  }
+  EXPECT_EQ(use(9, __HYPERVISOR_xen_version, XENVER_extraversion), 0);
+  EXPECT_NE(use(9, __HYPERVISOR_event_channel_op, EVTCHNOP_unmask), -kEFAULT);
+  EXPECT_EQ(std::count(bytes, bytes + kPageSize, std::byte{'x'}), kPageSize);
+}
+
+TEST_F(HypervisorHostileTest, WhatMayOnlyBeReadIsNotWrittenByCalls) {
+  BuildGuest(64);
+  constexpr std::uint64_t kReadOnly = 20;
+  Books::MakeReadOnly(machine.hypervisor, kGuest, kReadOnly);
+  EXPECT_EQ(RegisterRegion(2, kReadOnly), -kEFAULT);
+  EXPECT_GT(RegisterRegion(2, kReadOnly, Access::kRead), 0);
+
+  const LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpus[0]);
+  EXPECT_TRUE(memory.Map({kReadOnly << kPageShift}, 8, Access::kRead).ok());
+  EXPECT_EQ(memory.Map({kReadOnly << kPageShift}, 8, Access::kWrite).fault().fault,
+            Fault::kNotWritable);
+  // A run ends before it.
+  constexpr PhysicalAddress kBefore = {(kReadOnly << kPageShift) - 8};
+  EXPECT_EQ(memory.Map(kBefore, 16, Access::kWrite).length(), 8u);
+  const bool follows = machine.hypervisor.FrameOf(kGuest, kReadOnly) ==
+                       machine.hypervisor.FrameOf(kGuest, kReadOnly - 1) + 1;
+  EXPECT_EQ(memory.Map(kBefore, 16, Access::kRead).length(), follows ? 16u : 8u);
+
+  std::uint64_t mfn;
+  EXPECT_EQ(machine.HoldFrame(kGuest, kReadOnly, Access::kRead, &mfn), 0);
+  machine.ReleaseFrame(mfn);
+  EXPECT_EQ(machine.HoldFrame(kGuest, kReadOnly, Access::kWrite, &mfn), -kEPERM);
 }
 
 TEST_F(HypervisorHostileTest, ARegionOfOneGranuleHasItsTableInIt) {
@@ -492,6 +540,58 @@ TEST_F(HypervisorHostileLegsTest, AListOfLongCallsIsNoLongLeg) {
   EXPECT_EQ(before, 64u - kCalls * kExtents);
   for (const multicall_entry_t& entry : list) EXPECT_EQ(entry.result, kExtents);
   EXPECT_LE(machine.hypervisor.statistics().longest_leg, 17u);
+}
+
+// An entry of a list is one piece of work, whatever its call does.
+TEST_F(HypervisorHostileLegsTest, AListStopsAfterSoManyCalls) {
+  BuildGuest(64);
+  multicall_entry_t list[40] = {};
+  for (multicall_entry_t& entry : list) {
+    entry.op = __HYPERVISOR_xen_version;
+    entry.args[0] = XENVER_pagesize;
+  }
+  HypercallFrame frame = machine.Frame(__HYPERVISOR_multicall, list, std::size(list));
+  for (const std::ptrdiff_t done : {16, 32, 40}) {
+    EXPECT_EQ(machine.hypervisor.Hypercall(*vcpus[0], frame), 0);
+    EXPECT_EQ(frame.continued, done < 40);
+    EXPECT_EQ(std::ranges::count(list, kPageSize, &multicall_entry_t::result), done);
+  }
+}
+
+// Of a long call in a list it must be written down how far it came.
+TEST_F(HypervisorHostileLegsTest, AListThatCannotBeWrittenEndsWithItsLongCall) {
+  BuildGuest(64);
+  class NothingIsWritten final : public Space {
+   public:
+    Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                Access access) override {
+      return access == Access::kWrite ? Fault::kProtection
+                                      : direct_.Map(pointer, offset, length, access);
+    }
+    CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                          Access access, RunVisitor visit) override {
+      if (access == Access::kWrite) return {.fault = Fault::kProtection, .address = pointer};
+      return direct_.ForEachRun(pointer, offset, length, access, visit);
+    }
+
+   private:
+    DirectSpace direct_;
+  } space;
+  machine.hypervisor.SetRawSpace(*vcpus[0], space);
+  std::vector<xen_pfn_t> frames(40);
+  std::iota(frames.begin(), frames.end(), 1);
+  xen_memory_reservation request =
+      TestMachine::Reservation(DOMID_SELF, frames.data(), frames.size());
+  multicall_entry_t entry = {
+      .op = __HYPERVISOR_memory_op,
+      .result = 7,
+      .args = {XENMEM_decrease_reservation, reinterpret_cast<std::uint64_t>(&request), 0, 0, 0, 0}};
+  HypercallFrame frame = machine.Frame(__HYPERVISOR_multicall, &entry, 1);
+  EXPECT_EQ(machine.hypervisor.Hypercall(*vcpus[0], frame), -kEFAULT);
+  EXPECT_FALSE(frame.continued);
+  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, 64u - 16);
+  EXPECT_EQ(entry.args[0], XENMEM_decrease_reservation);
+  machine.hypervisor.SetRawSpace(*vcpus[0], machine.direct);
 }
 
 TEST_F(HypervisorHostileLegsTest, TheEndOfADomainStopsInsideItsRegions) {

@@ -296,5 +296,24 @@ TEST_F(HypervisorLegsTest, ABuiltDomainEndsInLegsAndItsPagesAreNotLookedUpAnyMor
   machine.hypervisor.ReleaseVcpu(*vcpu);
 }
 
+// With the last of its elements a list is done: there is no leg behind it.
+TEST(HypervisorLastLegTest, HasSomethingToDo) {
+  TestMachine machine({.preempt_interval = 1});
+  constexpr unsigned kExtents = 4;
+  ASSERT_EQ(machine.CreateDomain(kGuest, kExtents, kHvm), kGuest);
+  std::vector<xen_pfn_t> frames(kExtents);
+  std::iota(frames.begin(), frames.end(), 0);
+  for (const unsigned op : {XENMEM_populate_physmap, XENMEM_decrease_reservation}) {
+    xen_memory_reservation request = TestMachine::Reservation(kGuest, frames.data(), kExtents);
+    HypercallFrame frame = machine.Frame(__HYPERVISOR_memory_op, op, &request);
+    for (unsigned done = 1; done <= kExtents; ++done) {
+      EXPECT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, frame), done < kExtents ? 0 : kExtents);
+      EXPECT_EQ(frame.continued, done < kExtents) << done;
+      EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages,
+                op == XENMEM_populate_physmap ? done : kExtents - done);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace xencomm::hypervisor

@@ -322,6 +322,19 @@ TEST_F(LogDirtyTest, WhatTheBitmapHasNoRoomForStays) {
   EXPECT_EQ(Clean(), Pages{70});
 }
 
+// Nor is a word of marks looked at that nobody asked about.
+TEST_F(LogDirtyTest, ABitmapOfWholeWordsEndsWithThem) {
+  for (const std::uint64_t pages : {64, 128, 512}) {
+    SCOPED_TRACE(pages);
+    ASSERT_EQ(Enable(), 0);
+    for (const std::uint64_t gfn : {pages - 1, pages}) ASSERT_EQ(Write(gfn), 0);
+    EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK, pages), Pages{pages - 1});
+    EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, pages), Pages{pages - 1});
+    EXPECT_EQ(Clean(), Pages{pages});
+    ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
+  }
+}
+
 TEST_F(LogDirtyTest, ALegThatBeganBeforeTheLogIsNotMissed) {
   Pages in_between;
   spaces[0]->BeforeWrite([&] {

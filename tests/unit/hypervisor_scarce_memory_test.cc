@@ -229,6 +229,17 @@ TEST_F(HypervisorScarceMemoryTest, WhatADomainNeedsBesidesItsMemory) {
   EXPECT_EQ(WhenDue(__HYPERVISOR_memory_op, XENMEM_set_memory_map, &foreign), 0);
 }
 
+// And of which none comes back.
+TEST_F(HypervisorScarceMemoryTest, AParameterHasNoRoom) {
+  TakeAll();
+  for (const unsigned op : {HVMOP_set_param, HVMOP_get_param}) {
+    xen_hvm_param param = {};
+    param.domid = kGuest;
+    param.index = HVM_PARAM_STORE_PFN;
+    EXPECT_EQ(machine.Call(__HYPERVISOR_hvm_op, op, &param), -kENOMEM);
+  }
+}
+
 // With each number of pages that is not enough.
 class HypervisorDueRegionTest : public HypervisorScarceMemoryTest,
                                 public testing::WithParamInterface<std::uint64_t> {

@@ -296,6 +296,31 @@ TEST_F(HypervisorValuesTest, StatisticsOfPower) {
   }
 }
 
+// A toolstack may ask for either, for both, or for the number only.
+TEST_F(HypervisorValuesTest, WhatIsToldOfNodes) {
+  for (const bool memory : {false, true}) {
+    for (const bool distances : {false, true}) {
+      for (const std::uint32_t room : {0u, 1u, 3u}) {
+        xen_sysctl_meminfo_t meminfo[3] = {{7, 7}, {7, 7}, {7, 7}};
+        std::uint32_t distance[9] = {77, 77, 77, 77, 77, 77, 77, 77, 77};
+        xen_sysctl_t op = {};
+        op.u.numainfo.num_nodes = room;
+        op.u.numainfo.meminfo.p = memory ? meminfo : nullptr;
+        op.u.numainfo.distance.p = distances ? distance : nullptr;
+        SCOPED_TRACE(testing::Message() << room << (memory ? " with memory" : "")
+                                        << (distances ? " with distances" : ""));
+        ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_numainfo, op), 0);
+        const bool told = room != 0;
+        EXPECT_EQ(op.u.numainfo.num_nodes, memory || distances ? std::min(room, 1u) : 1u);
+        EXPECT_EQ(meminfo[0].memsize != 7, memory && told);
+        EXPECT_EQ(meminfo[1].memsize, 7u);
+        EXPECT_EQ(distance[0], distances && told ? 10u : 77u);
+        EXPECT_EQ(distance[1], 77u);
+      }
+    }
+  }
+}
+
 TEST_F(HypervisorValuesTest, PoolsOfProcessors) {
   struct Row {
     std::uint32_t op;

@@ -340,7 +340,9 @@ TEST(Setting, Options) {
     const char* named;
   } bad[] = {
       {"space=raw", "space=raw: expected direct, walk4, walk5, region, stateless, xcom, inline"},
-      {"size=1", "'size=1' is no option"},
+      {"size=1",
+       "'size=1' is no option of the embedded hypervisor: expected OPTION=VALUE with one of space, "
+       "memory, dom0, cpus, vcpus, console"},
       {"space", "expected OPTION=VALUE"},
       {",", "'' is no option"},
       {"memory=1", "memory=1: expected 64M to 64G"},

@@ -83,6 +83,12 @@ TEST(XencallOpen, WithoutAHypervisorItSaysSoAndFails) {
   EXPECT_EQ(xencall_open(&logger, 0), nullptr);
   EXPECT_EQ(errno, EINVAL);
   EXPECT_THAT(logger.text, HasSubstr("space=warp"));
+  // What is told is no format.
+  setenv("XENCOMM_TRANSPORT", "embedded:space=100%%", 1);
+  RecordingLogger literal;
+  EXPECT_EQ(xencall_open(&literal, 0), nullptr);
+  EXPECT_THAT(literal.text, HasSubstr("space=100%%"));
+  setenv("XENCOMM_TRANSPORT", "embedded:space=warp", 1);
   RecordingLogger other;
   EXPECT_EQ(xenforeignmemory_open(&other, 0), nullptr);
   EXPECT_EQ(errno, EINVAL);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
@@ -463,6 +464,65 @@ TEST_F(XenstoreTest, WithoutADescriptorThereIsNothingToWatchBy) {
   EXPECT_EQ(xs_fileno(h), fd);
   EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
   EXPECT_EQ(fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+}
+
+// Programs have threads, with a handle each or with one for all.
+TEST_F(XenstoreTest, IsOneForManyThreads) {
+  constexpr unsigned kThreads = 4, kRounds = 4000;
+  std::latch all_there(kThreads);
+  ASSERT_TRUE(xs_watch(h, "/test/done", "end"));
+  std::vector<std::thread> threads;
+  for (unsigned number = 0; number < kThreads; ++number) {
+    threads.emplace_back([&, number] {
+      all_there.arrive_and_wait();
+      xs_handle* const own = xs_open(0);
+      const std::string name = std::to_string(number);
+      const std::string mine = "/test/" + name;
+      for (unsigned round = 0; round < kRounds; ++round) {
+        EXPECT_TRUE(xs_watch(own, mine.c_str(), "own"));
+        EXPECT_TRUE(xs_write(own, 0, (mine + "/a").c_str(), name.data(), 1));
+        unsigned length = 0;
+        const Freed<void> value(xs_read(h, 0, (mine + "/a").c_str(), &length));
+        ASSERT_NE(value, nullptr);
+        EXPECT_EQ(*static_cast<char*>(value.get()), name[0]);
+        EXPECT_TRUE(xs_rm(own, 0, mine.c_str()));
+        // Of its coming, of the node, of its end: none else but its own thread tells it anything.
+        for (unsigned events = 0; events < 3; ++events) {
+          const Freed<char*> event(xs_check_watch(own));
+          ASSERT_NE(event, nullptr) << events;
+        }
+        EXPECT_EQ(Freed<char*>(xs_check_watch(own)), nullptr);
+        EXPECT_TRUE(xs_unwatch(own, mine.c_str(), "own"));
+
+        xs_handle* const other = xs_open(0);
+        EXPECT_TRUE(xs_watch(other, "@releaseDomain", "end"));
+        EXPECT_TRUE(xs_introduce_domain(other, 20 + number, 0x1000, 1));
+        EXPECT_TRUE(xs_is_domain_introduced(other, 20 + number));
+        EXPECT_TRUE(xs_release_domain(other, 20 + number));
+        EXPECT_FALSE(xs_is_domain_introduced(other, 20 + number));
+        xs_close(other);
+
+        for (;;) {  // until no other thread's is in between
+          const xs_transaction_t t = xs_transaction_start(own);
+          unsigned bytes = 0;
+          const Freed<void> counted(xs_read(own, t, "/test/count", &bytes));
+          const int count =
+              counted == nullptr ? 0 : std::atoi(static_cast<const char*>(counted.get()));
+          const std::string more = std::to_string(count + 1);
+          EXPECT_TRUE(
+              xs_write(own, t, "/test/count", more.data(), static_cast<unsigned>(more.size())));
+          if (xs_transaction_end(own, t, false)) break;
+          ASSERT_EQ(errno, EAGAIN);
+        }
+      }
+      EXPECT_TRUE(xs_write(own, 0, ("/test/done/" + name).c_str(), "", 0));
+      xs_close(own);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(Read("/test/count"), std::to_string(kThreads * kRounds));
+  EXPECT_EQ(List("/test/done").size(), kThreads);
+  EXPECT_EQ(Events().size(), 1 + kThreads);
 }
 
 TEST(XenstoreHandleTest, ClosesItsDescriptors) {
