@@ -70,7 +70,6 @@ std::optional<std::uint32_t> PageHeap::FindFree(std::uint32_t count) const {
   }
   // From here on every run is long enough.
   std::uint32_t word = list / 64;
-  if (word >= occupied_.size()) return std::nullopt;
   std::uint64_t bits = occupied_[word] & (~std::uint64_t{0} << (list % 64));
   while (bits == 0) {
     if (++word == occupied_.size()) return std::nullopt;

@@ -85,8 +85,7 @@ std::int64_t CreateDomainOp(DomctlCall& op) {
 
   traits.hvm = (config.flags & XEN_DOMCTL_CDF_hvm) != 0;
   traits.translated = traits.hvm;
-  // It is meaningful for HVM domains only to have it clear.
-  traits.options = config.flags | (traits.hvm ? 0u : unsigned{XEN_DOMCTL_CDF_oos_off});
+  traits.options = config.flags;
   traits.ssidref = config.ssidref;
   traits.emulation_flags = config.arch.emulation_flags;
   traits.max_vcpus = config.max_vcpus;

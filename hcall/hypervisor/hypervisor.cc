@@ -94,7 +94,6 @@ std::int64_t Hypervisor::BuildDomain(const DomainConfig& config) {
   if (error != 0) {
     Work whole(~std::uint64_t{0});
     KillDomain(*core_, *domain, whole);
-    core_->heap.Reclaim();
   }
   return error;
 }

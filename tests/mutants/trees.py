@@ -215,6 +215,7 @@ def limit():
   resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
   resource.setrlimit(resource.RLIMIT_DATA, (DATA, DATA))
   resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
+  signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # what is too large is an error, as it is elsewhere
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
   # Where all memory is used up after all, this goes first.
   pathlib.Path('/proc/self/oom_score_adj').write_text('1000')

@@ -551,6 +551,25 @@ TEST(ProcessSlot, EachProcessHasOneOfItsOwnWhicheverThreadAsksFirst) {
 }
 
 // A model beside it: a bit for each page.
+// No long run is broken up where a short one serves.
+TEST(PageHeap, TakesTheRunThatFits) {
+  for (const std::uint32_t count : {1u, 5u, 63u, 64u}) {
+    PageHeap heap(1000);
+    heap.Grow(1000);
+    const auto before = heap.Take(1);
+    const auto fitting = heap.Take(count);
+    const auto between = heap.Take(1);
+    const auto longer = heap.Take(count + 1);
+    ASSERT_TRUE(before && fitting && between && longer && heap.Take(1));
+    for (const bool fitting_first : {false, true}) {
+      heap.GiveBack(fitting_first ? *fitting : *longer);
+      heap.GiveBack(fitting_first ? *longer : *fitting);
+      EXPECT_EQ(heap.Take(count), fitting) << count;
+      EXPECT_EQ(heap.Take(count + 1), longer) << count;
+    }
+  }
+}
+
 TEST(PageHeap, AgreesWithABitmap) {
   constexpr std::uint32_t kPages = 2000;
   PageHeap heap(kPages);

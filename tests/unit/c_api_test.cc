@@ -164,7 +164,7 @@ TEST_F(CApi, HandlesNameLiveMemoryOnly) {
   EXPECT_EQ(XENCOMM_SET_HANDLE(x_, handle, local, 4), -1);
   ExpectRefusal(EFAULT, "not memory of this arena");
   EXPECT_EQ(xencomm_check(x_, memory, SIZE_MAX, 2), -1);
-  ExpectRefusal(EFAULT, "passes 2^64");
+  ExpectRefusal(EFAULT, "18446744073709551615 elements of 2 bytes: the product passes 2^64");
   EXPECT_EQ(handle.p, nullptr) << "a refusal set the handle";
   EXPECT_EQ(XENCOMM_SET_HANDLE(x_, handle, local, 0), 0) << "zero bytes are not looked at";
   EXPECT_EQ(xencomm_free(x_, memory), 0);

@@ -265,6 +265,8 @@ TEST(HypervisorMachineTest, BuildsNoNonsense) {
     EXPECT_EQ(op.u.getdomaininfo.flags & XEN_DOMINF_paused, 0u);
     EXPECT_EQ(op.u.getdomaininfo.nr_online_vcpus, op.u.getdomaininfo.max_vcpu_id + 1);
     EXPECT_EQ(op.u.getdomaininfo.tot_pages, op.u.getdomaininfo.max_pages);
+    op = {};
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_set_cpu_policy, id, op), id == 0 ? -kEINVAL : -kEEXIST);
   }
 }
 

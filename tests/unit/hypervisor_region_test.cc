@@ -156,11 +156,14 @@ TEST_F(HypervisorRegistryTest, RefusesRegionsThatAreNot) {
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kRegister, kernel.header().value + 4096, 0),
             -kEINVAL);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kRegister, std::uint64_t{1} << 50, 0), -kEINVAL);
-  // A base outside the domain's frames.
+  // A base outside the domain's frames, and two that are none.
   LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   std::byte* bases = memory.Map(kernel.header() + 32, 8 * 16, Access::kWrite).start();
-  StoreField<std::uint64_t>(bases + 8 * 5, std::uint64_t{1} << 40, kNativeOrder);
-  EXPECT_EQ(kernel.Register(0), -kEFAULT);
+  for (const std::uint64_t base :
+       {std::uint64_t{1} << 40, std::uint64_t{0x40008}, kNotBackedBase - 1}) {
+    StoreField<std::uint64_t>(bases + 8 * 5, base, kNativeOrder);
+    EXPECT_EQ(kernel.Register(0), -kEFAULT);
+  }
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
   EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
   EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
@@ -207,7 +210,17 @@ TEST_F(HypervisorRegistryTest, GranulesAreBackedLater) {
   }
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kExtend, kernel.handle(), 12, 5), -kEINVAL);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kExtend, kernel.handle(), 0, 1), -kEINVAL);
-  EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kExtend, kernel.handle(), 12, 4), 0);
+  // Not by another table than the one that was registered.
+  std::byte* const header = memory.Map(kernel.header(), 32, Access::kWrite).start();
+  header[0] ^= std::byte{1};
+  EXPECT_EQ(kernel.Extend(12, 4), -kEINVAL);
+  header[0] ^= std::byte{1};
+  const auto other = RegionLayout::Make({kBase + 4096}, 16 << 12, 12);
+  other->Store(header, kNativeOrder);
+  EXPECT_EQ(kernel.Extend(12, 4), -kEINVAL);
+  RegionLayout::Make({kBase}, 16 << 12, 12)->Store(header, kNativeOrder);
+  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 11u);
+  EXPECT_EQ(kernel.Extend(12, 4), 0);
   EXPECT_EQ(kernel.Call(__HYPERVISOR_xen_version, XENVER_extraversion, late), 0);
   EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 15u);
 }

@@ -577,6 +577,29 @@ TEST(HypervisorLongRangeTest, IsExchangedWhole) {
   EXPECT_LE(machine.hypervisor.statistics().longest_leg, 2u);
 }
 
+// Extents of different sizes on either side: a page for each page.
+TEST(HypervisorLongRangeTest, IsExchangedForOtherExtents) {
+  for (const auto& [in_order, out_order] :
+       {std::pair{3u, 1u}, std::pair{1u, 3u}, std::pair{2u, 1u}, std::pair{0u, 2u}}) {
+    SCOPED_TRACE(testing::Message() << in_order << " for " << out_order);
+    TestMachine machine;
+    constexpr std::uint64_t kPages = 16;
+    std::vector<xen_pfn_t> given, taken;
+    for (std::uint64_t i = 0; i < kPages; i += 1u << in_order) given.push_back(i);
+    for (std::uint64_t i = 0; i < kPages; i += 1u << out_order) taken.push_back(512 + i);
+    xen_memory_exchange exchange = {};
+    exchange.in = TestMachine::Reservation(DOMID_SELF, given.data(), given.size(), in_order);
+    exchange.out = TestMachine::Reservation(DOMID_SELF, taken.data(), taken.size(), out_order);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_exchange, &exchange), 0);
+    EXPECT_EQ(exchange.nr_exchanged, given.size());
+    for (std::uint64_t i = 0; i < kPages; ++i) {
+      EXPECT_EQ(machine.hypervisor.FrameOf(0, i), kNoFrame) << i;
+      EXPECT_NE(machine.hypervisor.FrameOf(0, 512 + i), kNoFrame) << i;
+    }
+    EXPECT_EQ(machine.hypervisor.FrameOf(0, 512 + kPages), kNoFrame);
+  }
+}
+
 // What a continued call has come to is the guest's to change: it is looked at anew.
 TEST_F(HypervisorValuesTest, WhereAContinuedListGoesOn) {
   constexpr unsigned kShift = 6;  // MEMOP_EXTENT_SHIFT
@@ -599,6 +622,19 @@ TEST_F(HypervisorValuesTest, WhereAContinuedListGoesOn) {
   EXPECT_EQ(batch_from(1), 0);
   EXPECT_EQ(errors[0], 7);
   EXPECT_EQ(errors[1], 0);
+
+  // A list that cannot be gone on with stays where it is.
+  xen_pfn_t extents[] = {4010, 4011};
+  const auto reserve_from = [&](std::uint64_t start, std::uint16_t domain, unsigned order) {
+    xen_memory_reservation list = TestMachine::Reservation(domain, extents, 2, order);
+    return MemoryOp(static_cast<unsigned>(XENMEM_populate_physmap | start << kShift), list);
+  };
+  for (const std::uint64_t start : {0, 1}) {
+    EXPECT_EQ(reserve_from(start, kMissing, 0), static_cast<std::int64_t>(start));
+    EXPECT_EQ(reserve_from(start, kHvm, 64), static_cast<std::int64_t>(start));
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap | start << kShift, 0),
+              static_cast<std::int64_t>(start));
+  }
 
   xen_add_to_physmap range = {};
   range.domid = kHvm;
@@ -643,6 +679,42 @@ TEST_F(HypervisorValuesTest, FeaturesOfDomains) {
     machine.hypervisor.SetRawSpace(*vcpu, machine.direct);
     EXPECT_EQ(features(*vcpu), expected);
     machine.hypervisor.ReleaseVcpu(*vcpu);
+  }
+}
+
+TEST_F(HypervisorValuesTest, RegistersThatAToolstackDoesNotSetStay) {
+  const auto get = [&] {
+    std::vector<xen_msr_entry_t> registers(100);
+    xen_domctl_t op = {};
+    op.u.cpu_policy.nr_msrs = 100;
+    op.u.cpu_policy.msrs.p = registers.data();
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_get_cpu_policy, kHvm, op), 0);
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> all;
+    for (std::uint32_t i = 0; i < op.u.cpu_policy.nr_msrs; ++i) {
+      all.emplace_back(registers[i].idx, registers[i].val);
+    }
+    return all;
+  };
+  auto expected = get();
+  ASSERT_GT(expected.size(), 1u);
+  xen_domctl_t op = {};
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_set_cpu_policy, kHvm, op), 0);
+  EXPECT_EQ(get(), expected);
+  for (auto& [index, value] : expected) {
+    xen_msr_entry_t msr = {.idx = index, .flags = 0, .val = value = ~value};
+    op = {};
+    op.u.cpu_policy.nr_msrs = 1;
+    op.u.cpu_policy.msrs.p = &msr;
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_set_cpu_policy, kHvm, op), 0);
+    EXPECT_EQ(get(), expected);
+  }
+}
+
+TEST_F(HypervisorValuesTest, VcpusGoDownAndComeUp) {
+  for (const auto& [op, is_up] : {std::pair{VCPUOP_down, 0}, std::pair{VCPUOP_up, 1}}) {
+    ASSERT_EQ(machine.Call(__HYPERVISOR_vcpu_op, op, 1, 0), 0);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_vcpu_op, VCPUOP_is_up, 1, 0), is_up);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_vcpu_op, VCPUOP_is_up, 0, 0), 1);
   }
 }
 

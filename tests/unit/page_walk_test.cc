@@ -160,6 +160,19 @@ TEST_P(EachWalk, SmapKeepsASupervisorFromUserDataUnlessAcIsSet) {
   EXPECT_EQ(tables.Fails(Access::kRead), FaultInfo());
 }
 
+TEST_P(EachWalk, NoProtectionKeyForbidsAnythingAtFirst) {
+  for (const std::uint64_t key : {0, 1, 15}) {
+    for (const Privilege privilege : {Privilege::kUser, Privilege::kSupervisor}) {
+      Tables tables(levels(), leaf());
+      tables.Add(leaf(), key << 59);
+      if (privilege == Privilege::kSupervisor) tables.Remove(levels(), kU);
+      tables.state.cr4 |= kPke | kPks;
+      tables.state.privilege = privilege;
+      EXPECT_EQ(tables.Fails(Access::kWrite), FaultInfo()) << key;
+    }
+  }
+}
+
 // Key 5 of the register that governs the page, by access-disable and write-disable.
 TEST_P(EachWalk, ProtectionKeyOfAUserPageIsPkrus) {
   const auto at = static_cast<std::uint8_t>(leaf());

@@ -327,6 +327,8 @@ TEST(Setting, Options) {
       {"space=walk5", Reach::kWalk5, 8192},
       {"memory=512M,dom0=64M,space=direct,cpus=64,vcpus=1,console=on", Reach::kDirect, 512},
       {"memory=2097152K", Reach::kRegion, 2048},
+      {"memory=64M,dom0=16M,cpus=1", Reach::kRegion, 64},
+      {"memory=64G,dom0=16G,vcpus=64", Reach::kRegion, 65536},
   };
   for (const auto& [options, reach, megabytes] : good) {
     const auto setting = ParseEmbeddedSetting(options);
@@ -352,6 +354,10 @@ TEST(Setting, Options) {
       {"memory=-64M", "expected 64M to 64G"},
       {"memory=", "expected 64M to 64G"},
       {"memory=67108865", "expected 64M to 64G"},
+      {"memory=67108863", "expected 64M to 64G"},
+      {"memory=68719476737", "expected 64M to 64G"},
+      {"dom0=16777215", "expected 16M to 16G"},
+      {"dom0=17179869185", "expected 16M to 16G"},
       {"dom0=1024M,memory=1G", "three quarters"},
       {"cpus=0", "cpus=0: expected 1 to 64"},
       {"cpus=65", "expected 1 to 64"},
