@@ -252,6 +252,15 @@ TEST_F(ArenaTest, ASlotIsAsLargeAsItsAlignment) {
   }
 }
 
+TEST_F(ArenaTest, GrowsNoMoreOnceItIsToldSo) {
+  const auto arena = Make(1 << 20, kPage);
+  ASSERT_TRUE(arena->Allocate(2 * kPage).ok());
+  const std::size_t populated = arena->populated();
+  arena->GrowNoMore();
+  EXPECT_FALSE(arena->Allocate(64 * kPage).ok());
+  EXPECT_EQ(arena->populated(), populated);
+}
+
 TEST_F(ArenaTest, WhereNothingIsLeftNothingIsMade) {
   const auto arena = Make(kPage);
   ASSERT_TRUE(arena->Allocate(kPage).ok());

@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <span>
 #include <string>
@@ -292,6 +294,16 @@ TEST_P(ForeignMappingsEndTest, WhatIsMovedBeforeAnyCallIsNotEndedAtItsOldPlace) 
   EXPECT_EQ(held(), 1u);
   ASSERT_EQ(munmap(place, kPage), 0);
   EXPECT_EQ(held(), 0u);
+}
+
+TEST_P(ForeignMappingsEndTest, LooksThroughOneDescriptor) {
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  };
+  EXPECT_EQ(held(), kPages);
+  const auto before = descriptors();
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(held(), kPages);
+  EXPECT_EQ(descriptors(), before);
 }
 
 TEST_P(ForeignMappingsEndTest, WhatIsMappedTwiceEndsTwice) {
