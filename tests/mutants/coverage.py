@@ -92,7 +92,8 @@ def sum_of(one, two):
 
 
 @functools.cache
-def digest(file, time):
+def digest(file, _changed):
+  """Of a file as it was when it was last changed: many tests are made of the same objects."""
   return hashlib.sha256(file.read_bytes()).digest()
 
 

@@ -4,6 +4,7 @@ A copy holds what git tracks, as it lies in the working tree, and what is new an
 brought up to date file by file, so that its build goes on from where it was.
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import filecmp
@@ -217,8 +218,9 @@ def limit():
   resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
   signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # what is too large is an error, as it is elsewhere
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-  # Where all memory is used up after all, this goes first.
-  pathlib.Path('/proc/self/oom_score_adj').write_text('1000')
+  # Where all memory is used up after all, this goes first; if the machine lets one say so.
+  with contextlib.suppress(OSError):
+    pathlib.Path('/proc/self/oom_score_adj').write_text('1000')
 
 
 class Groups:
