@@ -41,8 +41,8 @@ std::string Wrap(std::string_view text, std::string_view indent) {
 
 std::string TypeText(const Field& field) {
   std::string text = field.spelling;
-  if (field.is_array) text += field.count == 0 ? "[]" : "[" + std::to_string(field.count) + "]";
-  if (field.bit_width != 0) text += ":" + std::to_string(field.bit_width);
+  if (field.is_array) text += field.count == 0 ? "[]" : Format("[%u]", field.count);
+  if (field.bit_width != 0) text += Format(":%u", static_cast<unsigned>(field.bit_width));
   return text;
 }
 
