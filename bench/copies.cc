@@ -1,4 +1,4 @@
-// Copies from and to a guest, by every way, beside memcpy on a direct pointer to the same bytes.
+// Copies from and to a guest, in every space, beside memcpy on a direct pointer to the same bytes.
 //
 //   copy     bytes in a row, the length known only at run time: 8 bytes to 8 MiB
 //   element  one structure through a typed handle: 8, 64, 144 bytes (xen_domctl has 144)
@@ -27,8 +27,8 @@ enum class Direction { kFrom, kTo };
 constexpr std::uint64_t kCopyBytes[] = {8,     64,    256,    1024,    4096,
                                         16384, 65536, 262144, 1048576, kBufferBytes};
 
-std::string Name(const char* group, Direction direction, const char* way, std::uint64_t bytes) {
-  return std::string(group) + (direction == Direction::kFrom ? "/from/" : "/to/") + way + "/" +
+std::string Name(const char* group, Direction direction, const char* space, std::uint64_t bytes) {
+  return std::string(group) + (direction == Direction::kFrom ? "/from/" : "/to/") + space + "/" +
          std::to_string(bytes);
 }
 
@@ -69,13 +69,13 @@ void AddCopy(Rows& rows, const Guest& guest, Direction direction, std::uint64_t 
     }
     benchmark::ClobberMemory();
   });
-  for (const Way& way : guest.ways()) {
-    const std::string name = Name("copy", direction, way.name, bytes);
+  for (const NamedSpace& named : guest.spaces()) {
+    const std::string name = Name("copy", direction, named.name, bytes);
     const auto copy = [=] {
-      Space& space = *Hidden(way.space);
+      Space& space = *Hidden(named.space);
       return direction == Direction::kFrom
-                 ? CopyFrom(space, way.buffer, offset, scratch, Hidden(bytes))
-                 : CopyTo(space, way.buffer, offset, scratch, Hidden(bytes));
+                 ? CopyFrom(space, named.buffer, offset, scratch, Hidden(bytes))
+                 : CopyTo(space, named.buffer, offset, scratch, Hidden(bytes));
     };
     Require(copy(), bytes, name);
     rows.Add(name, [=] {
@@ -106,10 +106,10 @@ void AddElement(Rows& rows, const Guest& guest, Direction direction) {
     benchmark::DoNotOptimize(value);
     benchmark::ClobberMemory();
   });
-  for (const Way& way : guest.ways()) {
-    const std::string name = Name("element", direction, way.name, kBytes);
+  for (const NamedSpace& named : guest.spaces()) {
+    const std::string name = Name("element", direction, named.name, kBytes);
     const auto access = [=](T& value) {
-      const GuestHandle<T> handle(*Hidden(way.space), way.buffer, kPage / kBytes);
+      const GuestHandle<T> handle(*Hidden(named.space), named.buffer, kPage / kBytes);
       return direction == Direction::kFrom ? handle.Read(kIndex, value)
                                            : handle.Write(kIndex, value);
     };
@@ -144,9 +144,9 @@ void AddSpread(Rows& rows, const Guest& guest) {
     std::memcpy(&value, direct + next(), kBytes);
     benchmark::DoNotOptimize(value);
   });
-  for (const Way& way : guest.ways()) {
-    rows.Add(Name("spread", Direction::kFrom, way.name, kBytes), [=, value = T()]() mutable {
-      const GuestHandle<const T> handle(*Hidden(way.space), way.buffer, kBufferBytes / kBytes);
+  for (const NamedSpace& named : guest.spaces()) {
+    rows.Add(Name("spread", Direction::kFrom, named.name, kBytes), [=, value = T()]() mutable {
+      const GuestHandle<const T> handle(*Hidden(named.space), named.buffer, kBufferBytes / kBytes);
       benchmark::DoNotOptimize(handle.Read(next() / kBytes, value).bytes);
       benchmark::DoNotOptimize(value);
     });

@@ -35,11 +35,19 @@ const T& Must(const Result<T>& result) {
   return *result;
 }
 
+template <class T>
+T Must(absl::StatusOr<T> result) {
+  if (result.ok()) return *std::move(result);
+  std::fprintf(stderr, "bench: the guest cannot be set up: %s\n",
+               std::string(result.status().message()).c_str());
+  std::exit(1);
+}
+
 void Must(FaultInfo fault) { (void)Must(fault.ok() ? Result<bool>(true) : Result<bool>(fault)); }
 
 }  // namespace
 
-Guest::Guest() : machine_memory_(kMachinePages) {
+Guest::Guest() : ram_(Must(embedded::RamFile::Create(kMachinePages * kPage))) {
   BuildDomain();
   MapBuffer();
   BuildRegion();
@@ -55,24 +63,23 @@ Guest::Guest() : machine_memory_(kMachinePages) {
                      memory());
   walk4_.emplace(Walk(memory(), four), memory());
   walk5_.emplace(Walk(memory(), five), memory());
-  descriptor_.emplace(DescriptorSpace<GuestMemory>(memory(), kNativeOrder), memory());
+  descriptor_.emplace(XcomTranslation<GuestMemory>(memory(), kNativeOrder), memory());
 
   const VirtualAddress buffer{reinterpret_cast<std::uintptr_t>(buffer_)};
-  ways_ = {{"registered", &*registered_, buffer},
-           {"stateless", &*stateless_, buffer},
-           {"walk4", &*walk4_, buffer},
-           {"walk5", &*walk5_, buffer},
-           {"xcom", &*descriptor_, {descriptor.value}}};
+  spaces_ = {{"registered", &*registered_, buffer},
+             {"stateless", &*stateless_, buffer},
+             {"walk4", &*walk4_, buffer},
+             {"walk5", &*walk5_, buffer},
+             {"xcom", &*descriptor_, {descriptor.value}}};
 }
 
 // The hypervisor scatters a domain's memory in runs of 16 frames. Here the gfns are shuffled too:
 // no two pages of the buffer are neighbours.
 void Guest::BuildDomain() {
-  const hypervisor::MachineConfig config{
-      .memory = reinterpret_cast<std::uintptr_t>(machine_memory_.bytes()),
-      .pool_begin = kPage,
-      .pool_end = kMachinePages * kPage,
-      .pool_is_zero = true};
+  const hypervisor::MachineConfig config{.memory = reinterpret_cast<std::uintptr_t>(ram_->data()),
+                                         .pool_begin = kPage,
+                                         .pool_end = kMachinePages * kPage,
+                                         .pool_is_zero = true};
   hypervisor::Vcpu* vcpu = nullptr;
   if (hypervisor_.Init(config, machine_) == 0 &&
       hypervisor_.BuildDomain({.id = kDomain, .pages = kDomainPages + kDescriptorPages}) == 0) {
@@ -114,7 +121,7 @@ void Guest::MapBuffer() {
     frames_.push_back(frame);
     const auto place = static_cast<off_t>(hypervisor_.FrameOf(kDomain, frame.value >> 12) << 12);
     if (mmap(buffer_ + i * kPage, kPage, PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_FIXED | MAP_POPULATE, machine_memory_.file(), place) == MAP_FAILED) {
+             MAP_SHARED | MAP_FIXED | MAP_POPULATE, ram_->fd(), place) == MAP_FAILED) {
       std::perror("bench: a page of a buffer");
       std::exit(1);
     }

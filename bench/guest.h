@@ -1,4 +1,4 @@
-// A guest for benchmarks: a buffer of scattered frames that is reached in every way there is.
+// A guest for benchmarks: a buffer of scattered frames that is reached in every space there is.
 //
 // It is a domain of the embedded hypervisor. The buffer's frames are also mapped into this process,
 // in the buffer's order, at the buffer's own virtual address: the direct pointer reads the same
@@ -7,28 +7,29 @@
 #define BENCH_GUEST_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "arch/x86_64/page_walk.h"
-#include "bench/memory.h"
 #include "hcall/hypervisor/hypervisor.h"
+#include "hcall/transport/embedded/ram_file.h"
 #include "xencomm/descriptor.h"
-#include "xencomm/region_space.h"
+#include "xencomm/region_translation.h"
 
 namespace xencomm::bench {
 
 // As calls reach it; measured outside of any, where nobody else changes anything. What is built, is
-// built by way of the locked one.
+// built through the locked one.
 using GuestMemory = hypervisor::DomainMemory;
 
 inline constexpr std::uint64_t kPage = 4096;
 inline constexpr std::uint64_t kBufferBytes = std::uint64_t{8} << 20;
 inline constexpr std::uint64_t kBufferPages = kBufferBytes / kPage;
 
-// A way to the buffer: the pointer means what its space says.
-struct Way {
+// The buffer in one space, where a pointer to it may be another than elsewhere.
+struct NamedSpace {
   const char* name;
   Space* space;
   VirtualAddress buffer;
@@ -41,11 +42,11 @@ class Guest {
   Guest& operator=(const Guest&) = delete;
 
   std::byte* direct() const { return buffer_; }
-  std::span<const Way> ways() const { return ways_; }
+  std::span<const NamedSpace> spaces() const { return spaces_; }
 
  private:
-  template <class Translator>
-  using Over = SpaceOver<Translator, GuestMemory>;
+  template <class T>
+  using Over = SpaceOver<T, GuestMemory>;
   using Walk = x86_64::PageWalk<GuestMemory>;
 
   void BuildDomain();
@@ -58,7 +59,7 @@ class Guest {
   GuestMemory& memory() { return *memory_; }
   hypervisor::LockedMemory& own_memory() { return *own_memory_; }
 
-  MachineMemory machine_memory_;
+  const std::unique_ptr<embedded::RamFile> ram_;
   struct : hypervisor::Machine {
   } machine_;  // needs no devices
   hypervisor::Hypervisor hypervisor_;
@@ -75,8 +76,8 @@ class Guest {
   std::optional<Over<RegisteredRegion>> registered_;
   std::optional<Over<StatelessRegion<GuestMemory>>> stateless_;
   std::optional<Over<Walk>> walk4_, walk5_;
-  std::optional<Over<DescriptorSpace<GuestMemory>>> descriptor_;
-  std::vector<Way> ways_;
+  std::optional<Over<XcomTranslation<GuestMemory>>> descriptor_;
+  std::vector<NamedSpace> spaces_;
 };
 
 }  // namespace xencomm::bench

@@ -18,7 +18,7 @@ BUILD = TOP / 'build' / 'bench' / 'release'
 OUT = TOP / 'build' / 'bench'
 PROGRAM = BUILD / 'bench' / 'xencomm_bench'
 
-WAYS = {
+SPACES = {
     'direct': 'direct pointer',
     'registered': 'registered region',
     'stateless': 'stateless region',
@@ -107,12 +107,12 @@ def print_copies(rows, group, direction, title):
                   if row['group'] == group and row['direction'] == direction})
   lines = []
   for size in sizes:
-    at = {row['way']: row for row in rows if (row['group'], row['direction'], row['bytes']) ==
+    at = {row['space']: row for row in rows if (row['group'], row['direction'], row['bytes']) ==
           (group, direction, size)}
     lines.append([human(size), nanoseconds(at['direct']['nanoseconds'])] +
-                 [f"{nanoseconds(at[way]['nanoseconds'])} ×{at[way]['ratio']:.2f}"
-                  for way in WAYS if way != 'direct'])
-  table(title, ['', *WAYS.values()], lines)
+                 [f"{nanoseconds(at[space]['nanoseconds'])} ×{at[space]['ratio']:.2f}"
+                  for space in SPACES if space != 'direct'])
+  table(title, ['', *SPACES.values()], lines)
 
 
 def print_allocations(rows):
@@ -132,10 +132,10 @@ def print_instructions(rows):
   text = []
   for direction in ('from', 'to'):
     for size in sizes:
-      at = {row['way']: row['instructions'] for row in lines
+      at = {row['space']: row['instructions'] for row in lines
             if row['direction'] == direction and row['bytes'] == size}
-      text.append([f'{direction} {human(size)}'] + [f'{at[way]:.0f}' for way in WAYS])
-  table('instructions, one structure through a typed handle', ['', *WAYS.values()], text)
+      text.append([f'{direction} {human(size)}'] + [f'{at[space]:.0f}' for space in SPACES])
+  table('instructions, one structure through a typed handle', ['', *SPACES.values()], text)
 
 
 def plot(copies, allocations):
@@ -146,10 +146,10 @@ def plot(copies, allocations):
 
   figure, panels = pyplot.subplots(1, 2, figsize=(12, 5), sharey=True)
   for panel, direction in zip(panels, ('from', 'to')):
-    for way, label in WAYS.items():
+    for space, label in SPACES.items():
       points = sorted((row['bytes'], row['ratio']) for row in copies
                       if row['group'] == 'copy' and row['direction'] == direction
-                      and row['way'] == way)
+                      and row['space'] == space)
       panel.plot(*zip(*points), marker='o', markersize=3, label=label)
     panel.set(title=f'copy {direction} a guest, pages scattered', xlabel='bytes', xscale='log',
               yscale='log')
@@ -189,9 +189,9 @@ def main():
     if parts[0] == 'allocate':
       allocations.append({'allocator': parts[1], 'bytes': int(parts[2]), **row})
     else:
-      group, direction, way, size = parts
+      group, direction, space, size = parts
       base = times[f'{group}/{direction}/direct/{size}']
-      copies.append({'group': group, 'direction': direction, 'way': way, 'bytes': int(size), **row,
+      copies.append({'group': group, 'direction': direction, 'space': space, 'bytes': int(size), **row,
                      'ratio': time / base})
 
   report = {

@@ -28,7 +28,8 @@ namespace xencomm {
 class XENCOMM_API Client {
  public:
   // As xencomm_open: clients of one process that are opened alike are one, which goes when the last
-  // owner does, or is restricted. An empty setting means the environment's, or the default.
+  // owner does, or is restricted. An empty setting means the environment's, or the default. It
+  // comes with the transports (hcall/transport).
   static absl::StatusOr<std::shared_ptr<Client>> Open(const std::string& transport = "");
 
   // A client of its own over `transport`.
@@ -49,6 +50,7 @@ class XENCOMM_API Client {
   // away answers. Its memory stays, and grows no more. Who opens one later gets another. 0 or a
   // negative errno; restricted it is all the same.
   int Restrict();
+  bool is_restricted() const { return restricted_.load(std::memory_order_relaxed); }
 
  private:
   Client(std::unique_ptr<Transport> transport, std::unique_ptr<Arena> arena)

@@ -19,8 +19,7 @@ inline void ForgetGuestMemory() { asm volatile("" ::: "memory"); }
 
 inline CopyResult CopyFrom(Space& space, VirtualAddress pointer, std::uint64_t offset, void* to,
                            std::uint64_t length) {
-  if (length == 0) return {};
-  auto copy = [to](std::byte* run, std::uint64_t at, std::uint64_t bytes) {
+  const auto copy = [to](std::byte* run, std::uint64_t at, std::uint64_t bytes) {
     std::memcpy(static_cast<std::byte*>(to) + at, run, bytes);
   };
   const CopyResult result = space.ForEachRun(pointer, offset, length, Access::kRead, copy);
@@ -30,8 +29,7 @@ inline CopyResult CopyFrom(Space& space, VirtualAddress pointer, std::uint64_t o
 
 inline CopyResult CopyTo(Space& space, VirtualAddress pointer, std::uint64_t offset,
                          const void* from, std::uint64_t length) {
-  if (length == 0) return {};
-  auto copy = [from](std::byte* run, std::uint64_t at, std::uint64_t bytes) {
+  const auto copy = [from](std::byte* run, std::uint64_t at, std::uint64_t bytes) {
     std::memcpy(run, static_cast<const std::byte*>(from) + at, bytes);
   };
   return space.ForEachRun(pointer, offset, length, Access::kWrite, copy);
@@ -39,8 +37,7 @@ inline CopyResult CopyTo(Space& space, VirtualAddress pointer, std::uint64_t off
 
 inline CopyResult Clear(Space& space, VirtualAddress pointer, std::uint64_t offset,
                         std::uint64_t length) {
-  if (length == 0) return {};
-  auto clear = [](std::byte* run, std::uint64_t, std::uint64_t bytes) {
+  const auto clear = [](std::byte* run, std::uint64_t, std::uint64_t bytes) {
     std::memset(run, 0, bytes);
   };
   return space.ForEachRun(pointer, offset, length, Access::kWrite, clear);
@@ -50,8 +47,7 @@ inline CopyResult Clear(Space& space, VirtualAddress pointer, std::uint64_t offs
 // refuse before they have an effect.
 inline CopyResult Probe(Space& space, VirtualAddress pointer, std::uint64_t offset,
                         std::uint64_t length, Access access) {
-  if (length == 0) return {};
-  auto nothing = [](std::byte*, std::uint64_t, std::uint64_t) {};
+  const auto nothing = [](std::byte*, std::uint64_t, std::uint64_t) {};
   return space.ForEachRun(pointer, offset, length, access, nothing);
 }
 

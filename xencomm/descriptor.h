@@ -50,7 +50,7 @@ constexpr std::uint64_t DescriptorBytes(std::uint64_t entries) {
 
 // Both forms, told apart by the pointer: what XCOM domains speak.
 template <Memory M>
-class DescriptorSpace {
+class XcomTranslation {
  public:
   // The head of the descriptor, read once for a copy: a second look could see another count.
   struct Cursor {
@@ -60,7 +60,7 @@ class DescriptorSpace {
   };
 
   // `memory` is borrowed.
-  DescriptorSpace(M& memory, ByteOrder order, unsigned page_shift = kDescriptorPageShift)
+  XcomTranslation(M& memory, ByteOrder order, unsigned page_shift = kDescriptorPageShift)
       : memory_(&memory),
         order_(order),
         page_(std::uint64_t{1} << page_shift),

@@ -83,7 +83,7 @@ class GuestHandle {
     if (index >= count_) [[unlikely]]
       return OutOfRange(index);
     const std::uint64_t offset = offset_ + index * sizeof(T);
-    const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kRead);
+    const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kRead, nullptr);
     if (run.length() < sizeof(T)) [[unlikely]]
       return ReadSlowly(offset, value);
     std::memcpy(&value, run.start(), sizeof(T));
@@ -162,7 +162,7 @@ class GuestHandle {
     const std::uint64_t offset = offset_ + index * sizeof(T);
     if (order_ != kNativeOrder) [[unlikely]]
       return WriteSwapped(offset, value);
-    const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kWrite);
+    const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kWrite, nullptr);
     if (run.length() < sizeof(T)) [[unlikely]] {
       return CopyTo(*space_, pointer_, offset, &value, sizeof(T));
     }

@@ -1,11 +1,11 @@
-// A domain's memory for a hypervisor that reaches machine memory at its own addresses: in real mode,
-// or in page tables that map it to itself. Guest-physical address → p2m → machine address, which is
-// dereferenced as it is.
+// A domain's memory for a hypervisor that reaches machine memory at its own addresses: in real
+// mode, or in page tables that map it to itself. Guest-physical address → p2m → machine address,
+// which is dereferenced as it is.
 //
-// An address beyond what the processor implements is refused. A page table cannot name it; real mode
-// ignores the bits above and would silently reach low memory, the hypervisor's own.
+// An address beyond what the processor implements is refused. A page table cannot name it; real
+// mode ignores the bits above and would silently reach low memory, the hypervisor's own.
 //
-// How many bits a processor implements is the architecture's to say: arch/*/machine_memory.h.
+// How many bits a processor implements is the architecture's to say: arch/*/real_address.h.
 #ifndef XENCOMM_MACHINE_MEMORY_H_
 #define XENCOMM_MACHINE_MEMORY_H_
 

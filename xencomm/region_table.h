@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <span>
 
-#include "xencomm/region_space.h"
+#include "xencomm/region_translation.h"
 
 namespace xencomm {
 
@@ -70,7 +70,7 @@ class RegionTable {
   PhysicalAddress handle() const { return reader_.handle(); }
 
   // The region as the hypervisor will see it, for a kernel that looks at a call before it makes it.
-  StatelessRegion<M> translator() const { return StatelessRegion<M>(reader_); }
+  StatelessRegion<M> AsStateless() const { return StatelessRegion<M>(reader_); }
 
  private:
   RegionTable(M& memory, const RegionLayout& layout, PhysicalAddress handle, ByteOrder order)

@@ -1,10 +1,10 @@
 // Space: what a guest's pointer means.
 //
-//   guest pointer ── Translator ──> guest-physical segments ── Memory ──> bytes
+//   guest pointer ── Translation ──> guest-physical segments ── Memory ──> bytes
 //
-// A model of translation (page walk, region, descriptor) is a Translator; SpaceOver puts it on top
-// of a Memory and makes it a Space, which is all that copies and handles see. One virtual call
-// reaches the bytes of a whole copy; translation and memory are inlined below it.
+// A page walk, a region, a descriptor is a Translation; SpaceOver puts it on top of a Memory and
+// makes it a Space, which is all that copies and handles see. A Space is one function: one virtual
+// call for each run of bytes, with translation and memory inlined below it.
 //
 // Rules:
 // 1. A place is a pair: the pointer exactly as the guest gave it, and an offset in bytes that is
@@ -18,6 +18,9 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <new>
+#include <type_traits>
 
 #include "xencomm/address.h"
 #include "xencomm/fault.h"
@@ -34,98 +37,68 @@ struct [[nodiscard]] CopyResult {
   constexpr bool ok() const { return fault.ok(); }
 };
 
-// A reference to a callable that takes (std::byte* run, std::uint64_t offset, std::uint64_t
-// length), `offset` counted from the start of the access. It lives as long as the call it is
-// passed to.
-class RunVisitor {
+// What a space remembers from one run of an access to the next: the table that it read last. Empty
+// at the start of each access, since nothing is remembered longer.
+class Cursor {
  public:
-  template <class F>
-  requires std::invocable<F&, std::byte*, std::uint64_t, std::uint64_t> RunVisitor(F& f)
-      : object_(&f),
-        call_([](void* object, std::byte* run, std::uint64_t offset, std::uint64_t length) {
-          (*static_cast<F*>(object))(run, offset, length);
-        }) {}
+  Cursor() { std::memset(bytes_, 0, sizeof(std::uint64_t)); }
 
-  void operator()(std::byte* run, std::uint64_t offset, std::uint64_t length) const {
-    call_(object_, run, offset, length);
+  // As what the space keeps there, the same at every use. A `T` is empty when its first word is
+  // zero: no more is cleared.
+  template <class T>
+  T& As() {
+    static_assert(sizeof(T) <= sizeof(bytes_) && alignof(T) <= alignof(std::uint64_t));
+    static_assert(std::is_trivially_copyable_v<T>);
+    return *std::launder(reinterpret_cast<T*>(bytes_));
   }
 
  private:
-  void* object_;
-  void (*call_)(void*, std::byte*, std::uint64_t, std::uint64_t);
+  alignas(std::uint64_t) std::byte bytes_[32];
 };
 
+// What guest pointers mean.
 class Space {
  public:
-  // The contiguous run at `pointer` + `offset`, of at most `length` bytes (at least 1). The fast
-  // path of small copies: when the run is as long as what is wanted, no more is needed.
+  // The contiguous run at `pointer` + `offset`, of at most `length` bytes (at least 1). The runs of
+  // one access are asked for in order, with one cursor; without one (null) when no more than this
+  // is wanted, which is all of what is small, mostly.
   virtual Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                      Access access) = 0;
+                      Access access, Cursor* cursor) = 0;
 
-  // All runs of a range in order, as few as the frames behind it allow. Stops at the first fault,
-  // after everything before it was visited.
-  virtual CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                                Access access, RunVisitor visit) = 0;
+  // Calls `visit(std::byte* run, std::uint64_t offset, std::uint64_t length)` for all runs of a
+  // range in order, neighbours joined; `offset` counts from the start of the access. Stops at the
+  // first fault, after everything before it was visited.
+  template <class Visit>
+  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                        Access access, const Visit& visit) {
+    if (length == 0) return {};
+    Cursor cursor;
+    const Mapping first = Map(pointer, offset, length, access, &cursor);
+    if (first.length() == length) [[likely]] {
+      visit(first.start(), std::uint64_t{0}, length);
+      return {.bytes = length};
+    }
+    if (!first.ok()) return {.fault = first.fault(), .address = pointer + offset};
+    return FollowingRuns(first, pointer, offset, length, access, visit, cursor);
+  }
 
  protected:
   // Spaces are made on the stack of a call and never deleted through this class: the freestanding
   // parts have no operator delete.
   ~Space() = default;
-};
-
-// `Cursor` is what a translator remembers inside one copy (the last table that it read), never
-// across copies. It starts out empty by default construction.
-template <class T>
-concept Translator = requires(T& translator, VirtualAddress pointer, std::uint64_t n,
-                              typename T::Cursor& cursor) {
-  { translator.Translate(pointer, n, n, Access::kRead, cursor) } -> std::same_as<Segment>;
-};
-
-// Its functions are flattened: translation and memory are inlined into them whatever the compiler
-// thinks of their size. Of a cursor that is local to a single step nothing is left then.
-template <Translator T, Memory M>
-class SpaceOver final : public Space {
- public:
-  // `memory` is borrowed.
-  constexpr SpaceOver(T translator, M& memory) : translator_(translator), memory_(memory) {}
-
-  [[gnu::flatten]] Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                               Access access) override {
-    typename T::Cursor cursor;
-    return Step(pointer, offset, length, access, cursor);
-  }
-
-  [[gnu::flatten]] CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset,
-                                         std::uint64_t length, Access access,
-                                         RunVisitor visit) override {
-    if (length == 0) return {};
-    typename T::Cursor cursor;
-    const Mapping first = Step(pointer, offset, length, access, cursor);
-    if (first.length() == length) [[likely]] {
-      visit(first.start(), 0, length);
-      return {.bytes = length};
-    }
-    if (!first.ok()) {
-      return {.fault = first.fault(), .address = pointer + offset};
-    }
-    return FollowingRuns(first, pointer, offset, length, access, visit, cursor);
-  }
-
-  T& translator() { return translator_; }
 
  private:
   // Goes on from the run that was found first.
-  [[gnu::flatten, gnu::noinline]] CopyResult FollowingRuns(Mapping first, VirtualAddress pointer,
-                                                           std::uint64_t offset,
-                                                           std::uint64_t length, Access access,
-                                                           RunVisitor visit,
-                                                           typename T::Cursor cursor) {
+  template <class Visit>
+  [[gnu::noinline]] CopyResult FollowingRuns(Mapping first, VirtualAddress pointer,
+                                             std::uint64_t offset, std::uint64_t length,
+                                             Access access, const Visit& visit, Cursor& cursor) {
     std::byte* run = first.start();  // found and not visited yet, in case the next continues it
     std::uint64_t run_offset = 0;
     std::uint64_t done = first.length();
     CopyResult result;
     while (done < length) {
-      const Mapping next = Step(pointer, offset + done, length - done, access, cursor);
+      const Mapping next = Map(pointer, offset + done, length - done, access, &cursor);
       if (!next.ok()) {
         result.fault = next.fault();
         result.address = pointer + (offset + done);
@@ -142,20 +115,48 @@ class SpaceOver final : public Space {
     result.bytes = done;
     return result;
   }
+};
 
+// How pointers of one kind become guest-physical segments. Its `Cursor` is what it keeps in a
+// space's cursor.
+template <class T>
+concept Translation = requires(T& translation, VirtualAddress pointer, std::uint64_t n,
+                               typename T::Cursor& cursor) {
+  { translation.Translate(pointer, n, n, Access::kRead, cursor) } -> std::same_as<Segment>;
+};
+
+// The space of a translation and the memory below it, which are flattened into its one function
+// whatever the compiler thinks of their size.
+template <Translation T, Memory M>
+class SpaceOver final : public Space {
+ public:
+  // `memory` is borrowed.
+  constexpr SpaceOver(T translation, M& memory) : translation_(translation), memory_(memory) {}
+
+  [[gnu::flatten]] Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                               Access access, Cursor* cursor) override {
+    using Kept = typename T::Cursor;
+    if (std::is_empty_v<Kept> || cursor == nullptr) {
+      Kept nothing;
+      return Step(pointer, offset, length, access, nothing);
+    }
+    return Step(pointer, offset, length, access, cursor->As<Kept>());
+  }
+
+ private:
   Mapping Step(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-               typename T::Cursor& cursor) {
-    const Segment segment = translator_.Translate(pointer, offset, length, access, cursor);
+               typename T::Cursor& kept) {
+    const Segment segment = translation_.Translate(pointer, offset, length, access, kept);
     if (!segment.ok()) [[unlikely]]
       return segment.fault();
     return memory_.Map(segment.start(), segment.length(), access);
   }
 
-  T translator_;
+  T translation_;
   M& memory_;
 };
 
-// For translators whose pointers are plain addresses: the sum, or nothing when it passes 2^64.
+// For translations whose pointers are plain addresses: the sum, or nothing when it passes 2^64.
 constexpr bool AddOffset(VirtualAddress pointer, std::uint64_t offset, VirtualAddress* sum) {
   return !__builtin_add_overflow(pointer.value, offset, &sum->value);
 }

@@ -1,21 +1,32 @@
 // Transport: the way from this process to a hypervisor.
 //
-// This layer knows no more of it than what is here; the transports themselves are in
-// hcall/transport.
+// This layer knows no more of it than what is here; the transports themselves, and what opens one
+// by its setting, are in hcall/transport.
 #ifndef XENCOMM_TRANSPORT_H_
 #define XENCOMM_TRANSPORT_H_
 
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <string>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "xencomm/address.h"
 #include "xencomm/backing.h"
-#include "xencomm/xencomm.h"
+#include "xencomm/trace.h"
 
 namespace xencomm {
+
+// A space in which a pointer's translation can be looked at.
+enum class TracedSpace : std::uint8_t {
+  kRegion,  // the region's bases
+  kWalk,    // the page tables of this process
+};
+
+struct TracedPointer {
+  Trace trace;                  // to its end: not a fault
+  VirtualAddress region = {};   // where it begins; of kRegion only
+  MachineAddress machine = {};  // of the byte at the pointer
+};
 
 class Transport {
  public:
@@ -31,10 +42,9 @@ class Transport {
   // A hypercall: the hypervisor's answer, or a negative errno. By any thread.
   virtual std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) = 0;
 
-  // How `pointer`, into the Arena's payload, is translated. kUnimplemented where it cannot be
-  // known.
-  virtual absl::Status Translate(const void* pointer, xencomm_way way,
-                                 xencomm_translation& translation) = 0;
+  // How `pointer`, into the Arena's payload, is translated. kOutOfRange when it leads nowhere,
+  // kUnimplemented where that cannot be known.
+  virtual absl::StatusOr<TracedPointer> TraceOf(const void* pointer, TracedSpace space) = 0;
 
   // The file descriptor that calls go through, or one that stands for it; -1 when there is none.
   virtual int fd() const { return -1; }
@@ -51,12 +61,6 @@ class Transport {
   // -EFAULT for it).
   virtual bool never_faults() const = 0;
 };
-
-// By a setting as xencomm_open takes it, never empty. Implemented by hcall/transport.
-absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& setting);
-
-// The setting that stands for none: that of the environment, or the default.
-std::string DefaultTransport();
 
 }  // namespace xencomm
 

@@ -87,12 +87,12 @@ XENCOMM_API int xencomm_check(xencomm_context *x, const void *pointer, size_t co
 XENCOMM_API int64_t xencomm_call(xencomm_context *x, unsigned op, uint64_t arg1, uint64_t arg2,
                                  uint64_t arg3, uint64_t arg4, uint64_t arg5);
 
-/* One look into a table on the way from a pointer to its memory. */
+/* One entry of a table on the way from a pointer to its memory. */
 struct xencomm_step {
   const char *table; /* "base", "PML5", "PML4", "PDPT", "PD", "PT" */
   uint64_t index;    /* of the entry: for a base, the granule's number */
   uint64_t address;  /* guest-physical, of the entry */
-  uint64_t value;    /* of the entry, as it was read */
+  uint64_t entry;    /* as it was read */
 };
 
 struct xencomm_translation {
@@ -104,16 +104,18 @@ struct xencomm_translation {
   struct xencomm_step step[8];
 };
 
-enum xencomm_way {
-  XENCOMM_BY_REGION, /* through the region's bases */
-  XENCOMM_BY_WALK,   /* through the page tables of this process */
+/* What a pointer means. */
+enum xencomm_space {
+  XENCOMM_SPACE_REGION, /* a place in the region, by its bases */
+  XENCOMM_SPACE_WALK,   /* an address of this process, by its page tables */
 };
 
 /*
- * How the hypervisor gets from `pointer` to memory: into `translation`, 0 or -1. EFAULT when there
- * is no way, ENOTSUP when the transport cannot know: on real Xen the page tables are out of reach.
+ * How the hypervisor gets from `pointer` to memory in that space: into `translation`, 0 or -1.
+ * EFAULT when there is no way, ENOTSUP when the transport cannot know: on real Xen the page tables
+ * are out of reach.
  */
-XENCOMM_API int xencomm_translate(xencomm_context *x, const void *pointer, enum xencomm_way way,
+XENCOMM_API int xencomm_translate(xencomm_context *x, const void *pointer, enum xencomm_space space,
                                   struct xencomm_translation *translation);
 
 #ifdef __cplusplus

@@ -30,28 +30,11 @@
 
 #include "arch/x86_64/paging.h"
 #include "xencomm/space.h"
+#include "xencomm/trace.h"
 
 namespace xencomm::x86_64 {
 
-// An entry that a walk read.
-struct Step {
-  std::uint8_t level;
-  std::uint16_t index;
-  PhysicalAddress table;
-  std::uint64_t entry;
-
-  PhysicalAddress place() const { return table + index * sizeof(std::uint64_t); }
-};
-
-// A walk, step by step. A fault in it belongs to the last step, unless that step's table could not
-// be read: then fault().level is one below the last step's.
-struct Trace {
-  Step steps[kMaxLevels];
-  unsigned count = 0;
-  Segment page = Fault::kNone;  // from the address to the end of its page
-
-  void operator()(const Step& step) { steps[count++] = step; }
-};
+static_assert(kMaxLevels <= Trace::kMaxSteps);
 
 template <Memory M>
 class PageWalk {
@@ -80,15 +63,15 @@ class PageWalk {
       cursor = marked;
       return segment;
     }
-    auto unseen = [](const Step&) {};
-    return Walk(address.value, length, access, cursor, unseen);
+    return Walk(address.value, length, access, cursor, kUntraced);
   }
 
-  // For people: the same walk, with what it saw on the way. Marks nothing as accessed.
-  Trace TraceWalk(VirtualAddress address, Access access) const {
+  // The same walk, with what it saw on the way; it marks nothing as accessed. A fault belongs to
+  // the last step, unless the table behind it could not be read: then fault().level is one below.
+  Trace TraceOf(VirtualAddress pointer, Access access) const {
     Cursor cursor;
     Trace trace;
-    trace.page = Walk(address.value, ~std::uint64_t{0}, access, cursor, trace);
+    trace.end = Walk(pointer.value, ~std::uint64_t{0}, access, cursor, trace);
     return trace;
   }
 
@@ -133,8 +116,11 @@ class PageWalk {
       const std::uint64_t index = TableIndex(address, level);
       entry =
           LoadSharedField<std::uint64_t>(table + index * sizeof(std::uint64_t), ByteOrder::kLittle);
-      see(Step{static_cast<std::uint8_t>(level), static_cast<std::uint16_t>(index),
-               PhysicalAddress{word & kEntryAddress}, entry});
+      see(Step{.table = kLevels[level].name,
+               .level = static_cast<std::uint8_t>(level),
+               .index = index,
+               .address = {(word & kEntryAddress) + index * sizeof(std::uint64_t)},
+               .entry = entry});
 
       // Present and nothing reserved, in one comparison.
       if (((entry ^ kEntryPresent) & rules_.fixed(level)) != 0) [[unlikely]]
@@ -154,8 +140,6 @@ class PageWalk {
       table = next.start();
       word = (entry & kEntryAddress) | (denied & PagingRules::kDenials);
     }
-    cursor = {level, address, table, word};
-
     const PagingRules::Rights& rights = rules_.rights(access);
     const bool key_forbids =
         rules_.keys_in_force() && rules_.KeyForbids(entry, (denied & kEntryUser) == 0, access);
@@ -165,7 +149,10 @@ class PageWalk {
     const std::uint64_t within = address & (page_bytes - 1);
     const std::uint64_t page = entry & kEntryAddress & ~(page_bytes - 1);
     const std::uint64_t rest = page_bytes - within;
-    return {PhysicalAddress{page + within}, length < rest ? length : rest};
+    if (length <= rest) [[likely]]
+      return {PhysicalAddress{page + within}, length};
+    cursor = {level, address, table, word};
+    return {PhysicalAddress{page + within}, rest};
   }
 
   // All of a table at once: a copy of many pages then looks it up once for all its entries.
@@ -223,7 +210,7 @@ class PageWalk {
   // Sets `bits` in the entry if it is still as the walk saw it; false if it is not.
   Result<bool> Mark(const Step& step, std::uint64_t bits) const {
     if ((step.entry & bits) == bits) return true;
-    const Mapping word = memory_->Map(step.place(), sizeof(std::uint64_t), Access::kWrite);
+    const Mapping word = memory_->Map(step.address, sizeof(std::uint64_t), Access::kWrite);
     if (word.length() < sizeof(std::uint64_t)) {
       return word.ok() ? FaultInfo(Fault::kNoMemory) : word.fault();
     }

@@ -25,7 +25,7 @@ bool ArgumentBase::StoreParts(std::uint64_t offset, std::uint64_t size) const {
   const schema::RecordView view(record, kNativeOrder);
   // In one piece and writable, as most are, it is looked up once for all its fields.
   const Mapping whole =
-      call_.register_space.Map(VirtualAddress{pointer_}, 0, size_, Access::kWrite);
+      call_.register_space.Map(VirtualAddress{pointer_}, 0, size_, Access::kWrite, nullptr);
   std::byte* const to = whole.length() == size_ ? whole.start() : nullptr;
   for (const schema::Part& part : op_->argument.parts) {
     if (!part.writes() || part.is_buffer() || !view.Has(part, schema::Phase::kAfter)) continue;

@@ -17,7 +17,7 @@ std::int64_t Write(Call& call) {
   const auto text = call.Handle<const char>(pointer, count);
   // As in a multicall, a descriptor's pointer stays, and how far the call came is kept in the
   // count's upper half.
-  const bool by_descriptor = call.domain.pointers == PointerModel::kXcom;
+  const bool by_descriptor = call.domain.space == SpaceKind::kXcom;
   auto done = static_cast<std::uint32_t>(by_descriptor ? call.frame.arguments[1] >> 32 : 0);
   while (done < count) {
     char chunk[kChunk];

@@ -10,7 +10,7 @@
 #include "hcall/schema/xen.h"
 #include "xencomm/descriptor.h"
 #include "xencomm/hypercall.h"
-#include "xencomm/region_space.h"
+#include "xencomm/region_translation.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -20,11 +20,8 @@ class NoSpace final : public Space {
  public:
   explicit NoSpace(FaultInfo fault) : fault_(fault) {}
 
-  Mapping Map(VirtualAddress, std::uint64_t, std::uint64_t, Access) override { return fault_; }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
-                        RunVisitor) override {
-    if (length == 0) return {};
-    return {.fault = fault_, .address = pointer + offset};
+  Mapping Map(VirtualAddress, std::uint64_t, std::uint64_t, Access, Cursor*) override {
+    return fault_;
   }
 
  private:
@@ -117,12 +114,12 @@ std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
 
   // The per-call bit belongs to domains whose pointers are raw otherwise.
   const bool opts_in = (frame.index & kRegionCall) != 0;
-  if (opts_in && domain.pointers != PointerModel::kRaw) return -kENOSYS;
-  if (opts_in || domain.pointers == PointerModel::kRegion) {
+  if (opts_in && domain.space != SpaceKind::kRaw) return -kENOSYS;
+  if (opts_in || domain.space == SpaceKind::kRegion) {
     return RunInRegion(core, vcpu, frame, memory);
   }
-  if (domain.pointers == PointerModel::kXcom) {
-    SpaceOver space(DescriptorSpace<DomainMemory>(memory, domain.order), memory);
+  if (domain.space == SpaceKind::kXcom) {
+    SpaceOver space(XcomTranslation<DomainMemory>(memory, domain.order), memory);
     return RunIn(core, vcpu, frame, space);
   }
   if (vcpu.raw_space != nullptr) return RunIn(core, vcpu, frame, *vcpu.raw_space);

@@ -66,7 +66,7 @@ class Domain {
  public:
   std::uint16_t id = 0;
   ByteOrder order = kNativeOrder;
-  PointerModel pointers = PointerModel::kRaw;
+  SpaceKind space = SpaceKind::kRaw;
   bool privileged = false;
   bool hvm = false;
   bool built = false;         // by BuildDomain: the machine hears of physmap changes

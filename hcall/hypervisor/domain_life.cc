@@ -63,7 +63,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   Domain& domain = *new (core.frames.Bytes(home)) Domain;
   domain.id = traits.id;
   domain.order = traits.order;
-  domain.pointers = traits.pointers;
+  domain.space = traits.space;
   domain.privileged = traits.privileged;
   domain.hvm = traits.hvm;
   domain.built = traits.built;

@@ -20,7 +20,7 @@ class Core;
 struct DomainTraits {
   std::uint16_t id = 0;
   ByteOrder order = kNativeOrder;
-  PointerModel pointers = PointerModel::kRaw;
+  SpaceKind space = SpaceKind::kRaw;
   bool privileged = false;
   bool hvm = false;
   bool translated = false;

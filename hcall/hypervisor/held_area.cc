@@ -13,7 +13,7 @@ std::int64_t HeldArea::Replace(Call& call, VirtualAddress pointer, const void* f
   unsigned count = 0;
   bool is_memory = true;
   const FrameTable& frames = call.core.frames;
-  auto collect = [&](std::byte* run, std::uint64_t, std::uint64_t length) {
+  const auto collect = [&](std::byte* run, std::uint64_t, std::uint64_t length) {
     while (length != 0) {
       const std::uint64_t mfn = frames.MfnOfPointer(run);
       const std::uint64_t rest = kPageSize - static_cast<std::uint64_t>(run - frames.Bytes(mfn));

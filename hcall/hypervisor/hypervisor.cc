@@ -83,7 +83,7 @@ std::int64_t Hypervisor::BuildDomain(const DomainConfig& config) {
   std::int64_t error = CreateDomain(*core_,
                                     {.id = config.id,
                                      .order = config.order,
-                                     .pointers = config.pointers,
+                                     .space = config.space,
                                      .privileged = config.privileged,
                                      .translated = true,
                                      .built = true,

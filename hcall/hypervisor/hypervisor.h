@@ -26,7 +26,7 @@ class Core;
 class Vcpu;
 
 // What the handles of a domain's calls mean.
-enum class PointerModel : std::uint8_t {
+enum class SpaceKind : std::uint8_t {
   kRaw,     // virtual addresses, by the vcpu's raw space; a call opts into a region by bit 30
   kRegion,  // into the region that the call names; a call without one has no pointers
   kXcom,    // descriptors and inline addresses
@@ -38,7 +38,7 @@ struct DomainConfig {
   std::uint64_t pages = 0;  // at gfn 0 and up, in runs of 16 that are permuted in machine memory
   unsigned vcpus = 1;
   ByteOrder order = kNativeOrder;
-  PointerModel pointers = PointerModel::kRegion;
+  SpaceKind space = SpaceKind::kRegion;
   bool privileged = false;  // a control domain; without it, only what Xen lets a guest do
 };
 

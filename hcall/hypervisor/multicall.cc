@@ -41,7 +41,7 @@ std::int64_t Multicall(Call& call) {
   if (call.vcpu.in_multicall) return -kEINVAL;
   const std::uint64_t list = call.frame.arguments[0];
   const auto count = static_cast<std::uint32_t>(call.frame.arguments[1]);
-  const bool by_descriptor = call.domain.pointers == PointerModel::kXcom;
+  const bool by_descriptor = call.domain.space == SpaceKind::kXcom;
   const auto first_entry =
       static_cast<std::uint32_t>(by_descriptor ? call.frame.arguments[1] >> 32 : 0);
   if (first_entry > count) return -kEINVAL;

@@ -22,7 +22,7 @@
 #include "hcall/hypervisor/work.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/region.h"
-#include "xencomm/region_space.h"
+#include "xencomm/region_translation.h"
 
 namespace xencomm::hypervisor {
 

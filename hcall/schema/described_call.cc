@@ -9,7 +9,7 @@ namespace {
 constexpr std::uint64_t kPage = std::uint64_t{1} << kDescriptorPageShift;
 
 // `pages`: where a buffer's bytes lie, the first one's and then of each further page.
-bool InOnePiece(const std::vector<PhysicalAddress>& pages) {
+bool AreContiguous(const std::vector<PhysicalAddress>& pages) {
   for (std::size_t i = 1; i < pages.size(); ++i) {
     if (pages[i].value != (pages[0].value & ~(kPage - 1)) + i * kPage) return false;
   }
@@ -19,7 +19,7 @@ bool InOnePiece(const std::vector<PhysicalAddress>& pages) {
 }  // namespace
 
 DescribedCall::DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& memory,
-                             std::uint32_t vcpus, Form form)
+                             std::uint32_t vcpus, Inline inline_addresses)
     : call_(call), order_(order) {
   std::vector<CollectedBuffer> buffers;
   finding_ = CollectBuffers(call, order, vcpus, buffers);
@@ -29,7 +29,7 @@ DescribedCall::DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& 
     return;
   }
   for (const CollectedBuffer& buffer : buffers) {
-    outcome_ = Describe(buffer, memory, form);
+    outcome_ = Describe(buffer, memory, inline_addresses);
     if (outcome_ == Outcome::kDescribed) continue;
     PutBack();
     return;
@@ -39,7 +39,7 @@ DescribedCall::DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& 
 DescribedCall::~DescribedCall() { PutBack(); }
 
 DescribedCall::Outcome DescribedCall::Describe(const CollectedBuffer& buffer,
-                                               PhysicalMemory& memory, Form form) {
+                                               PhysicalMemory& memory, Inline inline_addresses) {
   const std::uint64_t address = buffer.buffer.address.value;
   const auto entries = static_cast<std::uint32_t>(DescriptorEntries(address, buffer.bytes()));
   std::vector<PhysicalAddress> pages(entries);
@@ -50,7 +50,8 @@ DescribedCall::Outcome DescribedCall::Describe(const CollectedBuffer& buffer,
   // A register that keeps flags of its own has no room for the inline flag.
   const std::uint64_t flags = ~buffer.buffer.part->address_bits;
   std::uint64_t place;
-  if (form == Form::kInline && (flags & kInlineFlag) == 0 && InOnePiece(pages)) {
+  if (inline_addresses == Inline::kWherePossible && (flags & kInlineFlag) == 0 &&
+      AreContiguous(pages)) {
     place = InlineAddress(pages[0]).value;
   } else {
     std::byte* descriptor = memory.Allocate(DescriptorBytes(entries));

@@ -34,11 +34,12 @@ class DescribedCall {
     kNotBacked,  // a page of a buffer has no guest-physical address
     kNoMemory,   // for a descriptor
   };
-  // What a buffer that lies in one guest-physical piece is passed by. Others take a descriptor.
-  enum class Form : std::uint8_t { kDescriptor, kInline };
+  // Whether a buffer that is contiguous in guest-physical memory is named by an inline address. All
+  // else takes a descriptor.
+  enum class Inline : std::uint8_t { kNever, kWherePossible };
 
   DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& memory, std::uint32_t vcpus = 1,
-                Form form = Form::kDescriptor);
+                Inline inline_addresses = Inline::kNever);
   ~DescribedCall();
 
   DescribedCall(const DescribedCall&) = delete;
@@ -55,7 +56,7 @@ class DescribedCall {
     std::uint64_t bits;
   };
 
-  Outcome Describe(const CollectedBuffer& buffer, PhysicalMemory& memory, Form form);
+  Outcome Describe(const CollectedBuffer& buffer, PhysicalMemory& memory, Inline inline_addresses);
   void PutBack();
 
   Call call_;

@@ -14,16 +14,10 @@ namespace xencomm::schema {
 
 class OwnSpace final : public Space {
  public:
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+              Cursor*) override {
     // The address comes from a handle in the process's own structures.
     return Mapping(reinterpret_cast<std::byte*>(pointer.value + offset), length);
-  }
-
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    if (length == 0) return {};
-    visit(Map(pointer, offset, length, access).start(), 0, length);
-    return {.bytes = length};
   }
 };
 

@@ -95,15 +95,15 @@ static void populate(uint32_t domid) {
 
 static void show_step(const struct xencomm_step *step) {
   printf("     %s[%" PRIu64 "] at guest-physical %#" PRIx64 " is %#" PRIx64 "\n", step->table,
-         step->index, step->address, step->value);
+         step->index, step->address, step->entry);
 }
 
 static void show_translation(const void *pointer) {
   xencomm_context *x = xencomm_open(NULL);
   must(x != NULL, xencomm_error());
   struct xencomm_translation region, walk;
-  must(xencomm_translate(x, pointer, XENCOMM_BY_REGION, &region) == 0, xencomm_error());
-  must(xencomm_translate(x, pointer, XENCOMM_BY_WALK, &walk) == 0, xencomm_error());
+  must(xencomm_translate(x, pointer, XENCOMM_SPACE_REGION, &region) == 0, xencomm_error());
+  must(xencomm_translate(x, pointer, XENCOMM_SPACE_WALK, &walk) == 0, xencomm_error());
 
   printf("5. How the hypervisor reached that list\n");
   printf("   sysctl.u.getdomaininfolist.buffer is the pointer %p.\n", pointer);

@@ -24,7 +24,7 @@ class EmbeddedProcess {
     if (!machine.ok()) return machine.status();
     process->machine_ = *std::move(machine);
     process->transport_ =
-        std::make_unique<embedded::EmbeddedTransport>(process->machine_, setting.reach);
+        std::make_unique<embedded::EmbeddedTransport>(process->machine_, setting.space);
     auto backing = process->transport_->MakeBacking();
     if (!backing.ok()) return backing.status();
     auto arena = Arena::Create(*std::move(backing), payload);

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "hcall/hypervisor/domain_memory.h"
@@ -53,31 +52,6 @@ class ImageMemory final : public MemoryView {
 
   std::byte* const data_;
   const std::uint64_t size_;
-};
-
-// Notes every word that is read through it, for a walk that is to be shown step by step.
-class WordsRead final {
- public:
-  struct Word {
-    PhysicalAddress address;
-    std::uint64_t value;
-  };
-
-  WordsRead(MemoryView& memory, ByteOrder order) : memory_(memory), order_(order) {}
-
-  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
-    const Mapping mapping = memory_.Map(physical, length, access);
-    if (mapping.ok() && length == sizeof(std::uint64_t)) {
-      words_.push_back({physical, LoadField<std::uint64_t>(mapping.start(), order_)});
-    }
-    return mapping;
-  }
-  const std::vector<Word>& words() const { return words_; }
-
- private:
-  MemoryView& memory_;
-  const ByteOrder order_;
-  std::vector<Word> words_;
 };
 
 }  // namespace xencomm::tools

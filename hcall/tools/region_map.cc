@@ -9,7 +9,7 @@
 #include "hcall/schema/count.h"
 #include "hcall/schema/print.h"
 #include "xencomm/copy.h"
-#include "xencomm/region_space.h"
+#include "xencomm/region_translation.h"
 
 namespace xencomm::tools {
 namespace {

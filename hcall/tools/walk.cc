@@ -15,7 +15,8 @@
 #include "hcall/tools/embedded_process.h"
 #include "hcall/tools/memory_view.h"
 #include "hcall/tools/print.h"
-#include "xencomm/region_space.h"
+#include "xencomm/region_translation.h"
+#include "xencomm/trace.h"
 
 namespace xencomm::tools {
 namespace {
@@ -51,7 +52,9 @@ std::vector<std::string> Names(std::span<const BitName> bits, std::uint64_t valu
   return names;
 }
 
-std::vector<std::string> EntryNames(const x86_64::Step& step) {
+// The flags of a page table's entry.
+std::vector<std::string> FlagNames(const Step& step) {
+  if (step.level == 0) return {};
   std::vector<std::string> names = Names(kEntryBits, step.entry);
   if (step.level == 1)
     std::replace(names.begin(), names.end(), std::string("PS"), std::string("PAT"));
@@ -62,153 +65,129 @@ const char* AccessName(Access access) {
   return access == Access::kRead ? "read" : access == Access::kWrite ? "write" : "execute";
 }
 
-// One step of a way: what was read where.
-struct Step {
-  std::string table;
-  std::uint64_t index;
-  PhysicalAddress address;
-  std::uint64_t value;
-  std::vector<std::string> flags;
-};
-
-// A way, whichever it was.
-struct Way {
-  std::string title = {};
-  Json json = {};
-  std::vector<Step> steps = {};
-  Segment end = Fault::kNone;
+// A trace, and what is said around it.
+struct Report {
+  Trace trace;
+  std::string title;
   std::string fault = {};  // in words, when there is one
+  Json json = {};
 };
 
-Way WalkPages(MemoryView& memory, const x86_64::PagingState& state, VirtualAddress pointer,
-              Access access) {
+Report WalkPages(MemoryView& memory, const x86_64::PagingState& state, VirtualAddress pointer,
+                 Access access) {
   const x86_64::PageWalk<MemoryView> walk(memory, state);
-  const x86_64::Trace trace = walk.TraceWalk(pointer, access);
   const unsigned levels = walk.rules().levels();
   const bool user = state.privilege == x86_64::Privilege::kUser;
-  Way way = {.end = trace.page};
-  way.title = absl::StrFormat("Page walk, %u levels from CR3 %#x: %s %s of %#x", levels, state.cr3,
-                              user ? "user" : "supervisor", AccessName(access), pointer.value);
-  way.json = {{"way", "walk"},
-              {"levels", levels},
-              {"cr3", Hex(state.cr3)},
-              {"privilege", user ? "user" : "supervisor"}};
-  for (unsigned i = 0; i < trace.count; ++i) {
-    const x86_64::Step& step = trace.steps[i];
-    way.steps.push_back(
-        {x86_64::kLevels[step.level].name, step.index, step.place(), step.entry, EntryNames(step)});
-  }
-  if (trace.page.ok()) return way;
-  const FaultInfo fault = trace.page.fault();
+  Report report = {
+      .trace = walk.TraceOf(pointer, access),
+      .title = absl::StrFormat("Page walk, %u levels from CR3 %#x: %s %s of %#x", levels, state.cr3,
+                               user ? "user" : "supervisor", AccessName(access), pointer.value),
+      .json = {{"space", "walk"},
+               {"levels", levels},
+               {"cr3", Hex(state.cr3)},
+               {"privilege", user ? "user" : "supervisor"}}};
+  if (report.trace.end.ok()) return report;
+  const FaultInfo fault = report.trace.end.fault();
   const bool raises_page_fault = fault.fault != Fault::kNotCanonical &&
                                  fault.fault != Fault::kNoMemory &&
                                  fault.fault != Fault::kNotReadable;
   const std::vector<std::string> errors = Names(kErrorBits, fault.error_code);
-  way.json["fault"] = {{"why", Describe(fault.fault)}};
-  way.fault = Describe(fault.fault);
+  report.json["fault"] = {{"why", Describe(fault.fault)}};
+  report.fault = Describe(fault.fault);
   if (fault.level != 0) {
     const char* const table = x86_64::kLevels[fault.level].name;
-    way.json["fault"]["level"] = fault.level;
-    way.json["fault"]["table"] = table;
-    absl::StrAppendFormat(&way.fault, ", at level %u (%s)", fault.level, table);
+    report.json["fault"]["level"] = fault.level;
+    report.json["fault"]["table"] = table;
+    absl::StrAppendFormat(&report.fault, ", at level %u (%s)", fault.level, table);
   }
   if (raises_page_fault) {
-    way.json["fault"]["error_code"] = fault.error_code;
-    way.json["fault"]["error_flags"] = errors;
+    report.json["fault"]["error_code"] = fault.error_code;
+    report.json["fault"]["error_flags"] = errors;
     absl::StrAppendFormat(
-        &way.fault, "; #PF with error code %#x%s", fault.error_code,
+        &report.fault, "; #PF with error code %#x%s", fault.error_code,
         errors.empty() ? "" : absl::StrCat(" (", absl::StrJoin(errors, " "), ")"));
   } else if (fault.fault == Fault::kNotCanonical) {
-    absl::StrAppend(&way.fault, "; #GP, not #PF");
+    absl::StrAppend(&report.fault, "; #GP, not #PF");
   }
-  return way;
+  return report;
 }
 
-absl::StatusOr<Way> WalkRegion(MemoryView& memory, PhysicalAddress header, ByteOrder order,
-                               VirtualAddress pointer, Access access) {
-  const auto opened = OpenTable(memory, header, order);
-  if (!opened.ok()) {
+absl::StatusOr<Report> WalkRegion(MemoryView& memory, PhysicalAddress header, ByteOrder order,
+                                  VirtualAddress pointer, Access access) {
+  const auto table = OpenTable(memory, header, order);
+  if (!table.ok()) {
     return absl::FailedPreconditionError(
         absl::StrFormat("there is no region at guest-physical %#x: %s", header.value,
-                        Describe(opened.fault().fault)));
+                        Describe(table.fault().fault)));
   }
-  const RegionLayout& layout = opened->layout();
-  WordsRead words(memory, order);
-  const StatelessRegion<WordsRead> region(TableReader<WordsRead>(words, layout, header, order));
-  StatelessRegion<WordsRead>::Cursor cursor;
-  Way way = {.end = region.Translate(pointer, 0, ~std::uint64_t{0}, access, cursor)};
-  way.title = absl::StrFormat("Region at %#x, %s in granules of %s: %s of %#x",
-                              layout.virtual_base().value, Bytes(layout.length()),
-                              Bytes(layout.granule_size()), AccessName(access), pointer.value);
-  way.json = {{"way", "region"},
-              {"header", Hex(header.value)},
-              {"virtual_base", Hex(layout.virtual_base().value)},
-              {"length", layout.length()},
-              {"granule_shift", layout.granule_shift()}};
+  const RegionLayout& layout = table->layout();
+  Report report = {
+      .trace = StatelessRegion<MemoryView>(*table).TraceOf(pointer),
+      .title = absl::StrFormat("Region at %#x, %s in granules of %s: %s of %#x",
+                               layout.virtual_base().value, Bytes(layout.length()),
+                               Bytes(layout.granule_size()), AccessName(access), pointer.value),
+      .json = {{"space", "region"},
+               {"header", Hex(header.value)},
+               {"virtual_base", Hex(layout.virtual_base().value)},
+               {"length", layout.length()},
+               {"granule_shift", layout.granule_shift()}}};
   const std::uint64_t into = pointer - layout.virtual_base();
   if (into < layout.length()) {
     const std::uint64_t granule = into >> layout.granule_shift();
-    way.json["granule"] = granule;
-    way.json["offset"] = into & (layout.granule_size() - 1);
-    absl::StrAppendFormat(&way.title, ", granule %u + %#x", granule,
-                          into & (layout.granule_size() - 1));
-    // The bases that were read, the last of them the granule's own.
-    std::vector<std::uint64_t> chain;
-    for (std::uint64_t i = granule; i != 0; i = layout.BaseGranule(i)) chain.push_back(i);
-    std::reverse(chain.begin(), chain.end());
-    for (std::size_t i = 0; i < words.words().size() && i < chain.size(); ++i) {
-      way.steps.push_back(
-          {"bases", chain[i], words.words()[i].address, words.words()[i].value, {}});
-    }
+    const std::uint64_t offset = into & (layout.granule_size() - 1);
+    report.json["granule"] = granule;
+    report.json["offset"] = offset;
+    absl::StrAppendFormat(&report.title, ", granule %u + %#x", granule, offset);
   }
-  if (!way.end.ok()) {
-    way.fault = Describe(way.end.fault().fault);
-    way.json["fault"] = {{"why", way.fault}};
+  if (!report.trace.end.ok()) {
+    report.fault = Describe(report.trace.end.fault().fault);
+    report.json["fault"] = {{"why", report.fault}};
   }
-  return way;
+  return report;
 }
 
-void Print(const Way& way, std::optional<MachineAddress> machine) {
-  absl::PrintF("%s\n\n", way.title);
-  const bool pages = way.json["way"] == "walk";
-  if (!way.steps.empty()) {
+void Print(const Report& report, std::optional<MachineAddress> machine) {
+  absl::PrintF("%s\n\n", report.title);
+  const std::span<const Step> steps(report.trace.steps, report.trace.count);
+  if (!steps.empty()) {
     absl::PrintF("%-6s %7s  %-18s  %-18s%s\n", "table", "index", "entry at", "entry",
-                 pages ? "  flags" : "");
+                 steps[0].level != 0 ? "  flags" : "");
   }
-  for (const Step& step : way.steps) {
-    const std::string flags = absl::StrJoin(step.flags, " ");
+  for (const Step& step : steps) {
+    const std::string flags = absl::StrJoin(FlagNames(step), " ");
     absl::PrintF("%-6s %7u  0x%016x  0x%016x%s%s\n", step.table, step.index, step.address.value,
-                 step.value, flags.empty() ? "" : "  ", flags);
+                 step.entry, flags.empty() ? "" : "  ", flags);
   }
-  if (!way.steps.empty()) absl::PrintF("\n");
-  if (!way.end.ok()) {
-    absl::PrintF("Fault: %s\n", way.fault);
+  if (!steps.empty()) absl::PrintF("\n");
+  const Segment& end = report.trace.end;
+  if (!end.ok()) {
+    absl::PrintF("Fault: %s\n", report.fault);
     return;
   }
-  absl::PrintF("Guest-physical %#x", way.end.start().value);
+  absl::PrintF("Guest-physical %#x", end.start().value);
   if (machine) absl::PrintF(", machine %#x", machine->value);
-  absl::PrintF("; from there on %s of the same page\n", Bytes(way.end.length()));
+  absl::PrintF("; from there on %s of the same page\n", Bytes(end.length()));
 }
 
-void PrintAsJson(Way& way, VirtualAddress pointer, Access access,
+void PrintAsJson(Report& report, VirtualAddress pointer, Access access,
                  std::optional<MachineAddress> machine) {
-  way.json["pointer"] = Hex(pointer.value);
-  way.json["access"] = AccessName(access);
-  way.json["steps"] = Json::array();
-  for (const Step& step : way.steps) {
+  report.json["pointer"] = Hex(pointer.value);
+  report.json["access"] = AccessName(access);
+  report.json["steps"] = Json::array();
+  for (const Step& step : std::span(report.trace.steps, report.trace.count)) {
     Json each = {{"table", step.table},
                  {"index", step.index},
                  {"address", Hex(step.address.value)},
-                 {"entry", Hex(step.value)}};
-    if (!step.flags.empty()) each["flags"] = step.flags;
-    way.json["steps"].push_back(each);
+                 {"entry", Hex(step.entry)}};
+    if (const auto flags = FlagNames(step); !flags.empty()) each["flags"] = flags;
+    report.json["steps"].push_back(each);
   }
-  if (way.end.ok()) {
-    way.json["guest_physical"] = Hex(way.end.start().value);
-    if (machine) way.json["machine"] = Hex(machine->value);
-    way.json["bytes"] = way.end.length();
+  if (report.trace.end.ok()) {
+    report.json["guest_physical"] = Hex(report.trace.end.start().value);
+    if (machine) report.json["machine"] = Hex(machine->value);
+    report.json["bytes"] = report.trace.end.length();
   }
-  PrintJson(way.json);
+  PrintJson(report.json);
 }
 
 // What is walked, and from where.
@@ -226,10 +205,10 @@ absl::Status WrongPointer(const std::string& word, const char* expected) {
       absl::StrFormat("'%s' is not a pointer: expected %s", word, expected));
 }
 
-void Show(const Arguments& arguments, Way& way, VirtualAddress pointer, Access access,
+void Show(const Arguments& arguments, Report& report, VirtualAddress pointer, Access access,
           std::optional<MachineAddress> machine = std::nullopt) {
-  if (arguments.Has("json")) return PrintAsJson(way, pointer, access, machine);
-  Print(way, machine);
+  if (arguments.Has("json")) return PrintAsJson(report, pointer, access, machine);
+  Print(report, machine);
 }
 
 absl::StatusOr<int> WalkImage(const Arguments& arguments, const Request& request) {
@@ -250,7 +229,7 @@ absl::StatusOr<int> WalkImage(const Arguments& arguments, const Request& request
   const VirtualAddress pointer = {*number};
   const auto image = ImageMemory::Open(*arguments.Get("image"));
   if (!image.ok()) return image.status();
-  absl::StatusOr<Way> way =
+  absl::StatusOr<Report> report =
       arguments.Has("region")
           ? WalkRegion(**image, {*header}, request.order, pointer, request.access)
           : WalkPages(**image,
@@ -258,8 +237,8 @@ absl::StatusOr<int> WalkImage(const Arguments& arguments, const Request& request
                        .cr4 = request.levels == 5 ? x86_64::kCr4La57 : 0,
                        .privilege = request.privilege},
                       pointer, request.access);
-  if (!way.ok()) return way.status();
-  Show(arguments, *way, pointer, request.access);
+  if (!report.ok()) return report.status();
+  Show(arguments, *report, pointer, request.access);
   return 0;
 }
 
@@ -272,7 +251,7 @@ absl::StatusOr<int> WalkEmbedded(const Arguments& arguments, const Request& requ
   }
   absl::StatusOr<EmbeddedSetting> setting = arguments.Embedded();
   if (!setting.ok()) return setting.status();
-  if (request.levels == 5) setting->reach = Reach::kWalk5;
+  if (request.levels == 5) setting->space = SpaceOption::kWalk5;
   const bool relative = absl::StartsWith(request.pointer, "+");
   const std::optional<std::uint64_t> number =
       ParseNumber(relative ? request.pointer.substr(1) : request.pointer);
@@ -291,14 +270,14 @@ absl::StatusOr<int> WalkEmbedded(const Arguments& arguments, const Request& requ
 
   x86_64::PagingState state = region.paging();
   state.privilege = request.privilege;
-  absl::StatusOr<Way> way = request.by == "region"
-                                ? WalkRegion((*process)->memory(), (*process)->header(),
-                                             kNativeOrder, pointer, request.access)
-                                : WalkPages((*process)->memory(), state, pointer, request.access);
-  if (!way.ok()) return way.status();
+  absl::StatusOr<Report> report =
+      request.by == "region" ? WalkRegion((*process)->memory(), (*process)->header(), kNativeOrder,
+                                          pointer, request.access)
+                             : WalkPages((*process)->memory(), state, pointer, request.access);
+  if (!report.ok()) return report.status();
   std::optional<MachineAddress> machine;
-  if (way->end.ok()) machine = (*process)->MachineOf(way->end.start());
-  Show(arguments, *way, pointer, request.access, machine);
+  if (report->trace.end.ok()) machine = (*process)->MachineOf(report->trace.end.start());
+  Show(arguments, *report, pointer, request.access, machine);
   return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -11,20 +12,25 @@
 #include "hcall/transport/embedded/embedded_foreign_memory.h"
 #include "hcall/transport/embedded/embedded_transport.h"
 #include "hcall/transport/foreign_memory.h"
+#include "hcall/transport/open.h"
 #include "hcall/transport/privcmd.h"
 #include "hcall/transport/privcmd_foreign_memory.h"
 #include "hcall/transport/setting.h"
+#include "xencomm/client.h"
+#include "xencomm/mutex.h"
+#include "xencomm/process_slot.h"
 #include "xencomm/sentence.h"
-#include "xencomm/transport.h"
 
 namespace xencomm {
 
-std::string DefaultTransport() {
-  const char* const setting = std::getenv("XENCOMM_TRANSPORT");
-  return setting == nullptr || setting[0] == '\0' ? "privcmd" : setting;
-}
-
 namespace {
+
+// An empty setting stands for that of the environment, or the default.
+std::string OrDefault(const std::string& setting) {
+  if (!setting.empty()) return setting;
+  const char* const environment = std::getenv("XENCOMM_TRANSPORT");
+  return environment == nullptr || environment[0] == '\0' ? "privcmd" : environment;
+}
 
 // What a setting names: the embedded machine by its options, or else, with nothing in it, privcmd.
 absl::StatusOr<std::optional<EmbeddedSetting>> Parse(const std::string& setting) {
@@ -44,7 +50,33 @@ absl::StatusOr<std::optional<EmbeddedSetting>> Parse(const std::string& setting)
   return std::optional<EmbeddedSetting>();
 }
 
+// The clients of a process by their settings.
+struct Clients {
+  Mutex mutex;
+  std::map<std::string, std::weak_ptr<Client>> by_setting ABSL_GUARDED_BY(mutex);
+};
+
+Clients& ClientsOfThisProcess() {
+  static ProcessSlot<Clients> clients;
+  return clients.OfThisProcess();
+}
+
 }  // namespace
+
+absl::StatusOr<std::shared_ptr<Client>> Client::Open(const std::string& transport) {
+  const std::string setting = OrDefault(transport);
+  Clients& clients = ClientsOfThisProcess();
+  const MutexLock lock(clients.mutex);
+  std::weak_ptr<Client>& known = clients.by_setting[setting];
+  std::shared_ptr<Client> shared = known.lock();
+  if (shared != nullptr && !shared->is_restricted()) return shared;
+
+  absl::StatusOr<std::unique_ptr<Transport>> opened = OpenTransport(setting);
+  if (!opened.ok()) return opened.status();
+  absl::StatusOr<std::shared_ptr<Client>> client = Over(*std::move(opened));
+  if (client.ok()) known = *client;
+  return client;
+}
 
 absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& setting) {
   const absl::StatusOr<std::optional<EmbeddedSetting>> embedded = Parse(setting);
@@ -57,13 +89,12 @@ absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& sett
   // through this one.
   Descriptor fd(memfd_create("xencomm-calls", MFD_CLOEXEC));
   if (!fd.is_open()) return absl::ErrnoToStatus(errno, "a file descriptor for calls");
-  return std::make_unique<embedded::EmbeddedTransport>(*std::move(machine), (*embedded)->reach,
+  return std::make_unique<embedded::EmbeddedTransport>(*std::move(machine), (*embedded)->space,
                                                        std::move(fd));
 }
 
 absl::StatusOr<std::unique_ptr<ForeignMemory>> OpenForeignMemory(const std::string& setting) {
-  const absl::StatusOr<std::optional<EmbeddedSetting>> embedded =
-      Parse(setting.empty() ? DefaultTransport() : setting);
+  const absl::StatusOr<std::optional<EmbeddedSetting>> embedded = Parse(OrDefault(setting));
   if (!embedded.ok()) return embedded.status();
   if (!embedded->has_value()) return PrivcmdForeignMemory::Open();
   absl::StatusOr<std::shared_ptr<embedded::EmbeddedMachine>> machine =

@@ -80,7 +80,7 @@ bool Privcmd::knows_regions() {
   return Call(__HYPERVISOR_xen_version | kRegionCall, {XENVER_version}) >= 0;
 }
 
-absl::Status Privcmd::Translate(const void*, xencomm_way, xencomm_translation&) {
+absl::StatusOr<TracedPointer> Privcmd::TraceOf(const void*, TracedSpace) {
   return absl::UnimplementedError(
       "on real Xen the page tables of this process are out of its reach, and there is no region");
 }

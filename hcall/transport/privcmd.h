@@ -22,8 +22,7 @@ class Privcmd final : public Transport {
 
   absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override;
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override;
-  absl::Status Translate(const void* pointer, xencomm_way way,
-                         xencomm_translation& translation) override;
+  absl::StatusOr<TracedPointer> TraceOf(const void* pointer, TracedSpace space) override;
   int fd() const override { return privcmd_.get(); }
   int Restrict() override;
   bool knows_regions() override;

@@ -16,27 +16,28 @@
 namespace xencomm {
 namespace {
 
-struct ReachWord {
+struct SpaceWord {
   const char* name;
-  Reach reach;
+  SpaceOption space;
 };
-constexpr ReachWord kReachWords[] = {
-    {"direct", Reach::kDirect}, {"walk4", Reach::kWalk4},         {"walk5", Reach::kWalk5},
-    {"region", Reach::kRegion}, {"stateless", Reach::kStateless}, {"xcom", Reach::kXcom},
-    {"inline", Reach::kInline},
+constexpr SpaceWord kSpaceWords[] = {
+    {"direct", SpaceOption::kDirect},       {"walk4", SpaceOption::kWalk4},
+    {"walk5", SpaceOption::kWalk5},         {"region", SpaceOption::kRegion},
+    {"stateless", SpaceOption::kStateless}, {"xcom", SpaceOption::kXcom},
+    {"inline", SpaceOption::kInline},
 };
 
-std::string ReachNames() {
-  return absl::StrJoin(kReachWords, ", ", [](std::string* out, const ReachWord& word) {
+std::string SpaceNames() {
+  return absl::StrJoin(kSpaceWords, ", ", [](std::string* out, const SpaceWord& word) {
     absl::StrAppend(out, word.name);
   });
 }
 
-bool ParseReach(const std::string& value, EmbeddedSetting& setting) {
-  for (const ReachWord& word : kReachWords) {
+bool ParseSpace(const std::string& value, EmbeddedSetting& setting) {
+  for (const SpaceWord& word : kSpaceWords) {
     if (value == word.name) {
-      setting.reach = word.reach;
-      setting.machine.xcom = IsHistorical(word.reach);
+      setting.space = word.space;
+      setting.machine.xcom = IsHistorical(word.space);
       return true;
     }
   }
@@ -77,9 +78,9 @@ struct Option : EmbeddedOption {
 };
 
 const std::vector<Option>& Options() {
-  static const auto* const kReaches = new std::string(ReachNames());
+  static const auto* const kSpaces = new std::string(SpaceNames());
   static const auto* const kOptions = new std::vector<Option>{
-      {{"space", kReaches->c_str(), "how the hypervisor reaches arguments (region)"}, ParseReach},
+      {{"space", kSpaces->c_str(), "how the hypervisor reaches arguments (region)"}, ParseSpace},
       {{"memory", "64M to 64G", "the machine's memory (8G)"},
        [](const std::string& value, EmbeddedSetting& setting) {
          const auto bytes = ParseBytes(value, std::uint64_t{64} << 20, std::uint64_t{64} << 30);
@@ -150,9 +151,9 @@ absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options)
 
 std::vector<EmbeddedOption> EmbeddedOptions() { return {Options().begin(), Options().end()}; }
 
-const char* ReachName(Reach reach) {
-  for (const ReachWord& word : kReachWords) {
-    if (word.reach == reach) return word.name;
+const char* SpaceName(SpaceOption space) {
+  for (const SpaceWord& word : kSpaceWords) {
+    if (word.space == space) return word.name;
   }
   return "";
 }

@@ -13,7 +13,7 @@
 namespace xencomm {
 
 // How the embedded hypervisor reaches what a call points at.
-enum class Reach : std::uint8_t {
+enum class SpaceOption : std::uint8_t {
   kDirect,     // the pointer is an address of this process, and so is the hypervisor
   kWalk4,      // page walk, 4 levels
   kWalk5,      // page walk, 5 levels
@@ -24,8 +24,8 @@ enum class Reach : std::uint8_t {
 };
 
 // Whether domain 0 must speak the historical ABI for it, and nothing else.
-constexpr bool IsHistorical(Reach reach) {
-  return reach == Reach::kXcom || reach == Reach::kInline;
+constexpr bool IsHistorical(SpaceOption space) {
+  return space == SpaceOption::kXcom || space == SpaceOption::kInline;
 }
 
 // What one process's embedded machine is made of.
@@ -41,7 +41,7 @@ struct MachineSetting {
 };
 
 struct EmbeddedSetting {
-  Reach reach = Reach::kRegion;
+  SpaceOption space = SpaceOption::kRegion;
   MachineSetting machine;
 };
 
@@ -63,7 +63,7 @@ struct EmbeddedOption {
 };
 std::vector<EmbeddedOption> EmbeddedOptions();
 
-const char* ReachName(Reach reach);
+const char* SpaceName(SpaceOption space);
 
 }  // namespace xencomm
 

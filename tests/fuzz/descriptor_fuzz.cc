@@ -57,10 +57,10 @@ void Run(FuzzedDataProvider& data) {
   const Access access = data.ConsumeBool() ? Access::kRead : Access::kWrite;
   memory.Scribble(data, order);
 
-  SpaceOver space(DescriptorSpace(memory, order), memory);
+  SpaceOver space(XcomTranslation(memory, order), memory);
   CheckCopyIsBytewise(space, {pointer}, offset, length, access);
   const Mapping expected = ModelByte(memory, pointer, offset, order, access);
-  const Mapping actual = space.Map({pointer}, offset, 1, access);
+  const Mapping actual = space.Map({pointer}, offset, 1, access, nullptr);
   FUZZ_CHECK(expected.ok() == actual.ok());
   if (expected.ok()) {
     FUZZ_CHECK(expected.start() == actual.start());

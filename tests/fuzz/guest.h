@@ -73,7 +73,7 @@ void CheckCopyIsBytewise(SpaceT& space, VirtualAddress pointer, std::uint64_t of
                               ? CopyFrom(space, pointer, offset, whole.data(), length)
                               : Probe(space, pointer, offset, length, access);
   for (std::uint64_t i = 0; i < length; ++i) {
-    const Mapping byte = space.Map(pointer, offset + i, 1, access);
+    const Mapping byte = space.Map(pointer, offset + i, 1, access, nullptr);
     if (!byte.ok()) {
       FUZZ_CHECK(copy.bytes == i);
       FUZZ_CHECK(copy.fault == byte.fault());

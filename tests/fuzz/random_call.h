@@ -86,23 +86,13 @@ class CallSpace final : public Space {
  public:
   explicit CallSpace(const CallMemory& memory) : memory_(memory) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+              Cursor*) override {
     std::uint64_t address;
     if (__builtin_add_overflow(pointer.value, offset, &address)) return Fault::kOverflow;
     if (!Contains(memory_.address(), CallMemory::kBytes, address, 1)) return Fault::kNotPresent;
     const std::uint64_t rest = memory_.end() - address;
     return Mapping(reinterpret_cast<std::byte*>(address), length < rest ? length : rest);
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    if (length == 0) return {};
-    const Mapping run = Map(pointer, offset, length, access);
-    if (!run.ok()) return {.fault = run.fault(), .address = pointer + offset};
-    visit(run.start(), 0, run.length());
-    if (run.length() == length) return {.bytes = length};
-    return {.bytes = run.length(),
-            .fault = Fault::kNotPresent,
-            .address = pointer + (offset + run.length())};
   }
 
  private:

@@ -1,7 +1,7 @@
 // Stateless and registered regions whose tables the fuzzer writes.
 #include "tests/fuzz/guest.h"
-#include "xencomm/region_space.h"
 #include "xencomm/region_table.h"
+#include "xencomm/region_translation.h"
 
 namespace xencomm::fuzz {
 namespace {
@@ -79,7 +79,7 @@ void Run(FuzzedDataProvider& data) {
   std::uint64_t address;
   if (!__builtin_add_overflow(start, offset, &address)) {
     const Mapping expected = model.Byte(address, access);
-    const Mapping actual = stateless.Map({start}, offset, 1, access);
+    const Mapping actual = stateless.Map({start}, offset, 1, access, nullptr);
     FUZZ_CHECK(expected.ok() == actual.ok());
     if (expected.ok()) {
       FUZZ_CHECK(expected.start() == actual.start());

@@ -135,7 +135,7 @@ class PkgConfig(unittest.TestCase):
     self.assertEqual(flags, [f'-I{headers}'])
     every = [word for path in sorted(headers.rglob('*.h'))
              for word in ('-include', path.relative_to(headers))]
-    self.assertIn(pathlib.Path('arch/powerpc/machine_memory.h'), every)
+    self.assertIn(pathlib.Path('arch/powerpc/real_address.h'), every)
     with tempfile.TemporaryDirectory() as folder:
       program = pathlib.Path(folder) / 'freestanding'
       run(*EXAMPLES['cpp'], '-O2', '-ffreestanding', '-fno-exceptions', '-fno-rtti', '-fno-builtin',

@@ -41,9 +41,9 @@ class HypervisorLitmus : public testing::Test {
   }
 
   // A guest that its vcpus make calls for, by inline addresses or in regions.
-  void BuildGuest(PointerModel pointers) {
+  void BuildGuest(SpaceKind space) {
     ASSERT_EQ(machine.hypervisor.BuildDomain(
-                  {.id = kGuest, .pages = kGuestPages, .vcpus = 2, .pointers = pointers}),
+                  {.id = kGuest, .pages = kGuestPages, .vcpus = 2, .space = space}),
               0);
     for (unsigned i = 0; i < 2; ++i) guest[i] = machine.hypervisor.ClaimVcpu(kGuest, i);
   }
@@ -138,7 +138,7 @@ class MemoryLitmus : public HypervisorLitmus {
 };
 
 TEST_F(MemoryLitmus, AFrameIsSeenOnlyWhenItIsCleared) {
-  BuildGuest(PointerModel::kXcom);
+  BuildGuest(SpaceKind::kXcom);
   AllowMemory();
   Keep();
   // In a leaf of the p2m that is there, in a new one, and in one of a larger top.
@@ -152,7 +152,7 @@ TEST_F(MemoryLitmus, AFrameIsSeenOnlyWhenItIsCleared) {
 }
 
 TEST_F(MemoryLitmus, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
-  BuildGuest(PointerModel::kXcom);
+  BuildGuest(SpaceKind::kXcom);
   UseUpMemory();
   PrepareBalloon(20);
   Keep();
@@ -169,7 +169,7 @@ TEST_F(MemoryLitmus, APvDomainsFrameIsSeenOnlyWhenItIsCleared) {
   ASSERT_EQ(machine.CreateDomain(kGuest, 4), kGuest);
   guest[0] = machine.hypervisor.ClaimVcpu(kGuest, 0);
   DomainMemory memory = machine.hypervisor.MemoryOf(*guest[0]);
-  SpaceOver space(DescriptorSpace<DomainMemory>(memory, kNativeOrder), memory);
+  SpaceOver space(XcomTranslation<DomainMemory>(memory, kNativeOrder), memory);
   machine.hypervisor.SetRawSpace(*guest[0], space);
   Keep();
 
@@ -217,7 +217,7 @@ TEST_F(MemoryLitmus, AMapIsReplacedWhileItIsRead) {
 }
 
 TEST_F(MemoryLitmus, ATopologyIsReplacedWhileItIsRead) {
-  BuildGuest(PointerModel::kXcom);
+  BuildGuest(SpaceKind::kXcom);
   Keep();
   Run({[&] {
          xen_vmemrange range = {.start = 0, .end = 1, .flags = 0, .nid = 0};
@@ -245,7 +245,7 @@ TEST_F(MemoryLitmus, ATopologyIsReplacedWhileItIsRead) {
 class EventLitmus : public HypervisorLitmus {
  protected:
   EventLitmus() {
-    BuildGuest(PointerModel::kXcom);
+    BuildGuest(SpaceKind::kXcom);
     xen_add_to_physmap add = {
         .domid = kGuest, .size = 0, .space = XENMAPSPACE_shared_info, .idx = 0, .gpfn = 100};
     EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
@@ -320,7 +320,7 @@ TEST_F(EventLitmus, NoneIsLostWhenItsMaskGoes) {
 class RegionLitmus : public HypervisorLitmus {
  protected:
   RegionLitmus() {
-    BuildGuest(PointerModel::kRegion);
+    BuildGuest(SpaceKind::kRegion);
     memory.emplace(GuestMemory());
     const auto layout = RegionLayout::Make({kBase}, 8 << kPageShift, kPageShift);
     table.emplace(
@@ -393,7 +393,7 @@ class LogDirtyLitmus : public HypervisorLitmus {
   // Legs are short.
   LogDirtyLitmus()
       : HypervisorLitmus({.pool_bytes = kPoolBytes, .pages = 8, .preempt_interval = 4}) {
-    BuildGuest(PointerModel::kXcom);
+    BuildGuest(SpaceKind::kXcom);
     bytes = machine.BytesOf(machine.hypervisor.FrameOf(kGuest, kPage));
   }
   std::int64_t Shadow(Vcpu* vcpu, unsigned what, std::uint64_t* bits = nullptr) {

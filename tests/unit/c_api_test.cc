@@ -188,14 +188,26 @@ TEST_F(CApi, ShowsHowAPointerIsTranslated) {
   auto* const memory = static_cast<char*>(xencomm_alloc(x_, 4096));
   xencomm_translation region = {};
   xencomm_translation walk = {};
-  ASSERT_EQ(xencomm_translate(x_, memory + 5, XENCOMM_BY_REGION, &region), 0) << xencomm_error();
-  ASSERT_EQ(xencomm_translate(x_, memory + 5, XENCOMM_BY_WALK, &walk), 0) << xencomm_error();
+  ASSERT_EQ(xencomm_translate(x_, memory + 5, XENCOMM_SPACE_REGION, &region), 0) << xencomm_error();
+  ASSERT_EQ(xencomm_translate(x_, memory + 5, XENCOMM_SPACE_WALK, &walk), 0) << xencomm_error();
+  EXPECT_EQ(region.pointer, std::bit_cast<std::uintptr_t>(memory + 5));
+  EXPECT_EQ(walk.pointer, region.pointer);
+  EXPECT_EQ(region.region % 4096, 0u);
+  EXPECT_EQ(walk.region, 0u);
   EXPECT_EQ(region.machine, walk.machine);
+  EXPECT_EQ(region.guest_physical, walk.guest_physical);
   EXPECT_EQ(region.guest_physical % 4096, 5u);
+  // The base of the pointer's granule, which the table holds behind its header of 32 bytes.
+  ASSERT_EQ(region.steps, 1u);
   EXPECT_STREQ(region.step[0].table, "base");
+  EXPECT_EQ(region.step[0].index, (region.pointer - region.region) / 4096);
+  EXPECT_EQ(region.step[0].address % 4096, 32 + 8 * region.step[0].index);
+  EXPECT_EQ(region.step[0].entry, region.guest_physical - 5);
+  ASSERT_EQ(walk.steps, 4u);
   EXPECT_STREQ(walk.step[0].table, "PML4");
+  EXPECT_STREQ(walk.step[3].table, "PT");
   int local = 0;
-  EXPECT_EQ(xencomm_translate(x_, &local, XENCOMM_BY_REGION, &region), -1);
+  EXPECT_EQ(xencomm_translate(x_, &local, XENCOMM_SPACE_REGION, &region), -1);
   EXPECT_EQ(errno, EINVAL);
   EXPECT_EQ(xencomm_free(x_, memory), 0);
 }

@@ -181,7 +181,7 @@ const std::map<std::string, Case>& Cases() {
          void* const memory = xencomm_alloc(open.x, 10);
          if (memory == nullptr) return false;
          xencomm_translation translation;
-         const int result = xencomm_translate(open.x, memory, XENCOMM_BY_WALK, &translation);
+         const int result = xencomm_translate(open.x, memory, XENCOMM_SPACE_WALK, &translation);
          return FreeAll(open, memory) && result == 0;
        }}},
       {"xencomm_private_fd", {[](Open& open) { return xencomm_private_fd(open.x) >= -1; }}},

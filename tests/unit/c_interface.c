@@ -32,7 +32,7 @@ int main(void) {
   expect(xencomm_call(x, 17, 1, (uintptr_t)version, 0, 0, 0) == 0, "xen_version");
   expect(version[0] == '.', "the version");
   struct xencomm_translation way;
-  expect(xencomm_translate(x, array, XENCOMM_BY_WALK, &way) == 0 && way.steps == 4, "a walk");
+  expect(xencomm_translate(x, array, XENCOMM_SPACE_WALK, &way) == 0 && way.steps == 4, "a walk");
   expect(xencomm_free(x, version) == 0, "xencomm_free");
   expect(xencomm_free(x, version) == -1 && errno == EINVAL, "a double free");
   expect(strstr(xencomm_error(), "free already") != NULL, "its sentence");

@@ -428,7 +428,7 @@ class RegionInAnImage(CommandTest):
     with tempfile.TemporaryDirectory() as folder:
       way = self.json('walk', self.image().file(folder), f'--region={self.HEADER}',
                       hex(self.BASE + 0x2010))
-      self.assertEqual(way['steps'], [{'table': 'bases', 'index': 2, 'address': '0x3030',
+      self.assertEqual(way['steps'], [{'table': 'base', 'index': 2, 'address': '0x3030',
                                        'entry': '0x1000'}])
       self.assertEqual(way['guest_physical'], '0x1010')
 

@@ -36,8 +36,8 @@ class DescriptorTest : public ::testing::TestWithParam<ByteOrder> {
   }
 
   FakeMemory memory_;
-  SpaceOver<DescriptorSpace<FakeMemory>, FakeMemory> space_{
-      DescriptorSpace<FakeMemory>(memory_, GetParam()), memory_};
+  SpaceOver<XcomTranslation<FakeMemory>, FakeMemory> space_{
+      XcomTranslation<FakeMemory>(memory_, GetParam()), memory_};
   std::vector<unsigned char> buffer_;
 };
 
@@ -194,7 +194,7 @@ TEST_P(DescriptorTest, ACopyReadsEachWordOnceAndUsesWhatItRead) {
   const auto pages = ScatteredPages(memory_, 4, 7);
   Put(kPlace, 100, pages);
   testing::ChangingMemory changing(memory_, {{kPlace}});
-  SpaceOver space(DescriptorSpace<testing::ChangingMemory>(changing, GetParam()), changing);
+  SpaceOver space(XcomTranslation<testing::ChangingMemory>(changing, GetParam()), changing);
   std::vector<unsigned char> bytes(4 * kPage - 100);
   EXPECT_TRUE(CopyFrom(space, {kPlace}, 0, bytes.data(), bytes.size()).ok());
   EXPECT_TRUE(

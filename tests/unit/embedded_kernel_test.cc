@@ -139,7 +139,7 @@ class Hoard {
   std::vector<FrameRun> taken_;
 };
 
-class EveryKernel : public ::testing::TestWithParam<Reach> {
+class EveryKernel : public ::testing::TestWithParam<SpaceOption> {
  protected:
   static constexpr std::uint64_t kPayload = 4 * kMegabyte;
 
@@ -178,10 +178,11 @@ class EveryKernel : public ::testing::TestWithParam<Reach> {
 };
 
 INSTANTIATE_TEST_SUITE_P(, EveryKernel,
-                         ::testing::Values(Reach::kDirect, Reach::kWalk4, Reach::kWalk5,
-                                           Reach::kRegion, Reach::kStateless, Reach::kXcom,
-                                           Reach::kInline),
-                         [](const auto& reach) { return std::string(ReachName(reach.param)); });
+                         ::testing::Values(SpaceOption::kDirect, SpaceOption::kWalk4,
+                                           SpaceOption::kWalk5, SpaceOption::kRegion,
+                                           SpaceOption::kStateless, SpaceOption::kXcom,
+                                           SpaceOption::kInline),
+                         [](const auto& space) { return std::string(SpaceName(space.param)); });
 
 TEST_P(EveryKernel, HasTheEventPortsOfOneThatIsUp) {
   const auto process = *Open();
@@ -217,12 +218,12 @@ TEST_P(EveryKernel, HasTheEventPortsOfOneThatIsUp) {
 }
 
 TEST_P(EveryKernel, RegistersARegionWhereCallsNameARegisteredOne) {
-  const bool registered = GetParam() == Reach::kRegion;
+  const bool registered = GetParam() == SpaceOption::kRegion;
   {
     const auto process = *Open();
     EXPECT_EQ(process->transport.region().handle().is_registered(), registered);
     EXPECT_EQ(machine_->hypervisor().statistics().regions, registered ? 1u : 0u);
-    EXPECT_EQ(process->transport.region().paging().cr4 != 0, GetParam() == Reach::kWalk5);
+    EXPECT_EQ(process->transport.region().paging().cr4 != 0, GetParam() == SpaceOption::kWalk5);
   }
   ExpectNothingLeft();
 }
@@ -231,7 +232,7 @@ TEST_P(EveryKernel, RegistersARegionWhereCallsNameARegisteredOne) {
 TEST_P(EveryKernel, PayloadsAreAsLongAsAsked) {
   const auto process = *Open();
   for (const std::uint64_t pages : {1, 2, 506, 507, 508, 509, 1018, 1019, 1020, 65536, 262144}) {
-    RegionBacking backing(*machine_, {.registered = GetParam() == Reach::kRegion});
+    RegionBacking backing(*machine_, {.registered = GetParam() == SpaceOption::kRegion});
     const auto reservation = backing.Reserve(pages * kPage);
     ASSERT_TRUE(reservation.ok()) << pages << ": " << reservation.status();
     EXPECT_EQ(reservation->payload_size, pages * kPage);
@@ -248,7 +249,7 @@ TEST_P(EveryKernel, PayloadsAreAsLongAsAsked) {
 
 // Single frames and blocks, to the page.
 TEST_P(EveryKernel, BacksAsMuchAsAskedAndNoMore) {
-  RegionBacking backing(*machine_, {.registered = GetParam() == Reach::kRegion});
+  RegionBacking backing(*machine_, {.registered = GetParam() == SpaceOption::kRegion});
   const Backing::Reservation reservation = *backing.Reserve(kPayload);
   std::byte* const payload = reservation.base + reservation.payload_offset;
   std::uint64_t populated = 0;
@@ -282,52 +283,60 @@ TEST_P(EveryKernel, BacksAsMuchAsAskedAndNoMore) {
   backing.Release();
 }
 
-TEST_P(EveryKernel, ShowsTheWayOfEachByteOfThePayloadAndOfNoOther) {
+TEST_P(EveryKernel, TracesEachByteOfThePayloadAndNoOther) {
   const auto process = *Open();
   const GuestRegion& region = process->transport.region();
-  const auto address = [](const std::byte* at) { return std::bit_cast<std::uint64_t>(at); };
   std::byte* const payload = process->arena->payload().data();
   std::byte* const memory = static_cast<std::byte*>(*process->arena->Allocate(3 * kPage));
-  xencomm_translation walk = {};
-  xencomm_translation by_region = {};
+  unsigned walk_steps = 0;
   for (const std::uint64_t into : {std::uint64_t{0}, kPage - 1, kPage, 3 * kPage - 1}) {
-    const std::uint64_t pointer = address(memory + into);
-    const Result<PhysicalAddress> physical = region.PhysicalOf({pointer});
+    const std::byte* const pointer = memory + into;
+    const Result<PhysicalAddress> physical =
+        region.PhysicalOf({std::bit_cast<std::uintptr_t>(pointer)});
     ASSERT_TRUE(physical.ok());
-    ASSERT_TRUE(region.Translate(pointer, XENCOMM_BY_REGION, by_region).ok());
-    ASSERT_TRUE(region.Translate(pointer, XENCOMM_BY_WALK, walk).ok());
-    EXPECT_EQ(by_region.guest_physical, physical->value);
-    EXPECT_EQ(walk.guest_physical, physical->value);
-    EXPECT_EQ(by_region.pointer, pointer);
-    EXPECT_EQ(by_region.machine, machine_->kernel().MachineOf(*physical).value);
+    const auto by_region = process->transport.TraceOf(pointer, TracedSpace::kRegion);
+    const auto walk = process->transport.TraceOf(pointer, TracedSpace::kWalk);
+    ASSERT_TRUE(by_region.ok() && walk.ok());
+    for (const TracedPointer& traced : {*by_region, *walk}) {
+      EXPECT_EQ(traced.trace.end.start(), *physical);
+      EXPECT_EQ(traced.trace.end.length(), kPage - into % kPage);
+      EXPECT_EQ(traced.machine, machine_->kernel().MachineOf(*physical));
+    }
+    EXPECT_EQ(by_region->region, region.layout().virtual_base());
+    EXPECT_EQ(walk->region.value, 0u);
+    walk_steps = walk->trace.count;
     // Each base as it stands in the table, which lies in front of the payload.
-    ASSERT_EQ(by_region.steps, 1u);
+    ASSERT_EQ(by_region->trace.count, 1u);
     const auto granule =
-        static_cast<std::uint64_t>(memory + into - process->arena->region().data()) / kPage;
-    EXPECT_STREQ(by_region.step[0].table, "base");
-    EXPECT_EQ(by_region.step[0].index, granule);
+        static_cast<std::uint64_t>(pointer - process->arena->region().data()) / kPage;
+    const Step& step = by_region->trace.steps[0];
+    EXPECT_STREQ(step.table, "base");
+    EXPECT_EQ(step.level, 0u);
+    EXPECT_EQ(step.index, granule);
     std::uint64_t base;
     std::memcpy(&base, process->arena->region().data() + 32 + 8 * granule, sizeof(base));
-    EXPECT_EQ(by_region.step[0].value, base);
-    EXPECT_EQ(by_region.step[0].address, region.table_frames()[0].value + 32 + 8 * granule);
+    EXPECT_EQ(step.entry, base);
+    EXPECT_EQ(step.address.value, region.table_frames()[0].value + 32 + 8 * granule);
   }
-  EXPECT_EQ(walk.steps, GetParam() == Reach::kWalk5 ? 5u : 4u);
+  EXPECT_EQ(walk_steps, GetParam() == SpaceOption::kWalk5 ? 5u : 4u);
 
-  const std::pair<std::uint64_t, Fault> bad[] = {
-      {address(payload - 1), Fault::kInTable},
-      {address(process->arena->region().data()), Fault::kInTable},
-      {address(process->arena->region().data()) - 1, Fault::kOutOfRange},
-      {address(payload) + kPayload, Fault::kOutOfRange},
-      {address(payload) + process->arena->populated(), Fault::kNotBacked},
-      {address(payload) + kPayload - 1, Fault::kNotBacked},
+  const std::pair<const std::byte*, Fault> bad[] = {
+      {payload - 1, Fault::kInTable},
+      {process->arena->region().data(), Fault::kInTable},
+      {process->arena->region().data() - 1, Fault::kOutOfRange},
+      {payload + kPayload, Fault::kOutOfRange},
+      {payload + process->arena->populated(), Fault::kNotBacked},
+      {payload + kPayload - 1, Fault::kNotBacked},
   };
   for (const auto& [pointer, fault] : bad) {
-    EXPECT_EQ(region.PhysicalOf({pointer}).fault().fault, fault) << std::hex << pointer;
-    const absl::Status status = region.Translate(pointer, XENCOMM_BY_REGION, by_region);
+    const VirtualAddress address = {std::bit_cast<std::uintptr_t>(pointer)};
+    EXPECT_EQ(region.PhysicalOf(address).fault().fault, fault) << pointer;
+    const absl::Status status = process->transport.TraceOf(pointer, TracedSpace::kRegion).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
     EXPECT_THAT(std::string(status.message()), HasSubstr(Describe(fault)));
     // A process may read its table: to a walk it is a page like others.
-    EXPECT_EQ(region.Translate(pointer, XENCOMM_BY_WALK, walk).ok(), fault == Fault::kInTable);
+    EXPECT_EQ(process->transport.TraceOf(pointer, TracedSpace::kWalk).ok(),
+              fault == Fault::kInTable);
   }
 }
 
@@ -463,8 +472,9 @@ class DescribedKernel : public EveryKernel {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(, DescribedKernel, ::testing::Values(Reach::kXcom, Reach::kInline),
-                         [](const auto& reach) { return std::string(ReachName(reach.param)); });
+INSTANTIATE_TEST_SUITE_P(, DescribedKernel,
+                         ::testing::Values(SpaceOption::kXcom, SpaceOption::kInline),
+                         [](const auto& space) { return std::string(SpaceName(space.param)); });
 
 TEST_P(DescribedKernel, KeepsABlockForTheNextCallAndNoMore) {
   {
@@ -497,7 +507,7 @@ TEST_P(DescribedKernel, DescriptorsLieInFramesThatAreFound) {
   constexpr std::uint64_t kBlock = kBlockFrames * kPage;
   const auto process = *Open();
   {
-    DescriptorMemory memory(machine_->kernel(), machine_->memory(), process->transport.region());
+    DescriptorMemory memory(machine_->kernel(), machine_->ram(), process->transport.region());
     const std::uint64_t before = frames_.free();
     // Without a mapping for each of its pages a window is none.
     for (long step = 0; step <= static_cast<long>(kBlockFrames); ++step) {
@@ -518,7 +528,7 @@ TEST_P(DescribedKernel, DescriptorsLieInFramesThatAreFound) {
       for (std::uint64_t at = 0; at < bytes; at += kPage) {
         ASSERT_TRUE(memory.Find(window + at + 5, &physical)) << at;
         window[at + 5] = std::byte{0x5a};
-        std::byte& there = machine_->memory().data()[machine_->kernel().MachineOf(physical).value];
+        std::byte& there = machine_->ram().data()[machine_->kernel().MachineOf(physical).value];
         EXPECT_EQ(there, std::byte{0x5a}) << at;
         window[at + 5] = std::byte{0};
         EXPECT_EQ(there, std::byte{0}) << at;

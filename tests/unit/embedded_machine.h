@@ -26,15 +26,21 @@ inline std::shared_ptr<EmbeddedMachine> SmallMachine(std::uint64_t dom0_bytes = 
 }
 
 inline std::shared_ptr<Client> ClientOf(const std::shared_ptr<EmbeddedMachine>& machine,
-                                        Reach reach) {
-  return *Client::Over(std::make_unique<EmbeddedTransport>(machine, reach));
+                                        SpaceOption space) {
+  return *Client::Over(std::make_unique<EmbeddedTransport>(machine, space));
 }
 
-inline xencomm_translation Translated(Client& client, const void* pointer, xencomm_way way) {
-  xencomm_translation translation = {};
-  const absl::Status status = client.transport().Translate(pointer, way, translation);
-  EXPECT_TRUE(status.ok()) << status;
-  return translation;
+// Where a byte lies: guest-physical, and in the machine.
+struct Place {
+  std::uint64_t guest_physical;
+  std::uint64_t machine;
+  unsigned steps;  // that led there
+};
+inline Place PlaceOf(Client& client, const void* pointer, TracedSpace space) {
+  const absl::StatusOr<TracedPointer> traced = client.transport().TraceOf(pointer, space);
+  EXPECT_TRUE(traced.ok()) << traced.status();
+  if (!traced.ok()) return {};
+  return {traced->trace.end.start().value, traced->machine.value, traced->trace.count};
 }
 
 }  // namespace xencomm::embedded

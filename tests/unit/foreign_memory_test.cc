@@ -37,12 +37,12 @@ bool UnmapAndKeep(char* place, std::size_t pages) {
 class ForeignMemoryTest : public testing::Test {
  protected:
   std::uint64_t GfnOf(const void* pointer) {
-    return Translated(*client_, pointer, XENCOMM_BY_REGION).guest_physical / kPage;
+    return PlaceOf(*client_, pointer, TracedSpace::kRegion).guest_physical / kPage;
   }
   std::uint64_t held() { return machine_->hypervisor().statistics().held_frames; }
 
   std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine();
-  std::shared_ptr<Client> client_ = ClientOf(machine_, Reach::kRegion);
+  std::shared_ptr<Client> client_ = ClientOf(machine_, SpaceOption::kRegion);
   EmbeddedForeignMemory memory_{machine_};
 };
 
@@ -154,7 +154,7 @@ TEST_F(ForeignMemoryTest, AMappingInTheHoleOfAnotherIsApart) {
 TEST_F(ForeignMemoryTest, AMapThatRunsOutOfMemoryHoldsAndMapsNothing) {
   const auto bytes = *client_->arena().NewArray<char>(3 * kPage);
   const std::uint64_t frames[] = {GfnOf(&bytes[0]), std::uint64_t{1} << 40, GfnOf(&bytes[kPage])};
-  ProcessMaps maps(machine_->memory().fd());
+  ProcessMaps maps(machine_->ram().fd());
   const auto areas = [&maps] {
     ProcessMaps::Areas all;
     EXPECT_TRUE(maps.List(all));
@@ -197,7 +197,7 @@ TEST_F(ForeignMemoryTest, RefusesWhatIsNoArrayAndNoRange) {
 }
 
 // Both ways to know what is mapped: the kernel's query, if it has one, and text.
-class ForeignMappingsEndTest : public testing::TestWithParam<ProcessMaps::Way> {
+class ForeignMappingsEndTest : public testing::TestWithParam<ProcessMaps::Source> {
  protected:
   static constexpr std::size_t kPages = 6;
 
@@ -205,7 +205,7 @@ class ForeignMappingsEndTest : public testing::TestWithParam<ProcessMaps::Way> {
     std::uint64_t frames[kPages];
     for (std::size_t i = 0; i < kPages; ++i) {
       frames[i] =
-          Translated(*client_, &bytes_[i * kPage], XENCOMM_BY_REGION).guest_physical / kPage;
+          PlaceOf(*client_, &bytes_[i * kPage], TracedSpace::kRegion).guest_physical / kPage;
     }
     mapped_ = Map(frames);
   }
@@ -234,16 +234,16 @@ class ForeignMappingsEndTest : public testing::TestWithParam<ProcessMaps::Way> {
   }
 
   std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine();
-  std::shared_ptr<Client> client_ = ClientOf(machine_, Reach::kRegion);
+  std::shared_ptr<Client> client_ = ClientOf(machine_, SpaceOption::kRegion);
   OwnedArray<char> bytes_ = *client_->arena().NewArray<char>(kPages * kPage);
-  ForeignMappings mappings_{machine_->hypervisor(), machine_->memory(), GetParam()};
+  ForeignMappings mappings_{machine_->hypervisor(), machine_->ram(), GetParam()};
   char* mapped_ = nullptr;
 };
 
 INSTANTIATE_TEST_SUITE_P(, ForeignMappingsEndTest,
-                         testing::Values(ProcessMaps::Way::kBest, ProcessMaps::Way::kText),
+                         testing::Values(ProcessMaps::Source::kBest, ProcessMaps::Source::kText),
                          [](const auto& tested) {
-                           return tested.param == ProcessMaps::Way::kBest ? "Best" : "Text";
+                           return tested.param == ProcessMaps::Source::kBest ? "Best" : "Text";
                          });
 
 TEST_P(ForeignMappingsEndTest, WhatIsReplacedAsAWholeIsLetGo) {
@@ -263,7 +263,7 @@ TEST_P(ForeignMappingsEndTest, WhatIsReplacedInPartIsLetGoInPart) {
   EXPECT_EQ(held(), 2u);
   // By other pages of the machine's memory: those of the frame behind it.
   ASSERT_TRUE(
-      machine_->memory().MapAt(reinterpret_cast<std::byte*>(Page(2)), {0}, kPage, PROT_READ).ok());
+      machine_->ram().MapAt(reinterpret_cast<std::byte*>(Page(2)), {0}, kPage, PROT_READ).ok());
   EXPECT_EQ(held(), 1u);
   // What replaced them is not what Unmap lets go of.
   UnmapAll();
@@ -308,7 +308,7 @@ TEST_P(ForeignMappingsEndTest, LooksThroughOneDescriptor) {
 
 TEST_P(ForeignMappingsEndTest, WhatIsMappedTwiceEndsTwice) {
   const std::uint64_t frame =
-      Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
+      PlaceOf(*client_, bytes_.get(), TracedSpace::kRegion).guest_physical / kPage;
   char* const again = Map({{frame}});
   EXPECT_EQ(held(), kPages + 1);
   ASSERT_TRUE(UnmapAndKeep(Page(0), 1));
@@ -345,7 +345,7 @@ TEST_P(ForeignMappingsEndTest, ASweepThatRunsOutOfMemoryIsMadeUpForByTheNext) {
   // A frame that is mapped nowhere else, and one that the region maps, too: that takes a longer
   // look.
   const std::uint64_t in_region =
-      Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
+      PlaceOf(*client_, bytes_.get(), TracedSpace::kRegion).guest_physical / kPage;
   for (const std::uint64_t frame : {std::uint64_t{256}, in_region}) {
     ran_out = true;
     for (long left = 0; ran_out; left += 1 + left / 4) {
@@ -385,7 +385,7 @@ TEST_P(ForeignMappingsEndTest, FramesThatFollowOneAnotherEndOneByOne) {
 
 TEST_P(ForeignMappingsEndTest, TheSamePlaceOfAnotherFileIsAnotherMapping) {
   const std::uint64_t gfn =
-      Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
+      PlaceOf(*client_, bytes_.get(), TracedSpace::kRegion).guest_physical / kPage;
   const auto offset = static_cast<off_t>(machine_->hypervisor().FrameOf(0, gfn) * kPage);
   const int fd = memfd_create("other", MFD_CLOEXEC);
   ASSERT_EQ(ftruncate(fd, offset + static_cast<off_t>(kPage)), 0);
@@ -396,7 +396,7 @@ TEST_P(ForeignMappingsEndTest, TheSamePlaceOfAnotherFileIsAnotherMapping) {
 
 TEST_P(ForeignMappingsEndTest, AMappingOverAnotherTakesItsPlace) {
   const std::uint64_t frame =
-      Translated(*client_, bytes_.get(), XENCOMM_BY_REGION).guest_physical / kPage;
+      PlaceOf(*client_, bytes_.get(), TracedSpace::kRegion).guest_physical / kPage;
   int error = 0;
   for (int i = 0; i < 3; ++i) {
     ForeignMemory::Placement placement = {Page(0), PROT_READ, MAP_FIXED};

@@ -118,7 +118,7 @@ int CheckAll(ByteOrder order) {
   StoreDescriptor(memory.bytes, 2, order, [&](std::uint32_t i) { return pages[i]; });
   // Frame 0 is page 0: the descriptor lies at guest-physical 0 plus 8, since 0 itself is null.
   memmove(memory.bytes + 8, memory.bytes, DescriptorBytes(2));
-  SpaceOver descriptors(DescriptorSpace(memory, order), memory);
+  SpaceOver descriptors(XcomTranslation(memory, order), memory);
   return CheckPairs(descriptors, {8}, order);
 }
 

@@ -58,8 +58,8 @@ class GuestHandleTest : public ::testing::TestWithParam<ByteOrder> {
   }
 
   FakeMemory memory_;
-  SpaceOver<DescriptorSpace<FakeMemory>, FakeMemory> space_{
-      DescriptorSpace<FakeMemory>(memory_, GetParam()), memory_};
+  SpaceOver<XcomTranslation<FakeMemory>, FakeMemory> space_{
+      XcomTranslation<FakeMemory>(memory_, GetParam()), memory_};
 };
 
 INSTANTIATE_TEST_SUITE_P(Orders, GuestHandleTest,

@@ -11,7 +11,7 @@ CallsMachine::CallsMachine(const TestMachineOptions& options) : machine(options)
                                             .pages = kPagesOfEach,
                                             .vcpus = 2,
                                             .order = options.order,
-                                            .pointers = PointerModel::kRaw}),
+                                            .space = SpaceKind::kRaw}),
             0);
   guest = machine.hypervisor.ClaimVcpu(kGuest, 0);
   EXPECT_NE(guest, nullptr);

@@ -36,18 +36,11 @@ class WatchedSpace final : public Space {
   using Watcher =
       std::function<Fault(unsigned number, Access access, std::byte* at, std::uint64_t length)>;
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
     const Fault fault = Watch(pointer, offset, length, access);
     if (fault != Fault::kNone) return fault;
-    return direct_.Map(pointer, offset, length, access);
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    if (length == 0) return {};
-    const Fault fault = Watch(pointer, offset, length, access);
-    if (fault != Fault::kNone) return {.fault = fault, .address = pointer + offset};
-    return direct_.ForEachRun(pointer, offset, length, access, visit);
+    return direct_.Map(pointer, offset, length, access, cursor);
   }
 
   // Accesses are numbered from 0.

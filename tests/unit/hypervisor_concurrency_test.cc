@@ -204,7 +204,7 @@ TEST(HypervisorConcurrencyTest, OpsOfOneDomainCross) {
 // The page that one vcpu's calls write is ballooned out and in again by another one.
 TEST(HypervisorConcurrencyTest, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
   TestMachine machine(
-      {.pool_bytes = std::uint64_t{8} << 20, .pages = 512, .pointers = PointerModel::kXcom});
+      {.pool_bytes = std::uint64_t{8} << 20, .pages = 512, .space = SpaceKind::kXcom});
   ASSERT_EQ(machine.build_result, 0);
   machine.has_threads = true;
   constexpr std::uint64_t kTarget = 100;
@@ -280,7 +280,7 @@ TEST(HypervisorConcurrencyTest, TablesAreBuiltWhileTheP2mGrows) {
 
 // A region is used by one vcpu while another one unregisters and registers it.
 TEST(HypervisorConcurrencyTest, ARegionIsUnregisteredWhileItIsUsed) {
-  TestMachine machine({.pages = 512, .pointers = PointerModel::kRegion});
+  TestMachine machine({.pages = 512, .space = SpaceKind::kRegion});
   ASSERT_EQ(machine.build_result, 0);
   machine.has_threads = true;
   constexpr std::uint64_t kBase = 0x10000000;
@@ -329,10 +329,9 @@ class RegionStress {
   static constexpr std::uint64_t kFirstPayload = 64;  // frame
 
   RegionStress(TestMachine& machine, std::uint64_t seed) : machine_(machine) {
-    EXPECT_EQ(
-        machine.hypervisor.BuildDomain(
-            {.id = kVictim, .pages = kPages, .vcpus = kVcpus, .pointers = PointerModel::kRegion}),
-        0);
+    EXPECT_EQ(machine.hypervisor.BuildDomain(
+                  {.id = kVictim, .pages = kPages, .vcpus = kVcpus, .space = SpaceKind::kRegion}),
+              0);
     for (unsigned i = 0; i < kVcpus; ++i) vcpus_[i] = machine.hypervisor.ClaimVcpu(kVictim, i);
     DomainMemory memory = machine.hypervisor.MemoryOf(*vcpus_[0]);
     std::minstd_rand random(static_cast<unsigned>(seed + 1));

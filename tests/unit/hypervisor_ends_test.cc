@@ -33,7 +33,7 @@ class Subject {
     EXPECT_EQ(machine.CreateDomain(kPv, kLimit, 0, 2), kPv);
     EXPECT_EQ(machine.CreateDomain(kHvm, kLimit, hvm, 2), kHvm);
     EXPECT_EQ(machine.hypervisor.BuildDomain(
-                  {.id = kGuest, .pages = kTaken, .vcpus = 2, .pointers = PointerModel::kRaw}),
+                  {.id = kGuest, .pages = kTaken, .vcpus = 2, .space = SpaceKind::kRaw}),
               0);
     xen_domctl_t op = {};
     op.u.max_mem.max_memkb = kLimit << 2;

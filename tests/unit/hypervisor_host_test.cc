@@ -122,15 +122,10 @@ class TalkativeSpace final : public Space {
   }
   ~TalkativeSpace() { machine_.hypervisor.ReleaseVcpu(*vcpu_); }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
     if (access == Access::kWrite) Print();
-    return direct_.Map(pointer, offset, length, access);
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    if (access == Access::kWrite) Print();
-    return direct_.ForEachRun(pointer, offset, length, access, visit);
+    return direct_.Map(pointer, offset, length, access, cursor);
   }
 
  private:
@@ -190,9 +185,9 @@ TEST(HypervisorMachineTest, WithoutDevices) {
   MachineConfig config = {.memory = reinterpret_cast<std::uintptr_t>(pool.get()),
                           .pool_end = kBytes};
   ASSERT_EQ(hypervisor.Init(config, machine), 0);
-  ASSERT_EQ(hypervisor.BuildDomain(
-                {.id = 0, .pages = 16, .pointers = PointerModel::kRaw, .privileged = true}),
-            0);
+  ASSERT_EQ(
+      hypervisor.BuildDomain({.id = 0, .pages = 16, .space = SpaceKind::kRaw, .privileged = true}),
+      0);
   Vcpu* const vcpu = hypervisor.ClaimVcpu(0, 0);
   ASSERT_NE(vcpu, nullptr);
   DirectSpace direct;

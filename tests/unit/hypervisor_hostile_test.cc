@@ -34,15 +34,10 @@ class TrapSpace final : public Space {
     action_ = std::move(action);
   }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
     Look(pointer.value + offset);
-    return direct_.Map(pointer, offset, length, access);
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    Look(pointer.value + offset);
-    return direct_.ForEachRun(pointer, offset, length, access, visit);
+    return direct_.Map(pointer, offset, length, access, cursor);
   }
 
  private:
@@ -62,28 +57,18 @@ class TwoPages final : public Space {
 
   TwoPages(std::byte* first, std::byte* second) : pages_{first, second} {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
     const std::uint64_t at = pointer.value + offset;
     if (at < kBase || at >= kBase + 2 * kPageSize) {
-      return direct_.Map(pointer, offset, length, access);
+      return direct_.Map(pointer, offset, length, access, cursor);
     }
+    if (at >= kBase + kPageSize && meanwhile) std::exchange(meanwhile, nullptr)();
     const std::uint64_t rest = kPageSize - at % kPageSize;
     return {pages_[(at - kBase) / kPageSize] + at % kPageSize, length < rest ? length : rest};
   }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    for (std::uint64_t done = 0; done < length;) {
-      const Mapping run = Map(pointer, offset + done, length - done, access);
-      if (!run.ok()) return {.bytes = done, .fault = run.fault(), .address = pointer};
-      visit(run.start(), done, run.length());
-      done += run.length();
-    }
-    if (pointer.value >= kBase && meanwhile) std::exchange(meanwhile, nullptr)();
-    return {.bytes = length};
-  }
 
-  std::function<void()> meanwhile;  // after the next look at both
+  std::function<void()> meanwhile;  // when the second one is looked at next
 
  private:
   DirectSpace direct_;
@@ -97,7 +82,7 @@ class HypervisorHostileTest : public testing::Test {
   // A guest that controls nobody but itself.
   void BuildGuest(std::uint64_t pages) {
     ASSERT_EQ(machine.hypervisor.BuildDomain(
-                  {.id = kGuest, .pages = pages, .vcpus = 2, .pointers = PointerModel::kRaw}),
+                  {.id = kGuest, .pages = pages, .vcpus = 2, .space = SpaceKind::kRaw}),
               0);
     Claim(kGuest);
   }
@@ -335,7 +320,7 @@ TEST_F(HypervisorHostileTest, AnAreaWhoseSecondPageGoesMeanwhileIsRefusedAsAWhol
 
 TEST_F(HypervisorHostileTest, AVcpuWhosePointersMeanNothingCallsWithoutThem) {
   ASSERT_EQ(machine.hypervisor.BuildDomain(
-                {.id = kGuest, .pages = 64, .vcpus = 2, .pointers = PointerModel::kRaw}),
+                {.id = kGuest, .pages = 64, .vcpus = 2, .space = SpaceKind::kRaw}),
             0);
   for (unsigned i = 0; i < 2; ++i) vcpus[i] = machine.hypervisor.ClaimVcpu(kGuest, i);
   EXPECT_EQ(GuestCall(0, __HYPERVISOR_xen_version, XENVER_version), 4 << 16 | 17);
@@ -563,15 +548,10 @@ TEST_F(HypervisorHostileLegsTest, AListThatCannotBeWrittenEndsWithItsLongCall) {
   BuildGuest(64);
   class NothingIsWritten final : public Space {
    public:
-    Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                Access access) override {
+    Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                Cursor* cursor) override {
       return access == Access::kWrite ? Fault::kProtection
-                                      : direct_.Map(pointer, offset, length, access);
-    }
-    CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                          Access access, RunVisitor visit) override {
-      if (access == Access::kWrite) return {.fault = Fault::kProtection, .address = pointer};
-      return direct_.ForEachRun(pointer, offset, length, access, visit);
+                                      : direct_.Map(pointer, offset, length, access, cursor);
     }
 
    private:
@@ -724,8 +704,7 @@ TEST_F(HypervisorHostileSmallTest, APageGivenUpBeforeItIsPlacedIsLeftAlone) {
 class HypervisorHostileXcomTest : public HypervisorHostileTest {
  protected:
   HypervisorHostileXcomTest()
-      : HypervisorHostileTest(
-            {.pages = 64, .preempt_interval = 1, .pointers = PointerModel::kXcom}) {}
+      : HypervisorHostileTest({.pages = 64, .preempt_interval = 1, .space = SpaceKind::kXcom}) {}
 };
 
 TEST_F(HypervisorHostileXcomTest, LongTextByADescriptorIsWrittenToItsEnd) {

@@ -248,20 +248,16 @@ TEST_F(HypervisorLegsTest, BitmapsOfMoreProcessorsThanThereCanBeAreRefused) {
 // More than the first call that ends after it puts back.
 TEST_F(HypervisorLegsTest, WhatWaitedForALongCallIsThereWhenItIsNeeded) {
   ASSERT_EQ(machine.hypervisor.BuildDomain(
-                {.id = kBuilt, .pages = 9000, .vcpus = 1, .pointers = PointerModel::kRaw}),
+                {.id = kBuilt, .pages = 9000, .vcpus = 1, .space = SpaceKind::kRaw}),
             0);
   Vcpu* other = machine.hypervisor.ClaimVcpu(0, 1);
   ASSERT_NE(other, nullptr);
   class Waiting final : public Space {
    public:
     explicit Waiting(std::function<void()> action) : action_(std::move(action)) {}
-    Mapping Map(VirtualAddress, std::uint64_t, std::uint64_t, Access) override {
+    Mapping Map(VirtualAddress, std::uint64_t, std::uint64_t, Access, Cursor*) override {
       if (action_) std::exchange(action_, nullptr)();
       return Fault::kNotPresent;
-    }
-    CopyResult ForEachRun(VirtualAddress, std::uint64_t, std::uint64_t, Access,
-                          RunVisitor) override {
-      return {.fault = Fault::kNotPresent};
     }
 
    private:
@@ -283,7 +279,7 @@ TEST_F(HypervisorLegsTest, WhatWaitedForALongCallIsThereWhenItIsNeeded) {
 
 TEST_F(HypervisorLegsTest, ABuiltDomainEndsInLegsAndItsPagesAreNotLookedUpAnyMore) {
   ASSERT_EQ(machine.hypervisor.BuildDomain(
-                {.id = kBuilt, .pages = 64, .vcpus = 1, .pointers = PointerModel::kRaw}),
+                {.id = kBuilt, .pages = 64, .vcpus = 1, .space = SpaceKind::kRaw}),
             0);
   Vcpu* vcpu = machine.hypervisor.ClaimVcpu(kBuilt, 0);
   LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpu);

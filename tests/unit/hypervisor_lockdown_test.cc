@@ -89,7 +89,7 @@ class HypervisorLockdownTest : public testing::Test {
   std::int64_t Audited(unsigned vcpu, std::uint64_t index, std::vector<std::uint64_t> arguments,
                        Meanwhile meanwhile) {
     LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
-    SpaceOver space(kernel.table().translator(), memory);
+    SpaceOver space(kernel.table().AsStateless(), memory);
     schema::Call call = {.hypercall = index};
     std::copy(arguments.begin(), arguments.end(), call.registers.begin());
     const AuditScratch scratch = {{Address(kScratch + vcpu)},
@@ -136,7 +136,7 @@ class HypervisorLockdownTest : public testing::Test {
     return Get<multicall_entry_t>(Address(kList, entry * sizeof(multicall_entry_t))).result;
   }
 
-  TestMachine machine{{.pages = kPages, .pointers = PointerModel::kRegion}};
+  TestMachine machine{{.pages = kPages, .space = SpaceKind::kRegion}};
   GuestKernel kernel;
   Vcpu* second = nullptr;
   schema::Finding findings[kVcpus];
@@ -349,7 +349,7 @@ TEST_F(HypervisorLockdownTest, NoListMakesTheKernelsCalls) {
 }
 
 TEST(HypervisorListTest, ADomainOfTheOtherOrderMakesNoKernelsCallsByAList) {
-  TestMachine machine({.pointers = PointerModel::kRegion, .order = ByteOrder::kBig});
+  TestMachine machine({.space = SpaceKind::kRegion, .order = ByteOrder::kBig});
   GuestKernel kernel(machine, ByteOrder::kBig, 8);
   ASSERT_GT(kernel.Register(1), 0);
   const std::uint64_t calls[] = {kXencommOp, kXencommOp | kRegionCall,

@@ -30,21 +30,11 @@ class PhysicalSpace final : public Space {
 
   void BeforeWrite(std::function<void()> action) { action_ = std::move(action); }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor*) override {
     const Mapping run = memory_.Map({pointer.value + offset}, length, access);
     if (access == Access::kWrite && action_) std::exchange(action_, nullptr)();
     return run;
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    for (std::uint64_t done = 0; done < length;) {
-      const Mapping run = Map(pointer, offset + done, length - done, access);
-      if (!run.ok()) return {.bytes = done, .fault = run.fault(), .address = pointer};
-      visit(run.start(), done, run.length());
-      done += run.length();
-    }
-    return {.bytes = length};
   }
 
  private:
@@ -59,21 +49,11 @@ class EndingSpace final : public Space {
   const void* end = nullptr;
   const void* read_only = nullptr;
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
     if (IsBehind(pointer.value + offset + length)) return Fault::kNotPresent;
     if (IsRefused(pointer, access)) return Fault::kNotWritable;
-    return direct_.Map(pointer, offset, length, access);
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    if (IsBehind(pointer.value + offset + length)) {
-      return {.fault = Fault::kNotPresent, .address = pointer + offset};
-    }
-    if (IsRefused(pointer, access)) {
-      return {.fault = Fault::kNotWritable, .address = pointer + offset};
-    }
-    return direct_.ForEachRun(pointer, offset, length, access, visit);
+    return direct_.Map(pointer, offset, length, access, cursor);
   }
 
  private:
@@ -98,15 +78,10 @@ class TellingSpace final : public Space {
     action_ = std::move(action);
   }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
     Tell(pointer, access);
-    return direct_.Map(pointer, offset, length, access);
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    Tell(pointer, access);
-    return direct_.ForEachRun(pointer, offset, length, access, visit);
+    return direct_.Map(pointer, offset, length, access, cursor);
   }
 
  private:
@@ -127,7 +102,7 @@ class LogDirtyTest : public testing::Test {
   void SetUp() override {
     free_before = machine.hypervisor.statistics().free_pages;
     ASSERT_EQ(machine.hypervisor.BuildDomain(
-                  {.id = kGuest, .pages = kGuestPages, .vcpus = 2, .pointers = PointerModel::kRaw}),
+                  {.id = kGuest, .pages = kGuestPages, .vcpus = 2, .space = SpaceKind::kRaw}),
               0);
     for (unsigned i = 0; i < 2; ++i) {
       vcpus[i] = machine.hypervisor.ClaimVcpu(kGuest, i);
@@ -676,7 +651,7 @@ TEST(LogDirtyRoomTest, WithoutRoomForMarksEverythingIsDirty) {
   for (const bool measured : {false, true}) {
     TestMachine machine({.pages = 64, .max_overhead_pages = room});
     ASSERT_EQ(machine.hypervisor.BuildDomain(
-                  {.id = kGuest, .pages = kPages, .vcpus = 1, .pointers = PointerModel::kRaw}),
+                  {.id = kGuest, .pages = kPages, .vcpus = 1, .space = SpaceKind::kRaw}),
               0);
     Vcpu* vcpu = machine.hypervisor.ClaimVcpu(kGuest, 0);
     PhysicalSpace space(machine.hypervisor.MemoryOf(*vcpu));

@@ -27,17 +27,10 @@ namespace xencomm::hypervisor {
 // Pointers are addresses of this process. Null faults, as a page that is not mapped would.
 class DirectSpace final : public Space {
  public:
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+              Cursor*) override {
     if (pointer.value < kPageSize) return Fault::kNotPresent;
     return {reinterpret_cast<std::byte*>(pointer.value + offset), length};
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    if (length == 0) return {};
-    const Mapping run = Map(pointer, offset, length, access);
-    if (!run.ok()) return {.fault = run.fault(), .address = pointer + offset};
-    visit(run.start(), 0, length);
-    return {.bytes = length};
   }
 };
 
@@ -51,7 +44,7 @@ struct TestMachineOptions {
   unsigned vcpus = 2;
   unsigned preempt_interval = 4096;
   std::uint64_t max_overhead_pages = 4096;
-  PointerModel pointers = PointerModel::kRaw;
+  SpaceKind space = SpaceKind::kRaw;
   ByteOrder order = kNativeOrder;
   bool privileged = true;
   bool dom0_scales_frequency = false;
@@ -83,7 +76,7 @@ class TestMachine final : public Machine {
                                            .pages = options.pages,
                                            .vcpus = options.vcpus,
                                            .order = options.order,
-                                           .pointers = options.pointers,
+                                           .space = options.space,
                                            .privileged = options.privileged});
     vcpu = hypervisor.ClaimVcpu(0, 0);
     if (vcpu != nullptr) hypervisor.SetRawSpace(*vcpu, direct);

@@ -23,18 +23,11 @@ constexpr std::uint64_t kAll64 = ~std::uint64_t{0};
 class ShortSpace final : public Space {
  public:
   explicit ShortSpace(std::span<std::uint8_t> bytes) : bytes_(bytes) {}
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
     auto* const at = reinterpret_cast<std::uint8_t*>(pointer.value + offset);
     const bool is_there = at >= bytes_.data() && at + length <= bytes_.data() + bytes_.size();
-    return is_there ? direct_.Map(pointer, offset, length, access) : Fault::kNotPresent;
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    const Mapping run = length == 0 ? Mapping(nullptr, 0) : Map(pointer, offset, length, access);
-    if (!run.ok()) return {.fault = run.fault(), .address = pointer + offset};
-    if (length != 0) visit(run.start(), 0, length);
-    return {.bytes = length};
+    return is_there ? direct_.Map(pointer, offset, length, access, cursor) : Fault::kNotPresent;
   }
 
  private:
@@ -173,7 +166,7 @@ class HypervisorLastBytesTest : public testing::TestWithParam<Shape> {
   const std::uint64_t granule = std::uint64_t{1} << GetParam().granule_shift;
   TestMachine machine{{.pool_bytes = std::uint64_t{16} << 20,
                        .pages = 1536,
-                       .pointers = PointerModel::kRegion,
+                       .space = SpaceKind::kRegion,
                        .order = GetParam().order}};
   LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   std::uint64_t handle = 0;
@@ -249,7 +242,7 @@ class HypervisorLastFrameTest : public testing::TestWithParam<ByteOrder> {
 
   TestMachine machine{{.pool_bytes = std::uint64_t{4} << 20,
                        .pages = kEnd >> kPageShift,
-                       .pointers = PointerModel::kXcom,
+                       .space = SpaceKind::kXcom,
                        .order = GetParam()}};
   LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
 };

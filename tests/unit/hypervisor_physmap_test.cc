@@ -30,7 +30,7 @@ TEST_F(HypervisorPhysmapTest, TellsTheTypesOfPages) {
 TEST_F(HypervisorPhysmapTest, LogsPagesThatAGuestsCallWrote) {
   constexpr std::uint16_t kGuest = 6;
   ASSERT_EQ(machine.hypervisor.BuildDomain(
-                {.id = kGuest, .pages = 64, .vcpus = 2, .pointers = PointerModel::kXcom}),
+                {.id = kGuest, .pages = 64, .vcpus = 2, .space = SpaceKind::kXcom}),
             0);
   Vcpu* caller = machine.hypervisor.ClaimVcpu(kGuest, 0);
   ASSERT_NE(caller, nullptr);

@@ -40,7 +40,7 @@ class Guest {
       : memory_(memory),
         machine_({.pool_bytes = std::uint64_t{16} << 20,
                   .pages = 256,
-                  .pointers = PointerModel::kRegion,
+                  .space = SpaceKind::kRegion,
                   .order = order}),
         guest_(machine_.hypervisor.LockedMemoryOf(*machine_.vcpu)) {
     const PhysicalAddress table[] = {Place(0)};
@@ -56,7 +56,7 @@ class Guest {
     EXPECT_EQ(machine_.Call(kXencommOp, XencommOp::kExtend, handle_, kGuarded, 1,
                             GranuleUse::kArgumentsOnly),
               0);
-    space_.emplace(table_->translator(), guest_);
+    space_.emplace(table_->AsStateless(), guest_);
   }
 
   std::byte* At(std::uint64_t offset) {

@@ -726,8 +726,8 @@ class ProtectedSpace final : public Space {
   ProtectedSpace(const ProtectedSpace&) = delete;
   ProtectedSpace& operator=(const ProtectedSpace&) = delete;
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor*) override {
     const std::uint64_t at = pointer.value + offset;
     auto* const start = reinterpret_cast<std::byte*>(at);
     // The kernel says it, which copies a byte out and, of what may be written, in again.
@@ -738,18 +738,6 @@ class ProtectedSpace final : public Space {
       return Fault::kNotWritable;
     }
     return {start, std::min(length, kPageSize - at % kPageSize)};
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    for (std::uint64_t done = 0; done < length;) {
-      const Mapping run = Map(pointer, offset + done, length - done, access);
-      if (!run.ok()) {
-        return {.bytes = done, .fault = run.fault(), .address = pointer + (offset + done)};
-      }
-      visit(run.start(), done, run.length());
-      done += run.length();
-    }
-    return {.bytes = length};
   }
 
  private:

@@ -70,7 +70,7 @@ class HypervisorRegionLegsTest : public testing::Test {
   TestMachine machine{{.pages = 1024,
                        .preempt_interval = kInterval,
                        .max_overhead_pages = 12000,
-                       .pointers = PointerModel::kRegion}};
+                       .space = SpaceKind::kRegion}};
   GuestKernel kernel;
   std::uint64_t overhead = 0;
 };
@@ -278,9 +278,8 @@ TEST_F(HypervisorRegionLegsTest, IdsOfDomainsDiffer) {
   // A domain that comes after another under the same number is not told by the other's ids.
   std::set<std::int64_t> handles;
   for (int round = 0; round < 3; ++round) {
-    ASSERT_EQ(
-        machine.hypervisor.BuildDomain({.id = 5, .pages = 64, .pointers = PointerModel::kRegion}),
-        0);
+    ASSERT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 64, .space = SpaceKind::kRegion}),
+              0);
     Vcpu* vcpu = machine.hypervisor.ClaimVcpu(5, 0);
     LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpu);
     const PhysicalAddress table[] = {{4 << 12}};

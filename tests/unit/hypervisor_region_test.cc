@@ -26,7 +26,7 @@ struct SpaceCase {
 class HypervisorRegionTest : public testing::TestWithParam<SpaceCase> {
  protected:
   HypervisorRegionTest()
-      : machine({.pages = 1024, .pointers = PointerModel::kRegion, .order = GetParam().order}),
+      : machine({.pages = 1024, .space = SpaceKind::kRegion, .order = GetParam().order}),
         kernel(machine, GetParam().order, 40) {
     if (GetParam().registered) {
       EXPECT_GT(kernel.Register(1), 0);
@@ -101,7 +101,7 @@ TEST_P(HypervisorRegionTest, RefusesWhatIsNotInTheRegion) {
 
 class HypervisorRegistryTest : public testing::Test {
  protected:
-  TestMachine machine{{.pages = 1024, .pointers = PointerModel::kRegion}};
+  TestMachine machine{{.pages = 1024, .space = SpaceKind::kRegion}};
 };
 
 TEST_F(HypervisorRegistryTest, AnIdIsGoodUntilItIsUnregistered) {
@@ -251,7 +251,7 @@ TEST_F(HypervisorRegistryTest, RunstateAreasAreHeldUntilReplaced) {
 }
 
 TEST(HypervisorRawTest, ARawDomainOptsIntoARegionCallByCall) {
-  TestMachine machine({.pages = 1024, .pointers = PointerModel::kRaw});
+  TestMachine machine({.pages = 1024, .space = SpaceKind::kRaw});
   GuestKernel kernel(machine, kNativeOrder, 16);
   ASSERT_GT(kernel.Register(1), 0);
   EXPECT_EQ(kernel.Call(__HYPERVISOR_xen_version | kRegionCall, XENVER_extraversion, kBase + 4096),
@@ -263,7 +263,7 @@ TEST(HypervisorRawTest, ARawDomainOptsIntoARegionCallByCall) {
 }
 
 TEST(HypervisorRawTest, OtherDomainsHaveNoSuchBit) {
-  TestMachine machine({.pages = 1024, .pointers = PointerModel::kRegion});
+  TestMachine machine({.pages = 1024, .space = SpaceKind::kRegion});
   EXPECT_EQ(machine.Call(__HYPERVISOR_xen_version | kRegionCall, XENVER_version), -kENOSYS);
 }
 
@@ -276,7 +276,7 @@ INSTANTIATE_TEST_SUITE_P(Orders, HypervisorXcomTest,
                          });
 
 TEST_P(HypervisorXcomTest, DescriptorsAndInlineAddressesReachTheSameBytes) {
-  TestMachine machine({.pages = 1024, .pointers = PointerModel::kXcom, .order = GetParam()});
+  TestMachine machine({.pages = 1024, .space = SpaceKind::kXcom, .order = GetParam()});
   LockedMemory memory = machine.hypervisor.LockedMemoryOf(*machine.vcpu);
   // Text of 1024 bytes that begins 100 bytes before the end of gfn 30 and goes on in gfn 20.
   StoreDescriptor(

@@ -77,7 +77,7 @@ class HypervisorSharedPageTest : public testing::TestWithParam<ByteOrder> {
                                               .pages = 32,
                                               .vcpus = kVcpus,
                                               .order = GetParam(),
-                                              .pointers = PointerModel::kRaw}),
+                                              .space = SpaceKind::kRaw}),
               0);
     Vcpu* const vcpu = machine.hypervisor.ClaimVcpu(id, 0);
     machine.hypervisor.SetRawSpace(*vcpu, machine.direct);

@@ -251,7 +251,7 @@ class HypervisorZeroTest : public testing::TestWithParam<Pool> {
     guest.kind = static_cast<Kind>(random.Below(3));
     if (guest.kind == Kind::kBuilt) {
       const DomainConfig config = {
-          .id = id, .pages = random.Below(100), .vcpus = 1, .pointers = PointerModel::kRaw};
+          .id = id, .pages = random.Below(100), .vcpus = 1, .space = SpaceKind::kRaw};
       if (machine.hypervisor.BuildDomain(config) != 0) return;
     } else {
       const bool is_hvm = guest.kind == Kind::kHvm;

@@ -7,9 +7,10 @@
 #include <gtest/gtest.h>
 
 #include "arch/powerpc/hypercall_entry.h"
-#include "arch/powerpc/machine_memory.h"
+#include "arch/powerpc/real_address.h"
 #include "arch/x86_64/hypercall_entry.h"
-#include "arch/x86_64/machine_memory.h"
+#include "arch/x86_64/real_address.h"
+#include "xencomm/machine_memory.h"
 
 namespace xencomm {
 namespace {
@@ -80,10 +81,9 @@ struct OneRun {
   }
 };
 
-template <class Memory>
-Mapping Mapped(Run<MachineAddress> run) {
+Mapping Mapped(unsigned address_bits, Run<MachineAddress> run) {
   OneRun p2m{run};
-  Memory memory(p2m);
+  MachineMemory memory(p2m, address_bits);
   const Mapping mapping = memory.Map({0x5008}, 24, Access::kWrite);
   EXPECT_EQ(p2m.physical.value, 0x5008u);
   EXPECT_EQ(p2m.length, 24u);
@@ -91,10 +91,10 @@ Mapping Mapped(Run<MachineAddress> run) {
   return mapping;
 }
 
-template <class Memory>
-void ExpectMemoryBelow(std::uint64_t limit) {
-  const auto mapped = [](std::uint64_t at, std::uint64_t length) {
-    return Mapped<Memory>({MachineAddress{at}, length});
+void ExpectMemoryBelow(unsigned address_bits) {
+  const std::uint64_t limit = std::uint64_t{1} << address_bits;
+  const auto mapped = [address_bits](std::uint64_t at, std::uint64_t length) {
+    return Mapped(address_bits, {MachineAddress{at}, length});
   };
   for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{0x7008}, limit - 16}) {
     const Mapping mapping = mapped(at, 16);
@@ -110,19 +110,21 @@ void ExpectMemoryBelow(std::uint64_t limit) {
     ASSERT_FALSE(mapping.ok()) << at;
     EXPECT_EQ(mapping.fault().fault, Fault::kNoMemory);
   }
-  const Mapping refused = Mapped<Memory>(Fault::kNotWritable);
+  const Mapping refused = Mapped(address_bits, Fault::kNotWritable);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.fault().fault, Fault::kNotWritable);
 }
 
-struct Memory970 : powerpc::MachineMemory<OneRun> {
-  explicit Memory970(OneRun& p2m) : MachineMemory(p2m, powerpc::kRealAddressBits970) {}
-};
-
 TEST(MachineMemoryTest, EndsWhereTheProcessorsAddressesDo) {
-  ExpectMemoryBelow<x86_64::MachineMemory<OneRun>>(std::uint64_t{1} << 52);
-  ExpectMemoryBelow<powerpc::MachineMemory<OneRun>>(std::uint64_t{1} << 60);
-  ExpectMemoryBelow<Memory970>(std::uint64_t{1} << 42);
+  ExpectMemoryBelow(x86_64::kRealAddressBits);
+  ExpectMemoryBelow(powerpc::kRealAddressBits);
+  ExpectMemoryBelow(powerpc::kRealAddressBits970);
+}
+
+TEST(MachineMemoryTest, KnowsTheAddressesOfTheProcessors) {
+  EXPECT_EQ(x86_64::kRealAddressBits, 52u);
+  EXPECT_EQ(powerpc::kRealAddressBits, 60u);
+  EXPECT_EQ(powerpc::kRealAddressBits970, 42u);
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ class PageTablesTest : public ::testing::TestWithParam<unsigned> {
              Privilege privilege = Privilege::kUser) {
     const PagingState state{
         .cr3 = tables_.root().value, .cr4 = GetParam() == 5 ? kCr4La57 : 0, .privilege = privilege};
-    return PageWalk<FakeMemory>(memory_, state).TraceWalk({address}, access);
+    return PageWalk<FakeMemory>(memory_, state).TraceOf({address}, access);
   }
 
   FakeMemory memory_;
@@ -62,19 +62,19 @@ TEST_P(PageTablesTest, MapsWhatWasAskedForAndNothingBeside) {
   ASSERT_TRUE(tables_.Map({0x7000'0000}, {0x12'3000}, 3 * kPage, kUserData).ok());
   for (std::uint64_t i = 0; i < 3; ++i) {
     const Trace trace = Walk(0x7000'0000 + i * kPage + 5);
-    ASSERT_TRUE(trace.page.ok());
-    EXPECT_EQ(trace.page.start().value, 0x12'3000 + i * kPage + 5);
-    EXPECT_EQ(trace.page.length(), kPage - 5);
+    ASSERT_TRUE(trace.end.ok());
+    EXPECT_EQ(trace.end.start().value, 0x12'3000 + i * kPage + 5);
+    EXPECT_EQ(trace.end.length(), kPage - 5);
   }
-  EXPECT_EQ(Walk(0x6fff'ffff).page.fault().fault, Fault::kNotPresent);
-  EXPECT_EQ(Walk(0x7000'3000).page.fault().fault, Fault::kNotPresent);
+  EXPECT_EQ(Walk(0x6fff'ffff).end.fault().fault, Fault::kNotPresent);
+  EXPECT_EQ(Walk(0x7000'3000).end.fault().fault, Fault::kNotPresent);
 }
 
 TEST_P(PageTablesTest, MapsTheUpperHalfAndTheLastPage) {
   ASSERT_TRUE(tables_.Map({~std::uint64_t{0} - 0xffff}, {0x10'0000}, 0x1'0000, kUserData).ok());
   const Trace trace = Walk(~std::uint64_t{0});
-  ASSERT_TRUE(trace.page.ok());
-  EXPECT_EQ(trace.page.start().value, 0x10'ffffu);
+  ASSERT_TRUE(trace.end.ok());
+  EXPECT_EQ(trace.end.start().value, 0x10'ffffu);
 }
 
 TEST_P(PageTablesTest, GivesTheRightsOfTheLeaf) {
@@ -96,7 +96,7 @@ TEST_P(PageTablesTest, GivesTheRightsOfTheLeaf) {
   for (const auto& each : kCases) {
     address += kPage;
     ASSERT_TRUE(tables_.Map({address}, {0x5000}, kPage, each.flags).ok());
-    const Segment page = Walk(address, each.access, each.privilege).page;
+    const Segment page = Walk(address, each.access, each.privilege).end;
     EXPECT_EQ(page.ok() ? Fault::kNone : page.fault().fault, each.fault);
   }
 }
@@ -118,8 +118,8 @@ TEST_P(PageTablesTest, UsesTheLargestPagesThatFit) {
                       {6 * k1GBytes + k2MBytes, 1}};
   for (const auto& each : kCases) {
     const Trace trace = Walk(each.address);
-    ASSERT_TRUE(trace.page.ok());
-    EXPECT_EQ(trace.page.start().value, each.address + 4 * k1GBytes);
+    ASSERT_TRUE(trace.end.ok());
+    EXPECT_EQ(trace.end.start().value, each.address + 4 * k1GBytes);
     EXPECT_EQ(trace.steps[trace.count - 1].level, each.level) << std::hex << each.address;
   }
 }
@@ -134,15 +134,15 @@ TEST_P(PageTablesTest, UsesALargePageForExactlyItsBytes) {
     const std::uint64_t start = 8 * level * k1GBytes;
     ASSERT_TRUE(tables_.Map({start}, {4 * k1GBytes}, bytes, kUserData, PageSize::k1G).ok());
     EXPECT_EQ(Walk(start).steps[Walk(start).count - 1].level, level);
-    EXPECT_EQ(Walk(start + bytes - 1).page.start().value, 4 * k1GBytes + bytes - 1);
-    EXPECT_EQ(Walk(start + bytes).page.fault().fault, Fault::kNotPresent);
+    EXPECT_EQ(Walk(start + bytes - 1).end.start().value, 4 * k1GBytes + bytes - 1);
+    EXPECT_EQ(Walk(start + bytes).end.fault().fault, Fault::kNotPresent);
     // A page less is made of smaller ones, to the last.
     const std::uint64_t less = start + 4 * k1GBytes;
     ASSERT_TRUE(tables_.Map({less}, {4 * k1GBytes}, bytes - kPage, kUserData, largest).ok());
     if (level == 1) continue;
     EXPECT_EQ(Walk(less).steps[Walk(less).count - 1].level, level - 1);
     EXPECT_EQ(Walk(less + bytes - kPage - 1).steps[GetParam() - 1].level, 1);
-    EXPECT_EQ(Walk(less + bytes - kPage).page.fault().fault, Fault::kNotPresent);
+    EXPECT_EQ(Walk(less + bytes - kPage).end.fault().fault, Fault::kNotPresent);
   }
 }
 
@@ -157,7 +157,7 @@ TEST_P(PageTablesTest, UsesNoLargerPagesThanAllowedOrAligned) {
 TEST_P(PageTablesTest, NeverReplacesAnEntry) {
   ASSERT_TRUE(tables_.Map({k2MBytes}, {0x3000}, kPage, kUserData).ok());
   EXPECT_EQ(tables_.Map({k2MBytes}, {0x4000}, kPage, kUserData), FaultInfo(Fault::kNotWritable));
-  EXPECT_EQ(Walk(k2MBytes).page.start().value, 0x3000u);
+  EXPECT_EQ(Walk(k2MBytes).end.start().value, 0x3000u);
   // Neither a table by a large page, nor a part of a large page by a table.
   EXPECT_EQ(tables_.Map({k2MBytes}, {0}, k2MBytes, kUserData, PageSize::k2M),
             FaultInfo(Fault::kNotWritable));
@@ -199,7 +199,7 @@ TEST_P(PageTablesTest, RefusesAddressesAndFlagsThatAnEntryCannotHold) {
   EXPECT_EQ(frames_.used, 1u) << "the root and nothing else";
 
   ASSERT_TRUE(tables_.Map({k1GBytes}, {kEnd - kPage}, kPage, kUserData).ok());
-  EXPECT_EQ(Walk(k1GBytes + 5).page.start().value, kEnd - kPage + 5);
+  EXPECT_EQ(Walk(k1GBytes + 5).end.start().value, kEnd - kPage + 5);
 }
 
 // Of a range that runs into the hole between the halves, or over it, nothing is mapped.
@@ -238,7 +238,7 @@ TEST(PageTables, RefusesFramesThatAnEntryCannotHold) {
 TEST_P(PageTablesTest, FollowsNoEntryThatIsNotPresent) {
   ASSERT_TRUE(tables_.Map({0}, {0x3000}, kPage, kUserData).ok());
   // A note where the table of the next 2 MiB would stand.
-  const PhysicalAddress place = Walk(0).steps[GetParam() - 2].place() + sizeof(std::uint64_t);
+  const PhysicalAddress place = Walk(0).steps[GetParam() - 2].address + sizeof(std::uint64_t);
   const Mapping entry = memory_.Map(place, sizeof(std::uint64_t), Access::kWrite);
   StoreSharedField(entry.start(), std::uint64_t{0x8000'0000}, ByteOrder::kLittle);
   const unsigned used = frames_.used;
@@ -253,7 +253,7 @@ TEST_P(PageTablesTest, FollowsNoEntryThatLeadsToNoMemory) {
   const unsigned used = frames_.used;
   for (unsigned i = 0; i + 1 < trace.count; ++i) {
     // Beside the entry that the walk took: a range of which nothing is mapped yet.
-    const PhysicalAddress place = trace.steps[i].place() + sizeof(std::uint64_t);
+    const PhysicalAddress place = trace.steps[i].address + sizeof(std::uint64_t);
     const std::uint64_t address = std::uint64_t{1} << (12 + 9 * (trace.steps[i].level - 1));
     const std::uint64_t entry = 0x7000'0000 | kEntryPresent | kEntryWritable | kEntryUser;
     memory_.Put(place.value, entry, ByteOrder::kLittle);
@@ -262,7 +262,7 @@ TEST_P(PageTablesTest, FollowsNoEntryThatLeadsToNoMemory) {
     EXPECT_EQ(memory_.Get<std::uint64_t>(place.value, ByteOrder::kLittle), entry);
     EXPECT_EQ(frames_.used, used);
   }
-  EXPECT_TRUE(Walk(0).page.ok());
+  EXPECT_TRUE(Walk(0).end.ok());
 }
 
 // ... and one that cannot be written to stays as it is.
@@ -270,13 +270,13 @@ TEST_P(PageTablesTest, WhatCannotBeWrittenIsThatFault) {
   ASSERT_TRUE(tables_.Map({0}, {0x3000}, kPage, kUserData).ok());
   const Trace trace = Walk(0);
   for (unsigned i = 0; i < trace.count; ++i) {
-    const PhysicalAddress place = trace.steps[i].place() + sizeof(std::uint64_t);
+    const PhysicalAddress place = trace.steps[i].address + sizeof(std::uint64_t);
     const std::uint64_t address = std::uint64_t{1} << (12 + 9 * (trace.steps[i].level - 1));
     memory_.SetReadOnly(place.value / kPage * kPage);
     EXPECT_EQ(tables_.Map({address}, {0x4000}, kPage, kUserData), FaultInfo(Fault::kNotWritable))
         << "level " << unsigned{trace.steps[i].level};
     EXPECT_EQ(*memory_.At(place.value), std::byte{0});
-    EXPECT_FALSE(Walk(address).page.ok());
+    EXPECT_FALSE(Walk(address).end.ok());
   }
 }
 
@@ -310,8 +310,8 @@ TEST_P(PageTablesTest, SaysWhenThereAreNoFrames) {
   frames_.left = GetParam() - 1;
   ASSERT_TRUE(tables_.Map({0x1000}, {0x1000}, kPage, kUserData).ok()) << "just enough";
   EXPECT_EQ(tables_.Map({k1GBytes}, {0x1000}, kPage, kUserData), FaultInfo(Fault::kNoMemory));
-  EXPECT_TRUE(Walk(0x1000).page.ok());
-  EXPECT_FALSE(Walk(k1GBytes).page.ok());
+  EXPECT_TRUE(Walk(0x1000).end.ok());
+  EXPECT_FALSE(Walk(k1GBytes).end.ok());
 
   DirtyFrames none(memory_);
   none.left = 0;

@@ -594,15 +594,16 @@ TEST_P(EachWalk, TraceShowsTheStepsOfTheWalk) {
   Tables tables(levels(), leaf());
   tables.state.mark_accessed = true;
   const PageWalk<FakeMemory> walk(tables.memory, tables.state);
-  const Trace trace = walk.TraceWalk({Address(levels())}, Access::kRead);
-  ASSERT_TRUE(trace.page.ok());
-  EXPECT_EQ(trace.page.start().value,
+  const Trace trace = walk.TraceOf({Address(levels())}, Access::kRead);
+  ASSERT_TRUE(trace.end.ok());
+  EXPECT_EQ(trace.end.start().value,
             kFrame[leaf()] + (Address(levels()) & (kPageBytes[leaf()] - 1)));
   ASSERT_EQ(trace.count, levels() - leaf() + 1);
   for (unsigned i = 0; i < trace.count; ++i) {
     const unsigned level = levels() - i;
     EXPECT_EQ(trace.steps[i].level, level);
-    EXPECT_EQ(trace.steps[i].table.value, kTable[level]);
+    EXPECT_STREQ(trace.steps[i].table, kLevels[level].name);
+    EXPECT_EQ(trace.steps[i].address.value, kTable[level] + kIndex[level] * 8);
     EXPECT_EQ(trace.steps[i].index, kIndex[level]);
     EXPECT_EQ(trace.steps[i].entry, tables.Get(level)) << "a trace marks nothing";
   }
@@ -612,9 +613,9 @@ TEST(PageWalk, TraceEndsWithTheEntryThatFaulted) {
   Tables tables(4);
   tables.Set(2, 0xabc000);
   const PageWalk<FakeMemory> walk(tables.memory, tables.state);
-  const Trace trace = walk.TraceWalk({Address(4)}, Access::kRead);
-  ASSERT_FALSE(trace.page.ok());
-  EXPECT_EQ(trace.page.fault(), FaultInfo(Fault::kNotPresent, 2, kErrU));
+  const Trace trace = walk.TraceOf({Address(4)}, Access::kRead);
+  ASSERT_FALSE(trace.end.ok());
+  EXPECT_EQ(trace.end.fault(), FaultInfo(Fault::kNotPresent, 2, kErrU));
   ASSERT_EQ(trace.count, 3u);
   EXPECT_EQ(trace.steps[2].entry, 0xabc000u);
 }

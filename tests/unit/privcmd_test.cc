@@ -24,6 +24,7 @@
 #include "hcall/transport/descriptor.h"
 #include "hcall/transport/foreign_memory.h"
 #include "hcall/transport/hypercall_device.h"
+#include "hcall/transport/open.h"
 #include "tests/unit/fake_privcmd.h"
 #include "tests/unit/process_mapping.h"
 #include "xencomm/client.h"
@@ -155,9 +156,9 @@ TEST_F(PrivcmdTest, ShowsNoTranslation) {
   ASSERT_NE(x, nullptr) << xencomm_error();
   void* const memory = xencomm_alloc(x, 8);
   xencomm_translation translation = {};
-  for (const xencomm_way way : {XENCOMM_BY_REGION, XENCOMM_BY_WALK}) {
+  for (const xencomm_space space : {XENCOMM_SPACE_REGION, XENCOMM_SPACE_WALK}) {
     errno = 0;
-    EXPECT_EQ(xencomm_translate(x, memory, way, &translation), -1);
+    EXPECT_EQ(xencomm_translate(x, memory, space, &translation), -1);
     EXPECT_EQ(errno, ENOTSUP);
     EXPECT_THAT(xencomm_error(), HasSubstr("page tables of this process are out of its reach"));
   }

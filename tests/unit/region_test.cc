@@ -11,8 +11,8 @@
 
 #include "tests/unit/fake_memory.h"
 #include "xencomm/copy.h"
-#include "xencomm/region_space.h"
 #include "xencomm/region_table.h"
+#include "xencomm/region_translation.h"
 
 namespace xencomm {
 namespace {

@@ -234,21 +234,18 @@ class ChangingSpace final : public Space {
  public:
   ChangingSpace(void* at, std::uint32_t value) : at_(at), value_(value) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
-    return own_.Map(pointer, offset, length, access);
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    const CopyResult result = own_.ForEachRun(pointer, offset, length, access, visit);
-    std::memcpy(at_, &value_, sizeof(value_));
-    return result;
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
+    if (has_been_read_) std::memcpy(at_, &value_, sizeof(value_));
+    has_been_read_ = true;
+    return own_.Map(pointer, offset, length, access, cursor);
   }
 
  private:
   OwnSpace own_;
   void* at_;
   std::uint32_t value_;
+  bool has_been_read_ = false;
 };
 
 TEST_F(AuditedCallTest, DecidesWhatToCopyBackByTheOpThatItPassedOn) {

@@ -315,7 +315,7 @@ TEST(DescribedCall, NamesWhatLiesInOnePieceInline) {
   Identity memory;
   const std::uint64_t inline_text = Address(text.data() + 100) | kInlineFlag;
   const auto describe = [&](auto check) {
-    DescribedCall described(call, kNativeOrder, memory, 1, DescribedCall::Form::kInline);
+    DescribedCall described(call, kNativeOrder, memory, 1, DescribedCall::Inline::kWherePossible);
     ASSERT_EQ(described.outcome(), DescribedCall::Outcome::kDescribed);
     EXPECT_EQ(described.call().registers[0], call.registers[0] | kInlineFlag);
     check(Address(sysctl.u.readconsole.buffer.p));

@@ -21,26 +21,13 @@ class Guest final : public Space {
  public:
   static constexpr std::uint64_t kBase = 0x10000;
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+              Cursor*) override {
     std::uint64_t address;
     if (__builtin_add_overflow(pointer.value, offset, &address)) return Fault::kOverflow;
     if (!Contains(kBase, memory_.size(), address, 1)) return Fault::kNotPresent;
     const std::uint64_t rest = kBase + memory_.size() - address;
     return Mapping(memory_.data() + (address - kBase), length < rest ? length : rest);
-  }
-
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    std::uint64_t done = 0;
-    while (done < length) {
-      const Mapping run = Map(pointer, offset + done, length - done, access);
-      if (!run.ok()) {
-        return {.bytes = done, .fault = run.fault(), .address = pointer + (offset + done)};
-      }
-      visit(run.start(), done, run.length());
-      done += run.length();
-    }
-    return {.bytes = done};
   }
 
   // Room for `count` of T; its address.

@@ -103,22 +103,13 @@ class HypercallBuffers final : public Space {
   }
   bool is_empty() const { return live_.empty(); }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+              Cursor*) override {
     const std::uint64_t address = pointer.value + offset;
     const Allocation* const found = Find(address, 1);
     if (found == nullptr) return Fault::kNotPresent;
     const std::uint64_t rest = found->start() + found->bytes.size() - address;
     return Mapping(reinterpret_cast<std::byte*>(address), std::min(length, rest));
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    if (length == 0) return {};
-    const Mapping run = Map(pointer, offset, length, access);
-    if (!run.ok() || run.length() < length) {
-      return {.fault = Fault::kNotPresent, .address = pointer + offset};
-    }
-    visit(run.start(), 0, length);
-    return {.bytes = length};
   }
 
  private:

@@ -27,29 +27,19 @@ constexpr Change kChanges[] = {
     [](std::byte byte) { return std::byte(std::to_integer<unsigned>(byte) - 1); },
 };
 
-// What was read changes as soon as it has been used: at the next access, or behind a visit.
+// What was read changes as soon as it has been used: at the next access.
 class ChangingSpace final : public Space {
  public:
   // But for what lies at `scratch`, which is not the program's.
   ChangingSpace(CallSpace& space, const std::byte* scratch, Change change)
       : space_(space), scratch_(scratch), change_(change) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-              Access access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
     ChangeWhatWasRead();
-    const Mapping run = space_.Map(pointer, offset, length, access);
+    const Mapping run = space_.Map(pointer, offset, length, access, cursor);
     if (run.ok() && access != Access::kWrite) Note({run.start(), run.length()});
     return run;
-  }
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    ChangeWhatWasRead();
-    auto visit_and_change = [&](std::byte* run, std::uint64_t at, std::uint64_t bytes) {
-      visit(run, at, bytes);
-      if (access != Access::kWrite) Note({run, bytes});
-      ChangeWhatWasRead();
-    };
-    return space_.ForEachRun(pointer, offset, length, access, visit_and_change);
   }
 
  private:

@@ -40,7 +40,7 @@ class FlatMemory {
   std::uint64_t read_only_page = ~std::uint64_t{0};
 };
 
-// What the translator of a test was asked, and how many cursors it saw begin.
+// What the translation of a test was asked, and how many cursors it saw begin.
 struct Log {
   struct Question {
     std::uint64_t pointer, offset, length;
@@ -52,13 +52,13 @@ struct Log {
 };
 
 // Page n of the guest's is page frames[n]. Pointers are plain addresses.
-class TestTranslator {
+class TestTranslation {
  public:
   struct Cursor {
     bool used = false;
   };
 
-  TestTranslator(std::map<std::uint64_t, std::uint64_t> frames, Log& log)
+  TestTranslation(std::map<std::uint64_t, std::uint64_t> frames, Log& log)
       : frames_(std::move(frames)), log_(&log) {}
 
   Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
@@ -78,7 +78,7 @@ class TestTranslator {
   std::map<std::uint64_t, std::uint64_t> frames_;
   Log* log_;
 };
-static_assert(Translator<TestTranslator>);
+static_assert(Translation<TestTranslation>);
 
 struct Visit {
   std::uint64_t place, offset, length;
@@ -90,8 +90,8 @@ void PrintTo(const Visit& visit, std::ostream* out) {
 
 class SpaceTest : public ::testing::Test {
  protected:
-  SpaceOver<TestTranslator, FlatMemory> Over(std::map<std::uint64_t, std::uint64_t> frames) {
-    return {TestTranslator(std::move(frames), log_), memory_};
+  SpaceOver<TestTranslation, FlatMemory> Over(std::map<std::uint64_t, std::uint64_t> frames) {
+    return {TestTranslation(std::move(frames), log_), memory_};
   }
 
   CopyResult Visits(Space& space, std::uint64_t pointer, std::uint64_t offset, std::uint64_t length,
@@ -149,8 +149,8 @@ TEST_F(SpaceTest, ACursorLivesForOneAccess) {
   EXPECT_EQ(log_.fresh_cursors, 1);
   EXPECT_TRUE(Visits(space, 0, 0, 48).ok());
   EXPECT_EQ(log_.fresh_cursors, 2);
-  EXPECT_TRUE(space.Map({0}, 0, 1, Access::kRead).ok());
-  EXPECT_TRUE(space.Map({0}, 0, 1, Access::kRead).ok());
+  EXPECT_TRUE(space.Map({0}, 0, 1, Access::kRead, nullptr).ok());
+  EXPECT_TRUE(space.Map({0}, 0, 1, Access::kRead, nullptr).ok());
   EXPECT_EQ(log_.fresh_cursors, 4);
 }
 
@@ -207,13 +207,13 @@ TEST_F(SpaceTest, ARangeMayEndWithTheAddressSpaceButNotPassIt) {
 
 TEST_F(SpaceTest, MapGivesTheFirstRunAndLeavesTheRest) {
   auto space = Over({{0, 5}, {1, 6}});
-  const Mapping run = space.Map({12}, 0, 8, Access::kRead);
+  const Mapping run = space.Map({12}, 0, 8, Access::kRead, nullptr);
   ASSERT_TRUE(run.ok());
   EXPECT_EQ(run.start(), memory_.bytes.data() + 5 * 16 + 12);
   EXPECT_EQ(run.length(), 4u);
   EXPECT_EQ(log_.questions.size(), 1u);
 
-  const Mapping fault = space.Map({48}, 0, 8, Access::kRead);
+  const Mapping fault = space.Map({48}, 0, 8, Access::kRead, nullptr);
   EXPECT_FALSE(fault.ok());
   EXPECT_EQ(fault.fault(), FaultInfo(Fault::kNotPresent, 1, 4));
 }

@@ -29,26 +29,27 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr Reach kReaches[] = {Reach::kDirect,    Reach::kWalk4, Reach::kWalk5, Reach::kRegion,
-                              Reach::kStateless, Reach::kXcom,  Reach::kInline};
+constexpr SpaceOption kSpaces[] = {
+    SpaceOption::kDirect,    SpaceOption::kWalk4, SpaceOption::kWalk5, SpaceOption::kRegion,
+    SpaceOption::kStateless, SpaceOption::kXcom,  SpaceOption::kInline};
 
-class EveryReach : public testing::TestWithParam<Reach> {
+class EverySpace : public testing::TestWithParam<SpaceOption> {
  protected:
   std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine(64 << 20, IsHistorical(GetParam()));
   std::shared_ptr<Client> client_ = ClientOf(machine_, GetParam());
 };
 
-INSTANTIATE_TEST_SUITE_P(, EveryReach, testing::ValuesIn(kReaches),
-                         [](const auto& reach) { return std::string(ReachName(reach.param)); });
+INSTANTIATE_TEST_SUITE_P(, EverySpace, testing::ValuesIn(kSpaces),
+                         [](const auto& space) { return std::string(SpaceName(space.param)); });
 
-TEST_P(EveryReach, ArgumentsAreReadAndWrittenInPlace) {
+TEST_P(EverySpace, ArgumentsAreReadAndWrittenInPlace) {
   auto version = *client_->arena().New<xen_extraversion_t>();
   std::memset(version.get(), '?', sizeof(*version));
   EXPECT_EQ(client_->Call(__HYPERVISOR_xen_version, XENVER_extraversion, version.get()), 0);
   EXPECT_NE(std::memchr(version.get(), 0, sizeof(*version)), nullptr);
 }
 
-TEST_P(EveryReach, NestedPointersStayAsTheyAre) {
+TEST_P(EverySpace, NestedPointersStayAsTheyAre) {
   auto list = *client_->arena().NewArray<xen_domctl_getdomaininfo_t>(4, Contents::kCleared);
   auto op = *client_->arena().New<xen_sysctl>(Contents::kCleared);
   op->cmd = XEN_SYSCTL_getdomaininfolist;
@@ -61,7 +62,7 @@ TEST_P(EveryReach, NestedPointersStayAsTheyAre) {
   EXPECT_EQ(list[0].tot_pages, (64u << 20) / kPage);
 }
 
-TEST_P(EveryReach, PointersThatAreNotThePayloadFault) {
+TEST_P(EverySpace, PointersThatAreNotThePayloadFault) {
   const auto version = *client_->arena().New<xen_extraversion_t>();
   std::byte* const region = client_->arena().region().data();
   std::byte* const payload = client_->arena().payload().data();
@@ -85,7 +86,7 @@ TEST_P(EveryReach, PointersThatAreNotThePayloadFault) {
   EXPECT_EQ(client_->Call(__HYPERVISOR_xen_version, XENVER_extraversion, version.get()), 0);
 }
 
-TEST_P(EveryReach, PointersOfAnotherProcessFault) {
+TEST_P(EverySpace, PointersOfAnotherProcessFault) {
   const auto other = ClientOf(machine_, GetParam());
   const auto theirs = *other->arena().New<xen_extraversion_t>();
   std::memset(theirs.get(), '?', sizeof(*theirs));
@@ -93,9 +94,9 @@ TEST_P(EveryReach, PointersOfAnotherProcessFault) {
   EXPECT_EQ((*theirs)[0], '?');
 }
 
-TEST_P(EveryReach, NoProcessMakesTheKernelsCalls) {
+TEST_P(EverySpace, NoProcessMakesTheKernelsCalls) {
   // The victim: another process of the same domain, with a region of its own.
-  auto transport = std::make_unique<EmbeddedTransport>(machine_, Reach::kRegion);
+  auto transport = std::make_unique<EmbeddedTransport>(machine_, SpaceOption::kRegion);
   EmbeddedTransport& theirs = *transport;
   const bool has_victim = !IsHistorical(GetParam());
   const auto victim = has_victim ? *Client::Over(std::move(transport)) : nullptr;
@@ -124,7 +125,7 @@ TEST_P(EveryReach, NoProcessMakesTheKernelsCalls) {
   EXPECT_EQ(victim->Call(__HYPERVISOR_xen_version, XENVER_extraversion, version.get()), 0);
 }
 
-TEST_P(EveryReach, ABufferOverManyScatteredPagesIsOne) {
+TEST_P(EverySpace, ABufferOverManyScatteredPagesIsOne) {
   // More granules than one table granule has bases, so that a stateless table is read twice.
   constexpr std::size_t kBytes = std::size_t{5} << 20;
   auto console = *client_->arena().NewArray<char>(kBytes, Contents::kCleared);
@@ -150,35 +151,33 @@ TEST_P(EveryReach, ABufferOverManyScatteredPagesIsOne) {
   EXPECT_EQ(client_->Call(__HYPERVISOR_sysctl, op.get()), -EFAULT);
 }
 
-TEST_P(EveryReach, BothTranslationsLeadToTheSameByte) {
+TEST_P(EverySpace, BothTranslationsLeadToTheSameByte) {
   auto bytes = *client_->arena().NewArray<std::uint64_t>((4 << 20) / 8);
   for (std::size_t i = 0; i < bytes.size(); i += 511) {
     bytes[i] = i;
-    const xencomm_translation region = Translated(*client_, &bytes[i], XENCOMM_BY_REGION);
-    const xencomm_translation walk = Translated(*client_, &bytes[i], XENCOMM_BY_WALK);
-    EXPECT_EQ(region.pointer, std::bit_cast<std::uint64_t>(&bytes[i]));
-    EXPECT_EQ(region.region, std::bit_cast<std::uint64_t>(client_->arena().region().data()));
+    const Place region = PlaceOf(*client_, &bytes[i], TracedSpace::kRegion);
+    const Place walk = PlaceOf(*client_, &bytes[i], TracedSpace::kWalk);
     EXPECT_EQ(region.guest_physical, walk.guest_physical);
     EXPECT_EQ(region.machine, walk.machine);
-    EXPECT_EQ(walk.steps, GetParam() == Reach::kWalk5 ? 5u : 4u);
+    EXPECT_EQ(walk.steps, GetParam() == SpaceOption::kWalk5 ? 5u : 4u);
     std::uint64_t value = 0;
-    std::memcpy(&value, machine_->memory().data() + region.machine, sizeof(value));
+    std::memcpy(&value, machine_->ram().data() + region.machine, sizeof(value));
     EXPECT_EQ(value, i);
   }
 }
 
-TEST_P(EveryReach, FramesAreScattered) {
+TEST_P(EverySpace, FramesAreScattered) {
   auto bytes = *client_->arena().NewArray<char>(64 * kPage);
   int neighbours = 0;
   for (std::size_t page = 1; page < 64; ++page) {
-    const auto before = Translated(*client_, &bytes[(page - 1) * kPage], XENCOMM_BY_REGION);
-    const auto here = Translated(*client_, &bytes[page * kPage], XENCOMM_BY_REGION);
+    const auto before = PlaceOf(*client_, &bytes[(page - 1) * kPage], TracedSpace::kRegion);
+    const auto here = PlaceOf(*client_, &bytes[page * kPage], TracedSpace::kRegion);
     if (here.machine == before.machine + kPage) ++neighbours;
   }
   EXPECT_LT(neighbours, 8);
 }
 
-TEST_P(EveryReach, ThreadsThatOutnumberTheVcpusTakeTurns) {
+TEST_P(EverySpace, ThreadsThatOutnumberTheVcpusTakeTurns) {
   std::vector<std::thread> threads;
   std::atomic<int> wrong = 0;
   for (int t = 0; t < 12; ++t) {
@@ -197,15 +196,15 @@ TEST_P(EveryReach, ThreadsThatOutnumberTheVcpusTakeTurns) {
 
 // Growing and translating look things up in domain 0's physmap outside any call, and the physmap's
 // top is replaced meanwhile.
-TEST_P(EveryReach, ArenasGrowAndTranslateWhileThePhysmapGrows) {
+TEST_P(EverySpace, ArenasGrowAndTranslateWhileThePhysmapGrows) {
   std::atomic<bool> done = false;
   std::vector<std::thread> threads;
   threads.emplace_back([&] {
     const auto other = ClientOf(machine_, GetParam());
     for (std::uint64_t size = 1; !done; size = size % 64 + 1) {
       auto bytes = *other->arena().NewArray<char>(size * kPage);
-      EXPECT_EQ(Translated(*other, &bytes[0], XENCOMM_BY_REGION).guest_physical,
-                Translated(*other, &bytes[0], XENCOMM_BY_WALK).guest_physical);
+      EXPECT_EQ(PlaceOf(*other, &bytes[0], TracedSpace::kRegion).guest_physical,
+                PlaceOf(*other, &bytes[0], TracedSpace::kWalk).guest_physical);
     }
   });
   threads.emplace_back([&] {
@@ -231,7 +230,7 @@ TEST_P(EveryReach, ArenasGrowAndTranslateWhileThePhysmapGrows) {
   machine_->kernel().Recycle(*frame);
 }
 
-TEST_P(EveryReach, AllIsGivenBackAtTheEnd) {
+TEST_P(EverySpace, AllIsGivenBackAtTheEnd) {
   const std::uint64_t free_before = [&] {
     client_.reset();
     return machine_->kernel().frames().free();
@@ -243,12 +242,12 @@ TEST_P(EveryReach, AllIsGivenBackAtTheEnd) {
   client_ = ClientOf(machine_, GetParam());
   auto bytes = *client_->arena().NewArray<char>(4 << 20);
   std::memset(bytes.get(), 0x5a, bytes.size());
-  const auto place = Translated(*client_, bytes.get(), XENCOMM_BY_REGION);
+  const auto place = PlaceOf(*client_, bytes.get(), TracedSpace::kRegion);
   EXPECT_LT(machine_->kernel().frames().free(), free_before);
   bytes = {};
   client_.reset();
   EXPECT_EQ(machine_->kernel().frames().free(), free_before);
-  EXPECT_EQ(machine_->memory().data()[place.machine], std::byte{0}) << "left for the next process";
+  EXPECT_EQ(machine_->ram().data()[place.machine], std::byte{0}) << "left for the next process";
 }
 
 std::size_t CountMappings() {
@@ -259,22 +258,22 @@ std::size_t CountMappings() {
 
 TEST(EmbeddedTransport, LargeRegionsTakeFewMappings) {
   const auto machine = SmallMachine(std::uint64_t{256} << 20);
-  const auto client = ClientOf(machine, Reach::kRegion);
+  const auto client = ClientOf(machine, SpaceOption::kRegion);
   const std::size_t before = CountMappings();
   auto bytes = *client->arena().NewArray<std::uint64_t>((std::size_t{128} << 20) / 8);
   // 512 single frames at most, and blocks of 64 KiB.
   EXPECT_LT(CountMappings() - before, 512u + 2048 + 64);
   for (std::size_t i = 0; i < bytes.size(); i += 512) bytes[i] = i;
-  const auto last = Translated(*client, &bytes[bytes.size() - 512], XENCOMM_BY_REGION);
+  const auto last = PlaceOf(*client, &bytes[bytes.size() - 512], TracedSpace::kRegion);
   EXPECT_EQ(last.steps, 2u);
   std::uint64_t value = 0;
-  std::memcpy(&value, machine->memory().data() + last.machine, sizeof(value));
+  std::memcpy(&value, machine->ram().data() + last.machine, sizeof(value));
   EXPECT_EQ(value, bytes.size() - 512);
 }
 
 TEST(EmbeddedTransport, DomainZeroWithoutMemoryIsNamedAndTheRestGoesOn) {
   const auto machine = SmallMachine(16 << 20);
-  const auto client = ClientOf(machine, Reach::kRegion);
+  const auto client = ClientOf(machine, SpaceOption::kRegion);
   const auto some = client->arena().NewArray<char>(4 << 20);
   ASSERT_TRUE(some.ok()) << some.status();
   const absl::Status full = client->arena().Allocate(32 << 20).status();
@@ -285,7 +284,7 @@ TEST(EmbeddedTransport, DomainZeroWithoutMemoryIsNamedAndTheRestGoesOn) {
 
 TEST(EmbeddedTransport, TheTableIsReadOnlyForTheProcess) {
   const auto machine = SmallMachine();
-  const auto client = ClientOf(machine, Reach::kRegion);
+  const auto client = ClientOf(machine, SpaceOption::kRegion);
   std::byte* const table = client->arena().region().data();
   EXPECT_EQ(LoadField<std::uint32_t>(table, kNativeOrder), kRegionMagic);
   EXPECT_DEATH(*static_cast<volatile std::byte*>(table) = std::byte{0}, "");
@@ -293,7 +292,7 @@ TEST(EmbeddedTransport, TheTableIsReadOnlyForTheProcess) {
 
 TEST(EmbeddedTransport, AForkedChildHasNeitherTheMemoryNorTheMachine) {
   auto machine = SmallMachine();
-  auto client = ClientOf(machine, Reach::kRegion);
+  auto client = ClientOf(machine, SpaceOption::kRegion);
   auto version = *client->arena().New<xen_extraversion_t>();
   const pid_t child = fork();
   if (child == 0) {
@@ -306,7 +305,7 @@ TEST(EmbeddedTransport, AForkedChildHasNeitherTheMemoryNorTheMachine) {
     client.reset();
     machine.reset();
     // One of its own.
-    const auto fresh = ClientOf(SmallMachine(), Reach::kRegion);
+    const auto fresh = ClientOf(SmallMachine(), SpaceOption::kRegion);
     const auto own = *fresh->arena().New<xen_extraversion_t>();
     if (fresh->Call(__HYPERVISOR_xen_version, XENVER_extraversion, own.get()) != 0) _exit(3);
     _exit(0);
@@ -320,20 +319,20 @@ TEST(EmbeddedTransport, AForkedChildHasNeitherTheMemoryNorTheMachine) {
 TEST(Setting, Options) {
   const struct {
     const char* options;
-    Reach reach;
+    SpaceOption space;
     std::uint64_t memory_megabytes;
   } good[] = {
-      {"", Reach::kRegion, 8192},
-      {"space=walk5", Reach::kWalk5, 8192},
-      {"memory=512M,dom0=64M,space=direct,cpus=64,vcpus=1,console=on", Reach::kDirect, 512},
-      {"memory=2097152K", Reach::kRegion, 2048},
-      {"memory=64M,dom0=16M,cpus=1", Reach::kRegion, 64},
-      {"memory=64G,dom0=16G,vcpus=64", Reach::kRegion, 65536},
+      {"", SpaceOption::kRegion, 8192},
+      {"space=walk5", SpaceOption::kWalk5, 8192},
+      {"memory=512M,dom0=64M,space=direct,cpus=64,vcpus=1,console=on", SpaceOption::kDirect, 512},
+      {"memory=2097152K", SpaceOption::kRegion, 2048},
+      {"memory=64M,dom0=16M,cpus=1", SpaceOption::kRegion, 64},
+      {"memory=64G,dom0=16G,vcpus=64", SpaceOption::kRegion, 65536},
   };
-  for (const auto& [options, reach, megabytes] : good) {
+  for (const auto& [options, space, megabytes] : good) {
     const auto setting = ParseEmbeddedSetting(options);
     ASSERT_TRUE(setting.ok()) << options << ": " << setting.status();
-    EXPECT_EQ(setting->reach, reach);
+    EXPECT_EQ(setting->space, space);
     EXPECT_EQ(setting->machine.memory_bytes >> 20, megabytes);
   }
 

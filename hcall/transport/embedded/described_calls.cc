@@ -43,7 +43,7 @@ std::int64_t DescribedCalls::Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallF
   std::unique_ptr<DescriptorMemory> memory = TakeMemory();
   std::int64_t answer = -EFAULT;
   {
-    const schema::DescribedCall described(call, kNativeOrder, *memory, 1, form_);
+    const schema::DescribedCall described(call, kNativeOrder, *memory, 1, inline_);
     if (described.outcome() == schema::DescribedCall::Outcome::kDescribed) {
       std::copy_n(described.call().registers.begin(), std::size(frame.arguments), frame.arguments);
       answer = machine_.hypervisor().Call(vcpu, frame);
@@ -64,7 +64,7 @@ std::unique_ptr<DescriptorMemory> DescribedCalls::TakeMemory() {
       return memory;
     }
   }
-  return std::make_unique<DescriptorMemory>(machine_.kernel(), machine_.memory(), region_);
+  return std::make_unique<DescriptorMemory>(machine_.kernel(), machine_.ram(), region_);
 }
 
 void DescribedCalls::GiveBack(std::unique_ptr<DescriptorMemory> memory) {

@@ -18,8 +18,8 @@ class DescribedCalls {
  public:
   // All are borrowed. `payload` reaches the process's region, and nothing else.
   DescribedCalls(EmbeddedMachine& machine, const GuestRegion& region, Space& payload,
-                 schema::DescribedCall::Form form)
-      : machine_(machine), region_(region), payload_(payload), form_(form) {}
+                 schema::DescribedCall::Inline inline_addresses)
+      : machine_(machine), region_(region), payload_(payload), inline_(inline_addresses) {}
 
   // The hypervisor's answer. Without asking it, -EFAULT for what lies outside the payload, and what
   // Xen answers for an op or a version that nobody knows.
@@ -32,7 +32,7 @@ class DescribedCalls {
   EmbeddedMachine& machine_;
   const GuestRegion& region_;
   Space& payload_;
-  const schema::DescribedCall::Form form_;
+  const schema::DescribedCall::Inline inline_;
   Mutex mutex_;
   std::vector<std::unique_ptr<DescriptorMemory>> idle_ ABSL_GUARDED_BY(mutex_);
 };

@@ -65,8 +65,7 @@ bool DescriptorMemory::AddWindow(std::uint64_t bytes) {
   const Window window = {.start = static_cast<std::byte*>(range), .frames = *frames};
   for (std::uint64_t i = 0; i < frames->count; ++i) {
     const MachineAddress machine = kernel_.MachineOf({(frames->gfn + i) << kPageShift});
-    if (!machine_
-             .MapAt(window.start + (i << kPageShift), machine, kPageSize, PROT_READ | PROT_WRITE)
+    if (!ram_.MapAt(window.start + (i << kPageShift), machine, kPageSize, PROT_READ | PROT_WRITE)
              .ok()) {
       Drop(window);
       return false;

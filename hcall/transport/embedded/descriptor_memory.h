@@ -14,15 +14,15 @@
 #include "hcall/schema/described_call.h"
 #include "hcall/transport/embedded/guest_kernel.h"
 #include "hcall/transport/embedded/guest_region.h"
-#include "hcall/transport/embedded/machine_memory.h"
+#include "hcall/transport/embedded/ram_file.h"
 
 namespace xencomm::embedded {
 
 class DescriptorMemory final : public schema::PhysicalMemory {
  public:
   // All are borrowed. One call at a time uses it.
-  DescriptorMemory(GuestKernel& kernel, MachineMemory& machine, const GuestRegion& region)
-      : kernel_(kernel), machine_(machine), region_(region) {}
+  DescriptorMemory(GuestKernel& kernel, RamFile& ram, const GuestRegion& region)
+      : kernel_(kernel), ram_(ram), region_(region) {}
   DescriptorMemory(const DescriptorMemory&) = delete;
   DescriptorMemory& operator=(const DescriptorMemory&) = delete;
   ~DescriptorMemory() override;
@@ -45,7 +45,7 @@ class DescriptorMemory final : public schema::PhysicalMemory {
   void Drop(const Window& window);
 
   GuestKernel& kernel_;
-  MachineMemory& machine_;
+  RamFile& ram_;
   const GuestRegion& region_;
   std::vector<Window> windows_;
 };

@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "xencomm/region.h"
-#include "xencomm/region_space.h"
+#include "xencomm/region_translation.h"
 #include "xencomm/space.h"
 
 namespace xencomm::embedded {
@@ -21,7 +21,8 @@ class DirectSpace final : public Space {
   DirectSpace(const RegionLayout& layout, const std::atomic<std::uint64_t>& backed)
       : layout_(layout), backed_(backed) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access) override {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+              Cursor*) override {
     std::uint64_t into;
     const Fault fault = LocateInRegion(layout_.virtual_base(), layout_.payload_offset(),
                                        layout_.length(), pointer, offset, &into);
@@ -30,19 +31,6 @@ class DirectSpace final : public Space {
     if (into >= backed) return Fault::kNotBacked;
     const std::uint64_t rest = backed - into;
     return {std::bit_cast<std::byte*>(pointer.value + offset), length < rest ? length : rest};
-  }
-
-  CopyResult ForEachRun(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                        Access access, RunVisitor visit) override {
-    if (length == 0) return {};
-    const Mapping run = Map(pointer, offset, length, access);
-    if (!run.ok()) return {.fault = run.fault(), .address = pointer + offset};
-    visit(run.start(), 0, run.length());
-    if (run.length() == length) return {.bytes = length};
-    const Mapping behind = Map(pointer, offset + run.length(), 1, access);
-    return {.bytes = run.length(),
-            .fault = behind.fault(),
-            .address = pointer + (offset + run.length())};
   }
 
  private:

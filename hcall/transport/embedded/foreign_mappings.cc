@@ -54,8 +54,7 @@ int ForeignMappings::Map(std::uint16_t domain, ForeignMemory::Placement& placeme
       continue;
     }
     page->second = mfn;
-    if (!memory_
-             .MapAt(std::bit_cast<std::byte*>(address), MachineAddress{mfn << kPageShift},
+    if (!ram_.MapAt(std::bit_cast<std::byte*>(address), MachineAddress{mfn << kPageShift},
                     kPageSize, placement.protection)
              .ok()) {
       return -ENOMEM;
@@ -161,7 +160,7 @@ void ForeignMappings::FindLost() {
 template <class Visitor>
 void ForeignMappings::ForEachFound(const ProcessMaps::Area& area, Visitor visit) {
   // The hypervisor's own mapping is of all frames.
-  const std::byte* const data = memory_.data();
+  const std::byte* const data = ram_.data();
   if (area.Contains(std::bit_cast<std::uintptr_t>(data))) return;
   const std::uint64_t end = area.OffsetOf(area.end) >> kPageShift;
   auto page = lost_.lower_bound(area.offset >> kPageShift);

@@ -16,8 +16,8 @@
 #include <span>
 
 #include "hcall/hypervisor/hypervisor.h"
-#include "hcall/transport/embedded/machine_memory.h"
 #include "hcall/transport/embedded/process_maps.h"
+#include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/foreign_memory.h"
 #include "xencomm/mutex.h"
 
@@ -26,9 +26,9 @@ namespace xencomm::embedded {
 class ForeignMappings {
  public:
   // Both are borrowed.
-  ForeignMappings(hypervisor::Hypervisor& hypervisor, MachineMemory& memory,
-                  ProcessMaps::Way way = ProcessMaps::Way::kBest)
-      : hypervisor_(hypervisor), memory_(memory), maps_(memory.fd(), way) {}
+  ForeignMappings(hypervisor::Hypervisor& hypervisor, RamFile& ram,
+                  ProcessMaps::Source source = ProcessMaps::Source::kBest)
+      : hypervisor_(hypervisor), ram_(ram), maps_(ram.fd(), source) {}
 
   // As ForeignMemory::Map: errors are -ESRCH (no such domain), -EINVAL (no such frame), -EPERM (not
   // writable). -ENOMEM when the process has no room for as many mappings; what fails, by an
@@ -66,7 +66,7 @@ class ForeignMappings {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   hypervisor::Hypervisor& hypervisor_;
-  MachineMemory& memory_;
+  RamFile& ram_;
   Mutex mutex_;
   ProcessMaps maps_ ABSL_GUARDED_BY(mutex_);
   Pages pages_ ABSL_GUARDED_BY(mutex_);

@@ -8,12 +8,12 @@
 
 namespace xencomm::embedded {
 
-absl::Status GuestKernel::BindPorts(hypervisor::PointerModel pointers) {
+absl::Status GuestKernel::BindPorts(hypervisor::SpaceKind space) {
   const std::optional<FrameRun> frame = frames_.TakeOne();
   if (!frame) return absl::ResourceExhaustedError("the guest kernel has no frame to boot with");
   const PhysicalAddress physical = {frame->gfn << hypervisor::kPageShift};
   std::byte* const bytes = memory_.Map(physical, hypervisor::kPageSize, Access::kWrite).start();
-  const std::uint64_t pointer = pointers == hypervisor::PointerModel::kXcom
+  const std::uint64_t pointer = space == hypervisor::SpaceKind::kXcom
                                     ? InlineAddress(physical).value
                                     : std::bit_cast<std::uint64_t>(bytes);
   std::int64_t answer = 0;

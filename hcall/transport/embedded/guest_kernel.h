@@ -11,7 +11,7 @@
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/schema/own_space.h"
 #include "hcall/transport/embedded/frames.h"
-#include "hcall/transport/embedded/machine_memory.h"
+#include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/embedded/vcpu_pool.h"
 #include "xencomm/hypercall.h"
 
@@ -20,16 +20,16 @@ namespace xencomm::embedded {
 class GuestKernel {
  public:
   // Everything is borrowed. Domain 0 has `frames` frames from gfn 0 on, and its vcpus are claimed.
-  GuestKernel(hypervisor::Hypervisor& hypervisor, MachineMemory& machine, VcpuPool& vcpus,
+  GuestKernel(hypervisor::Hypervisor& hypervisor, RamFile& ram, VcpuPool& vcpus,
               std::uint64_t frames)
       : hypervisor_(hypervisor),
-        machine_(machine),
+        ram_(ram),
         vcpus_(vcpus),
         frames_(frames),
         memory_(hypervisor.LockedMemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
 
   // The event ports that a kernel has when it is up.
-  absl::Status BindPorts(hypervisor::PointerModel pointers);
+  absl::Status BindPorts(hypervisor::SpaceKind space);
 
   Frames& frames() { return frames_; }
   // As the kernel's linear map reaches it, for what it does outside calls. Calls have their own.
@@ -55,14 +55,14 @@ class GuestKernel {
   // A frame that was in use goes back cleared: the next user must not see what was in it.
   void Recycle(FrameRun run) {
     for (std::uint64_t i = 0; i < run.count; ++i) {
-      machine_.Discard(MachineOf({(run.gfn + i) << hypervisor::kPageShift}), hypervisor::kPageSize);
+      ram_.Discard(MachineOf({(run.gfn + i) << hypervisor::kPageShift}), hypervisor::kPageSize);
     }
     frames_.GiveBack(run);
   }
 
  private:
   hypervisor::Hypervisor& hypervisor_;
-  MachineMemory& machine_;
+  RamFile& ram_;
   VcpuPool& vcpus_;
   Frames frames_;
   hypervisor::LockedMemory memory_;

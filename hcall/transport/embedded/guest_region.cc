@@ -142,65 +142,9 @@ Result<PhysicalAddress> GuestRegion::PhysicalOf(VirtualAddress pointer) const {
   return *base + (into & (region.granule_size() - 1));
 }
 
-absl::Status GuestRegion::Translate(std::uint64_t pointer, xencomm_way way,
-                                    xencomm_translation& translation) const {
-  translation = {};
-  translation.pointer = pointer;
-  const absl::Status status = way == XENCOMM_BY_WALK ? TranslateByWalk({pointer}, translation)
-                                                     : TranslateByRegion({pointer}, translation);
-  if (!status.ok()) return status;
-  translation.machine = kernel().MachineOf({translation.guest_physical}).value;
-  return absl::OkStatus();
-}
-
-absl::Status GuestRegion::TranslateByRegion(VirtualAddress pointer,
-                                            xencomm_translation& translation) const {
-  const RegionLayout& region = layout();
-  translation.region = region.virtual_base().value;
-  std::uint64_t into;
-  const Fault located = LocateInRegion(region.virtual_base(), region.payload_offset(),
-                                       region.length(), pointer, 0, &into);
-  if (located != Fault::kNone) return NoWay(pointer, located);
-
-  // The bases to read: that of the pointer's granule, and before it those that lead there.
-  const TableReader<hypervisor::LockedMemory> reader(kernel().memory(), region, table_.handle(),
-                                                     kNativeOrder);
-  std::uint64_t chain[kMaxBaseReads];
-  unsigned reads = 0;
-  for (std::uint64_t granule = into >> region.granule_shift(); granule != 0;
-       granule = region.BaseGranule(granule)) {
-    chain[reads++] = granule;
-  }
-  while (reads != 0) {
-    const std::uint64_t granule = chain[--reads];
-    TableReader<hypervisor::LockedMemory>::Cursor cursor;
-    const Result<PhysicalAddress> place = reader.Locate(granule, cursor);
-    if (!place.ok()) return NoWay(pointer, place.fault());
-    const Result<std::uint64_t> base = ReadWord(kernel().memory(), *place, kNativeOrder);
-    if (!base.ok()) return NoWay(pointer, base.fault());
-    translation.step[translation.steps++] = {"base", granule, place->value, *base};
-    if (*base == kNotBackedBase) return NoWay(pointer, Fault::kNotBacked);
-    translation.guest_physical = *base + (into & (region.granule_size() - 1));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status GuestRegion::TranslateByWalk(VirtualAddress pointer,
-                                          xencomm_translation& translation) const {
-  const x86_64::PageWalk walk(kernel().memory(), paging());
-  const x86_64::Trace trace = walk.TraceWalk(pointer, Access::kRead);
-  for (unsigned i = 0; i < trace.count; ++i) {
-    const x86_64::Step& step = trace.steps[i];
-    translation.step[translation.steps++] = {x86_64::kLevels[step.level].name, step.index,
-                                             step.place().value, step.entry};
-  }
-  if (!trace.page.ok()) return NoWay(pointer, trace.page.fault());
-  translation.guest_physical = trace.page.start().value;
-  return absl::OkStatus();
-}
-
-absl::Status GuestRegion::NoWay(VirtualAddress pointer, FaultInfo fault) {
-  return absl::OutOfRangeError(Sentence("%#x: %s", pointer.value, Describe(fault.fault)));
+Trace GuestRegion::TraceOf(VirtualAddress pointer, TracedSpace space) const {
+  if (space == TracedSpace::kRegion) return table_.AsStateless().TraceOf(pointer);
+  return x86_64::PageWalk(kernel().memory(), paging()).TraceOf(pointer, Access::kRead);
 }
 
 }  // namespace xencomm::embedded

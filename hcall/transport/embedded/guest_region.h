@@ -18,7 +18,7 @@
 #include "hcall/transport/embedded/guest_kernel.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/region_table.h"
-#include "xencomm/xencomm.h"
+#include "xencomm/transport.h"
 
 namespace xencomm::embedded {
 
@@ -57,9 +57,8 @@ class GuestRegion {
   // Where a byte of the payload lies.
   Result<PhysicalAddress> PhysicalOf(VirtualAddress pointer) const;
 
-  // The way of a pointer into the payload, for people.
-  absl::Status Translate(std::uint64_t pointer, xencomm_way way,
-                         xencomm_translation& translation) const;
+  // How a pointer into the payload is translated, for people.
+  Trace TraceOf(VirtualAddress pointer, TracedSpace space) const;
 
  private:
   // The kernel's frames for tables, each noted as the region's.
@@ -92,9 +91,6 @@ class GuestRegion {
   GuestKernel& kernel() const { return parts_->kernel; }
   absl::Status Publish(Options options);
   absl::Status TryBack(std::uint64_t first, std::span<const FrameRun> runs);
-  absl::Status TranslateByRegion(VirtualAddress pointer, xencomm_translation& translation) const;
-  absl::Status TranslateByWalk(VirtualAddress pointer, xencomm_translation& translation) const;
-  static absl::Status NoWay(VirtualAddress pointer, FaultInfo fault);
 
   const std::unique_ptr<Parts> parts_;
   const std::vector<PhysicalAddress> table_frames_;

@@ -29,10 +29,9 @@ absl::Status Refused(const char* what, std::int64_t answer) {
 
 absl::StatusOr<std::shared_ptr<EmbeddedMachine>> EmbeddedMachine::Create(
     const MachineSetting& setting) {
-  absl::StatusOr<std::unique_ptr<MachineMemory>> memory =
-      MachineMemory::Create(setting.memory_bytes);
-  if (!memory.ok()) return memory.status();
-  std::shared_ptr<EmbeddedMachine> machine(new EmbeddedMachine(setting, *std::move(memory)));
+  absl::StatusOr<std::unique_ptr<RamFile>> ram = RamFile::Create(setting.memory_bytes);
+  if (!ram.ok()) return ram.status();
+  std::shared_ptr<EmbeddedMachine> machine(new EmbeddedMachine(setting, *std::move(ram)));
   const absl::Status on = machine->SwitchOn();
   if (!on.ok()) return on;
   return machine;
@@ -54,10 +53,9 @@ absl::StatusOr<std::shared_ptr<EmbeddedMachine>> EmbeddedMachine::OfThisProcess(
   return slot.machine;
 }
 
-EmbeddedMachine::EmbeddedMachine(const MachineSetting& setting,
-                                 std::unique_ptr<MachineMemory> memory)
+EmbeddedMachine::EmbeddedMachine(const MachineSetting& setting, std::unique_ptr<RamFile> ram)
     : setting_(setting),
-      memory_(std::move(memory)),
+      ram_(std::move(ram)),
       hypervisor_(std::make_unique<hypervisor::Hypervisor>()),
       vcpus_(std::make_unique<VcpuPool>(*hypervisor_)) {}
 
@@ -67,36 +65,35 @@ EmbeddedMachine::~EmbeddedMachine() {
   static_cast<void>(kernel_.release());
   static_cast<void>(vcpus_.release());
   static_cast<void>(hypervisor_.release());
-  static_cast<void>(memory_.release());
+  static_cast<void>(ram_.release());
 }
 
 absl::Status EmbeddedMachine::SwitchOn() {
   std::int64_t answer = hypervisor_->Init(
       {
-          .memory = std::bit_cast<std::uintptr_t>(memory_->data()),
+          .memory = std::bit_cast<std::uintptr_t>(ram_->data()),
           .pool_begin = 0,
-          .pool_end = memory_->size(),
+          .pool_end = ram_->size(),
           .pool_is_zero = true,
           .cpus = setting_.cpus,
       },
       *this);
   if (answer < 0) return Refused("the embedded hypervisor does not start", answer);
   const std::uint64_t frames = setting_.dom0_bytes >> hypervisor::kPageShift;
-  const auto pointers =
-      setting_.xcom ? hypervisor::PointerModel::kXcom : hypervisor::PointerModel::kRaw;
+  const auto space = setting_.xcom ? hypervisor::SpaceKind::kXcom : hypervisor::SpaceKind::kRaw;
   answer = hypervisor_->BuildDomain({
       .id = 0,
       .pages = frames,
       .vcpus = setting_.vcpus,
-      .pointers = pointers,
+      .space = space,
       .privileged = true,
   });
   if (answer < 0) return Refused("domain 0 cannot be built", answer);
   const absl::Status claimed = vcpus_->Claim(setting_.vcpus);
   if (!claimed.ok()) return claimed;
-  kernel_ = std::make_unique<GuestKernel>(*hypervisor_, *memory_, *vcpus_, frames);
-  foreign_mappings_ = std::make_unique<ForeignMappings>(*hypervisor_, *memory_);
-  return kernel_->BindPorts(pointers);
+  kernel_ = std::make_unique<GuestKernel>(*hypervisor_, *ram_, *vcpus_, frames);
+  foreign_mappings_ = std::make_unique<ForeignMappings>(*hypervisor_, *ram_);
+  return kernel_->BindPorts(space);
 }
 
 std::uint64_t EmbeddedMachine::NowNanoseconds() {
@@ -110,7 +107,7 @@ void EmbeddedMachine::WriteConsole(std::string_view text) {
 }
 
 bool EmbeddedMachine::Discard(MachineAddress start, std::uint64_t bytes) {
-  return memory_->Discard(start, bytes);
+  return ram_->Discard(start, bytes);
 }
 
 }  // namespace xencomm::embedded

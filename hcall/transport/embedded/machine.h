@@ -12,7 +12,7 @@
 #include "hcall/hypervisor/machine.h"
 #include "hcall/transport/embedded/foreign_mappings.h"
 #include "hcall/transport/embedded/guest_kernel.h"
-#include "hcall/transport/embedded/machine_memory.h"
+#include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/embedded/vcpu_pool.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/fork_marker.h"
@@ -34,14 +34,14 @@ class EmbeddedMachine final : private hypervisor::Machine {
   EmbeddedMachine& operator=(const EmbeddedMachine&) = delete;
   ~EmbeddedMachine();
 
-  MachineMemory& memory() { return *memory_; }
+  RamFile& ram() { return *ram_; }
   hypervisor::Hypervisor& hypervisor() { return *hypervisor_; }
   VcpuPool& vcpus() { return *vcpus_; }
   GuestKernel& kernel() { return *kernel_; }
   ForeignMappings& foreign_mappings() { return *foreign_mappings_; }
 
  private:
-  EmbeddedMachine(const MachineSetting& setting, std::unique_ptr<MachineMemory> memory);
+  EmbeddedMachine(const MachineSetting& setting, std::unique_ptr<RamFile> ram);
 
   absl::Status SwitchOn();
 
@@ -52,7 +52,7 @@ class EmbeddedMachine final : private hypervisor::Machine {
   const MachineSetting setting_;
   const std::chrono::steady_clock::time_point switched_on_ = std::chrono::steady_clock::now();
   const ForkMarker marker_;
-  std::unique_ptr<MachineMemory> memory_;
+  std::unique_ptr<RamFile> ram_;
   std::unique_ptr<hypervisor::Hypervisor> hypervisor_;
   std::unique_ptr<VcpuPool> vcpus_;
   std::unique_ptr<GuestKernel> kernel_;

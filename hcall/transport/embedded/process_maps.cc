@@ -38,7 +38,7 @@ constexpr std::uint64_t kFileBacked = 0x20;
 
 }  // namespace
 
-ProcessMaps::ProcessMaps(int fd, Way way) : way_(way) {
+ProcessMaps::ProcessMaps(int fd, Source source) : source_(source) {
   struct stat about = {};
   if (fstat(fd, &about) != 0) return;
   device_ = about.st_dev;
@@ -69,18 +69,18 @@ bool ProcessMaps::Open() {
 
 bool ProcessMaps::Look() {
   if (!Open()) return false;
-  if (way_ == Way::kBest) {
+  if (source_ == Source::kBest) {
     MapQuery query = {};
     query.size = sizeof(query);
     query.query_flags = kCoveringOrNext;
     if (ioctl(maps_, kMapQuery, &query) == 0) return true;
-    way_ = Way::kText;
+    source_ = Source::kText;
   }
   return Read(maps_, seen_);
 }
 
 ProcessMaps::Area ProcessMaps::AtOrBehind(std::uintptr_t address) const {
-  if (way_ == Way::kText) {
+  if (source_ == Source::kText) {
     const auto found =
         std::upper_bound(seen_.begin(), seen_.end(), address,
                          [](std::uintptr_t wanted, const Area& area) { return wanted < area.end; });

@@ -14,7 +14,7 @@ namespace xencomm::embedded {
 
 class ProcessMaps {
  public:
-  enum class Way : std::uint8_t { kBest, kText };
+  enum class Source : std::uint8_t { kBest, kText };
 
   // Bytes [start, end) of this process are those of the file from `offset` on.
   struct Area {
@@ -29,7 +29,7 @@ class ProcessMaps {
   using Areas = std::vector<Area>;  // by address
 
   // Of the file behind `fd`, which is borrowed for this call only.
-  explicit ProcessMaps(int fd, Way way = Way::kBest);
+  explicit ProcessMaps(int fd, Source source = Source::kBest);
   ProcessMaps(const ProcessMaps&) = delete;
   ProcessMaps& operator=(const ProcessMaps&) = delete;
   ~ProcessMaps();
@@ -51,7 +51,7 @@ class ProcessMaps {
 
   dev_t device_ = 0;
   ino_t inode_ = 0;
-  Way way_;
+  Source source_;
   int maps_ = -1;  // /proc/self/maps, from its first use on; and which file that is
   dev_t maps_device_ = 0;
   ino_t maps_inode_ = 0;

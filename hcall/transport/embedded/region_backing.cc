@@ -69,7 +69,7 @@ absl::Status RegionBacking::MapTable() {
   std::byte* at = base_;
   for (const PhysicalAddress frame : region_->table_frames()) {
     const absl::Status mapped =
-        machine_.memory().MapAt(at, machine_.kernel().MachineOf(frame), kPageSize, PROT_READ);
+        machine_.ram().MapAt(at, machine_.kernel().MachineOf(frame), kPageSize, PROT_READ);
     if (!mapped.ok()) return mapped;
     at += kPageSize;
   }
@@ -131,7 +131,7 @@ absl::Status RegionBacking::MapRuns(std::byte* at, const std::vector<FrameRun>& 
         ++count;
       }
       const absl::Status mapped =
-          machine_.memory().MapAt(at, machine, count * kPageSize, PROT_READ | PROT_WRITE);
+          machine_.ram().MapAt(at, machine, count * kPageSize, PROT_READ | PROT_WRITE);
       if (!mapped.ok()) return mapped;
       at += count * kPageSize;
       first += count;

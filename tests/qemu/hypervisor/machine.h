@@ -64,7 +64,7 @@ void InstallVectors();
 [[noreturn]] void Exit(bool pass);
 
 // What the machine's own kernel means by a pointer: kRegion where page tables cannot be walked.
-extern const xencomm::hypervisor::PointerModel kNativePointers;
+extern const xencomm::hypervisor::SpaceKind kNativePointers;
 
 // The meaning of raw pointers during one call of the guest: a walk of its page tables as they are
 // at that moment. Without one, raw pointers fault.

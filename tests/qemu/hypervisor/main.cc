@@ -13,6 +13,7 @@
 #include "tests/qemu/runtime/platform_call.h"
 #include "tests/qemu/runtime/print.h"
 #include "tests/qemu/runtime/startup.h"
+#include "xencomm/machine_memory.h"
 
 namespace qemu {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 using xencomm::hypervisor::DomainMemory;
 using xencomm::hypervisor::Hypervisor;
 using xencomm::hypervisor::kNoFrame;
-using xencomm::hypervisor::PointerModel;
+using xencomm::hypervisor::SpaceKind;
 using xencomm::hypervisor::Vcpu;
 
 extern "C" const char kernel_begin[];
@@ -68,7 +69,7 @@ struct Domain0P2m {
 void LoadKernel() {
   const auto size = static_cast<uint64_t>(kernel_end - kernel_begin);
   Domain0P2m p2m;
-  arch::MachineMemory<Domain0P2m> memory(p2m, kMachineAddressBits);
+  xencomm::MachineMemory memory(p2m, kMachineAddressBits);
   for (uint64_t done = 0; done < size;) {
     const auto run = memory.Map({done}, size - done, xencomm::Access::kWrite);
     if (!run.ok()) HandleCrash({.what = "no memory for the kernel's image", .address = done});
@@ -77,7 +78,7 @@ void LoadKernel() {
   }
 }
 
-void BuildDomain0(PointerModel pointers) {
+void BuildDomain0(SpaceKind space) {
   if (hypervisor.Init({.pool_begin = kPoolBegin,
                        .pool_end = kPoolEnd,
                        .cpus = 4,
@@ -85,10 +86,8 @@ void BuildDomain0(PointerModel pointers) {
                       machine) != 0) {
     HandleCrash({.what = "the hypervisor does not start"});
   }
-  const int64_t error = hypervisor.BuildDomain({.id = kDomain0,
-                                                .pages = kGuestMemory / kFrameSize,
-                                                .pointers = pointers,
-                                                .privileged = true});
+  const int64_t error = hypervisor.BuildDomain(
+      {.id = kDomain0, .pages = kGuestMemory / kFrameSize, .space = space, .privileged = true});
   vcpu = hypervisor.ClaimVcpu(kDomain0, 0);
   if (error != 0 || vcpu == nullptr) HandleCrash({.what = "domain 0 cannot be built"});
 }
@@ -147,7 +146,7 @@ extern "C" [[noreturn]] void HypervisorMain() {
   const BootOptions options = {.page_shift = BootByte(kBootPageShift),
                                .planted = static_cast<Planted>(BootByte(kBootPlanted)),
                                .xcom = BootByte(kBootXcom) != 0};
-  BuildDomain0(options.xcom ? PointerModel::kXcom : kNativePointers);
+  BuildDomain0(options.xcom ? SpaceKind::kXcom : kNativePointers);
   LoadKernel();
   RunGuest(kGuestMemory, options.Pack());
 }

@@ -40,7 +40,7 @@ class Region {
 
   // Of one that exists.
   const xencomm::RegionLayout& layout() const { return table_->layout(); }
-  xencomm::StatelessRegion<KernelMemory> translator() const { return table_->translator(); }
+  xencomm::StatelessRegion<KernelMemory> AsStateless() const { return table_->AsStateless(); }
 
  private:
   // Memory for one granule, mapped for the process at its place in the region.

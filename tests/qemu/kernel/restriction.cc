@@ -49,7 +49,7 @@ int64_t Restriction::Begin(ProcessMemory& process, Region& region) {
 }
 
 int64_t Restriction::Hypercall(uint64_t index, std::span<const uint64_t, 5> arguments) {
-  xencomm::SpaceOver space(region_->translator(), memory);
+  xencomm::SpaceOver space(region_->AsStateless(), memory);
   const xencomm::schema::Call call = {
       .hypercall = index & ~xencomm::kRegionCall,  // the bit is not the program's to set
       .registers = {arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]}};

@@ -1,7 +1,7 @@
 // The library's backend for this machine.
 
 #include "arch/powerpc/hypercall_entry.h"
-#include "arch/powerpc/machine_memory.h"
+#include "arch/powerpc/real_address.h"
 
 namespace qemu {
 namespace arch = xencomm::powerpc;

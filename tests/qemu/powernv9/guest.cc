@@ -11,8 +11,7 @@
 namespace qemu {
 
 // The page tables of a domain are not walked for it here.
-const xencomm::hypervisor::PointerModel kNativePointers =
-    xencomm::hypervisor::PointerModel::kRegion;
+const xencomm::hypervisor::SpaceKind kNativePointers = xencomm::hypervisor::SpaceKind::kRegion;
 
 RawSpace::RawSpace(xencomm::hypervisor::DomainMemory&) {}
 

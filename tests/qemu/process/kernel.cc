@@ -18,7 +18,7 @@ using xencomm::PhysicalAddress;
 using xencomm::RegionLayout;
 using xencomm::RegionTable;
 using xencomm::XencommOp;
-using xencomm::hypervisor::PointerModel;
+using xencomm::hypervisor::SpaceKind;
 
 // The bare machines' numbers (tests/qemu/hypervisor), since some answers tell of them.
 constexpr std::uint64_t kPoolBegin = 0x04000000;
@@ -34,9 +34,9 @@ constexpr std::uint64_t kScattered = 0x1000000;
 constexpr std::uint64_t kScatteredPages = kDomainPages - kScattered / kPage;
 constexpr std::uint64_t kStep = 7919;  // prime: every page once
 
-PointerModel ModelOf(Meaning meaning) {
-  return meaning == Meaning::kDescriptors || meaning == Meaning::kInline ? PointerModel::kXcom
-                                                                         : PointerModel::kRaw;
+SpaceKind ModelOf(Meaning meaning) {
+  return meaning == Meaning::kDescriptors || meaning == Meaning::kInline ? SpaceKind::kXcom
+                                                                         : SpaceKind::kRaw;
 }
 
 }  // namespace
@@ -60,7 +60,7 @@ Kernel::Kernel(std::byte* memory, Meaning meaning, xencomm::ByteOrder order)
   Require(hypervisor_.BuildDomain({.id = 0,
                                    .pages = kDomainPages,
                                    .order = order,
-                                   .pointers = ModelOf(meaning),
+                                   .space = ModelOf(meaning),
                                    .privileged = true}) == 0,
           "the domain");
   vcpu_ = hypervisor_.ClaimVcpu(0, 0);
@@ -122,7 +122,7 @@ void Kernel::BuildPageTables() {
 }
 
 std::uint64_t Kernel::Handle(std::uint64_t address, std::uint64_t bytes) {
-  if (ModelOf(meaning_) != PointerModel::kXcom) return address;
+  if (ModelOf(meaning_) != SpaceKind::kXcom) return address;
   const std::uint64_t offset = address - kBuffers;
   // Nothing to describe: any descriptor is as good.
   if (bytes == 0) bytes = 1;

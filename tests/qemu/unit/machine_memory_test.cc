@@ -2,18 +2,18 @@
 // architecture that the test runs on.
 
 #if defined(__powerpc64__)
-#include "arch/powerpc/machine_memory.h"
 #include "arch/powerpc/hypercall_entry.h"
 namespace arch = xencomm::powerpc;
 #else
 #include "arch/x86_64/hypercall_entry.h"
-#include "arch/x86_64/machine_memory.h"
 namespace arch = xencomm::x86_64;
 #endif
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
+
+#include "xencomm/machine_memory.h"
 
 namespace xencomm {
 namespace {
@@ -33,7 +33,7 @@ constexpr std::uint64_t kLimit = std::uint64_t{1} << kBits;
 
 TEST(MachineMemory, AMachineAddressIsItsOwnPointer) {
   OneRun p2m = {.run = {MachineAddress{0x12345000}, 4096}};
-  arch::MachineMemory<OneRun> memory(p2m, kBits);
+  MachineMemory memory(p2m, kBits);
   const Mapping mapping = memory.Map({0}, 100, Access::kWrite);
   ASSERT_TRUE(mapping.ok());
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(mapping.start()), 0x12345000u);
@@ -55,7 +55,7 @@ TEST(MachineMemory, RefusesAddressBitsThatTheProcessorIgnores) {
   };
   for (const auto& row : rows) {
     OneRun p2m = {.run = {MachineAddress{row.start}, row.length}};
-    arch::MachineMemory<OneRun> memory(p2m, kBits);
+    MachineMemory memory(p2m, kBits);
     const Mapping mapping = memory.Map({0}, row.length, Access::kRead);
     EXPECT_EQ(mapping.ok(), row.reachable) << std::hex << row.start;
     if (!mapping.ok()) {
@@ -66,7 +66,7 @@ TEST(MachineMemory, RefusesAddressBitsThatTheProcessorIgnores) {
 
 TEST(MachineMemory, HandsTheFaultOfTheP2mOn) {
   OneRun p2m = {.run = {MachineAddress{0x1000}, 4096}, .writable = false};
-  arch::MachineMemory<OneRun> memory(p2m, kBits);
+  MachineMemory memory(p2m, kBits);
   EXPECT_EQ(memory.Map({0}, 1, Access::kWrite).fault().fault, Fault::kNotWritable);
   EXPECT_TRUE(memory.Map({0}, 1, Access::kRead).ok());
 }

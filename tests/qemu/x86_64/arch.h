@@ -1,7 +1,7 @@
 // The library's backend for this machine.
 
 #include "arch/x86_64/hypercall_entry.h"
-#include "arch/x86_64/machine_memory.h"
+#include "arch/x86_64/real_address.h"
 
 namespace qemu {
 namespace arch = xencomm::x86_64;

@@ -1,7 +1,9 @@
 // The C API (xencomm/xencomm.h): contexts over clients, and refusals as errno and a sentence.
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -155,16 +157,30 @@ std::int64_t xencomm_call(xencomm_context* x, unsigned op, uint64_t arg1, uint64
   });
 }
 
-int xencomm_translate(xencomm_context* x, const void* pointer, enum xencomm_way way,
+int xencomm_translate(xencomm_context* x, const void* pointer, enum xencomm_space space,
                       struct xencomm_translation* translation) {
   return Guarded([&] {
     const absl::Status checked = x->client->arena().Check(pointer, 1);
     if (!checked.ok()) return Refuse(checked);
-    *translation = {};
-    const absl::Status status = x->client->transport().Translate(pointer, way, *translation);
-    return status.ok() ? 0 : Refuse(status);
+    const absl::StatusOr<xencomm::TracedPointer> traced = x->client->transport().TraceOf(
+        pointer,
+        space == XENCOMM_SPACE_WALK ? xencomm::TracedSpace::kWalk : xencomm::TracedSpace::kRegion);
+    if (!traced.ok()) return Refuse(traced.status());
+    const xencomm::Trace& trace = traced->trace;
+    *translation = {.pointer = std::bit_cast<std::uintptr_t>(pointer),
+                    .region = traced->region.value,
+                    .guest_physical = trace.end.start().value,
+                    .machine = traced->machine.value,
+                    .steps = trace.count,
+                    .step = {}};
+    for (unsigned i = 0; i < trace.count; ++i) {
+      const xencomm::Step& step = trace.steps[i];
+      translation->step[i] = {step.table, step.index, step.address.value, step.entry};
+    }
+    return 0;
   });
 }
+static_assert(std::size(xencomm_translation{}.step) == xencomm::Trace::kMaxSteps);
 
 int xencomm_private_fd(xencomm_context* x) { return x->client->transport().fd(); }
 

@@ -1,4 +1,4 @@
-#include "hcall/transport/embedded/machine_memory.h"
+#include "hcall/transport/embedded/ram_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 
 namespace xencomm::embedded {
 
-absl::StatusOr<std::unique_ptr<MachineMemory>> MachineMemory::Create(std::uint64_t size) {
+absl::StatusOr<std::unique_ptr<RamFile>> RamFile::Create(std::uint64_t size) {
   const int fd = memfd_create("xencomm-machine", MFD_CLOEXEC);
   if (fd < 0) return absl::ErrnoToStatus(errno, "memory for the embedded machine");
   void* map = MAP_FAILED;
@@ -24,16 +24,16 @@ absl::StatusOr<std::unique_ptr<MachineMemory>> MachineMemory::Create(std::uint64
   }
   // A child would share the machine, and believe that it has one of its own.
   madvise(map, size, MADV_DONTFORK);
-  return std::unique_ptr<MachineMemory>(new MachineMemory(fd, static_cast<std::byte*>(map), size));
+  return std::unique_ptr<RamFile>(new RamFile(fd, static_cast<std::byte*>(map), size));
 }
 
-MachineMemory::~MachineMemory() {
+RamFile::~RamFile() {
   munmap(data_, size_);
   close(fd_);
 }
 
-absl::Status MachineMemory::MapAt(std::byte* at, MachineAddress machine, std::uint64_t length,
-                                  int protection) {
+absl::Status RamFile::MapAt(std::byte* at, MachineAddress machine, std::uint64_t length,
+                            int protection) {
   void* const map = mmap(at, length, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd_,
                          static_cast<off_t>(machine.value));
   if (map != MAP_FAILED) return absl::OkStatus();
@@ -42,7 +42,7 @@ absl::Status MachineMemory::MapAt(std::byte* at, MachineAddress machine, std::ui
                strerrordesc_np(errno)));
 }
 
-bool MachineMemory::Discard(MachineAddress machine, std::uint64_t length) {
+bool RamFile::Discard(MachineAddress machine, std::uint64_t length) {
   return fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                    static_cast<off_t>(machine.value), static_cast<off_t>(length)) == 0;
 }

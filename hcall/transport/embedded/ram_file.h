@@ -2,8 +2,8 @@
 //
 // Its offsets are machine addresses. The hypervisor reaches all of it through one mapping; a
 // process's region maps single frames of it again, at the region's own addresses.
-#ifndef HCALL_TRANSPORT_EMBEDDED_MACHINE_MEMORY_H_
-#define HCALL_TRANSPORT_EMBEDDED_MACHINE_MEMORY_H_
+#ifndef HCALL_TRANSPORT_EMBEDDED_RAM_FILE_H_
+#define HCALL_TRANSPORT_EMBEDDED_RAM_FILE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -15,14 +15,14 @@
 
 namespace xencomm::embedded {
 
-class MachineMemory {
+class RamFile {
  public:
   // `size` in bytes, whole pages. It reads as zero and takes host memory only where it is touched.
-  static absl::StatusOr<std::unique_ptr<MachineMemory>> Create(std::uint64_t size);
+  static absl::StatusOr<std::unique_ptr<RamFile>> Create(std::uint64_t size);
 
-  MachineMemory(const MachineMemory&) = delete;
-  MachineMemory& operator=(const MachineMemory&) = delete;
-  ~MachineMemory();
+  RamFile(const RamFile&) = delete;
+  RamFile& operator=(const RamFile&) = delete;
+  ~RamFile();
 
   std::byte* data() const { return data_; }
   std::uint64_t size() const { return size_; }
@@ -37,7 +37,7 @@ class MachineMemory {
   bool Discard(MachineAddress machine, std::uint64_t length);
 
  private:
-  MachineMemory(int fd, std::byte* data, std::uint64_t size) : fd_(fd), data_(data), size_(size) {}
+  RamFile(int fd, std::byte* data, std::uint64_t size) : fd_(fd), data_(data), size_(size) {}
 
   const int fd_;
   std::byte* const data_;
@@ -46,4 +46,4 @@ class MachineMemory {
 
 }  // namespace xencomm::embedded
 
-#endif  // HCALL_TRANSPORT_EMBEDDED_MACHINE_MEMORY_H_
+#endif  // HCALL_TRANSPORT_EMBEDDED_RAM_FILE_H_

@@ -4,8 +4,8 @@
 //                     a range check and one load, whatever the region's size
 //   StatelessRegion   the guest's table, read in every call; for callers that are as trusted as
 //                     their kernel, since nothing but the kernel keeps a table's bases honest
-#ifndef XENCOMM_REGION_SPACE_H_
-#define XENCOMM_REGION_SPACE_H_
+#ifndef XENCOMM_REGION_TRANSLATION_H_
+#define XENCOMM_REGION_TRANSLATION_H_
 
 #include <cstdint>
 #include <cstring>
@@ -14,6 +14,7 @@
 #include "xencomm/hypercall.h"
 #include "xencomm/region.h"
 #include "xencomm/space.h"
+#include "xencomm/trace.h"
 
 namespace xencomm {
 
@@ -126,8 +127,9 @@ class TableReader {
 
   // The guest-physical address of the word that holds base `index`. A loop, bounded by
   // kMaxBaseReads: first down the chain of granules to one whose place is known, then back, a base
-  // at a time.
-  Result<PhysicalAddress> Locate(std::uint64_t index, Cursor& cursor) const {
+  // at a time. `see` is told of each base read.
+  template <class See = const Untraced>
+  Result<PhysicalAddress> Locate(std::uint64_t index, Cursor& cursor, See& see = kUntraced) const {
     std::uint64_t chain[kMaxBaseReads];
     unsigned depth = 0;
     std::uint64_t granule = layout_.BaseGranule(index);
@@ -138,7 +140,8 @@ class TableReader {
     }
     PhysicalAddress place = granule == 0 ? handle_ : cursor.place;
     while (depth != 0) {
-      const Result<PhysicalAddress> base = ReadBase(WordIn(place, chain[--depth]));
+      const std::uint64_t next = chain[--depth];
+      const Result<PhysicalAddress> base = ReadBase(next, WordIn(place, next), see);
       if (!base.ok()) return base.fault();
       place = *base;
     }
@@ -147,10 +150,11 @@ class TableReader {
   }
 
   // Base `index`: the guest-physical address of that granule.
-  Result<PhysicalAddress> Base(std::uint64_t index, Cursor& cursor) const {
-    const Result<PhysicalAddress> word = Locate(index, cursor);
+  template <class See = const Untraced>
+  Result<PhysicalAddress> Base(std::uint64_t index, Cursor& cursor, See& see = kUntraced) const {
+    const Result<PhysicalAddress> word = Locate(index, cursor, see);
     if (!word.ok()) return word.fault();
-    return ReadBase(*word);
+    return ReadBase(index, *word, see);
   }
 
   const RegionLayout& layout() const { return layout_; }
@@ -163,9 +167,11 @@ class TableReader {
     return granule + (BaseOffset(index) & (layout_.granule_size() - 1));
   }
 
-  Result<PhysicalAddress> ReadBase(PhysicalAddress word) const {
+  template <class See>
+  Result<PhysicalAddress> ReadBase(std::uint64_t index, PhysicalAddress word, See& see) const {
     const Result<std::uint64_t> base = ReadWord(*memory_, word, order_);
     if (!base.ok()) return base.fault();
+    see(Step{.table = "base", .index = index, .address = word, .entry = *base});
     if (*base == kNotBackedBase) return Fault::kNotBacked;
     if (!IsAligned(*base, layout_.granule_size())) return Fault::kMisaligned;
     return PhysicalAddress{*base};
@@ -199,6 +205,8 @@ Result<TableReader<M>> OpenTable(M& memory, PhysicalAddress handle, ByteOrder or
   return TableReader<M>(memory, *layout, handle, order);
 }
 
+static_assert(kMaxBaseReads <= Trace::kMaxSteps);
+
 template <Memory M>
 class StatelessRegion {
  public:
@@ -209,6 +217,21 @@ class StatelessRegion {
 
   Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
                     Cursor& cursor) const {
+    return Find(pointer, offset, length, cursor, kUntraced);
+  }
+
+  // The same, with the bases that it read. A fault belongs to the last one, or to what it leads to.
+  Trace TraceOf(VirtualAddress pointer) const {
+    Cursor cursor;
+    Trace trace;
+    trace.end = Find(pointer, 0, ~std::uint64_t{0}, cursor, trace);
+    return trace;
+  }
+
+ private:
+  template <class See>
+  Segment Find(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Cursor& cursor,
+               See& see) const {
     const RegionLayout& layout = table_.layout();
     std::uint64_t into;
     const Fault fault = LocateInRegion(layout.virtual_base(), payload_offset_, layout.length(),
@@ -218,18 +241,17 @@ class StatelessRegion {
     // Granule 0 is where the handle says: its base was compared with the handle when the table was
     // opened, and what it reads now does not matter.
     const Result<PhysicalAddress> base =
-        index == 0 ? Result<PhysicalAddress>(table_.handle()) : table_.Base(index, cursor);
+        index == 0 ? Result<PhysicalAddress>(table_.handle()) : table_.Base(index, cursor, see);
     if (!base.ok()) return base.fault();
     const std::uint64_t within = into & (layout.granule_size() - 1);
     const std::uint64_t rest = layout.granule_size() - within;
     return {*base + within, length < rest ? length : rest};
   }
 
- private:
   TableReader<M> table_;
   std::uint64_t payload_offset_;
 };
 
 }  // namespace xencomm
 
-#endif  // XENCOMM_REGION_SPACE_H_
+#endif  // XENCOMM_REGION_TRANSLATION_H_
