@@ -5,8 +5,8 @@
 
 #include <iterator>
 
-#include "hcall/hypervisor/call.h"
-#include "hcall/hypervisor/region_registry.h"
+#include "hcall/hypervisor/calls/call.h"
+#include "hcall/hypervisor/domain/region_registry.h"
 #include "hcall/schema/xen.h"
 #include "xencomm/descriptor.h"
 #include "xencomm/hypercall.h"

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "hcall/hypervisor/core.h"
-#include "hcall/hypervisor/domain.h"
+#include "hcall/hypervisor/calls/op_table.h"
+#include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/domain/domain.h"
 #include "hcall/hypervisor/hypervisor.h"
-#include "hcall/hypervisor/op_table.h"
 
 namespace xencomm::hypervisor {
 

@@ -6,7 +6,7 @@
 //
 // Rules:
 // 1. A vcpu makes one call at a time. Different vcpus call at the same time, from any thread.
-// 2. Every answer is Xen's: a value, or a negative errno (hcall/hypervisor/errno.h).
+// 2. Every answer is Xen's: a value, or a negative errno (hcall/hypervisor/base/errno.h).
 // 3. A frame that a domain gives up is reused only when no call is under way that began before.
 // 4. What a guest says is checked here and nowhere else: the transport passes registers through.
 #ifndef HCALL_HYPERVISOR_HYPERVISOR_H_
@@ -14,8 +14,8 @@
 
 #include <cstdint>
 
-#include "hcall/hypervisor/domain_memory.h"
-#include "hcall/hypervisor/machine.h"
+#include "hcall/hypervisor/base/machine.h"
+#include "hcall/hypervisor/memory/domain_memory.h"
 #include "xencomm/address.h"
 #include "xencomm/byte_order.h"
 #include "xencomm/space.h"
@@ -62,7 +62,7 @@ struct Statistics {
   std::uint64_t pinned_frames = 0;  // of registered regions and areas
   unsigned domains = 0;             // dying ones that still have pages included
   unsigned regions = 0;             // registered
-  std::uint64_t longest_leg = 0;    // pieces that one leg of a call did at most (work.h)
+  std::uint64_t longest_leg = 0;    // pieces that one leg of a call did at most (base/work.h)
 };
 
 struct DomainStatistics {

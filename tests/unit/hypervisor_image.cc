@@ -4,7 +4,7 @@
 #include <cstring>
 #include <sstream>
 
-#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/domain/core.h"
 
 namespace xencomm::hypervisor {
 namespace {
