@@ -15,6 +15,7 @@
 #include "hcall/hypervisor/domain/memory_map.h"
 #include "hcall/hypervisor/domain/region_registry.h"
 #include "hcall/hypervisor/domain/vnuma.h"
+#include "hcall/hypervisor/hypervisor.h"
 
 namespace xencomm::hypervisor {
 

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/hypervisor.h"
 
 namespace xencomm::hypervisor {
 namespace {

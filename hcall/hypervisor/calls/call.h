@@ -9,10 +9,10 @@
 
 #include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/base/work.h"
+#include "hcall/hypervisor/calls/hypercall_frame.h"
 #include "hcall/hypervisor/calls/op_table.h"
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/domain.h"
-#include "hcall/hypervisor/hypervisor.h"
 #include "xencomm/guest_handle.h"
 #include "xencomm/hypercall.h"
 
@@ -129,10 +129,6 @@ std::int64_t GrantTableOp(Call& call);
 OpAnswer AskGrantTableOp(std::uint64_t op);
 std::int64_t Multicall(Call& call);
 std::int64_t RegionOp(Call& call);
-
-// Any hypercall by the frame's index; -ENOSYS for one that there is not.
-std::int64_t Dispatch(Call& call);
-
 }  // namespace xencomm::hypervisor
 
 #endif  // HCALL_HYPERVISOR_CALLS_CALL_H_

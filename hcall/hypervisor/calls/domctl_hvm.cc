@@ -206,11 +206,6 @@ bool IsWellFormed(const Domain& domain, std::span<const std::uint8_t> bytes) {
 
 }  // namespace
 
-HvmState* HvmStateOf(Domain& domain) {
-  if (domain.hvm_state == nullptr) domain.hvm_state = domain.overhead.New<HvmState>();
-  return domain.hvm_state;
-}
-
 std::int64_t GetHvmContextOp(DomctlCall& op) {
   xen_domctl_hvmcontext& request = op.argument->u.hvmcontext;
   Domain& target = *op.target;

@@ -8,6 +8,7 @@
 // in the count's upper half, which Xen does not look at.
 
 #include "hcall/hypervisor/calls/call.h"
+#include "hcall/hypervisor/calls/hypercall_table.h"
 #include "hcall/schema/xen.h"
 #include "xencomm/hypercall.h"
 

@@ -10,7 +10,6 @@
 #include "hcall/hypervisor/base/spin_lock.h"
 #include "hcall/hypervisor/base/work.h"
 #include "hcall/hypervisor/domain/domain_table.h"
-#include "hcall/hypervisor/hypervisor.h"
 #include "hcall/hypervisor/memory/frame_heap.h"
 #include "hcall/hypervisor/memory/frame_table.h"
 #include "hcall/hypervisor/memory/quiescence.h"

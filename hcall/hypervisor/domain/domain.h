@@ -12,13 +12,14 @@
 
 #include "hcall/hypervisor/base/cpu_mask.h"
 #include "hcall/hypervisor/base/spin_lock.h"
+#include "hcall/hypervisor/domain/domain_config.h"
 #include "hcall/hypervisor/domain/held_area.h"
-#include "hcall/hypervisor/hypervisor.h"
 #include "hcall/hypervisor/memory/dirty_log.h"
 #include "hcall/hypervisor/memory/overhead.h"
 #include "hcall/hypervisor/memory/p2m.h"
 #include "hcall/hypervisor/memory/paging_pool.h"
 #include "hcall/hypervisor/memory/quiescence.h"
+#include "xencomm/space.h"
 
 namespace xencomm::hypervisor {
 

@@ -4,6 +4,7 @@
 
 #include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/memory/domain_memory.h"
 #include "hcall/hypervisor/memory/physmap.h"
 
 namespace xencomm::hypervisor {

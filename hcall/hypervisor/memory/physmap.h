@@ -14,6 +14,7 @@
 
 #include "hcall/hypervisor/base/work.h"
 #include "hcall/hypervisor/domain/domain.h"
+#include "xencomm/memory.h"
 
 namespace xencomm::hypervisor {
 
