@@ -18,7 +18,7 @@ constexpr std::uint32_t Megabytes(std::uint64_t pages) {
 // same call again: the pool itself tells how far it came.
 std::int64_t ResizePool(DomctlCall& op, std::uint64_t pages) {
   PagingPool& pool = op.target->paging_pool;
-  switch (pool.Resize(op.call.core, *op.target, pages, op.call.work)) {
+  switch (pool.Resize(op.call.core, op.target->id, pages, op.call.work)) {
     case PagingPool::Outcome::kDone:
       return 0;
     case PagingPool::Outcome::kStopped:

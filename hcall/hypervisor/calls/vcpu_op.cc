@@ -40,7 +40,8 @@ std::int64_t RegisterRunstate(VcpuCall& op) {
   if (!call.keeps_pointers) return -kEOPNOTSUPP;
   Cleared<vcpu_runstate_info> info = RunstateOf(call.core, vcpu);
   if (call.domain.order != kNativeOrder) SwapBytes(*info);
-  return vcpu.runstate_area.Replace(call, {request->addr.p}, &*info, sizeof(vcpu_runstate_info));
+  return vcpu.runstate_area.Replace(call.core, call.domain, call.space, {request->addr.p}, &*info,
+                                    sizeof(vcpu_runstate_info));
 }
 
 std::int64_t Up(VcpuCall& op) {

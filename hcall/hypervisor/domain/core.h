@@ -10,24 +10,18 @@
 #include "hcall/hypervisor/base/spin_lock.h"
 #include "hcall/hypervisor/base/work.h"
 #include "hcall/hypervisor/domain/domain_table.h"
-#include "hcall/hypervisor/memory/frame_heap.h"
-#include "hcall/hypervisor/memory/frame_table.h"
-#include "hcall/hypervisor/memory/quiescence.h"
+#include "hcall/hypervisor/memory/pool.h"
 
 namespace xencomm::hypervisor {
 
 // What the processors are said to run at.
 inline constexpr std::uint32_t kCpuKilohertz = 1000000;
 
-class Core {
+class Core : public Pool {
  public:
-  Core(const MachineConfig& machine_config, Machine& on) : config(machine_config), machine(on) {}
+  Core(const MachineConfig& machine_config, Machine& on) : Pool(on), config(machine_config) {}
 
   MachineConfig config;
-  Machine& machine;
-  FrameTable frames;
-  FrameHeap heap;
-  Quiescence quiescence;
   DomainTable domains;
   Console console;
 
@@ -42,9 +36,6 @@ class Core {
   std::uint64_t tokens = 0;           // of continued calls, given out
   std::uint32_t ratelimit_us = 1000;  // of the scheduler; Xen's default
 
-  std::uint64_t total_pages = 0;
-  std::atomic<std::uint64_t> held_frames = 0;
-  std::atomic<std::uint64_t> pinned_frames = 0;
   std::atomic<unsigned> region_count = 0;
   std::atomic<std::uint64_t> region_generation = 0;  // of the region that was registered last
   std::atomic<std::uint64_t> longest_leg = 0;        // pieces of work

@@ -11,13 +11,9 @@
 #include <cstdint>
 
 #include "hcall/hypervisor/base/cpu_mask.h"
-#include "hcall/hypervisor/base/spin_lock.h"
 #include "hcall/hypervisor/domain/domain_config.h"
 #include "hcall/hypervisor/domain/held_area.h"
-#include "hcall/hypervisor/memory/dirty_log.h"
-#include "hcall/hypervisor/memory/overhead.h"
-#include "hcall/hypervisor/memory/p2m.h"
-#include "hcall/hypervisor/memory/paging_pool.h"
+#include "hcall/hypervisor/memory/domain_pages.h"
 #include "hcall/hypervisor/memory/quiescence.h"
 #include "xencomm/space.h"
 
@@ -61,21 +57,16 @@ inline constexpr unsigned kMostShortLegs = 1u << 20;
 // Of the pages that hold a struct vcpu_guest_context.
 inline constexpr unsigned kContextOrder = 1;
 
-enum class Life : std::uint8_t { kAlive, kDying, kDead };
-
-class Domain {
+class Domain : public DomainPages {
  public:
-  std::uint16_t id = 0;
   ByteOrder order = kNativeOrder;
   PointerModel pointers = PointerModel::kRaw;
   bool privileged = false;
   bool hvm = false;
-  bool built = false;         // by BuildDomain: the machine hears of physmap changes
   std::uint32_t options = 0;  // XEN_DOMCTL_CDF_*
   std::uint32_t ssidref = 0;
   std::uint32_t emulation_flags = 0;
 
-  std::atomic<Life> life = Life::kAlive;
   std::atomic<int> controller_pauses = 0;
   bool creation_finished = false;  // was unpaused once
   bool debugger_attached = false;
@@ -93,20 +84,6 @@ class Domain {
   std::uint32_t tsc_mode = 0;
   std::uint32_t tsc_incarnation = 1;
   std::uint64_t shared_info_mfn = kNoFrame;
-  PagingPool paging_pool;
-
-  P2m p2m;
-  DirtyLog dirty_log;
-  OverheadPages overhead;
-
-  // Of the physmap, the page list and the counts below.
-  SpinLock lock;
-  std::atomic<std::uint64_t> tot_pages = 0;
-  std::atomic<std::uint64_t> max_pages = 0;
-  std::atomic<std::uint64_t> outstanding_pages = 0;  // claimed
-  std::uint32_t first_page = kNoIndex;  // the domain's memory, in the order it was given
-  std::uint32_t last_page = kNoIndex;
-  std::uint64_t shared_holds = 0;  // mappings by others of its shared pages
 
   // How far the end of the domain came, leg by leg; under the control lock.
   struct Ending {
@@ -132,8 +109,6 @@ class Domain {
   Vcpu* vcpu(std::uint64_t vcpu_id) const {
     return vcpu_id < max_vcpus ? std::atomic_ref<Vcpu*>(vcpus[vcpu_id]).load() : nullptr;
   }
-  bool dying() const { return life.load(std::memory_order_relaxed) != Life::kAlive; }
-  bool translated() const { return p2m.translated(); }
 };
 
 }  // namespace xencomm::hypervisor

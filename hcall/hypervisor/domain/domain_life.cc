@@ -28,7 +28,7 @@ void FreeParts(Core& core, Domain& domain) {
   RegionRegistry::Destroy(domain);
   // Of a domain that has just been made and is not complete: KillDomain leaves none.
   Work whole(~std::uint64_t{0});
-  domain.paging_pool.Resize(core, domain, 0, whole);
+  domain.paging_pool.Resize(core, domain.id, 0, whole);
   EventChannels::Destroy(domain);
   GrantTable::Destroy(domain);
   HvmState::Delete(domain.hvm_state, domain.overhead);
@@ -50,6 +50,18 @@ void FreeParts(Core& core, Domain& domain) {
 
 void FreeDomain(Core& core, Domain& domain) {
   core.heap.FreeLater(core.frames.MfnOfPointer(&domain), kDomainOrder);
+}
+
+// Takes the p2m apart and ends the mappings of others' pages in it; true when all is gone.
+bool EmptyP2m(Core& core, Domain& domain, Work& work) {
+  if (!domain.translated()) return true;
+  std::uint64_t& next_gfn = domain.ending.next_gfn;
+  for (;;) {
+    const std::uint64_t foreign = Physmap(core, domain).EmptyUpToForeign(next_gfn, work);
+    if (foreign == kNoFrame) return next_gfn == domain.p2m.capacity();
+    // Its owner's lock, not this domain's.
+    ReleaseMapping(core, foreign);
+  }
 }
 
 }  // namespace
@@ -100,7 +112,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   if (complete) {
     Work whole(~std::uint64_t{0});  // a fixed number (calls/domctl_domain.cc)
     const PagingPool::Outcome sized =
-        domain.paging_pool.Resize(core, domain, traits.paging_pages, whole);
+        domain.paging_pool.Resize(core, domain.id, traits.paging_pages, whole);
     complete = sized == PagingPool::Outcome::kDone;
   }
   if (!complete || !core.domains.Insert(traits.id, &domain, core.heap, core.frames)) {
@@ -145,9 +157,11 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
   if (!RegionRegistry::UnregisterSome(core, domain, work)) return false;
   if (!CloseSomePorts(core, domain, domain.ending.next_port, work)) return false;
   if (!physmap.FreeSome(work)) return false;
-  if (!physmap.EmptyP2m(domain.ending.next_gfn, work)) return false;
+  if (!EmptyP2m(core, domain, work)) return false;
   if (!domain.dirty_log.End(work)) return false;
-  if (domain.paging_pool.Resize(core, domain, 0, work) != PagingPool::Outcome::kDone) return false;
+  if (domain.paging_pool.Resize(core, domain.id, 0, work) != PagingPool::Outcome::kDone) {
+    return false;
+  }
   {
     // Calls that found it before change nothing of it any more.
     SpinGuard guard(domain.lock);

@@ -2,17 +2,17 @@
 
 #include <cstring>
 
-#include "hcall/hypervisor/calls/call.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/memory/physmap.h"
 
 namespace xencomm::hypervisor {
 
-std::int64_t HeldArea::Replace(Call& call, VirtualAddress pointer, const void* from,
-                               std::uint64_t bytes) {
+std::int64_t HeldArea::Replace(Pool& pool, DomainPages& domain, Space& space,
+                               VirtualAddress pointer, const void* from, std::uint64_t bytes) {
   Part found[2];
   unsigned count = 0;
   bool is_memory = true;
-  const FrameTable& frames = call.core.frames;
+  const FrameTable& frames = pool.frames;
   auto collect = [&](std::byte* run, std::uint64_t, std::uint64_t length) {
     while (length != 0) {
       const std::uint64_t mfn = frames.MfnOfPointer(run);
@@ -28,12 +28,11 @@ std::int64_t HeldArea::Replace(Call& call, VirtualAddress pointer, const void* f
     }
   };
   if (pointer.value != 0) {
-    const CopyResult result = call.space.ForEachRun(pointer, 0, bytes, Access::kWrite, collect);
+    const CopyResult result = space.ForEachRun(pointer, 0, bytes, Access::kWrite, collect);
     if (!result.ok() || !is_memory) return -kEFAULT;
   }
 
-  Domain& domain = call.domain;
-  Physmap physmap(call.core, domain);
+  Physmap physmap(pool, domain);
   SpinGuard guard(domain.lock);
   if (domain.dying()) return -kEINVAL;
   for (unsigned i = 0; i < count; ++i) {

@@ -11,18 +11,21 @@
 
 #include "hcall/hypervisor/base/machine.h"
 #include "xencomm/address.h"
+#include "xencomm/space.h"
 
 namespace xencomm::hypervisor {
 
-class Call;
+class DomainPages;
 class Physmap;
+class Pool;
 
 class HeldArea {
  public:
-  // `bytes` at a pointer of the calling domain's, at most a page, which become those at `from`;
-  // null gives the area up. -EFAULT (not the domain's memory, or not writable), -EBUSY (pinned too
-  // often), -EINVAL (the domain is dying): the old area stays then.
-  std::int64_t Replace(Call& call, VirtualAddress pointer, const void* from, std::uint64_t bytes);
+  // `bytes` at a pointer into a space of the domain's calls, at most a page, which become those at
+  // `from`; null gives the area up. -EFAULT (not the domain's memory, or not writable), -EBUSY
+  // (pinned too often), -EINVAL (the domain is dying): the old area stays then.
+  std::int64_t Replace(Pool& pool, DomainPages& domain, Space& space, VirtualAddress pointer,
+                       const void* from, std::uint64_t bytes);
 
   // Gives the area up, with the domain's lock held.
   void Release(Physmap& physmap);

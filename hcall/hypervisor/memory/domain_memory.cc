@@ -1,6 +1,6 @@
 #include "hcall/hypervisor/memory/domain_memory.h"
 
-#include "hcall/hypervisor/domain/domain.h"
+#include "hcall/hypervisor/memory/domain_pages.h"
 
 namespace xencomm::hypervisor {
 

@@ -24,7 +24,7 @@
 
 namespace xencomm::hypervisor {
 
-class Domain;
+class DomainPages;
 
 // The look-up that all of them share. Both are borrowed.
 class P2mLookup {
@@ -119,12 +119,13 @@ static_assert(Memory<DomainReader>);
 class LockedMemory {
  public:
   // Both are borrowed; the domain stays while a vcpu of it is claimed.
-  LockedMemory(Domain& domain, const FrameTable& frames) : domain_(&domain), frames_(&frames) {}
+  LockedMemory(DomainPages& domain, const FrameTable& frames)
+      : domain_(&domain), frames_(&frames) {}
 
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) const;
 
  private:
-  Domain* domain_;
+  DomainPages* domain_;
   const FrameTable* frames_;
 };
 static_assert(Memory<LockedMemory>);

@@ -13,16 +13,15 @@
 
 namespace xencomm::hypervisor {
 
-class Core;
-class Domain;
+class Pool;
 
 class PagingPool {
  public:
   enum class Outcome : std::uint8_t { kDone, kStopped, kNoMemory };
 
-  // Comes nearer to `pages` by as many as there is work for, with the control lock held. kNoMemory:
-  // there is not enough for those that are missing, and what was reached stays.
-  Outcome Resize(Core& core, const Domain& domain, std::uint64_t pages, Work& work);
+  // Comes nearer to `pages` of `domain` by as many as there is work for, with the control lock
+  // held. kNoMemory: there is not enough for those that are missing, and what was reached stays.
+  Outcome Resize(Pool& pool, std::uint16_t domain, std::uint64_t pages, Work& work);
 
   std::uint64_t pages() const { return pages_; }
 

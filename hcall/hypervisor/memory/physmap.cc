@@ -1,15 +1,13 @@
 #include "hcall/hypervisor/memory/physmap.h"
 
 #include "hcall/hypervisor/base/errno.h"
-#include "hcall/hypervisor/domain/core.h"
-#include "hcall/hypervisor/domain/domain_life.h"
 
 namespace xencomm::hypervisor {
 
 std::int64_t Physmap::Allocate(std::uint64_t gfn, unsigned order, unsigned width,
                                std::uint64_t* mfn) {
   const std::uint64_t pages = std::uint64_t{1} << order;
-  const std::uint64_t first = core_.heap.AllocateMemory(gfn, order, width);
+  const std::uint64_t first = pool_.heap.AllocateMemory(gfn, order, width);
   if (first == kNoFrame) return -kENOMEM;
 
   std::int64_t error = 0;
@@ -32,7 +30,7 @@ std::int64_t Physmap::Allocate(std::uint64_t gfn, unsigned order, unsigned width
     }
   }
   if (error != 0) {
-    core_.heap.Free(first, order);
+    pool_.heap.Free(first, order);
     return error;
   }
   *mfn = first;
@@ -72,12 +70,12 @@ std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order
   for (std::uint64_t i = 0; i < pages; ++i) {
     const P2mEntry old = domain_.p2m.Load(gfn + i);
     if (old.type() == P2mType::kForeign) return -kEBUSY;
-    if (old.present() && core_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
+    if (old.present() && pool_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
   }
   for (std::uint64_t i = 0; i < pages; ++i) {
     const P2mEntry old = domain_.p2m.Load(gfn + i);
-    if (old.present()) core_.frames.Of(old.mfn()).gfn = kNoFrame;
-    core_.frames.Of(mfn + i).gfn = gfn + i;
+    if (old.present()) pool_.frames.Of(old.mfn()).gfn = kNoFrame;
+    pool_.frames.Of(mfn + i).gfn = gfn + i;
     StoreEntry(gfn + i, {mfn + i, type});
   }
   return 0;
@@ -92,7 +90,7 @@ std::int64_t Physmap::FreeLocked(std::uint64_t frame_number) {
   if (IsDead()) return -kEINVAL;
   const P2mEntry entry = domain_.p2m.Load(frame_number);
   if (!entry.present()) return domain_.translated() ? -kENOENT : -kEINVAL;
-  Frame& frame = core_.frames.Of(entry.mfn());
+  Frame& frame = pool_.frames.Of(entry.mfn());
   const FrameOwner owner = frame.owner.load(std::memory_order_relaxed);
   if (owner.domain != domain_.id) return -kENXIO;
   if (frame.pins != 0) return -kEBUSY;
@@ -118,7 +116,7 @@ std::int64_t Physmap::FreeAll(std::span<const std::uint64_t> extents, unsigned o
     if (error != 0) break;
   }
   for (std::uint64_t i = 0; i < chosen; ++i) {
-    core_.frames.Of(domain_.p2m.Load(number(i)).mfn()).leaving = false;
+    pool_.frames.Of(domain_.p2m.Load(number(i)).mfn()).leaving = false;
   }
   for (std::uint64_t i = 0; error == 0 && i < pages; ++i) error = FreeLocked(number(i));
   return error;
@@ -127,7 +125,7 @@ std::int64_t Physmap::FreeAll(std::span<const std::uint64_t> extents, unsigned o
 std::int64_t Physmap::Choose(std::uint64_t frame_number) {
   const P2mEntry entry = domain_.p2m.Load(frame_number);
   if (IsDead() || entry.type() != P2mType::kRam) return -kEINVAL;
-  Frame& frame = core_.frames.Of(entry.mfn());
+  Frame& frame = pool_.frames.Of(entry.mfn());
   // A page that somebody maps cannot be stolen, and one of a registered region stays.
   if (frame.leaving || frame.holds.load(std::memory_order_relaxed) != 0) return -kEINVAL;
   if (frame.pins != 0) return -kEBUSY;
@@ -144,7 +142,7 @@ std::int64_t Physmap::Unplace(std::uint64_t gfn, std::uint64_t* foreign) {
   if (entry.type() == P2mType::kForeign) {
     *foreign = entry.mfn();
   } else {
-    Frame& frame = core_.frames.Of(entry.mfn());
+    Frame& frame = pool_.frames.Of(entry.mfn());
     if (frame.pins != 0) return -kEBUSY;
     frame.gfn = kNoFrame;
   }
@@ -155,7 +153,7 @@ std::int64_t Physmap::Unplace(std::uint64_t gfn, std::uint64_t* foreign) {
 std::int64_t Physmap::Move(std::uint64_t mfn, std::uint64_t gfn, P2mType type) {
   SpinGuard guard(domain_.lock);
   // It was found before the lock was taken: a grant table's frame may have been given back since.
-  const FrameOwner owner = core_.frames.Of(mfn).owner.load(std::memory_order_relaxed);
+  const FrameOwner owner = pool_.frames.Of(mfn).owner.load(std::memory_order_relaxed);
   if (owner != FrameOwner{domain_.id, FrameUse::kShared}) return -kEBUSY;
   return MoveLocked(mfn, gfn, type);
 }
@@ -169,7 +167,7 @@ std::int64_t Physmap::MoveGfn(std::uint64_t from, std::uint64_t gfn) {
 
 std::int64_t Physmap::MoveLocked(std::uint64_t mfn, std::uint64_t gfn, P2mType type) {
   if (domain_.dying()) return -kEINVAL;
-  Frame& frame = core_.frames.Of(mfn);
+  Frame& frame = pool_.frames.Of(mfn);
   if (frame.gfn != gfn && frame.pins != 0) return -kEBUSY;
   if (!P2m::CanHold(gfn)) return -kENOENT;
   if (!domain_.p2m.Reserve(gfn, 1, domain_.overhead)) return -kENOMEM;
@@ -185,15 +183,15 @@ std::int64_t Physmap::MakeRoom(std::uint64_t gfn, std::uint64_t keep) {
   const P2mEntry old = domain_.p2m.Load(gfn);
   if (!old.present() || old.mfn() == keep) return 0;
   if (old.type() != P2mType::kShared) return FreeLocked(gfn);
-  if (core_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
-  core_.frames.Of(old.mfn()).gfn = kNoFrame;
+  if (pool_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
+  pool_.frames.Of(old.mfn()).gfn = kNoFrame;
   StoreEntry(gfn, {});
   return 0;
 }
 
-std::int64_t Physmap::MapForeign(Domain& source, std::uint64_t frame, std::uint64_t gfn) {
+std::int64_t Physmap::MapForeign(DomainPages& source, std::uint64_t frame, std::uint64_t gfn) {
   std::uint64_t mfn;
-  Physmap source_physmap(core_, source);
+  Physmap source_physmap(pool_, source);
   std::int64_t error = source_physmap.Hold(frame, Access::kWrite, &mfn);
   if (error != 0) return -kEINVAL;
   {
@@ -215,23 +213,13 @@ bool Physmap::FreeSome(Work& work) {
   SpinGuard guard(domain_.lock);
   while (domain_.first_page != kNoIndex) {
     if (work.is_used_up()) return false;
-    const std::uint64_t mfn = core_.frames.MfnOf(domain_.first_page);
-    const Frame& frame = core_.frames.Of(mfn);
+    const std::uint64_t mfn = pool_.frames.MfnOf(domain_.first_page);
+    const Frame& frame = pool_.frames.Of(mfn);
     if (frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
     GiveUp(mfn);
     work.Done();
   }
   return true;
-}
-
-bool Physmap::EmptyP2m(std::uint64_t& next_gfn, Work& work) {
-  if (!domain_.translated()) return true;
-  for (;;) {
-    const std::uint64_t foreign = EmptyUpToForeign(next_gfn, work);
-    if (foreign == kNoFrame) return next_gfn == domain_.p2m.capacity();
-    // Its owner's lock, not this domain's.
-    ReleaseMapping(core_, foreign);
-  }
 }
 
 std::uint64_t Physmap::EmptyUpToForeign(std::uint64_t& next_gfn, Work& work) {
@@ -246,7 +234,7 @@ std::uint64_t Physmap::EmptyUpToForeign(std::uint64_t& next_gfn, Work& work) {
     }
     const P2mEntry entry = p2m.Load(gfn);
     if (entry.present()) {
-      if (entry.type() == P2mType::kShared) core_.frames.Of(entry.mfn()).gfn = kNoFrame;
+      if (entry.type() == P2mType::kShared) pool_.frames.Of(entry.mfn()).gfn = kNoFrame;
       StoreEntry(gfn, {});
     }
     if (++next_gfn % P2m::kLeafEntries == 0) p2m.DropLeaf(gfn, domain_.overhead);
@@ -263,17 +251,17 @@ std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint6
   // What Xen answers Linux's mapping call for either kind of domain.
   if (!entry.readable()) return domain_.translated() ? -kEINVAL : -kEPERM;
   if (access == Access::kWrite && !entry.writable()) return -kEPERM;
-  core_.frames.Of(entry.mfn()).holds.fetch_add(1, std::memory_order_relaxed);
+  pool_.frames.Of(entry.mfn()).holds.fetch_add(1, std::memory_order_relaxed);
   if (entry.type() == P2mType::kShared) ++domain_.shared_holds;
-  core_.held_frames.fetch_add(1, std::memory_order_relaxed);
+  pool_.held_frames.fetch_add(1, std::memory_order_relaxed);
   *mfn = entry.mfn();
   return 0;
 }
 
 void Physmap::Release(std::uint64_t mfn) {
   SpinGuard guard(domain_.lock);
-  Frame& frame = core_.frames.Of(mfn);
-  core_.held_frames.fetch_sub(1, std::memory_order_relaxed);
+  Frame& frame = pool_.frames.Of(mfn);
+  pool_.held_frames.fetch_sub(1, std::memory_order_relaxed);
   const FrameUse use = frame.owner.load(std::memory_order_relaxed).use;
   if (use == FrameUse::kShared) --domain_.shared_holds;
   if (frame.holds.fetch_sub(1, std::memory_order_relaxed) != 1) return;
@@ -281,63 +269,63 @@ void Physmap::Release(std::uint64_t mfn) {
 }
 
 bool Physmap::Pin(std::uint64_t mfn) {
-  Frame& frame = core_.frames.Of(mfn);
+  Frame& frame = pool_.frames.Of(mfn);
   if (frame.pins == 0xffff) return false;
-  if (frame.pins++ == 0) core_.pinned_frames.fetch_add(1, std::memory_order_relaxed);
+  if (frame.pins++ == 0) pool_.pinned_frames.fetch_add(1, std::memory_order_relaxed);
   return true;
 }
 
 void Physmap::Unpin(std::uint64_t mfn) {
-  Frame& frame = core_.frames.Of(mfn);
+  Frame& frame = pool_.frames.Of(mfn);
   if (frame.pins == 0) return;
-  if (--frame.pins == 0) core_.pinned_frames.fetch_sub(1, std::memory_order_relaxed);
+  if (--frame.pins == 0) pool_.pinned_frames.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void Physmap::Unhook(std::uint64_t mfn) {
-  const Frame& frame = core_.frames.Of(mfn);
+  const Frame& frame = pool_.frames.Of(mfn);
   if (frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
 }
 
 bool Physmap::IsDead() const { return domain_.life.load(std::memory_order_relaxed) == Life::kDead; }
 
 bool Physmap::OwnsMemory(std::uint64_t mfn) const {
-  return core_.frames.Of(mfn).owner.load(std::memory_order_relaxed) ==
+  return pool_.frames.Of(mfn).owner.load(std::memory_order_relaxed) ==
          FrameOwner{domain_.id, FrameUse::kMemory};
 }
 
 void Physmap::Append(std::uint64_t mfn) {
-  Frame& frame = core_.frames.Of(mfn);
+  Frame& frame = pool_.frames.Of(mfn);
   frame.gfn = kNoFrame;
   frame.pins = 0;
   frame.previous = domain_.last_page;
   frame.next = kNoIndex;
-  const std::uint32_t index = core_.frames.IndexOf(mfn);
+  const std::uint32_t index = pool_.frames.IndexOf(mfn);
   if (domain_.last_page == kNoIndex) {
     domain_.first_page = index;
   } else {
-    core_.frames.At(domain_.last_page).next = index;
+    pool_.frames.At(domain_.last_page).next = index;
   }
   domain_.last_page = index;
   frame.owner.store({domain_.id, FrameUse::kMemory}, std::memory_order_release);
 }
 
 void Physmap::Unlink(std::uint64_t mfn) {
-  const Frame& frame = core_.frames.Of(mfn);
+  const Frame& frame = pool_.frames.Of(mfn);
   if (frame.previous == kNoIndex) {
     domain_.first_page = frame.next;
   } else {
-    core_.frames.At(frame.previous).next = frame.next;
+    pool_.frames.At(frame.previous).next = frame.next;
   }
   if (frame.next == kNoIndex) {
     domain_.last_page = frame.previous;
   } else {
-    core_.frames.At(frame.next).previous = frame.previous;
+    pool_.frames.At(frame.next).previous = frame.previous;
   }
 }
 
 void Physmap::GiveUp(std::uint64_t mfn) {
   Unlink(mfn);
-  Frame& frame = core_.frames.Of(mfn);
+  Frame& frame = pool_.frames.Of(mfn);
   if (frame.holds.load(std::memory_order_relaxed) != 0) {
     frame.owner.store({domain_.id, FrameUse::kGivenUp}, std::memory_order_relaxed);
   } else {
@@ -346,9 +334,9 @@ void Physmap::GiveUp(std::uint64_t mfn) {
 }
 
 void Physmap::Finish(std::uint64_t mfn) {
-  core_.frames.Of(mfn).owner.store({}, std::memory_order_relaxed);
+  pool_.frames.Of(mfn).owner.store({}, std::memory_order_relaxed);
   domain_.tot_pages.fetch_sub(1, std::memory_order_relaxed);
-  core_.heap.FreeLater(mfn, 0);
+  pool_.heap.FreeLater(mfn, 0);
 }
 
 void Physmap::StoreEntry(std::uint64_t gfn, P2mEntry entry) {
@@ -357,7 +345,7 @@ void Physmap::StoreEntry(std::uint64_t gfn, P2mEntry entry) {
   // others, as in Xen.
   if (entry.present() && entry.type() != P2mType::kForeign) domain_.dirty_log.Mark(gfn);
   if (domain_.built) {
-    core_.machine.PhysmapChanged(domain_.id, gfn, entry.present() ? entry.mfn() : kNoFrame);
+    pool_.machine.PhysmapChanged(domain_.id, gfn, entry.present() ? entry.mfn() : kNoFrame);
   }
 }
 

@@ -13,16 +13,15 @@
 #include <span>
 
 #include "hcall/hypervisor/base/work.h"
-#include "hcall/hypervisor/domain/domain.h"
+#include "hcall/hypervisor/memory/domain_pages.h"
+#include "hcall/hypervisor/memory/pool.h"
 #include "xencomm/memory.h"
 
 namespace xencomm::hypervisor {
 
-class Core;
-
 class Physmap {
  public:
-  Physmap(Core& core, Domain& domain) : core_(core), domain_(domain) {}
+  Physmap(Pool& pool, DomainPages& domain) : pool_(pool), domain_(domain) {}
 
   // 2^order new frames that read as zero, their numbers at most `width` bits wide, on the
   // page list and counted, but at no gfn yet. `gfn` is where they are going to be. -ENOMEM, -E2BIG
@@ -50,7 +49,7 @@ class Physmap {
   std::int64_t FreeAll(std::span<const std::uint64_t> extents, unsigned order);
 
   // Takes it off the physmap only. -ENOENT, -EBUSY. `*foreign` becomes the frame of another domain
-  // that was mapped there, for ReleaseMapping; or kNoFrame.
+  // that was mapped there, for ReleaseMapping (domain/domain_life.h); or kNoFrame.
   std::int64_t Unplace(std::uint64_t gfn, std::uint64_t* foreign);
 
   // Puts one of the hypervisor's own pages, shared with the domain, at `gfn` only, wherever it was;
@@ -61,13 +60,13 @@ class Physmap {
   std::int64_t MoveGfn(std::uint64_t from, std::uint64_t gfn);
 
   // Maps a page of `source` at `gfn`. -EINVAL (no such page) and the errors of Free.
-  std::int64_t MapForeign(Domain& source, std::uint64_t frame, std::uint64_t gfn);
+  std::int64_t MapForeign(DomainPages& source, std::uint64_t frame, std::uint64_t gfn);
 
   // Frees the pages of a dying domain from its list; true when none is left.
   bool FreeSome(Work& work);
-  // And then takes its p2m apart, from `next_gfn` on, and unmaps the pages of others; with the
-  // control lock held. True when all is gone, and `next_gfn` is how far it came.
-  bool EmptyP2m(std::uint64_t& next_gfn, Work& work);
+  // And then takes the p2m of a translated one apart, up to and with the next page of somebody
+  // else's, whose frame it answers for ReleaseMapping; or kNoFrame. `next_gfn` is how far it came.
+  std::uint64_t EmptyUpToForeign(std::uint64_t& next_gfn, Work& work);
 
   // A mapping of somebody else's; with the control lock held. -EINVAL, -EPERM.
   std::int64_t Hold(std::uint64_t frame, Access access, std::uint64_t* mfn);
@@ -95,11 +94,9 @@ class Physmap {
   std::int64_t MoveLocked(std::uint64_t mfn, std::uint64_t gfn, P2mType type);
   // Frees or unhooks what is at `gfn`, unless it is `keep`.
   std::int64_t MakeRoom(std::uint64_t gfn, std::uint64_t keep);
-  // Empties the p2m up to and with the next page of somebody else's, which it answers, or kNoFrame.
-  std::uint64_t EmptyUpToForeign(std::uint64_t& next_gfn, Work& work);
 
-  Core& core_;
-  Domain& domain_;
+  Pool& pool_;
+  DomainPages& domain_;
 };
 
 }  // namespace xencomm::hypervisor
