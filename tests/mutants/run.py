@@ -65,8 +65,9 @@ EXEMPT = re.compile(r'hcall/(schema|tools)/')
 # the way of a call.
 CORE = re.compile(
     r'hcall/hypervisor/(base/(cpu_mask|spin_lock|work)|memory/\w+|domain/\w+|'
-    r'calls/(argument|bitmap|call|exchange|hypercall_\w+|memory_map_op|memory_op|multicall|op_table|'
-    r'physmap_op|region_op|reservation)|dispatch|hypervisor)\.(h|cc)$')
+    r'calls/(argument|bitmap|call|event_channel_op|exchange|grant_table_op|hypercall_\w+|'
+    r'memory_map_op|memory_op|multicall|op_table|physmap_op|region_op|reservation)|'
+    r'dispatch|hypervisor)\.(h|cc)$')
 
 # It makes the tables before anything is tested, from headers that a fault may be in.
 NOT_UNDER_TEST = re.compile(r'schema-compiler')

@@ -155,7 +155,10 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
     }
   }
   if (!RegionRegistry::UnregisterSome(core, domain, work)) return false;
-  if (!CloseSomePorts(core, domain, domain.ending.next_port, work)) return false;
+  {
+    SpinGuard guard(core.events);
+    if (!ClosePorts(core, domain, domain.ending.next_port, work)) return false;
+  }
   if (!physmap.FreeSome(work)) return false;
   if (!EmptyP2m(core, domain, work)) return false;
   if (!domain.dirty_log.End(work)) return false;

@@ -32,6 +32,10 @@ struct Port {
   std::uint32_t remote_port = 0;
   std::uint32_t virq = 0;
   std::uint32_t vcpu = 0;  // that is notified
+
+  constexpr bool is_in_use() const {
+    return state != PortState::kFree && state != PortState::kReserved;
+  }
 };
 static_assert(std::has_unique_object_representations_v<Port>);
 
@@ -49,9 +53,20 @@ struct EventChannels {
   static void Destroy(Domain& domain);
 };
 
-// Closes the ports from `next` on, so far as there is work left; true when none is left. The other
-// ends of them wait for somebody else. With the control lock held, of a domain that ends.
-bool CloseSomePorts(Core& core, Domain& domain, std::uint32_t& next, Work& work);
+// All below with the events' lock held.
+
+// Null: there is no such port.
+Port* FindPort(Domain& domain, std::uint32_t port);
+// The lowest free port, or a negative errno.
+std::int64_t FreePort(Domain& domain);
+// An event of a port that is in use.
+void Signal(Core& core, const Domain& domain, std::uint32_t port, const Port& row);
+// Takes a port's mask away, and tells of what came meanwhile.
+void UnmaskPort(Core& core, const Domain& domain, std::uint32_t port, const Port& row);
+// Frees a port; its other end waits for somebody else.
+void ClosePort(Core& core, const Domain& domain, std::uint32_t port, Port& row);
+// Closes the ports from `next` on, so far as there is work left; true when none is left.
+bool ClosePorts(Core& core, Domain& domain, std::uint32_t& next, Work& work);
 
 }  // namespace xencomm::hypervisor
 

@@ -3,15 +3,14 @@
 #include <cstring>
 #include <utility>
 
-#include "hcall/hypervisor/calls/argument.h"
-#include "hcall/hypervisor/calls/call.h"
+#include "hcall/hypervisor/base/errno.h"
+#include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/domain/domain.h"
 #include "hcall/hypervisor/memory/physmap.h"
-#include "hcall/schema/generated/rows.h"
+#include "hcall/schema/generated/xen_types.h"
 
 namespace xencomm::hypervisor {
 namespace {
-
-namespace rows = schema::rows::grant_table_op;
 
 // A page that the domain may map. With the domain's lock held.
 std::uint64_t AllocateShared(Core& core, Domain& domain) {
@@ -49,126 +48,6 @@ bool GrowList(Core& core, Domain& domain, std::uint64_t* list, std::uint32_t& co
     list[count++] = mfn;
   }
   return true;
-}
-
-// The whole table, or nothing of it, as in Xen. With the domain's lock held.
-bool Grow(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames) {
-  if (frames > domain.max_grant_frames || frames > GrantTable::kMaxFrames || domain.dying()) {
-    return false;
-  }
-  const std::uint32_t before = table.nr_frames;
-  if (!GrowList(core, domain, table.frames, table.nr_frames, frames)) return false;
-  if (table.version == 1 || GrowList(core, domain, table.status_frames, table.nr_status_frames,
-                                     StatusFrames(table.nr_frames))) {
-    return true;
-  }
-  ShrinkList(domain, table.frames, table.nr_frames, before);
-  return false;
-}
-
-// With the domain's lock held.
-GrantTable* TableOf(Core& core, Domain& domain) {
-  GrantTable* table = domain.grants;
-  if (table != nullptr || domain.dying()) return table;
-  table = domain.overhead.New<GrantTable>();
-  if (table == nullptr) return nullptr;
-  domain.grants = table;
-  Grow(core, domain, *table, 1);
-  return table;
-}
-
-// As the domain knows a frame: a PV one by its machine frame, another one by where it mapped it.
-std::uint64_t FrameForDomain(const Core& core, const Domain& domain, std::uint64_t mfn) {
-  return domain.translated() ? core.frames.Of(mfn).gfn : mfn;
-}
-
-// Who is asked about; or null, and why.
-Domain* Target(Call& call, std::uint16_t id, std::int16_t* status) {
-  Domain* target = call.FindAny(id);
-  *status = target == nullptr         ? GNTST_bad_domain
-            : !call.Controls(*target) ? GNTST_permission_denied
-                                      : GNTST_okay;
-  return *status == GNTST_okay ? target : nullptr;
-}
-
-std::int64_t SetupTable(Call& call) {
-  Argument<gnttab_setup_table> request(call, call.frame.arguments[1]);
-  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_setup_table)) return -kEFAULT;
-  const auto list = request.Bind(rows::setup_table::frame_list);
-  Domain* target = Target(call, request->dom, &request->status);
-  if (target != nullptr) {
-    std::uint64_t frames[GrantTable::kMaxFrames];
-    {
-      SpinGuard guard(target->lock);
-      GrantTable* table = TableOf(call.core, *target);
-      if (table == nullptr || !Grow(call.core, *target, *table, request->nr_frames)) {
-        request->status = GNTST_general_error;
-      } else {
-        for (std::uint32_t i = 0; i < request->nr_frames; ++i) {
-          frames[i] = FrameForDomain(call.core, *target, table->frames[i]);
-        }
-      }
-    }
-    if (request->status == GNTST_general_error && call.IsMemoryDue()) return -kENOMEM;
-    if (request->status == GNTST_okay &&
-        !list.Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
-      request->status = GNTST_bad_virt_addr;
-    }
-  }
-  return request.Store() ? 0 : -kEFAULT;
-}
-
-std::int64_t StatusFramesOp(Call& call) {
-  Argument<gnttab_get_status_frames> request(call, call.frame.arguments[1]);
-  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_get_status_frames)) return -kEFAULT;
-  const auto list = request.Bind(rows::get_status_frames::frame_list);
-  Domain* target = Target(call, request->dom, &request->status);
-  if (target != nullptr) {
-    std::uint64_t frames[GrantTable::kMaxStatusFrames];
-    {
-      SpinGuard guard(target->lock);
-      const GrantTable* table = TableOf(call.core, *target);
-      if (table == nullptr || request->nr_frames > table->nr_status_frames) {
-        request->status = GNTST_general_error;
-      } else {
-        for (std::uint32_t i = 0; i < request->nr_frames; ++i) {
-          frames[i] = FrameForDomain(call.core, *target, table->status_frames[i]);
-        }
-      }
-    }
-    if (request->status == GNTST_okay &&
-        !list.Write(0, std::span<const std::uint64_t>(frames, request->nr_frames)).ok()) {
-      request->status = GNTST_bad_virt_addr;
-    }
-  }
-  return request.Store() ? 0 : -kEFAULT;
-}
-
-std::int64_t QuerySize(Call& call) {
-  Argument<gnttab_query_size> request(call, call.frame.arguments[1]);
-  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_query_size)) return -kEFAULT;
-  Domain* target = Target(call, request->dom, &request->status);
-  if (target != nullptr) {
-    SpinGuard guard(target->lock);
-    const GrantTable* table = TableOf(call.core, *target);
-    request->nr_frames = table == nullptr ? 0 : table->nr_frames;
-    request->max_nr_frames = target->max_grant_frames;
-  }
-  return request.Store() ? 0 : -kEFAULT;
-}
-
-std::int64_t GetVersion(Call& call) {
-  Argument<gnttab_get_version> request(call, call.frame.arguments[1]);
-  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_get_version)) return -kEFAULT;
-  Domain* target = call.FindAny(request->dom);
-  if (target == nullptr) return -kESRCH;
-  if (!call.Controls(*target)) return -kEPERM;
-  {
-    SpinGuard guard(target->lock);
-    const GrantTable* table = TableOf(call.core, *target);
-    request->version = table == nullptr ? 1 : table->version;
-  }
-  return request.Store() ? 0 : -kEFAULT;
 }
 
 // A grant in either version's form (public/grant_table.h): flags and domain are first in both.
@@ -235,10 +114,44 @@ std::int64_t DropStatusFrames(Core& core, Domain& domain, GrantTable& table) {
   return 0;
 }
 
-// Turns the table to the other version, or leaves it as it is. Its grants begin anew, but for the
-// reserved ones. -ERANGE for one of those that version 1 cannot say, -EBUSY for status frames that
-// are in use, -ENOMEM. With the domain's lock held.
-std::int64_t ChangeVersion(Core& core, Domain& domain, GrantTable& table, std::uint32_t version) {
+}  // namespace
+
+void GrantTable::Destroy(Domain& domain) {
+  GrantTable* table = domain.grants;
+  if (table == nullptr) return;
+  for (std::uint32_t i = 0; i < table->nr_frames; ++i) domain.overhead.Free(table->frames[i], 0);
+  for (std::uint32_t i = 0; i < table->nr_status_frames; ++i) {
+    domain.overhead.Free(table->status_frames[i], 0);
+  }
+  domain.overhead.Delete(table);
+}
+
+GrantTable* GrantTableOf(Core& core, Domain& domain) {
+  GrantTable* table = domain.grants;
+  if (table != nullptr || domain.dying()) return table;
+  table = domain.overhead.New<GrantTable>();
+  if (table == nullptr) return nullptr;
+  domain.grants = table;
+  GrowGrantTable(core, domain, *table, 1);
+  return table;
+}
+
+bool GrowGrantTable(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames) {
+  if (frames > domain.max_grant_frames || frames > GrantTable::kMaxFrames || domain.dying()) {
+    return false;
+  }
+  const std::uint32_t before = table.nr_frames;
+  if (!GrowList(core, domain, table.frames, table.nr_frames, frames)) return false;
+  if (table.version == 1 || GrowList(core, domain, table.status_frames, table.nr_status_frames,
+                                     StatusFrames(table.nr_frames))) {
+    return true;
+  }
+  ShrinkList(domain, table.frames, table.nr_frames, before);
+  return false;
+}
+
+std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
+                                std::uint32_t version) {
   Grant kept[kReservedGrants];
   for (unsigned i = 0; i < kReservedGrants; ++i) {
     kept[i] = LoadGrant(core, domain, table, i);
@@ -253,7 +166,7 @@ std::int64_t ChangeVersion(Core& core, Domain& domain, GrantTable& table, std::u
     if (error != 0) return error;
   }
   table.version = version;
-  if (!Grow(core, domain, table, table.nr_frames)) {
+  if (!GrowGrantTable(core, domain, table, table.nr_frames)) {
     table.version = 1;
     return -kENOMEM;
   }
@@ -266,69 +179,17 @@ std::int64_t ChangeVersion(Core& core, Domain& domain, GrantTable& table, std::u
   return 0;
 }
 
-// Of the caller's own table.
-std::int64_t SetVersion(Call& call) {
-  Argument<gnttab_set_version> request(call, call.frame.arguments[1]);
-  if (!request.Fetch(__HYPERVISOR_grant_table_op, GNTTABOP_set_version)) return -kEFAULT;
-  std::int64_t answer = 0;
-  {
-    SpinGuard guard(call.domain.lock);
-    GrantTable* table = TableOf(call.core, call.domain);
-    if (table == nullptr) return -kENOMEM;
-    if (request->version != 1 && request->version != 2) {
-      answer = -kEINVAL;
-    } else if (request->version > call.domain.max_grant_version) {
-      answer = -kENOSYS;
-    } else if (request->version != table->version) {
-      answer = ChangeVersion(call.core, call.domain, *table, request->version);
-    }
-    answer = call.UnlessMemoryIsDue(answer);
-    if (call.frame.continued) return answer;
-    request->version = table->version;
-  }
-  return request.Store() ? answer : -kEFAULT;
-}
-
-std::uint32_t CountOf(const Call& call) {
-  return static_cast<std::uint32_t>(call.frame.arguments[2]);
-}
-
-// An op that takes one structure only.
-template <std::int64_t (*kRun)(Call&)>
-std::int64_t OfOne(Call& call) {
-  return CountOf(call) != 1 ? -kEINVAL : kRun(call);
-}
-
-constexpr OpTable<Call, GNTTABOP_cache_flush + 1> kOps = {
-    {GNTTABOP_setup_table, OfOne<SetupTable>},
-    {GNTTABOP_query_size, OfOne<QuerySize>},
-    {GNTTABOP_get_status_frames, OfOne<StatusFramesOp>},
-    {GNTTABOP_get_version, GetVersion},
-    {GNTTABOP_set_version, SetVersion},
-};
-
-}  // namespace
-
-void GrantTable::Destroy(Domain& domain) {
-  GrantTable* table = domain.grants;
-  if (table == nullptr) return;
-  for (std::uint32_t i = 0; i < table->nr_frames; ++i) domain.overhead.Free(table->frames[i], 0);
-  for (std::uint32_t i = 0; i < table->nr_status_frames; ++i) {
-    domain.overhead.Free(table->status_frames[i], 0);
-  }
-  domain.overhead.Delete(table);
-}
-
 std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, std::uint64_t* mfn) {
   SpinGuard guard(domain.lock);
-  GrantTable* table = TableOf(core, domain);
+  GrantTable* table = GrantTableOf(core, domain);
   if (table == nullptr) return -kENOMEM;
   if (table->version == 2 && (index & XENMAPIDX_grant_table_status) != 0) {
     index &= ~std::uint64_t{XENMAPIDX_grant_table_status};
     if (index >= GrantTable::kMaxStatusFrames) return -kEINVAL;
     // As many frames of grants as this one is for: it comes with them.
     if (index >= table->nr_status_frames) {
-      Grow(core, domain, *table, (static_cast<std::uint32_t>(index) + 1) * kFramesOfStatus);
+      GrowGrantTable(core, domain, *table,
+                     (static_cast<std::uint32_t>(index) + 1) * kFramesOfStatus);
     }
     if (index >= table->nr_status_frames) return -kEINVAL;
     *mfn = table->status_frames[index];
@@ -336,19 +197,11 @@ std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, s
   }
   if (index >= GrantTable::kMaxFrames ||
       (index >= table->nr_frames &&
-       !Grow(core, domain, *table, static_cast<std::uint32_t>(index) + 1))) {
+       !GrowGrantTable(core, domain, *table, static_cast<std::uint32_t>(index) + 1))) {
     return -kEINVAL;
   }
   *mfn = table->frames[index];
   return 0;
-}
-
-OpAnswer AskGrantTableOp(std::uint64_t op) { return kOps.Ask(op); }
-
-std::int64_t GrantTableOp(Call& call) {
-  // Xen's count is an int.
-  if (CountOf(call) > 0x7fffffff) return -kEINVAL;
-  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
 }
 
 }  // namespace xencomm::hypervisor

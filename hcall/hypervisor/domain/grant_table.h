@@ -30,6 +30,18 @@ struct GrantTable {
 // table so far. -EINVAL, -ENOMEM.
 std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, std::uint64_t* mfn);
 
+// All below with the domain's lock held.
+
+// The domain's table, made when it is first needed; null when there is no room.
+GrantTable* GrantTableOf(Core& core, Domain& domain);
+// The whole table, or nothing of it, as in Xen.
+bool GrowGrantTable(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames);
+// Turns the table to the other version, or leaves it as it is. Its grants begin anew, but for the
+// reserved ones. -ERANGE for one of those that version 1 cannot say, -EBUSY for status frames that
+// are in use, -ENOMEM.
+std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
+                                std::uint32_t version);
+
 }  // namespace xencomm::hypervisor
 
 #endif  // HCALL_HYPERVISOR_DOMAIN_GRANT_TABLE_H_
