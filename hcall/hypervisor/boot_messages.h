@@ -3,7 +3,7 @@
 #ifndef HCALL_HYPERVISOR_BOOT_MESSAGES_H_
 #define HCALL_HYPERVISOR_BOOT_MESSAGES_H_
 
-#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/domain/core.h"
 
 namespace xencomm::hypervisor {
 

@@ -1,13 +1,10 @@
-// From registers to a handler: who may call, what the call's pointers mean, and which hypercall it
-// is.
+// From registers to a handler: who may call, and what the call's pointers mean.
 
 #include "hcall/hypervisor/dispatch.h"
 
-#include <iterator>
-
-#include "hcall/hypervisor/call.h"
-#include "hcall/hypervisor/region_registry.h"
-#include "hcall/schema/xen.h"
+#include "hcall/hypervisor/calls/call.h"
+#include "hcall/hypervisor/calls/hypercall_table.h"
+#include "hcall/hypervisor/domain/region_registry.h"
 #include "xencomm/descriptor.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/region_translation.h"
@@ -70,39 +67,6 @@ std::int64_t RunInRegion(Core& core, Vcpu& vcpu, HypercallFrame& frame, DomainMe
   return RunIn(core, vcpu, frame, space, false);
 }
 
-struct HypercallEntry {
-  std::int64_t (*run)(Call&) = nullptr;
-  OpAnswer (*ask)(std::uint64_t op) = nullptr;  // of one that has ops
-};
-
-struct Hypercalls {
-  consteval Hypercalls() {
-    entries[__HYPERVISOR_domctl] = {Domctl, AskDomctl};
-    entries[__HYPERVISOR_sysctl] = {Sysctl, AskSysctl};
-    entries[__HYPERVISOR_platform_op] = {PlatformOp, AskPlatformOp};
-    entries[__HYPERVISOR_memory_op] = {MemoryOp, AskMemoryOp};
-    entries[__HYPERVISOR_multicall] = {Multicall};
-    entries[__HYPERVISOR_xen_version] = {XenVersion, AskXenVersion};
-    entries[__HYPERVISOR_grant_table_op] = {GrantTableOp, AskGrantTableOp};
-    entries[__HYPERVISOR_event_channel_op] = {EventChannelOp, AskEventChannelOp};
-    entries[__HYPERVISOR_hvm_op] = {HvmOp, AskHvmOp};
-    entries[__HYPERVISOR_vcpu_op] = {VcpuOp, AskVcpuOp};
-    entries[__HYPERVISOR_sched_op] = {SchedOp, AskSchedOp};
-    entries[__HYPERVISOR_console_io] = {ConsoleIo, AskConsoleIo};
-    entries[kXencommOp] = {RegionOp};
-  }
-
-  HypercallEntry entries[64];
-};
-constexpr Hypercalls kHypercalls;
-
-// nullptr: there is none of that number.
-const HypercallEntry* FindEntry(std::uint64_t number) {
-  if (number >= std::size(kHypercalls.entries)) return nullptr;
-  const HypercallEntry& entry = kHypercalls.entries[number];
-  return entry.run != nullptr ? &entry : nullptr;
-}
-
 }  // namespace
 
 std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
@@ -125,17 +89,6 @@ std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
   if (vcpu.raw_space != nullptr) return RunIn(core, vcpu, frame, *vcpu.raw_space);
   NoSpace space(Fault::kNotPresent);
   return RunIn(core, vcpu, frame, space);
-}
-
-std::int64_t Dispatch(Call& call) {
-  const HypercallEntry* entry = FindEntry(call.frame.index & ~kRegionCall);
-  return entry != nullptr ? entry->run(call) : -kENOSYS;
-}
-
-OpAnswer Ask(std::uint64_t hypercall, std::uint64_t op) {
-  const HypercallEntry* entry = FindEntry(hypercall);
-  if (entry == nullptr) return {};
-  return entry->ask != nullptr ? entry->ask(op) : OpAnswer{.is_implemented = true};
 }
 
 }  // namespace xencomm::hypervisor

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "hcall/hypervisor/core.h"
-#include "hcall/hypervisor/domain.h"
-#include "hcall/hypervisor/hypervisor.h"
-#include "hcall/hypervisor/op_table.h"
+#include "hcall/hypervisor/calls/hypercall_frame.h"
+#include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/domain/domain.h"
+#include "hcall/hypervisor/memory/domain_memory.h"
 
 namespace xencomm::hypervisor {
 
@@ -19,10 +19,6 @@ inline DomainMemory CallMemory(Core& core, Vcpu& vcpu) {
 // One leg of a call: refuses a caller that may not call, opens the space that the call's pointers
 // are in and runs the handler. The caller is inside its quiescence section.
 std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame);
-
-// Whether there is a handler for an op, and what it is answered when there is none. By the tables
-// that calls are dispatched by.
-OpAnswer Ask(std::uint64_t hypercall, std::uint64_t op);
 
 }  // namespace xencomm::hypervisor
 

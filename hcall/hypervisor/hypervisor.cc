@@ -4,13 +4,13 @@
 #include <cstring>
 #include <new>
 
+#include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/boot_messages.h"
-#include "hcall/hypervisor/core.h"
 #include "hcall/hypervisor/dispatch.h"
-#include "hcall/hypervisor/domain_life.h"
-#include "hcall/hypervisor/errno.h"
-#include "hcall/hypervisor/physmap.h"
-#include "hcall/hypervisor/region_registry.h"
+#include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/domain/domain_life.h"
+#include "hcall/hypervisor/domain/region_registry.h"
+#include "hcall/hypervisor/memory/physmap.h"
 
 namespace xencomm::hypervisor {
 namespace {

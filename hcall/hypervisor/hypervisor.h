@@ -6,7 +6,7 @@
 //
 // Rules:
 // 1. A vcpu makes one call at a time. Different vcpus call at the same time, from any thread.
-// 2. Every answer is Xen's: a value, or a negative errno (hcall/hypervisor/errno.h).
+// 2. Every answer is Xen's: a value, or a negative errno (hcall/hypervisor/base/errno.h).
 // 3. A frame that a domain gives up is reused only when no call is under way that began before.
 // 4. What a guest says is checked here and nowhere else: the transport passes registers through.
 #ifndef HCALL_HYPERVISOR_HYPERVISOR_H_
@@ -14,46 +14,17 @@
 
 #include <cstdint>
 
-#include "hcall/hypervisor/domain_memory.h"
-#include "hcall/hypervisor/machine.h"
+#include "hcall/hypervisor/base/machine.h"
+#include "hcall/hypervisor/calls/hypercall_frame.h"
+#include "hcall/hypervisor/domain/domain_config.h"
+#include "hcall/hypervisor/memory/domain_memory.h"
 #include "xencomm/address.h"
-#include "xencomm/byte_order.h"
 #include "xencomm/space.h"
 
 namespace xencomm::hypervisor {
 
 class Core;
 class Vcpu;
-
-// What the handles of a domain's calls mean.
-enum class SpaceKind : std::uint8_t {
-  kRaw,     // virtual addresses, by the vcpu's raw space; a call opts into a region by bit 30
-  kRegion,  // into the region that the call names; a call without one has no pointers
-  kXcom,    // descriptors and inline addresses
-};
-
-// A domain that the machine sets up by itself, as Xen sets up domain 0.
-struct DomainConfig {
-  std::uint16_t id = 0;
-  std::uint64_t pages = 0;  // at gfn 0 and up, in runs of 16 that are permuted in machine memory
-  unsigned vcpus = 1;
-  ByteOrder order = kNativeOrder;
-  SpaceKind space = SpaceKind::kRegion;
-  bool privileged = false;  // a control domain; without it, only what Xen lets a guest do
-};
-
-// The registers of a call. `index` may carry kRegionCall; `arguments` end before the register that
-// holds `region` (xencomm/hypercall.h).
-struct HypercallFrame {
-  std::uint64_t index = 0;
-  std::uint64_t arguments[5] = {};
-  std::uint64_t region = 0;
-  bool from_kernel = true;  // CPL 0, MSR[PR] = 0; others are refused
-
-  // Set when the call stopped half way: the frame was changed as Xen changes a guest's registers,
-  // and is to be called again as it is. The answer says nothing yet.
-  bool continued = false;
-};
 
 struct Statistics {
   std::uint64_t total_pages = 0;    // of the pool, without the frame table
@@ -62,7 +33,7 @@ struct Statistics {
   std::uint64_t pinned_frames = 0;  // of registered regions and areas
   unsigned domains = 0;             // dying ones that still have pages included
   unsigned regions = 0;             // registered
-  std::uint64_t longest_leg = 0;    // pieces that one leg of a call did at most (work.h)
+  std::uint64_t longest_leg = 0;    // pieces that one leg of a call did at most (base/work.h)
 };
 
 struct DomainStatistics {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "hcall/hypervisor/domain_memory.h"
+#include "hcall/hypervisor/memory/domain_memory.h"
 #include "xencomm/memory.h"
 
 namespace xencomm::tools {

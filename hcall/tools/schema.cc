@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
-#include "hcall/hypervisor/dispatch.h"
+#include "hcall/hypervisor/calls/hypercall_table.h"
 #include "hcall/schema/json.h"
 #include "hcall/schema/op.h"
 #include "hcall/schema/print.h"

@@ -9,9 +9,9 @@
 
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/dirty_log.h"
-#include "hcall/hypervisor/quiescence.h"
-#include "hcall/hypervisor/spin_lock.h"
+#include "hcall/hypervisor/base/spin_lock.h"
+#include "hcall/hypervisor/memory/dirty_log.h"
+#include "hcall/hypervisor/memory/quiescence.h"
 #include "tests/litmus/explore.h"
 #include "xencomm/arena.h"
 #include "xencomm/free_stack.h"

@@ -64,11 +64,10 @@ EXEMPT = re.compile(r'hcall/(schema|tools)/')
 # What of the hypervisor is not an op's own: copies, regions, frames, grants, events, memory, and
 # the way of a call.
 CORE = re.compile(
-    r'hcall/hypervisor/(argument|bitmap|call|core|cpu_mask|dirty_log|dispatch|domain_life|'
-    r'domain_memory|domain_table|domain|event_channel|exchange|frame_heap|frame_table|grant_table|'
-    r'held_area|hypervisor|memory_map_op|memory_map|memory_op|multicall|op_table|overhead|p2m|'
-    r'paging_pool|physmap|physmap_op|quiescence|region_op|region_registry|reservation|spin_lock|'
-    r'work|write_notes)\.(h|cc)$')
+    r'hcall/hypervisor/(base/(cpu_mask|spin_lock|work)|memory/\w+|domain/\w+|'
+    r'calls/(argument|bitmap|call|event_channel_op|exchange|grant_table_op|hypercall_\w+|'
+    r'memory_map_op|memory_op|multicall|op_table|physmap_op|region_op|reservation)|'
+    r'dispatch|hypervisor)\.(h|cc)$')
 
 # It makes the tables before anything is tested, from headers that a fault may be in.
 NOT_UNDER_TEST = re.compile(r'schema-compiler')

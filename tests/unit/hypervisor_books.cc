@@ -7,14 +7,15 @@
 #include <sstream>
 #include <utility>
 
-#include "hcall/hypervisor/core.h"
-#include "hcall/hypervisor/cpu_policy.h"
-#include "hcall/hypervisor/event_channel.h"
-#include "hcall/hypervisor/grant_table.h"
-#include "hcall/hypervisor/hvm_context.h"
-#include "hcall/hypervisor/memory_map.h"
-#include "hcall/hypervisor/region_registry.h"
-#include "hcall/hypervisor/vnuma.h"
+#include "hcall/hypervisor/base/cpu_policy.h"
+#include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/domain/event_channel.h"
+#include "hcall/hypervisor/domain/grant_table.h"
+#include "hcall/hypervisor/domain/hvm_context.h"
+#include "hcall/hypervisor/domain/memory_map.h"
+#include "hcall/hypervisor/domain/region_registry.h"
+#include "hcall/hypervisor/domain/vnuma.h"
+#include "hcall/hypervisor/hypervisor.h"
 
 namespace xencomm::hypervisor {
 

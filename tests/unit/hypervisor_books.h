@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "hcall/hypervisor/frame_table.h"
+#include "hcall/hypervisor/memory/frame_table.h"
 
 namespace xencomm::hypervisor {
 

@@ -15,7 +15,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/dispatch.h"
+#include "hcall/hypervisor/calls/hypercall_table.h"
+#include "hcall/hypervisor/domain/domain.h"
 #include "hcall/schema/collect.h"
 #include "hcall/schema/count.h"
 #include "hcall/schema/op.h"

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/cpu_policy.h"
+#include "hcall/hypervisor/base/cpu_policy.h"
 #include "tests/unit/hypervisor_machine.h"
 
 namespace xencomm::hypervisor {

@@ -16,8 +16,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/frame_heap.h"
-#include "hcall/hypervisor/machine.h"
+#include "hcall/hypervisor/base/machine.h"
+#include "hcall/hypervisor/memory/frame_heap.h"
 
 namespace xencomm::hypervisor {
 namespace {

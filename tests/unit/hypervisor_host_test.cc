@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/cpu_mask.h"
+#include "hcall/hypervisor/base/cpu_mask.h"
 #include "tests/unit/hypervisor_toolstack.h"
 
 namespace xencomm::hypervisor {

@@ -4,7 +4,8 @@
 #include <cstring>
 #include <sstream>
 
-#include "hcall/hypervisor/core.h"
+#include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/hypervisor.h"
 
 namespace xencomm::hypervisor {
 namespace {

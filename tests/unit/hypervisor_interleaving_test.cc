@@ -20,8 +20,8 @@
 
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/region_registry.h"
-#include "hcall/hypervisor/spin_lock.h"
+#include "hcall/hypervisor/base/spin_lock.h"
+#include "hcall/hypervisor/domain/region_registry.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/region_table.h"

@@ -16,7 +16,7 @@
 
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/schema/generated/xen_types.h"
 #include "tests/unit/hypervisor_books.h"

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/bitmap.h"
+#include "hcall/hypervisor/calls/bitmap.h"
 #include "tests/unit/hypervisor_machine.h"
 #include "xencomm/descriptor.h"
 #include "xencomm/region_table.h"

@@ -14,7 +14,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "hcall/hypervisor/dispatch.h"
+#include "hcall/hypervisor/calls/hypercall_table.h"
 #include "hcall/schema/op.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "xencomm/address.h"

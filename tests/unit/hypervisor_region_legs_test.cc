@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "hcall/hypervisor/region_registry.h"
+#include "hcall/hypervisor/domain/region_registry.h"
 #include "tests/unit/hypervisor_guest_kernel.h"
 #include "tests/unit/hypervisor_machine.h"
 

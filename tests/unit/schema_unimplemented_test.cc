@@ -7,8 +7,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "hcall/hypervisor/dispatch.h"
-#include "hcall/hypervisor/op_table.h"
+#include "hcall/hypervisor/calls/hypercall_table.h"
+#include "hcall/hypervisor/calls/op_table.h"
 #include "hcall/schema/op.h"
 #include "tests/unit/hypervisor_machine.h"
 

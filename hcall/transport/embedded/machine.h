@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "hcall/hypervisor/base/machine.h"
 #include "hcall/hypervisor/hypervisor.h"
-#include "hcall/hypervisor/machine.h"
 #include "hcall/transport/embedded/foreign_mappings.h"
 #include "hcall/transport/embedded/guest_kernel.h"
 #include "hcall/transport/embedded/ram_file.h"

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/hypervisor.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/runtime/boot_options.h"

@@ -1,7 +1,7 @@
 #include "tests/qemu/kernel/region.h"
 
 #include "arch.h"
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "tests/qemu/runtime/platform_call.h"
 #include "xencomm/process_call.h"
 

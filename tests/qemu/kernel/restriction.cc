@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "hcall/schema/xen.h"
 #include "tests/qemu/kernel/machine.h"
 #include "xencomm/space.h"

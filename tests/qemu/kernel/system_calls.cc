@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "arch.h"
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "tests/qemu/kernel/frames.h"
 #include "tests/qemu/kernel/region.h"
 #include "tests/qemu/runtime/print.h"

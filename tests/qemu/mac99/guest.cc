@@ -1,7 +1,7 @@
 // mac99: starts the kernel with translation on. Its own segment, effective address = guest-physical
 // address, is all that is entered for it; everything else it asks for itself.
 
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/mac99/hashed_table.h"
 #include "tests/qemu/powerpc/hypervisor_calls.h"

@@ -1,7 +1,7 @@
 // powernv9: starts the kernel in guest real mode, below hypervisor state. It installs process
 // tables of its own when it has built them.
 
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/powernv9/second_stage.h"
 #include "tests/qemu/powerpc/hypervisor_calls.h"

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "xencomm/descriptor.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/process_call.h"

@@ -1,5 +1,5 @@
 // The calls between a user program and the kernel: numbers and meanings, for both sides. Answers
-// are 0 or positive, or a negative errno (hcall/hypervisor/errno.h has the numbers).
+// are 0 or positive, or a negative errno (hcall/hypervisor/base/errno.h has the numbers).
 
 #ifndef TESTS_QEMU_RUNTIME_SYSTEM_CALL_H_
 #define TESTS_QEMU_RUNTIME_SYSTEM_CALL_H_

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "arch.h"
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "hcall/schema/xen.h"
 #include "tests/qemu/runtime/platform_call.h"
 #include "tests/qemu/user/hostile.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "arch.h"
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "tests/qemu/user/hostile.h"
 #include "tests/qemu/user/worlds.h"
 #include "xencomm/hypercall.h"

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "tests/qemu/user/hostile.h"
 #include "xencomm/byte_order.h"
 #include "xencomm/descriptor.h"

@@ -10,7 +10,7 @@
 #include <new>
 
 #include "arch/x86_64/page_walk.h"
-#include "hcall/hypervisor/errno.h"
+#include "hcall/hypervisor/base/errno.h"
 #include "tests/qemu/hypervisor/machine.h"
 #include "tests/qemu/x86_64/second_stage.h"
 

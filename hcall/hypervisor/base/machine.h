@@ -1,0 +1,72 @@
+// Machine: what the embedded hypervisor is given to run on.
+//
+// A process, ring 0 and real mode differ only in this. The hypervisor takes all the memory it ever
+// uses from the pool named here, and calls the machine for nothing but time, text and, where the
+// machine wants to know them, changes of a domain's physmap.
+#ifndef HCALL_HYPERVISOR_BASE_MACHINE_H_
+#define HCALL_HYPERVISOR_BASE_MACHINE_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "xencomm/address.h"
+#include "xencomm/byte_order.h"
+
+namespace xencomm::hypervisor {
+
+inline constexpr unsigned kPageShift = 12;
+inline constexpr std::uint64_t kPageSize = std::uint64_t{1} << kPageShift;
+
+// No frame. It is what Xen's INVALID_MFN and INVALID_GFN look like to a guest.
+inline constexpr std::uint64_t kNoFrame = ~std::uint64_t{0};
+
+struct MachineConfig {
+  // Where machine address 0 is reached. In real mode that is 0: an address is its own pointer.
+  std::uintptr_t memory = 0;
+
+  // The machine addresses that are the hypervisor's to hand out, in bytes, page-aligned. Its own
+  // tables are taken from the front, 32 bytes a page.
+  std::uint64_t pool_begin = 0;
+  std::uint64_t pool_end = 0;
+  // The pool reads as zero and costs nothing until it is touched (a sparse memfd): pages that were
+  // never handed out are then not cleared.
+  bool pool_is_zero = false;
+
+  unsigned cpus = 1;
+  unsigned max_domains = 1024;
+  // Vcpus that make calls at the same time (Hypervisor::ClaimVcpu).
+  unsigned max_callers = 64;
+  // Extents, entries or pages that one leg of a long call works on before it stops to be continued.
+  unsigned preempt_interval = 4096;
+  // As with Xen's option cpufreq=dom0-kernel: platform_op tells how long processors were idle.
+  bool dom0_scales_frequency = false;
+  // Pages of the pool that one domain may cost besides its memory: p2m, vcpus, region tables.
+  std::uint64_t max_overhead_pages = 16384;
+};
+
+// Every function has an answer that suits a machine without the device.
+class Machine {
+ public:
+  // Since some start that does not change.
+  virtual std::uint64_t NowNanoseconds() { return 0; }
+
+  // What Xen would print on its console; no end of line is added.
+  virtual void WriteConsole(std::string_view) {}
+
+  // [start, start + bytes) is free and may lose its contents. True when it reads as zero from now
+  // on, as after a hole was punched into a memfd.
+  virtual bool Discard(MachineAddress, std::uint64_t /*bytes*/) { return false; }
+
+  // The physmap of a domain built by BuildDomain changed: `gfn` now leads to frame `mfn`, or to
+  // none (kNoFrame). For a machine that keeps a second stage or a mapping beside the p2m. Called
+  // with the domain locked: no call back into the hypervisor.
+  virtual void PhysmapChanged(std::uint16_t /*domain*/, std::uint64_t /*gfn*/,
+                              std::uint64_t /*mfn*/) {}
+
+ protected:
+  ~Machine() = default;
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_BASE_MACHINE_H_

@@ -1,0 +1,91 @@
+// Argument: the structure that an op's register points at.
+//
+// It is copied in once, at the size of its type; what is checked is what is used. Of the structure
+// only what the op's row calls an output is written back, so that everything else in guest memory
+// stays as the guest wrote it.
+#ifndef HCALL_HYPERVISOR_CALLS_ARGUMENT_H_
+#define HCALL_HYPERVISOR_CALLS_ARGUMENT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "hcall/hypervisor/calls/call.h"
+#include "hcall/schema/bind.h"
+#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/op.h"
+
+namespace xencomm::hypervisor {
+
+// The part that does not depend on the structure's type. `value` is its storage.
+class ArgumentBase {
+ protected:
+  ArgumentBase(Call& call, std::uint64_t pointer, void* value, std::uint64_t size)
+      : call_(call), pointer_(pointer), value_(value), size_(size) {}
+
+  bool FetchBytes();
+  bool SelectRow(std::uint64_t hypercall, std::uint64_t op);
+  bool StoreParts(std::uint64_t offset, std::uint64_t size) const;
+
+  Call& call_;
+  std::uint64_t pointer_;
+  void* value_;
+  std::uint64_t size_;
+  const schema::Op* op_ = nullptr;
+};
+
+template <class T>
+class Argument : private ArgumentBase {
+ public:
+  // `pointer` is what a register of the call holds.
+  Argument(Call& call, std::uint64_t pointer) : ArgumentBase(call, pointer, &value_, sizeof(T)) {}
+
+  // Copies it in, in the guest's byte order still. False: -EFAULT.
+  [[nodiscard]] bool Fetch() { return FetchBytes(); }
+
+  // A field that all ops of a hypercall have, before the row is known.
+  template <class Field>
+  Field Raw(const Field& field) const {
+    return InOrder(static_cast<std::make_unsigned_t<Field>>(field), call_.domain.order);
+  }
+
+  // Turns it into the processor's byte order, by the op's row. False when there is no such op.
+  [[nodiscard]] bool Select(std::uint64_t hypercall, std::uint64_t op) {
+    return SelectRow(hypercall, op);
+  }
+  // Both, of a hypercall whose ops have structures of their own. The op's row must exist.
+  [[nodiscard]] bool Fetch(std::uint64_t hypercall, std::uint64_t op) {
+    return FetchBytes() && SelectRow(hypercall, op);
+  }
+
+  T* operator->() { return &value_; }
+  T& operator*() { return value_; }
+
+  // The buffer that a pointer of the structure leads to, by its row (hcall/schema/bind.h). One of
+  // 2^64 bytes or more has no elements: whatever is read or written there faults.
+  template <class Row>
+  typename Row::Handle Bind(const Row& row) const {
+    const auto bound = schema::Bind(row, value_, call_.space, call_.domain.order);
+    if (bound.ok()) return *bound;
+    const schema::RecordView view(&value_, kNativeOrder);
+    return {call_.space, {view.Read({row.offset, sizeof(std::uint64_t)})}, 0};
+  }
+
+  // Writes back what the op's row calls its outputs; or of one field only, if it is one. False:
+  // -EFAULT.
+  [[nodiscard]] bool Store() const { return StoreParts(0, sizeof(T)); }
+  template <class Field>
+  [[nodiscard]] bool StoreField(const Field& field) const {
+    // Both lie in the same object: the difference is the field's place in it.
+    const std::ptrdiff_t offset =
+        reinterpret_cast<const std::byte*>(&field) - reinterpret_cast<const std::byte*>(&value_);
+    return StoreParts(static_cast<std::uint64_t>(offset), sizeof(field));
+  }
+
+ private:
+  T value_;
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_CALLS_ARGUMENT_H_

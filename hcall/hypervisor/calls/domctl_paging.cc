@@ -1,0 +1,103 @@
+// domctl: the types of a domain's pages, and the memory behind its paging. What it has written:
+// domctl_log_dirty.cc.
+
+#include "hcall/hypervisor/calls/domctl.h"
+#include "hcall/hypervisor/memory/paging_pool.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+namespace rows = schema::rows::domctl;
+
+constexpr std::uint32_t Megabytes(std::uint64_t pages) {
+  return static_cast<std::uint32_t>((pages + 255) / 256);
+}
+
+// The size of the domain's pool, or as near to it as this leg comes. A call that goes on is the
+// same call again: the pool itself tells how far it came.
+std::int64_t ResizePool(DomctlCall& op, std::uint64_t pages) {
+  PagingPool& pool = op.target->paging_pool;
+  switch (pool.Resize(op.call.core, op.target->id, pages, op.call.work)) {
+    case PagingPool::Outcome::kDone:
+      return 0;
+    case PagingPool::Outcome::kStopped:
+      return op.call.Continue();
+    default:
+      return -kENOMEM;
+  }
+}
+
+}  // namespace
+
+std::int64_t GetPageFrameInfoOp(DomctlCall& op) {
+  constexpr std::uint64_t kMost = 1024;
+  const std::uint64_t count = op.argument->u.getpageframeinfo3.num;
+  if (count > kMost) return -kE2BIG;
+  const auto frames = op.argument.Bind(rows::getpageframeinfo3::array);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    std::uint64_t frame;
+    if (!frames.Read(i, frame).ok()) return -kEFAULT;
+    const P2mEntry entry = op.target->p2m.Load(frame);
+    const std::uint64_t type = entry.type() == P2mType::kRam || entry.type() == P2mType::kReadOnly
+                                   ? std::uint64_t{XEN_DOMCTL_PFINFO_NOTAB}
+                                   : std::uint64_t{XEN_DOMCTL_PFINFO_XTAB};
+    if (!frames.Write(i, type).ok()) return -kEFAULT;
+  }
+  return 0;
+}
+
+std::int64_t ShadowOp(DomctlCall& op) {
+  xen_domctl_shadow_op& request = op.argument->u.shadow_op;
+  Domain& target = *op.target;
+  if (&target == &op.call.domain) return -kEINVAL;
+  if (target.dying()) return 0;
+  if (target.vcpu(0) == nullptr) return -kEINVAL;
+  op.copy_back = true;
+
+  switch (request.op) {
+    case XEN_DOMCTL_SHADOW_OP_ENABLE:
+      if ((request.mode & XEN_DOMCTL_SHADOW_ENABLE_LOG_DIRTY) == 0) return -kEINVAL;
+      return EnableLogDirty(op);
+    case XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY:
+      return EnableLogDirty(op);
+    case XEN_DOMCTL_SHADOW_OP_CLEAN:
+    case XEN_DOMCTL_SHADOW_OP_PEEK:
+      return ReadDirty(op);
+    default:
+      break;
+  }
+  // What the memory of a second stage is for.
+  if (!target.translated()) return -kEINVAL;
+  switch (request.op) {
+    case XEN_DOMCTL_SHADOW_OP_OFF:
+      return target.dirty_log.End(op.call.work) ? 0 : op.call.Continue();
+    case XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION:
+      request.mb = Megabytes(target.paging_pool.pages());
+      return 0;
+    case XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION: {
+      const std::int64_t answer = ResizePool(op, std::uint64_t{request.mb} << 8);
+      request.mb = Megabytes(target.paging_pool.pages());
+      return answer;
+    }
+    default:
+      return -kEINVAL;
+  }
+}
+
+std::int64_t PagingMempoolOp(DomctlCall& op) {
+  xen_domctl_paging_mempool& request = op.argument->u.paging_mempool;
+  if (!op.target->hvm) return -kEOPNOTSUPP;
+  if (op.argument->cmd == XEN_DOMCTL_get_paging_mempool_size) {
+    request.size = op.target->paging_pool.pages() << kPageShift;
+    op.copy_back = true;
+    return 0;
+  }
+  const std::uint64_t pages = request.size >> kPageShift;
+  if (!IsAligned(request.size, kPageSize) || pages > ~std::uint32_t{0}) return -kEINVAL;
+  // It has given its pool back, or is about to.
+  if (op.target->dying()) return -kEINVAL;
+  return ResizePool(op, pages);
+}
+
+}  // namespace xencomm::hypervisor

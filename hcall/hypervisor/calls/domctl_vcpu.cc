@@ -1,0 +1,192 @@
+// domctl: vcpus, where they may run, and their registers.
+
+#include <cstring>
+
+#include "hcall/hypervisor/calls/bitmap.h"
+#include "hcall/hypervisor/calls/domctl.h"
+#include "hcall/hypervisor/domain/vcpu_context.h"
+#include "hcall/hypervisor/memory/physmap.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+namespace rows = schema::rows::domctl;
+
+// 48 bits, the top one repeated.
+constexpr bool IsCanonical(std::uint64_t address) {
+  return static_cast<std::int64_t>(address << 16) >> 16 == static_cast<std::int64_t>(address);
+}
+
+// What Xen refuses a PV context for before it looks at memory.
+bool SanePvContext(const vcpu_guest_context_t& context) {
+  const cpu_user_regs_t& user = context.user_regs;
+  if (!IsCanonical(user.rip) || !IsCanonical(user.rsp) || !IsCanonical(context.kernel_sp) ||
+      !IsCanonical(context.fs_base) || !IsCanonical(context.gs_base_kernel) ||
+      !IsCanonical(context.gs_base_user) || !IsCanonical(context.event_callback_eip) ||
+      !IsCanonical(context.syscall_callback_eip) || !IsCanonical(context.failsafe_callback_eip)) {
+    return false;
+  }
+  for (const trap_info_t& trap : context.trap_ctxt) {
+    if (!IsCanonical(trap.address)) return false;
+  }
+  return IsCanonical(context.ldt_base) && IsAligned(context.ldt_base, kPageSize) &&
+         context.ldt_ents <= 8192 && context.gdt_ents <= 512 * 14;
+}
+
+// The frames that a PV context names must be the domain's own.
+bool OwnsFramesOf(const Domain& domain, const vcpu_guest_context_t& context) {
+  const auto owns = [&](std::uint64_t mfn) { return domain.p2m.Load(mfn).type() == P2mType::kRam; };
+  for (std::uint64_t i = 0; i < (std::uint64_t{context.gdt_ents} + 511) / 512; ++i) {
+    if (!owns(context.gdt_frames[i])) return false;
+  }
+  return owns(context.ctrlreg[3] >> kPageShift);
+}
+
+// Where a PV vcpu's control and debug registers cannot differ from the processor's.
+void FixPvRegisters(vcpu_guest_context_t& context) {
+  constexpr std::uint64_t kCr0 = 0x80050033;  // PG AM WP NE ET MP PE
+  constexpr std::uint64_t kCr0Ts = 0x8;
+  constexpr std::uint64_t kCr4 = 0x660;  // OSXMMEXCPT OSFXSR MCE PAE
+  constexpr std::uint64_t kDr6 = 0xffff0ff0, kDr7 = 0x400;
+  context.ctrlreg[0] = (context.ctrlreg[0] & kCr0Ts) | kCr0;
+  context.ctrlreg[4] |= kCr4;
+  context.debugreg[6] = kDr6;
+  context.debugreg[7] |= kDr7;
+}
+
+}  // namespace
+
+std::int64_t GetVcpuInfoOp(DomctlCall& op) {
+  xen_domctl_getvcpuinfo& info = op.argument->u.getvcpuinfo;
+  if (info.vcpu >= op.target->max_vcpus) return -kEINVAL;
+  const Vcpu* vcpu = op.target->vcpu(info.vcpu);
+  if (vcpu == nullptr) return -kESRCH;
+  const bool running = vcpu->claimed.load(std::memory_order_relaxed);
+  info.online = vcpu->online.load(std::memory_order_relaxed) ? 1 : 0;
+  info.blocked = 0;
+  info.running = running ? 1 : 0;
+  info.cpu_time = running ? op.call.core.machine.NowNanoseconds() : 0;
+  info.cpu = vcpu->processor;
+  op.copy_back = true;
+  return 0;
+}
+
+std::int64_t SetVcpuContextOp(DomctlCall& op) {
+  const xen_domctl_vcpucontext& request = op.argument->u.vcpucontext;
+  Vcpu* vcpu = op.target->vcpu(request.vcpu);
+  if (op.target == &op.call.domain || vcpu == nullptr) return -kEINVAL;
+  const auto handle = op.argument.Bind(rows::setvcpucontext::ctxt);
+  if (handle.is_null()) {
+    vcpu->online.store(false);
+    vcpu->initialised = false;
+    return 0;
+  }
+  // Into a place of its own first: a context that is refused changes nothing. One that is taken
+  // stays there, and the one before it goes.
+  const FrameTable& frames = op.call.core.frames;
+  std::uint64_t given_up = op.target->overhead.Allocate(kContextOrder);
+  if (given_up == kNoFrame) return -kENOMEM;
+  std::byte* const place = frames.Bytes(given_up);
+  vcpu_guest_context_t& context = **new (place) KeptContext;
+  std::int64_t answer = 0;
+  if (!handle.Read(0, context).ok()) {
+    answer = -kEFAULT;
+  } else if (!op.target->hvm && (!SanePvContext(context) || !OwnsFramesOf(*op.target, context))) {
+    answer = -kEINVAL;
+  } else {
+    if (!op.target->hvm) FixPvRegisters(context);
+    // An HVM vcpu is complete with its hardware's state.
+    if (!op.target->hvm) vcpu->initialised = true;
+    vcpu->online.store((context.flags & VGCF_online) != 0);
+    given_up = vcpu->context == nullptr ? kNoFrame : frames.MfnOfPointer(vcpu->context);
+    vcpu->context = place;
+  }
+  if (given_up != kNoFrame) op.target->overhead.Free(given_up, kContextOrder);
+  return answer;
+}
+
+std::int64_t GetVcpuContextOp(DomctlCall& op) {
+  const xen_domctl_vcpucontext& request = op.argument->u.vcpucontext;
+  Vcpu* vcpu = op.target->vcpu(request.vcpu);
+  if (vcpu == nullptr || vcpu == &op.call.vcpu) return -kEINVAL;
+  if (!vcpu->initialised) return -kENODATA;
+  KeptContext* kept = MakeKeptContext(op.call.core, *op.target, *vcpu);
+  if (kept == nullptr) return -kENOMEM;
+  const auto handle = op.argument.Bind(rows::getvcpucontext::ctxt);
+  constexpr auto kOnline = static_cast<unsigned long>(VGCF_online);
+  (*kept)->flags = ((*kept)->flags & ~kOnline) | (vcpu->online.load() ? kOnline : 0);
+  return handle.Write(0, *kept).ok() ? 0 : -kEFAULT;
+}
+
+std::int64_t VcpuAffinityOp(DomctlCall& op) {
+  xen_domctl_vcpuaffinity& request = op.argument->u.vcpuaffinity;
+  if (request.vcpu >= op.target->max_vcpus) return -kEINVAL;
+  Vcpu* vcpu = op.target->vcpu(request.vcpu);
+  if (vcpu == nullptr) return -kESRCH;
+  const bool hard = (request.flags & XEN_VCPUAFFINITY_HARD) != 0;
+  const bool soft = (request.flags & XEN_VCPUAFFINITY_SOFT) != 0;
+  const bool setting = op.argument->cmd == XEN_DOMCTL_setvcpuaffinity;
+  const auto hard_map = op.argument.Bind(rows::setvcpuaffinity::cpumap_hard_bitmap);
+  const auto soft_map = op.argument.Bind(rows::setvcpuaffinity::cpumap_soft_bitmap);
+  if (request.flags == 0 || (hard && hard_map.is_null()) || (soft && soft_map.is_null())) {
+    return -kEINVAL;
+  }
+  if ((hard && !HasSaneSize(hard_map)) || (soft && !HasSaneSize(soft_map))) return -kE2BIG;
+  const unsigned cpus = op.call.core.config.cpus;
+
+  // Xen answers what came of the map that it wrote last.
+  std::int64_t answer = 0;
+  const auto write = [&](const GuestHandle<std::uint8_t>& map, const CpuMask& mask) {
+    answer = WriteCpus(map, mask, cpus) ? 0 : -kEFAULT;
+  };
+  if (!setting) {
+    if (hard) write(hard_map, vcpu->hard_affinity);
+    if (soft) write(soft_map, vcpu->soft_affinity);
+    return answer;
+  }
+
+  const CpuMask online = CpuMask::FirstOf(cpus);
+  const CpuMask old_hard = vcpu->hard_affinity;
+  CpuMask wanted;
+  if (hard) {
+    if (!ReadCpus(hard_map, request.cpumap_hard.nr_bits, cpus, &wanted)) return -kEFAULT;
+    if (!wanted.Intersects(online)) return -kEINVAL;
+    vcpu->hard_affinity = wanted;
+    // The caller is told what the scheduler will use.
+    write(hard_map, wanted.And(online));
+  }
+  if (soft) {
+    if (!ReadCpus(soft_map, request.cpumap_soft.nr_bits, cpus, &wanted)) {
+      // An error means that nothing happened.
+      vcpu->hard_affinity = old_hard;
+      return -kEFAULT;
+    }
+    vcpu->soft_affinity = wanted;
+    write(soft_map, wanted.And(online).And(vcpu->hard_affinity));
+  }
+  return answer;
+}
+
+std::int64_t SchedulerOp(DomctlCall& op) {
+  // Weight and cap of a domain under credit2, the only scheduler. Its vcpus have none of their own.
+  xen_domctl_scheduler_op& request = op.argument->u.scheduler_op;
+  if (request.sched_id != XEN_SCHEDULER_CREDIT2) return -kEINVAL;
+  op.copy_back = true;
+  switch (request.cmd) {
+    case XEN_DOMCTL_SCHEDOP_getinfo:
+      request.u.credit2.weight = op.target->sched_weight;
+      request.u.credit2.cap = op.target->sched_cap;
+      return 0;
+    case XEN_DOMCTL_SCHEDOP_putinfo:
+      if (request.u.credit2.weight != 0) op.target->sched_weight = request.u.credit2.weight;
+      // In per cent of one processor, at most all its vcpus'.
+      if (request.u.credit2.cap > 100 * op.target->max_vcpus) return -kEINVAL;
+      op.target->sched_cap = request.u.credit2.cap;
+      return 0;
+    default:
+      return -kEINVAL;
+  }
+}
+
+}  // namespace xencomm::hypervisor

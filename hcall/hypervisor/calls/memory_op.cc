@@ -1,0 +1,156 @@
+// memory_op (12): the way in, and the ops that ask one number about a domain or the machine.
+
+#include "hcall/hypervisor/calls/memory_op.h"
+
+#include "hcall/hypervisor/memory/frame_heap.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+// One memory_op: where a call that was continued goes on is part of the command.
+struct MemoryCall {
+  Call& call;
+  std::uint64_t op;
+  std::uint64_t start;
+};
+
+// Orders of Xen 4.17 on x86: CONFIG_CTLDOM_MAX_ORDER, CONFIG_DOMU_MAX_ORDER.
+constexpr unsigned kControlMaxOrder = FrameHeap::kMaxOrder;
+constexpr unsigned kGuestMaxOrder = 9;
+
+// The highest gfn in use. A PV domain says itself, in its shared info, how many it has.
+std::int64_t MaximumGpfn(const Core& core, const Domain& domain) {
+  std::uint64_t end = domain.p2m.end();
+  if (!domain.translated()) {
+    const std::byte* shared_info = core.frames.Bytes(domain.shared_info_mfn);
+    end = LoadSharedField<std::uint64_t>(shared_info + offsetof(shared_info_t, arch.max_pfn),
+                                         domain.order);
+  }
+  return end == 0 ? 0 : static_cast<std::int64_t>(end - 1);
+}
+
+// A promise of pages to a domain. -EINVAL also for a domain that is not there, as in Xen.
+std::int64_t ClaimPages(Call& call) {
+  Argument<xen_memory_reservation> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_memory_op, XENMEM_claim_pages)) return -kEFAULT;
+  const auto extents = request.Bind(schema::rows::memory_op::claim_pages::extent_start);
+  if (!extents.is_null() || request->extent_order != 0 || request->mem_flags != 0) {
+    return -kEINVAL;
+  }
+  Domain* target = call.core.domains.Find(request->domid);
+  if (target == nullptr) return -kEINVAL;
+  if (!call.domain.privileged) return -kEPERM;
+  SpinGuard guard(target->lock);
+  // Its end has given the claim up, and would not do so again.
+  if (target->dying()) return -kEINVAL;
+  if (request->nr_extents == 0) {
+    target->outstanding_pages.store(0, std::memory_order_relaxed);
+    return 0;
+  }
+  const std::uint64_t total = target->tot_pages.load(std::memory_order_relaxed);
+  if (target->outstanding_pages.load(std::memory_order_relaxed) != 0) return -kEINVAL;
+  if (request->nr_extents <= total ||
+      request->nr_extents > target->max_pages.load(std::memory_order_relaxed)) {
+    return -kEINVAL;
+  }
+  const std::uint64_t claim = request->nr_extents - total;
+  if (claim > call.core.heap.free_pages()) return -kENOMEM;
+  target->outstanding_pages.store(claim, std::memory_order_relaxed);
+  return 0;
+}
+
+std::int64_t AskDomain(MemoryCall& memory) {
+  auto& [call, op, start] = memory;
+  Argument<xen_memory_domain> argument(call, call.frame.arguments[1]);
+  if (!argument.Fetch(__HYPERVISOR_memory_op, op)) return -kEFAULT;
+  const Domain* target = call.FindAny(argument->domid);
+  if (target == nullptr) return -kESRCH;
+  if (!call.Controls(*target)) return -kEPERM;
+  switch (op) {
+    case XENMEM_current_reservation:
+      return static_cast<std::int64_t>(target->tot_pages.load(std::memory_order_relaxed));
+    case XENMEM_maximum_reservation:
+      return static_cast<std::int64_t>(target->max_pages.load(std::memory_order_relaxed));
+    default:
+      return MaximumGpfn(call.core, *target);
+  }
+}
+
+std::int64_t MaximumRamPage(MemoryCall& memory) {
+  return static_cast<std::int64_t>(memory.call.core.max_page());
+}
+
+// No pages are shared.
+std::int64_t SharedPages(MemoryCall&) { return 0; }
+
+// An op that keeps no progress: a command with some is not one that the hypervisor gave out.
+template <std::int64_t (*kRun)(MemoryCall&)>
+std::int64_t AtOnce(MemoryCall& memory) {
+  return memory.start != 0 ? -kEINVAL : kRun(memory);
+}
+template <std::int64_t (*kRun)(Call&)>
+std::int64_t AtOnce(MemoryCall& memory) {
+  return memory.start != 0 ? -kEINVAL : kRun(memory.call);
+}
+// To the architecture's ops such a command is unknown.
+template <std::int64_t (*kRun)(Call&)>
+std::int64_t Architecture(MemoryCall& memory) {
+  return memory.start != 0 ? -kENOSYS : kRun(memory.call);
+}
+std::int64_t MachphysList(MemoryCall& memory) {
+  return memory.start != 0 ? -kENOSYS : GetMachphysList(memory.call, memory.op);
+}
+
+std::int64_t ChangeReservationOp(MemoryCall& memory) {
+  return ChangeReservation(memory.call, memory.op, memory.start);
+}
+template <std::int64_t (*kRun)(Call&, std::uint64_t)>
+std::int64_t Continued(MemoryCall& memory) {
+  return kRun(memory.call, memory.start);
+}
+
+constexpr OpTable<MemoryCall, kMemoryOpMask + 1> kOps = {
+    {XENMEM_increase_reservation, ChangeReservationOp},
+    {XENMEM_decrease_reservation, ChangeReservationOp},
+    {XENMEM_populate_physmap, ChangeReservationOp},
+    {XENMEM_current_reservation, AtOnce<AskDomain>},
+    {XENMEM_maximum_reservation, AtOnce<AskDomain>},
+    {XENMEM_maximum_gpfn, AtOnce<AskDomain>},
+    {XENMEM_maximum_ram_page, AtOnce<MaximumRamPage>},
+    {XENMEM_exchange, AtOnce<Exchange>},
+    {XENMEM_claim_pages, AtOnce<ClaimPages>},
+    {XENMEM_add_to_physmap, Continued<AddToPhysmap>},
+    {XENMEM_add_to_physmap_batch, Continued<AddToPhysmapBatch>},
+    {XENMEM_remove_from_physmap, AtOnce<RemoveFromPhysmap>},
+    {XENMEM_get_sharing_freed_pages, SharedPages},
+    {XENMEM_get_sharing_shared_pages, SharedPages},
+    {XENMEM_get_vnumainfo, AtOnce<GetVnuma>},
+    {XENMEM_set_memory_map, Architecture<SetMemoryMap>},
+    {XENMEM_memory_map, Architecture<GetMemoryMap>},
+    {XENMEM_machine_memory_map, Architecture<GetMachineMemoryMap>},
+    {XENMEM_machphys_mapping, Architecture<GetMachphysMapping>},
+    {XENMEM_machphys_mfn_list, MachphysList},
+    {XENMEM_machphys_compat_mfn_list, MachphysList},
+};
+
+}  // namespace
+
+unsigned MaxExtentOrder(const Domain& caller) {
+  return caller.privileged ? kControlMaxOrder : kGuestMaxOrder;
+}
+
+std::int64_t ContinueMemoryOp(Call& call, std::uint64_t op, std::uint64_t done) {
+  return call.ContinueWith(__HYPERVISOR_memory_op, op | done << kMemoryOpBits,
+                           call.frame.arguments[1]);
+}
+
+OpAnswer AskMemoryOp(std::uint64_t op) { return kOps.Ask(op & kMemoryOpMask); }
+
+std::int64_t MemoryOp(Call& call) {
+  const std::uint64_t command = call.frame.arguments[0];
+  MemoryCall memory = {call, command & kMemoryOpMask, command >> kMemoryOpBits};
+  return kOps.Run(memory.op, memory);
+}
+
+}  // namespace xencomm::hypervisor

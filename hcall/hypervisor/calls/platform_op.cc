@@ -1,0 +1,108 @@
+// platform_op (7): the machine, as the domain that owns it asks for it.
+
+#include <cstring>
+
+#include "hcall/hypervisor/calls/argument.h"
+#include "hcall/hypervisor/calls/bitmap.h"
+#include "hcall/hypervisor/calls/call.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+namespace rows = schema::rows::platform_op;
+
+struct PlatformCall {
+  Call& call;
+  Argument<xen_platform_op_t>& request;
+};
+
+std::int64_t GetIdleTime(PlatformCall& op) {
+  auto& [call, request] = op;
+  // Only a machine whose domain 0 scales the processors' frequency needs to know.
+  if (!call.core.config.dom0_scales_frequency) return -kENOSYS;
+  xenpf_getidletime& idle_time = request->u.getidletime;
+  const unsigned cpus = call.core.config.cpus;
+  const auto map = request.Bind(rows::getidletime::cpumap_bitmap);
+  const auto times = request.Bind(rows::getidletime::idletime);
+  if (!HasSaneSize(map)) return -kE2BIG;
+  CpuMask asked;
+  if (!ReadCpus(map, idle_time.cpumap_nr_cpus, cpus, &asked)) return -kEFAULT;
+  const std::uint64_t now = call.core.machine.NowNanoseconds();
+  CpuMask idle;
+  for (unsigned cpu = 0; cpu < cpus; ++cpu) {
+    // The processor that makes this call has not been idle.
+    if (!asked.Has(cpu) || cpu == call.vcpu.processor) continue;
+    idle.Set(cpu);
+    if (!times.Write(cpu, now).ok()) return -kEFAULT;
+  }
+  idle_time.now = now;
+  return WriteCpus(map, idle, cpus) ? 0 : -kEFAULT;
+}
+
+std::int64_t GetCpuInfoOp(PlatformCall& op) {
+  auto& [call, request] = op;
+  xenpf_pcpuinfo& info = request->u.pcpu_info;
+  const unsigned cpus = call.core.config.cpus;
+  if (info.xen_cpuid >= cpus) {
+    info.flags = XEN_PCPU_FLAGS_INVALID;
+  } else {
+    info.apic_id = info.xen_cpuid;
+    info.acpi_id = info.xen_cpuid;
+    info.flags = XEN_PCPU_FLAGS_ONLINE;
+  }
+  info.max_present = cpus - 1;
+  return 0;
+}
+
+std::int64_t GetCpuVersion(PlatformCall& op) {
+  auto& [call, request] = op;
+  constexpr char kVendor[] = {'A', 'u', 't', 'h', 'e', 'n', 't', 'i', 'c', 'A', 'M', 'D'};
+  constexpr std::uint32_t kFamily = 15;
+  xenpf_pcpu_version& version = request->u.pcpu_version;
+  static_assert(sizeof(version.vendor_id) == sizeof(kVendor));
+  const bool known = version.xen_cpuid < call.core.config.cpus;
+  std::memset(version.vendor_id, 0, sizeof(version.vendor_id));
+  if (known) std::memcpy(version.vendor_id, kVendor, sizeof(kVendor));
+  version.family = known ? kFamily : 0;
+  version.model = 0;
+  version.stepping = 0;
+  version.max_present = call.core.config.cpus - 1;
+  return 0;
+}
+
+// There is no wall clock to be set.
+std::int64_t SetTime(PlatformCall& op) {
+  const xen_platform_op_t& request = *op.request;
+  return request.cmd == XENPF_settime64 && request.u.settime64.mbz != 0 ? -kEINVAL : 0;
+}
+
+constexpr OpTable<PlatformCall, 64> kOps = {
+    {XENPF_getidletime, GetIdleTime},
+    {XENPF_get_cpuinfo, GetCpuInfoOp},
+    {XENPF_get_cpu_version, GetCpuVersion},
+    {XENPF_settime32, SetTime},
+    {XENPF_settime64, SetTime},
+};
+
+}  // namespace
+
+OpAnswer AskPlatformOp(std::uint64_t op) { return kOps.Ask(op); }
+
+std::int64_t PlatformOp(Call& call) {
+  Argument<xen_platform_op_t> request(call, call.frame.arguments[0]);
+  if (!request.Fetch()) return -kEFAULT;
+  if (request.Raw(request->interface_version) != XENPF_INTERFACE_VERSION) return -kEACCES;
+  if (!call.domain.privileged) return -kEPERM;
+  if (!request.Select(__HYPERVISOR_platform_op, request.Raw(request->cmd))) return -kENOSYS;
+  std::int64_t answer;
+  {
+    SpinGuard guard(call.core.control);
+    PlatformCall op = {call, request};
+    answer = kOps.Run(request->cmd, op);
+  }
+  if (answer == 0 && !request.Store()) return -kEFAULT;
+  return answer;
+}
+
+}  // namespace xencomm::hypervisor

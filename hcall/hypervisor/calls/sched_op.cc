@@ -1,0 +1,67 @@
+// sched_op (29): a domain gives up its processor, or ends.
+
+#include "hcall/hypervisor/calls/argument.h"
+#include "hcall/hypervisor/calls/call.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+// Xen keeps eight bits of the reason, and the first one that it is told, before the end or at it.
+void SetReason(Domain& domain, std::uint32_t reason) {
+  if (domain.shutdown_code != Domain::kNoShutdownCode) return;
+  domain.shutdown_code = static_cast<std::uint8_t>(reason);
+}
+
+void ShutDown(Domain& domain, std::uint32_t reason) {
+  SetReason(domain, reason);
+  domain.shut_down = true;
+}
+
+std::int64_t ShutDownSelf(Call& call, std::uint64_t op) {
+  Argument<sched_shutdown> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_sched_op, op)) return -kEFAULT;
+  SpinGuard guard(call.core.control);
+  if (op == SCHEDOP_shutdown_code) {
+    SetReason(call.domain, request->reason);
+  } else {
+    ShutDown(call.domain, request->reason);
+  }
+  return 0;
+}
+
+std::int64_t ShutDownOther(Call& call) {
+  Argument<sched_remote_shutdown> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown)) return -kEFAULT;
+  SpinGuard guard(call.core.control);
+  Domain* target = call.core.domains.Find(request->domain_id);
+  if (target == nullptr) return -kESRCH;
+  if (!call.domain.privileged) return -kEPERM;
+  ShutDown(*target, request->reason);
+  return 0;
+}
+
+template <std::uint64_t kOp>
+std::int64_t ShutDownSelfOp(Call& call) {
+  return ShutDownSelf(call, kOp);
+}
+
+// A vcpu runs whenever its machine lets it.
+std::int64_t RunOn(Call&) { return 0; }
+
+constexpr OpTable<Call, SCHEDOP_pin_override + 1> kOps = {
+    {SCHEDOP_yield, RunOn},
+    {SCHEDOP_block, RunOn},
+    {SCHEDOP_shutdown, ShutDownSelfOp<SCHEDOP_shutdown>},
+    {SCHEDOP_shutdown_code, ShutDownSelfOp<SCHEDOP_shutdown_code>},
+    {SCHEDOP_remote_shutdown, ShutDownOther},
+};
+
+}  // namespace
+
+OpAnswer AskSchedOp(std::uint64_t op) { return kOps.Ask(op); }
+
+std::int64_t SchedOp(Call& call) {
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
+}
+
+}  // namespace xencomm::hypervisor

@@ -1,0 +1,79 @@
+// vcpu_op (24): a domain's own vcpus.
+
+#include "hcall/hypervisor/calls/argument.h"
+#include "hcall/hypervisor/calls/call.h"
+#include "hcall/hypervisor/domain/held_area.h"
+#include "hcall/schema/generated/rows.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+// How long a vcpu was in which state, since the start: one that calls has been running, one that
+// does not has been waiting to.
+Cleared<vcpu_runstate_info> RunstateOf(Core& core, const Vcpu& vcpu) {
+  Cleared<vcpu_runstate_info> info;
+  const bool running = vcpu.claimed.load(std::memory_order_relaxed);
+  const bool online = vcpu.online.load(std::memory_order_relaxed);
+  info->state = running ? RUNSTATE_running : online ? RUNSTATE_runnable : RUNSTATE_offline;
+  info->time[info->state] = core.machine.NowNanoseconds();
+  return info;
+}
+
+struct VcpuCall {
+  Call& call;
+  Vcpu& vcpu;
+};
+
+std::int64_t GetRunstate(VcpuCall& op) {
+  auto& [call, vcpu] = op;
+  const auto handle = call.Handle<vcpu_runstate_info>(call.frame.arguments[2], 1);
+  return handle.Write(0, RunstateOf(call.core, vcpu)).ok() ? 0 : -kEFAULT;
+}
+
+// An area that is written now and, in Xen, whenever the state changes: here whenever it is asked
+// for. The pointer is resolved once, and its frames are held until another area takes its place.
+std::int64_t RegisterRunstate(VcpuCall& op) {
+  auto& [call, vcpu] = op;
+  Argument<vcpu_register_runstate_memory_area> request(call, call.frame.arguments[2]);
+  if (!request.Fetch(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area)) return -kEFAULT;
+  // A stateless region's bases are the guest's to change: they are good for one call only.
+  if (!call.keeps_pointers) return -kEOPNOTSUPP;
+  Cleared<vcpu_runstate_info> info = RunstateOf(call.core, vcpu);
+  if (call.domain.order != kNativeOrder) SwapBytes(*info);
+  return vcpu.runstate_area.Replace(call.core, call.domain, call.space, {request->addr.p}, &*info,
+                                    sizeof(vcpu_runstate_info));
+}
+
+std::int64_t Up(VcpuCall& op) {
+  if (!op.vcpu.initialised) return -kEINVAL;
+  op.vcpu.online.store(true);
+  return 0;
+}
+
+std::int64_t Down(VcpuCall& op) {
+  op.vcpu.online.store(false);
+  return 0;
+}
+
+std::int64_t IsUp(VcpuCall& op) { return op.vcpu.online.load() ? 1 : 0; }
+
+constexpr OpTable<VcpuCall, VCPUOP_register_vcpu_time_memory_area + 1> kOps = {
+    {VCPUOP_up, Up},
+    {VCPUOP_down, Down},
+    {VCPUOP_is_up, IsUp},
+    {VCPUOP_get_runstate_info, GetRunstate},
+    {VCPUOP_register_runstate_memory_area, RegisterRunstate},
+};
+
+}  // namespace
+
+OpAnswer AskVcpuOp(std::uint64_t op) { return kOps.Ask(op); }
+
+std::int64_t VcpuOp(Call& call) {
+  Vcpu* vcpu = call.domain.vcpu(static_cast<std::uint32_t>(call.frame.arguments[1]));
+  if (vcpu == nullptr) return -kENOENT;
+  VcpuCall op = {call, *vcpu};
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), op);
+}
+
+}  // namespace xencomm::hypervisor

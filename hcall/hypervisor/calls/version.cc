@@ -1,0 +1,151 @@
+// xen_version (17): what hypervisor this is. It says what Xen 4.17 says, so that a toolstack finds
+// what it was built for; who asks closer finds this library's name in the build's description.
+
+#include <cstring>
+#include <string_view>
+
+#include "hcall/hypervisor/calls/call.h"
+#include "hcall/schema/xen.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr std::int64_t kMajor = 4;
+constexpr std::int64_t kMinor = 17;
+constexpr std::string_view kExtraVersion = ".7";
+constexpr std::string_view kChangeset = "xencomm embedded hypervisor";
+constexpr std::string_view kCapabilities =
+    "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ";
+constexpr std::string_view kCommandLine = "";
+// Where Xen's own addresses begin for a 64-bit PV guest (HYPERVISOR_VIRT_START,
+// public/arch-x86/xen-x86_64.h).
+constexpr std::uint64_t kVirtStart = 0xffff800000000000;
+// Twenty bytes, as a linker's SHA-1 build id has.
+constexpr std::uint8_t kBuildId[20] = {'x', 'e', 'n', 'c', 'o', 'm', 'm', ' ', 'e', 'm',
+                                       'b', 'e', 'd', 'd', 'e', 'd', ' ', '4', '1', '7'};
+
+// A text of a fixed size, filled up with zeroes.
+template <std::size_t size>
+std::int64_t WriteText(Call& call, std::string_view text) {
+  char buffer[size] = {};
+  std::memcpy(buffer, text.data(), text.size());
+  const auto handle = call.Handle<char>(call.frame.arguments[1], size);
+  return handle.Write(0, buffer).ok() ? 0 : -kEFAULT;
+}
+
+template <std::size_t size>
+void SetText(char (&field)[size], std::string_view text) {
+  static_assert(size > 1);
+  std::memcpy(field, text.data(), text.size() < size ? text.size() : size - 1);
+}
+
+std::int64_t CompileInfo(Call& call) {
+  Cleared<xen_compile_info> info;
+  SetText(info->compiler, "gcc (Debian) " __VERSION__);
+  SetText(info->compile_by, "xencomm");
+  SetText(info->compile_domain, "embedded");
+  const auto handle = call.Handle<char>(call.frame.arguments[1], sizeof(xen_compile_info));
+  char bytes[sizeof(xen_compile_info)];
+  std::memcpy(bytes, &*info, sizeof(bytes));
+  return handle.Write(0, bytes).ok() ? 0 : -kEFAULT;
+}
+
+std::uint32_t FeaturesOf(const Domain& domain) {
+  std::uint32_t features = 1u << XENFEAT_memory_op_vnode_supported;
+  if (domain.translated()) {
+    features |= 1u << XENFEAT_writable_page_tables | 1u << XENFEAT_auto_translated_physmap |
+                1u << XENFEAT_not_direct_mapped;
+  } else {
+    features |= 1u << XENFEAT_direct_mapped;
+  }
+  if (domain.id == 0) features |= 1u << XENFEAT_dom0;
+  if (domain.hvm) {
+    features |= 1u << XENFEAT_hvm_safe_pvclock | 1u << XENFEAT_hvm_callback_vector;
+  } else {
+    features |= 1u << XENFEAT_mmu_pt_update_preserve_ad | 1u << XENFEAT_highmem_assist |
+                1u << XENFEAT_gnttab_map_avail_bits;
+  }
+  return features;
+}
+
+std::int64_t GetFeatures(Call& call) {
+  // Two fields of 32 bits: submap_idx, read, and submap, written.
+  const auto words = call.Handle<std::uint32_t>(call.frame.arguments[1], 2);
+  std::uint32_t submap_idx;
+  if (!words.Read(0, submap_idx).ok()) return -kEFAULT;
+  if (submap_idx != 0) return -kEINVAL;
+  return words.Write(1, FeaturesOf(call.domain)).ok() ? 0 : -kEFAULT;
+}
+
+std::int64_t BuildId(Call& call) {
+  if (!call.domain.privileged) return -kEPERM;
+  const std::uint64_t pointer = call.frame.arguments[1];
+  if (pointer == 0) return sizeof(kBuildId);
+  std::uint32_t len;
+  const auto head = call.Handle<const std::uint32_t>(pointer, 1);
+  if (!head.Read(0, len).ok()) return -kEFAULT;
+  if (len == 0) return -kEINVAL;
+  if (sizeof(kBuildId) > len) return -kENOBUFS;
+  const auto bytes =
+      call.HandleCountedInMemory<std::uint8_t>(pointer, sizeof(xen_build_id) + sizeof(kBuildId));
+  if (!bytes.Write(offsetof(xen_build_id, buf), kBuildId).ok()) return -kEFAULT;
+  return sizeof(kBuildId);
+}
+
+std::int64_t Version(Call&) { return kMajor << 16 | kMinor; }
+
+std::int64_t ExtraVersion(Call& call) {
+  return WriteText<XEN_EXTRAVERSION_LEN>(call, kExtraVersion);
+}
+
+std::int64_t Capabilities(Call& call) {
+  return WriteText<XEN_CAPABILITIES_INFO_LEN>(call, kCapabilities);
+}
+
+std::int64_t Changeset(Call& call) { return WriteText<XEN_CHANGESET_INFO_LEN>(call, kChangeset); }
+
+std::int64_t PlatformParameters(Call& call) {
+  const auto handle = call.Handle<std::uint64_t>(call.frame.arguments[1], 1);
+  return handle.Write(0, kVirtStart).ok() ? 0 : -kEFAULT;
+}
+
+std::int64_t PageSize(Call& call) {
+  return call.frame.arguments[1] != 0 ? -kEINVAL : static_cast<std::int64_t>(kPageSize);
+}
+
+std::int64_t GuestHandleOf(Call& call) {
+  const auto handle =
+      call.Handle<std::uint8_t>(call.frame.arguments[1], sizeof(xen_domain_handle_t));
+  return handle.Write(0, call.domain.handle).ok() ? 0 : -kEFAULT;
+}
+
+std::int64_t CommandLine(Call& call) {
+  // A guest is told no more than that it is not told.
+  if (!call.domain.privileged) return WriteText<sizeof("<denied>")>(call, "<denied>");
+  return WriteText<sizeof(xen_commandline_t)>(call, kCommandLine);
+}
+
+constexpr OpTable<Call, XENVER_build_id + 1> kOps = {
+    {XENVER_version, Version},
+    {XENVER_extraversion, ExtraVersion},
+    {XENVER_compile_info, CompileInfo},
+    {XENVER_capabilities, Capabilities},
+    {XENVER_changeset, Changeset},
+    {XENVER_platform_parameters, PlatformParameters},
+    {XENVER_get_features, GetFeatures},
+    {XENVER_pagesize, PageSize},
+    {XENVER_guest_handle, GuestHandleOf},
+    {XENVER_commandline, CommandLine},
+    {XENVER_build_id, BuildId},
+};
+
+}  // namespace
+
+OpAnswer AskXenVersion(std::uint64_t op) { return kOps.Ask(op); }
+
+// Xen's `cmd` is an int: the register's upper half is nobody's.
+std::int64_t XenVersion(Call& call) {
+  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
+}
+
+}  // namespace xencomm::hypervisor

@@ -1,0 +1,116 @@
+// Domain and Vcpu: what the hypervisor knows of a guest.
+//
+// Both live in pages of the pool that are charged to the domain. A call that found a domain may use
+// it until the call ends: a destroyed domain's pages wait for quiescence (memory/quiescence.h).
+// What is written under the domain's lock says so; what is read without it is atomic.
+#ifndef HCALL_HYPERVISOR_DOMAIN_DOMAIN_H_
+#define HCALL_HYPERVISOR_DOMAIN_DOMAIN_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "hcall/hypervisor/base/cpu_mask.h"
+#include "hcall/hypervisor/domain/domain_config.h"
+#include "hcall/hypervisor/domain/held_area.h"
+#include "hcall/hypervisor/memory/domain_pages.h"
+#include "hcall/hypervisor/memory/quiescence.h"
+#include "xencomm/space.h"
+
+namespace xencomm::hypervisor {
+
+class Domain;
+class RegionRegistry;
+struct EventChannels;
+struct GrantTable;
+struct HvmState;
+struct MemoryMap;
+struct Vnuma;
+struct CpuPolicy;
+
+class Vcpu {
+ public:
+  Domain* domain = nullptr;
+  unsigned id = 0;
+  unsigned processor = 0;
+
+  // Down until it is brought up with a context: VPF_down in Xen.
+  std::atomic<bool> online = false;
+  bool initialised = false;
+  CpuMask hard_affinity = {};
+  CpuMask soft_affinity = {};
+  std::byte* context = nullptr;  // what setvcpucontext gave; 2^kContextOrder pages of the domain
+
+  HeldArea runstate_area;  // under the domain's lock
+
+  // Only of a vcpu that makes calls here.
+  std::atomic<bool> claimed = false;
+  CallerSlot* slot = nullptr;
+  Space* raw_space = nullptr;
+  bool in_multicall = false;
+  unsigned short_legs = 0;  // in a row, that were continued because memory was due (calls/call.h)
+};
+
+// The legs that a call may wait for memory: about a second.
+inline constexpr unsigned kMostShortLegs = 1u << 20;
+
+// Of the pages that hold a struct vcpu_guest_context.
+inline constexpr unsigned kContextOrder = 1;
+
+class Domain : public DomainPages {
+ public:
+  ByteOrder order = kNativeOrder;
+  SpaceKind space = SpaceKind::kRaw;
+  bool privileged = false;
+  bool hvm = false;
+  std::uint32_t options = 0;  // XEN_DOMCTL_CDF_*
+  std::uint32_t ssidref = 0;
+  std::uint32_t emulation_flags = 0;
+
+  std::atomic<int> controller_pauses = 0;
+  bool creation_finished = false;  // was unpaused once
+  bool debugger_attached = false;
+  bool shut_down = false;
+  static constexpr std::uint32_t kNoShutdownCode = ~std::uint32_t{0};
+  std::uint32_t shutdown_code = kNoShutdownCode;
+  std::array<std::uint8_t, 16> handle = {};
+  std::uint32_t max_event_port = 0;
+  std::uint32_t max_grant_frames = 64;
+  std::uint32_t max_grant_version = 2;
+  std::uint16_t sched_weight = 256;
+  std::uint16_t sched_cap = 0;
+  std::int64_t time_offset_seconds = 0;
+  std::uint32_t suspend_port = 0;
+  std::uint32_t tsc_mode = 0;
+  std::uint32_t tsc_incarnation = 1;
+  std::uint64_t shared_info_mfn = kNoFrame;
+
+  // How far the end of the domain came, leg by leg; under the control lock.
+  struct Ending {
+    std::uint32_t next_port = 1;
+    std::uint64_t next_gfn = 0;
+  } ending;
+
+  unsigned max_vcpus = 0;
+  Vcpu** vcpus = nullptr;      // max_vcpus places; a vcpu appears once and stays
+  unsigned claimed_vcpus = 0;  // under the control lock
+
+  // Parts that only some ops need, made when the first of them comes. What an op replaces as a
+  // whole (memory map, topology, policy) never changes once it stands here: who found it may use it
+  // until the call ends.
+  std::atomic<RegionRegistry*> regions = nullptr;
+  EventChannels* event_channels = nullptr;  // under the events' lock
+  GrantTable* grants = nullptr;             // under the domain's lock
+  HvmState* hvm_state = nullptr;
+  std::atomic<MemoryMap*> memory_map = nullptr;
+  std::atomic<Vnuma*> vnuma = nullptr;
+  CpuPolicy* cpu_policy = nullptr;  // under the control lock
+
+  Vcpu* vcpu(std::uint64_t vcpu_id) const {
+    return vcpu_id < max_vcpus ? std::atomic_ref<Vcpu*>(vcpus[vcpu_id]).load() : nullptr;
+  }
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_DOMAIN_DOMAIN_H_

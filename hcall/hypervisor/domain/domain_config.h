@@ -1,0 +1,30 @@
+// What a domain that the machine sets up is to be, and what a domain's pointers mean.
+#ifndef HCALL_HYPERVISOR_DOMAIN_DOMAIN_CONFIG_H_
+#define HCALL_HYPERVISOR_DOMAIN_DOMAIN_CONFIG_H_
+
+#include <cstdint>
+
+#include "xencomm/byte_order.h"
+
+namespace xencomm::hypervisor {
+
+// What the handles of a domain's calls mean.
+enum class SpaceKind : std::uint8_t {
+  kRaw,     // virtual addresses, by the vcpu's raw space; a call opts into a region by bit 30
+  kRegion,  // into the region that the call names; a call without one has no pointers
+  kXcom,    // descriptors and inline addresses
+};
+
+// A domain that the machine sets up by itself, as Xen sets up domain 0.
+struct DomainConfig {
+  std::uint16_t id = 0;
+  std::uint64_t pages = 0;  // at gfn 0 and up, in runs of 16 that are permuted in machine memory
+  unsigned vcpus = 1;
+  ByteOrder order = kNativeOrder;
+  SpaceKind space = SpaceKind::kRegion;
+  bool privileged = false;  // a control domain; without it, only what Xen lets a guest do
+};
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_DOMAIN_DOMAIN_CONFIG_H_

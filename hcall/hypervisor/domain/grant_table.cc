@@ -1,0 +1,207 @@
+#include "hcall/hypervisor/domain/grant_table.h"
+
+#include <cstring>
+#include <utility>
+
+#include "hcall/hypervisor/base/errno.h"
+#include "hcall/hypervisor/domain/core.h"
+#include "hcall/hypervisor/domain/domain.h"
+#include "hcall/hypervisor/memory/physmap.h"
+#include "hcall/schema/generated/xen_types.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+// A page that the domain may map. With the domain's lock held.
+std::uint64_t AllocateShared(Core& core, Domain& domain) {
+  const std::uint64_t mfn = domain.overhead.Allocate(0);
+  if (mfn == kNoFrame) return kNoFrame;
+  core.frames.Of(mfn).gfn = kNoFrame;
+  core.frames.Of(mfn).pins = 0;
+  core.frames.Of(mfn).owner.store({domain.id, FrameUse::kShared}, std::memory_order_release);
+  return mfn;
+}
+
+// The status of so many frames of grants stands in one.
+constexpr std::uint32_t kFramesOfStatus = sizeof(grant_entry_v2_t) / sizeof(grant_status_t);
+static_assert(GrantTable::kMaxStatusFrames * kFramesOfStatus == GrantTable::kMaxFrames);
+
+constexpr std::uint32_t StatusFrames(std::uint32_t frames) {
+  return (frames + kFramesOfStatus - 1) / kFramesOfStatus;
+}
+
+void ShrinkList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::uint32_t wanted) {
+  while (count != wanted) domain.overhead.Free(std::exchange(list[--count], 0), 0);
+}
+
+// A list of frames, as long as it is to be or as it was. With the domain's lock held.
+bool GrowList(Core& core, Domain& domain, std::uint64_t* list, std::uint32_t& count,
+              std::uint32_t wanted) {
+  const std::uint32_t before = count;
+  while (count < wanted) {
+    const std::uint64_t mfn = AllocateShared(core, domain);
+    if (mfn == kNoFrame) {
+      // Nobody has been told of those that were added.
+      ShrinkList(domain, list, count, before);
+      return false;
+    }
+    list[count++] = mfn;
+  }
+  return true;
+}
+
+// A grant in either version's form (public/grant_table.h): flags and domain are first in both.
+struct Grant {
+  std::uint16_t flags = 0;
+  std::uint16_t state = 0;  // in version 2, where it stands apart: not what kind of grant it is
+  std::uint16_t domain = 0;
+  std::uint64_t frame = 0;
+};
+
+constexpr unsigned kReservedGrants = 8;  // that toolstacks keep (GNTTAB_NR_RESERVED_ENTRIES)
+constexpr std::uint16_t kInUse = GTF_reading | GTF_writing;
+
+// Reserved grant `index`, each field read once: the page is the domain's to write, too.
+Grant LoadGrant(const Core& core, const Domain& domain, const GrantTable& table, unsigned index) {
+  // Frames may be missing, where there was no room for them.
+  if (table.nr_frames == 0 || (table.version == 2 && table.nr_status_frames == 0)) return {};
+  const std::byte* page = core.frames.Bytes(table.frames[0]);
+  const auto word = [&](const std::byte* at) {
+    return LoadSharedField<std::uint16_t>(at, domain.order);
+  };
+  if (table.version == 1) {
+    const std::byte* at = page + index * sizeof(grant_entry_v1_t);
+    return {word(at), 0, word(at + 2), LoadSharedField<std::uint32_t>(at + 4, domain.order)};
+  }
+  const std::byte* at = page + index * sizeof(grant_entry_v2_t);
+  const std::byte* status = core.frames.Bytes(table.status_frames[0]);
+  return {word(at), word(status + index * sizeof(grant_status_t)), word(at + 2),
+          LoadSharedField<std::uint64_t>(at + 8, domain.order)};
+}
+
+void StoreGrant(const Core& core, const Domain& domain, const GrantTable& table, unsigned index,
+                const Grant& grant) {
+  std::byte* page = core.frames.Bytes(table.frames[0]);
+  std::byte* at =
+      page + index * (table.version == 1 ? sizeof(grant_entry_v1_t) : sizeof(grant_entry_v2_t));
+  auto flags = static_cast<std::uint16_t>(grant.flags | grant.state);
+  if (table.version == 1) {
+    StoreSharedField(at + 4, static_cast<std::uint32_t>(grant.frame), domain.order);
+  } else {
+    std::byte* status = core.frames.Bytes(table.status_frames[0]);
+    StoreSharedField(status + index * sizeof(grant_status_t),
+                     static_cast<std::uint16_t>(flags & kInUse), domain.order);
+    StoreSharedField(at + 8, grant.frame, domain.order);
+    flags = static_cast<std::uint16_t>(flags & ~kInUse);
+  }
+  StoreSharedField(at + 2, grant.domain, domain.order);
+  StoreSharedField(at, flags, domain.order);
+}
+
+// Gives the status frames back, from wherever the domain has them, or none of them. -EBUSY:
+// somebody maps one, or a region or an area holds it. With the domain's lock held.
+std::int64_t DropStatusFrames(Core& core, Domain& domain, GrantTable& table) {
+  for (std::uint32_t i = 0; i < table.nr_status_frames; ++i) {
+    const Frame& frame = core.frames.Of(table.status_frames[i]);
+    if (frame.holds.load(std::memory_order_relaxed) != 0 || frame.pins != 0) return -kEBUSY;
+  }
+  Physmap physmap(core, domain);
+  while (table.nr_status_frames != 0) {
+    const std::uint64_t mfn = table.status_frames[--table.nr_status_frames];
+    physmap.Unhook(mfn);
+    domain.overhead.Free(mfn, 0);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void GrantTable::Destroy(Domain& domain) {
+  GrantTable* table = domain.grants;
+  if (table == nullptr) return;
+  for (std::uint32_t i = 0; i < table->nr_frames; ++i) domain.overhead.Free(table->frames[i], 0);
+  for (std::uint32_t i = 0; i < table->nr_status_frames; ++i) {
+    domain.overhead.Free(table->status_frames[i], 0);
+  }
+  domain.overhead.Delete(table);
+}
+
+GrantTable* GrantTableOf(Core& core, Domain& domain) {
+  GrantTable* table = domain.grants;
+  if (table != nullptr || domain.dying()) return table;
+  table = domain.overhead.New<GrantTable>();
+  if (table == nullptr) return nullptr;
+  domain.grants = table;
+  GrowGrantTable(core, domain, *table, 1);
+  return table;
+}
+
+bool GrowGrantTable(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames) {
+  if (frames > domain.max_grant_frames || frames > GrantTable::kMaxFrames || domain.dying()) {
+    return false;
+  }
+  const std::uint32_t before = table.nr_frames;
+  if (!GrowList(core, domain, table.frames, table.nr_frames, frames)) return false;
+  if (table.version == 1 || GrowList(core, domain, table.status_frames, table.nr_status_frames,
+                                     StatusFrames(table.nr_frames))) {
+    return true;
+  }
+  ShrinkList(domain, table.frames, table.nr_frames, before);
+  return false;
+}
+
+std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
+                                std::uint32_t version) {
+  Grant kept[kReservedGrants];
+  for (unsigned i = 0; i < kReservedGrants; ++i) {
+    kept[i] = LoadGrant(core, domain, table, i);
+    if (version == 2) continue;
+    const int type = kept[i].flags & GTF_type_mask;
+    if (type == GTF_transitive) return -kERANGE;
+    if (type != GTF_permit_access) kept[i] = {};
+    if (kept[i].frame >> 32 != 0) return -kERANGE;
+  }
+  if (version == 1) {
+    const std::int64_t error = DropStatusFrames(core, domain, table);
+    if (error != 0) return error;
+  }
+  table.version = version;
+  if (!GrowGrantTable(core, domain, table, table.nr_frames)) {
+    table.version = 1;
+    return -kENOMEM;
+  }
+  for (std::uint32_t i = 0; i < table.nr_frames; ++i) {
+    std::memset(core.frames.Bytes(table.frames[i]), 0, kPageSize);
+  }
+  for (unsigned i = 0; i < kReservedGrants && table.nr_frames != 0; ++i) {
+    StoreGrant(core, domain, table, i, kept[i]);
+  }
+  return 0;
+}
+
+std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, std::uint64_t* mfn) {
+  SpinGuard guard(domain.lock);
+  GrantTable* table = GrantTableOf(core, domain);
+  if (table == nullptr) return -kENOMEM;
+  if (table->version == 2 && (index & XENMAPIDX_grant_table_status) != 0) {
+    index &= ~std::uint64_t{XENMAPIDX_grant_table_status};
+    if (index >= GrantTable::kMaxStatusFrames) return -kEINVAL;
+    // As many frames of grants as this one is for: it comes with them.
+    if (index >= table->nr_status_frames) {
+      GrowGrantTable(core, domain, *table,
+                     (static_cast<std::uint32_t>(index) + 1) * kFramesOfStatus);
+    }
+    if (index >= table->nr_status_frames) return -kEINVAL;
+    *mfn = table->status_frames[index];
+    return 0;
+  }
+  if (index >= GrantTable::kMaxFrames ||
+      (index >= table->nr_frames &&
+       !GrowGrantTable(core, domain, *table, static_cast<std::uint32_t>(index) + 1))) {
+    return -kEINVAL;
+  }
+  *mfn = table->frames[index];
+  return 0;
+}
+
+}  // namespace xencomm::hypervisor

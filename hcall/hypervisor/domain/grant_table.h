@@ -1,0 +1,47 @@
+// GrantTable: the frames of a domain's grant table.
+//
+// They are the hypervisor's pages, shared with the domain: it finds their frame numbers by
+// setup_table or maps them by add_to_physmap. Made with one frame when it is first looked at.
+#ifndef HCALL_HYPERVISOR_DOMAIN_GRANT_TABLE_H_
+#define HCALL_HYPERVISOR_DOMAIN_GRANT_TABLE_H_
+
+#include <cstdint>
+
+namespace xencomm::hypervisor {
+
+class Core;
+class Domain;
+
+struct GrantTable {
+  static constexpr unsigned kMaxFrames = 64;
+  // In version 2 each grant of 16 bytes has a status of 2 bytes in frames of their own.
+  static constexpr unsigned kMaxStatusFrames = kMaxFrames / 8;
+
+  std::uint32_t nr_frames = 0;
+  std::uint32_t nr_status_frames = 0;
+  std::uint32_t version = 1;
+  std::uint64_t frames[kMaxFrames] = {};  // mfns
+  std::uint64_t status_frames[kMaxStatusFrames] = {};
+
+  static void Destroy(Domain& domain);
+};
+
+// The frame that `index` of XENMAPSPACE_grant_table names (public/memory.h), after growing the
+// table so far. -EINVAL, -ENOMEM.
+std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, std::uint64_t* mfn);
+
+// All below with the domain's lock held.
+
+// The domain's table, made when it is first needed; null when there is no room.
+GrantTable* GrantTableOf(Core& core, Domain& domain);
+// The whole table, or nothing of it, as in Xen.
+bool GrowGrantTable(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames);
+// Turns the table to the other version, or leaves it as it is. Its grants begin anew, but for the
+// reserved ones. -ERANGE for one of those that version 1 cannot say, -EBUSY for status frames that
+// are in use, -ENOMEM.
+std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
+                                std::uint32_t version);
+
+}  // namespace xencomm::hypervisor
+
+#endif  // HCALL_HYPERVISOR_DOMAIN_GRANT_TABLE_H_

@@ -1,0 +1,101 @@
+"""Whether the house stands: nothing calls up.
+
+    floors.py SOURCES HYPERVISOR
+
+A file includes what lies on its own floor or below, and the headers of a floor have an order, too.
+Objects of the hypervisor's archive want no symbol that a higher floor defines, as a function would
+be that is declared below and defined above.
+"""
+
+import graphlib
+import pathlib
+import re
+import subprocess
+import sys
+
+# The lowest first. Of two that fit, the longer one is a file's: the hypervisor's own folder is what
+# lies on top of its rooms.
+FLOORS = [
+  'xencomm',
+  'arch',
+  'hcall/schema',
+  'hcall/hypervisor/base',
+  'hcall/hypervisor/memory',
+  'hcall/hypervisor/domain',
+  'hcall/hypervisor/calls',
+  'hcall/hypervisor',
+  'hcall/transport',
+  'hcall/xencall',
+  'hcall/tools',
+]
+INCLUDE = re.compile(r'\s*#\s*include\s*"([^"]+)"')
+
+top = pathlib.Path(sys.argv[1])
+faults = []
+
+
+def floor_of(name):
+  """Its number, or None: no floor of the house, as of a library's header."""
+  fitting = [floor for floor in FLOORS if name.startswith(floor + '/')]
+  return FLOORS.index(max(fitting, key=len)) if fitting else None
+
+
+def check_includes():
+  """Answers how many there are."""
+  count = 0
+  headers = {}
+  for folder in ('xencomm', 'arch', 'hcall'):
+    for path in sorted(top.glob(folder + '/**/*.*')):
+      if path.suffix not in ('.h', '.c', '.cc'):
+        continue
+      name = path.relative_to(top).as_posix()
+      for number, line in enumerate(path.read_text().splitlines(), 1):
+        include = INCLUDE.match(line)
+        if not include:
+          continue
+        count += 1
+        included = include[1]
+        floor = floor_of(included)
+        if floor is None and (top / included).exists():
+          faults.append(f'{name}:{number} includes {included}, which is outside')
+        elif floor is not None and floor > floor_of(name):
+          faults.append(f'{name}:{number} includes {included}, which runs up from '
+                        f'{FLOORS[floor_of(name)]} to {FLOORS[floor]}')
+        elif path.suffix == '.h':
+          headers.setdefault(name, set()).add(included)
+  try:
+    graphlib.TopologicalSorter(headers).prepare()
+  except graphlib.CycleError as error:
+    faults.append('a circle: ' + ' is included by '.join(error.args[1]))
+  return count
+
+
+def check_symbols(archive):
+  """Answers how many symbols are wanted and found."""
+  sources = top / 'hcall/hypervisor'
+  # As Meson names objects.
+  names = {path.relative_to(sources).as_posix().replace('/', '_') + '.o':
+           path.relative_to(top).as_posix() for path in sources.glob('**/*.cc')}
+  defined, wanted = {}, []
+  source = None
+  for line in subprocess.run(['nm', '--format=posix', archive], check=True, text=True,
+                             stdout=subprocess.PIPE).stdout.splitlines():
+    symbol, *rest = line.split()
+    if not rest:
+      source = names[re.search(r'([^/[]+\.o)\]?:$', symbol)[1]]
+    elif rest[0] == 'U':
+      wanted.append((source, symbol))
+    elif rest[0] in 'TDRB':  # but not what each object has of an inline function
+      defined[symbol] = source
+  found = [(source, symbol) for source, symbol in wanted if symbol in defined]
+  for source, symbol in found:
+    if floor_of(source) < floor_of(defined[symbol]):
+      faults.append(f'{source} wants {symbol} of {defined[symbol]}')
+  return len(found)
+
+
+includes, symbols = check_includes(), check_symbols(sys.argv[2])
+for fault in faults:
+  print(fault)
+print(f'{includes} includes, {symbols} symbols, {len(faults)} faults')
+sys.exit(bool(faults) or not includes or not symbols)
