@@ -70,6 +70,11 @@ class Usage(CommandTest):
         self.assertIn(f'.B --{option}', page)
         self.assertIn(f'--{option}', completion)
 
+  def test_help_says_what_an_option_takes(self):
+    for option in ('--access=ACCESS.*; read, write, execute', '--cpus=COUNT.*; 1 to 64',
+                   '--cr3=ADDRESS.*; a number, decimal or 0x'):
+      self.assertRegex(' '.join(self.text('walk', '--help').split()), option)
+
   def test_wrong_words_are_refused_in_one_sentence(self):
     self.refused("there is no command 'fly'", 'fly')
     for name in COMMANDS:
@@ -89,6 +94,11 @@ class Usage(CommandTest):
     self.refused('expected no NAME', 'schema', '--json', 'sysctl')
     self.refused("'domctl' is one argument too many: expected [OPTION...] [NAME]", 'schema', 'sysctl',
                  'domctl')
+
+  def test_the_embedded_machine_is_as_the_options_say(self):
+    small = ['--memory=64M', '--dom0=16M']
+    self.assertLess(int(self.json('walk', *small)['guest_physical'], 16), 16 << 20)
+    self.assertLess(int(self.json('layout', '--pages=16', *small)['header'], 16), 16 << 20)
 
   def test_operands_of_run_reach_the_program_as_they_are(self):
     words = ['[a,b]', '', '--cpus=x', '--help', '--', '-x']
