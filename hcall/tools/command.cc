@@ -3,19 +3,22 @@
 #include <getopt.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <string_view>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 
 namespace xencomm::tools {
+
+// The row of each subcommand, in its own file: RunCommand(), InfoCommand() and so on.
+Command XENCOMM_COMMANDS;
+
 namespace {
 
 // getopt's values for options: beyond every character, which are those of short ones.
@@ -29,11 +32,15 @@ std::vector<Option> TransportOptions(Command::Connects connects) {
     const std::string name = each.name;
     // Where nothing but the embedded machine is looked at, no call is made.
     if (connects == Command::Connects::kEmbedded && name == "space") continue;
-    const std::string takes = each.takes;
-    const bool is_range = absl::StrContains(takes, " to ");
-    options.push_back({name, is_range ? "SIZE" : "WORD", absl::StrCat(each.help, "; ", takes),
-                       is_range ? "" : absl::StrReplaceAll(takes, {{", ", " "}})});
-    if (name == "cpus" || name == "vcpus") options.back().value = "COUNT";
+    const bool is_range = absl::StrContains(each.takes, " to ");
+    const char* const value = name == "cpus" || name == "vcpus" ? "COUNT"
+                              : is_range                        ? "SIZE"
+                                                                : "WORD";
+    if (is_range) {
+      options.push_back({name, value, absl::StrCat(each.help, "; ", each.takes)});
+    } else {
+      options.push_back({name, value, each.help, Words(absl::StrSplit(each.takes, ", "))});
+    }
   }
   if (connects == Command::Connects::kAnywhere) {
     options.push_back(
@@ -42,35 +49,59 @@ std::vector<Option> TransportOptions(Command::Connects connects) {
   return options;
 }
 
-bool IsEmbedded(const std::string& name) {
-  const std::vector<EmbeddedOption> all = EmbeddedOptions();
-  return std::any_of(all.begin(), all.end(),
-                     [&](const EmbeddedOption& each) { return name == each.name; });
-}
-
 std::string Spelled(const Option& option) {
   return absl::StrCat("--", option.name, option.value.empty() ? "" : "=", option.value);
 }
 
-std::string ExpectedOptions(const std::vector<Option>& options) {
-  return absl::StrJoin(options, ", ", [](std::string* out, const Option& option) {
-    absl::StrAppend(out, "--", option.name);
-  });
+// What its value must be, as far as the table says; else "".
+std::string Expected(const Option& option) {
+  if (const auto* const words = std::get_if<Words>(&option.takes)) {
+    return absl::StrJoin(*words, ", ");
+  }
+  const auto* const range = std::get_if<Range>(&option.takes);
+  if (range == nullptr) return "";
+  return range->most == Range().most ? "a number, decimal or 0x..."
+                                     : absl::StrCat(range->least, " to ", range->most);
+}
+
+bool Takes(const Option& option, const std::string& value) {
+  if (const auto* const words = std::get_if<Words>(&option.takes)) {
+    return absl::c_linear_search(*words, value);
+  }
+  const auto* const range = std::get_if<Range>(&option.takes);
+  if (range == nullptr) return true;
+  const std::optional<std::uint64_t> number = ParseNumber(value);
+  return number && *number >= range->least && *number <= range->most;
+}
+
+template <class... Parts>
+absl::Status Wrong(const absl::FormatSpec<Parts...>& format, const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrFormat(format, parts...));
 }
 
 }  // namespace
 
-std::span<const Command* const> Commands() {
-  static const Command* const kCommands[] = {&RunCommand(),    &InfoCommand(), &ListCommand(),
-                                             &LayoutCommand(), &WalkCommand(), &SchemaCommand()};
-  return kCommands;
+const std::vector<Command>& Commands() {
+  static const auto* const kCommands = new std::vector<Command>{XENCOMM_COMMANDS};
+  return *kCommands;
 }
 
 std::vector<Option> AllOptions(const Command& command) {
   std::vector<Option> options = command.options;
-  for (Option& each : TransportOptions(command.connects)) options.push_back(std::move(each));
+  absl::c_move(TransportOptions(command.connects), std::back_inserter(options));
+  for (Option& each : options) {
+    const std::string expected = Expected(each);
+    if (!expected.empty()) absl::StrAppend(&each.help, "; ", expected);
+  }
   options.push_back({"help", "", "this text"});
   return options;
+}
+
+std::string Synopsis(const Command& command) {
+  std::string text = "[OPTION...]";
+  if (command.runs_program) absl::StrAppend(&text, " [--] PROGRAM [ARGUMENT...]");
+  for (const char* operand : command.operands) absl::StrAppend(&text, " [", operand, "]");
+  return text;
 }
 
 absl::StatusOr<Arguments> Arguments::Parse(const Command& command, std::span<char*> words) {
@@ -88,36 +119,62 @@ absl::StatusOr<Arguments> Arguments::Parse(const Command& command, std::span<cha
 
   Arguments arguments;
   opterr = 0;
-  const int count = static_cast<int>(words.size());
   // '+': what follows the first operand is not looked at. ':': a missing value is told apart.
   const char* const letters = command.runs_program ? "+:h" : ":h";
   for (;;) {
-    const int next = getopt_long(count, words.data(), letters, known.data(), nullptr);
+    const int next =
+        getopt_long(static_cast<int>(words.size()), words.data(), letters, known.data(), nullptr);
     if (next == -1) break;
-    if (next == 'h') {
-      arguments.values_["help"] = "";
-    } else if (next == ':') {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("--%s wants a value: expected %s", of(optopt).name, Spelled(of(optopt))));
-    } else if (next != '?') {
-      const Option& option = of(next);
-      const std::string value = optarg == nullptr ? "" : optarg;
-      arguments.values_[option.name] = value;
-      if (IsEmbedded(option.name)) {
-        arguments.embedded_.push_back(absl::StrCat(option.name, "=", value));
-      }
-    } else if (optopt >= kFirstOption) {
-      return absl::InvalidArgumentError(absl::StrFormat("--%s takes no value", of(optopt).name));
-    } else {
+    if (next == ':') {
+      return Wrong("--%s wants a value: expected %s", of(optopt).name, Spelled(of(optopt)));
+    }
+    if (next == '?' && optopt >= kFirstOption) {
+      return Wrong("--%s takes no value", of(optopt).name);
+    }
+    if (next == '?') {
       // A letter, which can stand among others; or else the word that was looked at last.
       const std::string word = optopt != 0 ? std::string{'-', static_cast<char>(optopt)}
                                            : words[static_cast<std::size_t>(optind) - 1];
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "there is no option '%s': expected one of %s", word, ExpectedOptions(options)));
+      return Wrong("there is no option '%s': expected one of --%s", word,
+                   absl::StrJoin(options, ", --", [](std::string* out, const Option& each) {
+                     absl::StrAppend(out, each.name);
+                   }));
     }
+    const Option& option = next == 'h' ? options.back() : of(next);
+    const std::string value = optarg == nullptr ? "" : optarg;
+    if (!Takes(option, value)) {
+      return Wrong("--%s=%s: expected %s", option.name, value, Expected(option));
+    }
+    arguments.values_[option.name] = value;
   }
   arguments.operands_ = words.subspan(static_cast<std::size_t>(optind));
+  if (arguments.Has("help")) return arguments;
+  const absl::Status checked = arguments.Check(command);
+  if (!checked.ok()) return checked;
   return arguments;
+}
+
+absl::Status Arguments::Check(const Command& command) {
+  for (const Option& each : command.options) {
+    if (each.with == nullptr || !Has(each.name) || Has(each.with)) continue;
+    return Wrong("--%s: expected --%s with it", each.name, each.with);
+  }
+  if (command.runs_program && operands_.empty()) return Wrong("expected a PROGRAM to run");
+  if (!command.runs_program && operands_.size() > command.operands.size()) {
+    return Wrong("'%s' is one argument too many: expected %s", operands_[command.operands.size()],
+                 Synopsis(command));
+  }
+  for (const EmbeddedOption& each : EmbeddedOptions()) {
+    if (!Has(each.name)) continue;
+    absl::StrAppend(&embedded_, embedded_.empty() ? "" : ",", each.name, "=", *Get(each.name));
+  }
+  if (Has("xen") && !embedded_.empty()) {
+    return Wrong("--%s is for the embedded hypervisor: expected it without --xen", embedded_);
+  }
+  const absl::StatusOr<EmbeddedSetting> setting = ParseEmbeddedSetting(embedded_);
+  if (!setting.ok()) return Wrong("--%s", setting.status().message());
+  setting_ = *setting;
+  return absl::OkStatus();
 }
 
 std::optional<std::string> Arguments::Get(const std::string& option) const {
@@ -125,65 +182,27 @@ std::optional<std::string> Arguments::Get(const std::string& option) const {
   return found == values_.end() ? std::nullopt : std::optional(found->second);
 }
 
-absl::StatusOr<std::uint64_t> Arguments::Number(const std::string& option, std::uint64_t otherwise,
-                                                std::uint64_t least, std::uint64_t most) const {
-  const std::optional<std::string> word = Get(option);
-  if (!word) return otherwise;
-  const std::optional<std::uint64_t> number = ParseNumber(*word);
-  if (number && *number >= least && *number <= most) return *number;
-  if (least == 0 && most == ~std::uint64_t{0}) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("--%s=%s: expected a number, decimal or 0x...", option, *word));
-  }
-  return absl::InvalidArgumentError(
-      absl::StrFormat("--%s=%s: expected a number from %u to %u", option, *word, least, most));
+std::uint64_t Arguments::Number(const std::string& option, std::uint64_t otherwise) const {
+  return Has(option) ? *ParseNumber(*Get(option)) : otherwise;
 }
 
-absl::Status Arguments::AtMost(std::size_t most, const char* what) const {
-  if (operands_.size() <= most) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrFormat("'%s' is one argument too many: expected %s", operands_[most], what));
-}
+std::string Arguments::Operand() const { return operands_.empty() ? "" : operands_[0]; }
 
-absl::StatusOr<std::string> Arguments::Transport() const {
-  if (Has("xen")) {
-    if (embedded_.empty()) return "privcmd";
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "--%s is for the embedded hypervisor: expected it without --xen", embedded_[0]));
-  }
+std::string Arguments::Transport() const {
+  if (Has("xen")) return "privcmd";
+  if (!embedded_.empty()) return absl::StrCat("embedded:", embedded_);
   const char* const environment = std::getenv("XENCOMM_TRANSPORT");
-  if (embedded_.empty() && environment != nullptr && environment[0] != '\0') return environment;
-  const absl::StatusOr<EmbeddedSetting> checked = Embedded();
-  if (!checked.ok()) return checked.status();
-  if (embedded_.empty()) return "embedded";
-  return absl::StrCat("embedded:", absl::StrJoin(embedded_, ","));
-}
-
-absl::StatusOr<std::shared_ptr<Client>> Arguments::Connect() const {
-  const absl::Status few = AtMost(0, "options alone");
-  if (!few.ok()) return few;
-  const absl::StatusOr<std::string> transport = Transport();
-  if (!transport.ok()) return transport.status();
-  return Client::Open(*transport);
-}
-
-absl::StatusOr<EmbeddedSetting> Arguments::Embedded() const {
-  absl::StatusOr<EmbeddedSetting> setting = ParseEmbeddedSetting(absl::StrJoin(embedded_, ","));
-  if (setting.ok()) return setting;
-  return absl::InvalidArgumentError(absl::StrCat("--", setting.status().message()));
+  return environment == nullptr || environment[0] == '\0' ? "embedded" : environment;
 }
 
 std::optional<std::uint64_t> ParseNumber(const std::string& word) {
-  const bool is_hex = absl::StartsWith(word, "0x");
-  const char* const begin = word.data() + (is_hex ? 2 : 0);
-  const char* const end = word.data() + word.size();
   std::uint64_t number = 0;
-  const auto [rest, error] = std::from_chars(begin, end, number, is_hex ? 16 : 10);
-  if (error != std::errc() || rest != end) return std::nullopt;
-  return number;
+  const bool is_number = absl::StartsWith(word, "0x") ? absl::SimpleHexAtoi(word, &number)
+                                                      : absl::SimpleAtoi(word, &number);
+  return is_number ? std::optional(number) : std::nullopt;
 }
 
-std::string Wrap(const std::string& text, std::size_t indent, std::size_t width) {
+std::string Wrap(const std::string& text, std::size_t indent) {
   std::string wrapped;
   const std::vector<std::string> paragraphs = absl::StrSplit(text, "\n\n");
   for (const std::string& paragraph : paragraphs) {
@@ -192,7 +211,7 @@ std::string Wrap(const std::string& text, std::size_t indent, std::size_t width)
     const std::vector<std::string> words =
         absl::StrSplit(paragraph, absl::ByAnyChar(" \n"), absl::SkipEmpty());
     for (const std::string& word : words) {
-      if (line.size() > indent && line.size() + 1 + word.size() > width) {
+      if (line.size() > indent && line.size() + 1 + word.size() > 80) {
         absl::StrAppend(&wrapped, line, "\n");
         line.assign(indent, ' ');
       }
@@ -206,7 +225,7 @@ std::string Wrap(const std::string& text, std::size_t indent, std::size_t width)
 std::string Help(const Command& command) {
   std::string text =
       absl::StrFormat("Usage: xencomm %s %s\n\n%s.\n\n%s\nOptions:\n", command.name,
-                      command.synopsis, command.summary, Wrap(command.description, 0));
+                      Synopsis(command), command.summary, Wrap(command.description, 0));
   const std::vector<Option> options = AllOptions(command);
   std::size_t column = 0;
   for (const Option& option : options) column = std::max(column, Spelled(option).size() + 4);
@@ -226,8 +245,8 @@ std::string Help(const Command& command) {
 
 std::string Overview() {
   std::string text = "Usage: xencomm COMMAND ...\n\nCommands:\n";
-  for (const Command* command : Commands()) {
-    absl::StrAppendFormat(&text, "  %-8s %s\n", command->name, command->summary);
+  for (const Command& command : Commands()) {
+    absl::StrAppendFormat(&text, "  %-8s %s\n", command.name, command.summary);
   }
   absl::StrAppend(&text, "\nxencomm COMMAND --help says more.\n");
   return text;

@@ -116,13 +116,12 @@ void AskRegions(Client& client, Answer& answer) {
 absl::StatusOr<int> Run(const Arguments& arguments) {
   const auto client = arguments.Connect();
   if (!client.ok()) return client.status();
-  const absl::StatusOr<std::string> transport = arguments.Transport();
-  if (!transport.ok()) return transport.status();
+  const std::string transport = arguments.Transport();
 
   Answer answer;
-  answer.json["transport"] = *transport;
+  answer.json["transport"] = transport;
   answer.json["library"] = XENCOMM_VERSION;
-  answer.rows.emplace_back("transport", *transport);
+  answer.rows.emplace_back("transport", transport);
   for (const auto ask : {AskVersion, AskMachine}) {
     const absl::Status asked = ask(**client, answer);
     if (!asked.ok()) return asked;
@@ -131,7 +130,7 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
   const std::uint64_t room = (*client)->arena().payload().size();
   answer.json["arena_bytes"] = room;
   answer.rows.emplace_back("arena", absl::StrCat("up to ", Bytes(room)));
-  const Json limit = LockLimit(*transport);
+  const Json limit = LockLimit(transport);
   if (!limit.is_null()) {
     answer.json["memlock_bytes"] = limit;
     answer.rows.emplace_back(
@@ -149,10 +148,9 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
 
 }  // namespace
 
-const Command& InfoCommand() {
-  static const Command* const kCommand = new Command{
+Command InfoCommand() {
+  return {
       .name = "info",
-      .synopsis = "[OPTION...]",
       .summary = "Show the hypervisor behind the library",
       .description =
           "Its version, what it can, processors and memory, whether it knows regions, and what "
@@ -162,7 +160,6 @@ const Command& InfoCommand() {
       .examples = {{"The Xen that this machine runs on.", "xencomm info --xen"}},
       .run = Run,
   };
-  return *kCommand;
 }
 
 }  // namespace xencomm::tools

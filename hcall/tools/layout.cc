@@ -58,16 +58,12 @@ absl::StatusOr<RegionMap> MapOfImage(const Arguments& arguments, const schema::O
     return absl::InvalidArgumentError(
         "in an image the op's structure lies somewhere: expected --op and --argument together");
   }
-  const absl::StatusOr<std::uint64_t> header = arguments.Number("region", 0);
-  const absl::StatusOr<std::uint64_t> argument = arguments.Number("argument", 0);
-  if (!header.ok()) return header.status();
-  if (!argument.ok()) return argument.status();
   const ByteOrder order = arguments.Has("big-endian") ? ByteOrder::kBig : kNativeOrder;
   const auto image = ImageMemory::Open(*arguments.Get("image"));
   if (!image.ok()) return image.status();
-  absl::StatusOr<RegionMap> map = ReadRegion(**image, {*header}, order);
+  absl::StatusOr<RegionMap> map = ReadRegion(**image, {arguments.Number("region")}, order);
   if (!map.ok() || !arguments.Has("op")) return map;
-  const absl::StatusOr<schema::Call> call = CallOf(*op, *argument);
+  const absl::StatusOr<schema::Call> call = CallOf(*op, arguments.Number("argument"));
   if (!call.ok()) return call.status();
   const absl::Status added = AddCall(**image, order, *call, *map);
   if (!added.ok()) return added;
@@ -75,21 +71,11 @@ absl::StatusOr<RegionMap> MapOfImage(const Arguments& arguments, const schema::O
 }
 
 absl::StatusOr<RegionMap> MapOfExample(const Arguments& arguments, const schema::Op& op) {
-  for (const char* option : {"region", "argument", "big-endian"}) {
-    if (!arguments.Has(option)) continue;
-    return absl::InvalidArgumentError(
-        absl::StrFormat("--%s is of an image: expected --image=FILE with it", option));
-  }
-  const absl::StatusOr<EmbeddedSetting> setting = arguments.Embedded();
-  if (!setting.ok()) return setting.status();
-  const absl::StatusOr<std::uint64_t> elements = arguments.Number("elements", 600, 1, 1 << 20);
-  const absl::StatusOr<std::uint64_t> pages =
-      arguments.Number("pages", 512, 1, Arena::kMaxSize / Arena::kPageSize);
-  if (!elements.ok()) return elements.status();
-  if (!pages.ok()) return pages.status();
-  const auto process = EmbeddedProcess::Start(*setting, *pages * Arena::kPageSize);
+  const auto process = EmbeddedProcess::Start(arguments.Embedded(),
+                                              arguments.Number("pages", 512) * Arena::kPageSize);
   if (!process.ok()) return process.status();
-  const absl::StatusOr<schema::Call> call = ExampleCall(op, *elements, (*process)->arena());
+  const absl::StatusOr<schema::Call> call =
+      ExampleCall(op, arguments.Number("elements", 600), (*process)->arena());
   if (absl::IsResourceExhausted(call.status())) {
     return absl::ResourceExhaustedError(absl::StrCat(
         std::string(call.status().message()), ": expected fewer --elements or more --pages"));
@@ -112,8 +98,6 @@ absl::Status Write(const std::string& path, const std::string& text) {
 }
 
 absl::StatusOr<int> Run(const Arguments& arguments) {
-  const absl::Status few = arguments.AtMost(0, "options alone");
-  if (!few.ok()) return few;
   const absl::StatusOr<const schema::Op*> op = FindOp(arguments.Get("op").value_or(kDefaultOp));
   if (!op.ok()) return op.status();
   const absl::StatusOr<RegionMap> map =
@@ -133,10 +117,9 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
 
 }  // namespace
 
-const Command& LayoutCommand() {
-  static const Command* const kCommand = new Command{
+Command LayoutCommand() {
+  return {
       .name = "layout",
-      .synopsis = "[OPTION...]",
       .summary = "Draw a region, and what a hypercall has in it",
       .description =
           "Shows a region's table and granules, where in guest-physical memory they lie, the "
@@ -149,13 +132,17 @@ const Command& LayoutCommand() {
           "as QEMU's pmemsave writes it.",
       .options = {{"op", kOpValue,
                    absl::StrFormat("the op, as xencomm schema lists them (%s)", kDefaultOp)},
-                  {"elements", "COUNT", "of each buffer whose length the caller chooses (600)"},
-                  {"pages", "COUNT", "of the region's payload (512)"},
+                  {"elements", "COUNT", "of each buffer whose length the caller chooses (600)",
+                   Range{1, 1 << 20}},
+                  {"pages", "COUNT", "of the region's payload (512)",
+                   Range{1, Arena::kMaxSize / Arena::kPageSize}},
                   {"image", kFileValue,
                    "guest-physical memory, in place of the embedded machine's"},
-                  {"region", "ADDRESS", "the header of the region in the image lies here"},
-                  {"argument", "POINTER", "the structure of OP lies here in the image's region"},
-                  {"big-endian", "", "the image is a big-endian domain's"},
+                  {"region", "ADDRESS", "the header of the region in the image lies here", Range{},
+                   "image"},
+                  {"argument", "POINTER", "the structure of OP lies here in the image's region",
+                   Range{}, "image"},
+                  {"big-endian", "", "the image is a big-endian domain's", {}, "image"},
                   {"svg", kFileValue, "draw a picture into FILE, and print no text"},
                   {"json", "", "for programs; addresses are strings"}},
       .connects = Command::Connects::kEmbedded,
@@ -165,7 +152,6 @@ const Command& LayoutCommand() {
                     "xencomm layout --op=sysctl.getdomaininfolist"}},
       .run = Run,
   };
-  return *kCommand;
 }
 
 }  // namespace xencomm::tools

@@ -115,10 +115,9 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
 
 }  // namespace
 
-const Command& ListCommand() {
-  static const Command* const kCommand = new Command{
+Command ListCommand() {
+  return {
       .name = "list",
-      .synopsis = "[OPTION...]",
       .summary = "List the domains",
       .description =
           "As the hypervisor has them: id, uuid, memory, vcpus, state (r running, b blocked, p "
@@ -129,7 +128,6 @@ const Command& ListCommand() {
       .examples = {{"The domains of the Xen that this machine runs on.", "xencomm list --xen"}},
       .run = Run,
   };
-  return *kCommand;
 }
 
 }  // namespace xencomm::tools

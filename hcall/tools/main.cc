@@ -22,24 +22,6 @@ int RunCommandLine(const Command& command, std::span<char*> words) {
   return result.ok() ? *result : Refuse(command, result.status());
 }
 
-const Command* Find(const std::string& name) {
-  for (const Command* command : Commands()) {
-    if (name == command->name) return command;
-  }
-  return nullptr;
-}
-
-// For the build: what is installed beside the command, made by the command.
-int WriteManual(const std::string& page) {
-  const Command* const command = Find(page);
-  std::fputs(page == "xencomm"      ? OverviewPage().c_str()
-             : page == "completion" ? Completion().c_str()
-             : command != nullptr   ? ManualPage(*command).c_str()
-                                    : "",
-             stdout);
-  return page == "xencomm" || page == "completion" || command != nullptr ? 0 : 2;
-}
-
 int Main(std::span<char*> words) {
   if (words.empty()) {
     std::fputs(Overview().c_str(), stderr);
@@ -54,9 +36,15 @@ int Main(std::span<char*> words) {
     absl::PrintF("xencomm %s\n", XENCOMM_VERSION);
     return 0;
   }
-  if (name == "--write-manual" && words.size() == 2) return WriteManual(words[1]);
-  const Command* const command = Find(name);
-  if (command != nullptr) return RunCommandLine(*command, words);
+  // For the build: what is installed beside the command, made by the command.
+  if (name == "--write-manual" && words.size() == 2) {
+    const std::string page = Manual(words[1]);
+    std::fputs(page.c_str(), stdout);
+    return page.empty() ? 2 : 0;
+  }
+  for (const Command& command : Commands()) {
+    if (name == command.name) return RunCommandLine(command, words);
+  }
   absl::FPrintF(stderr, "xencomm: there is no command '%s' (see xencomm --help)\n", name);
   return 2;
 }

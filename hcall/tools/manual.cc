@@ -10,6 +10,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "hcall/schema/op.h"
+#include "hcall/tools/command.h"
 
 namespace xencomm::tools {
 namespace {
@@ -47,19 +48,14 @@ std::string ExitStatus(const Command& command) {
 
 std::string SeeAlso(const std::string& self) {
   std::vector<std::string> pages = {"xencomm"};
-  for (const Command* command : Commands())
-    pages.push_back(absl::StrCat("xencomm-", command->name));
-  std::string text = ".SH SEE ALSO\n";
-  std::vector<std::string> lines;
-  for (const std::string& page : pages) {
-    if (page != self) lines.push_back(absl::StrCat(".BR ", Troff(page), " (1)"));
-  }
-  return absl::StrCat(text, absl::StrJoin(lines, ",\n"), "\n");
-}
-
-// `words` as completions of the current word.
-std::string Reply(const std::string& words) {
-  return absl::StrFormat("COMPREPLY=($(compgen -W '%s' -- \"$word\"))", words);
+  for (const Command& command : Commands()) pages.push_back(absl::StrCat("xencomm-", command.name));
+  std::erase(pages, self);
+  return absl::StrCat(".SH SEE ALSO\n",
+                      absl::StrJoin(pages, ",\n",
+                                    [](std::string* out, const std::string& page) {
+                                      absl::StrAppend(out, ".BR ", Troff(page), " (1)");
+                                    }),
+                      "\n");
 }
 
 std::string OpNames() {
@@ -74,39 +70,39 @@ std::string OpNames() {
   return absl::StrJoin(names, " ");
 }
 
-// What can follow --OPTION=, and as an operand.
+// What a shell offers for a value or an operand: compgen's arguments.
+std::string Offers(const std::string& value) {
+  if (value == kFileValue) return "-f";
+  return value == kOpValue || value == kNameValue ? "-W \"$ops\"" : "";
+}
+std::string Offers(const std::vector<std::string>& words) {
+  return absl::StrFormat("-W '%s'", absl::StrJoin(words, " "));
+}
+
+// What can follow the subcommand's name.
 std::string CompleteCommand(const Command& command) {
   std::string text = absl::StrFormat("    %s)\n      case $option in\n", command.name);
   std::vector<std::string> names;
   for (const Option& option : AllOptions(command)) {
     names.push_back(absl::StrCat("--", option.name, option.value.empty() ? "" : "="));
     if (option.value.empty()) continue;
-    std::string values = "COMPREPLY=()";
-    if (option.value == kFileValue) values = "COMPREPLY=($(compgen -f -- \"$word\"))";
-    if (option.value == kOpValue) values = "COMPREPLY=($(compgen -W \"$ops\" -- \"$word\"))";
-    if (!option.words.empty()) values = Reply(option.words);
-    absl::StrAppendFormat(&text, "        --%s) %s; return ;;\n", option.name, values);
+    const auto* const words = std::get_if<Words>(&option.takes);
+    absl::StrAppendFormat(&text, "        --%s) offers=(%s) ;;\n", option.name,
+                          words != nullptr ? Offers(*words) : Offers(option.value));
   }
-  absl::StrAppend(&text, "      esac\n");
-  absl::StrAppendFormat(&text, "      if [[ $word == -* ]]; then %s\n",
-                        Reply(absl::StrJoin(names, " ")));
-  if (command.runs_program) {
-    absl::StrAppend(&text, "      else COMPREPLY=($(compgen -c -f -- \"$word\"))\n");
-  } else if (command.names_op) {
-    absl::StrAppend(&text, "      else COMPREPLY=($(compgen -W \"$ops\" -- \"$word\"))\n");
-  }
-  return absl::StrCat(text, "      fi ;;\n");
+  const std::string operand = command.runs_program       ? "-c -f"
+                              : command.operands.empty() ? ""
+                                                         : Offers(command.operands[0]);
+  absl::StrAppendFormat(&text, "        *) [[ $word == -* ]] && offers=(%s) || offers=(%s) ;;\n",
+                        Offers(names), operand);
+  return absl::StrCat(text, "      esac ;;\n");
 }
 
-}  // namespace
-
-std::string ManualPage(const Command& command) {
-  const std::string name = absl::StrCat("xencomm-", command.name);
-  std::string page = Header(name, command.summary);
+std::string CommandPage(const Command& command) {
+  std::string page = Header(absl::StrCat("xencomm-", command.name), command.summary);
   absl::StrAppendFormat(&page, ".SH SYNOPSIS\n.B xencomm %s\n%s\n", command.name,
-                        Troff(command.synopsis));
-  absl::StrAppend(&page, ".SH DESCRIPTION\n", Paragraphs(command.description));
-  absl::StrAppend(&page, ".SH OPTIONS\n");
+                        Troff(Synopsis(command)));
+  absl::StrAppend(&page, ".SH DESCRIPTION\n", Paragraphs(command.description), ".SH OPTIONS\n");
   for (const Option& option : AllOptions(command)) {
     absl::StrAppend(&page, ".TP\n.B \\-\\-", Troff(option.name));
     if (!option.value.empty()) absl::StrAppend(&page, "\\fR=\\fI", option.value);
@@ -117,33 +113,37 @@ std::string ManualPage(const Command& command) {
   for (const Example& example : command.examples) {
     absl::StrAppend(&page, ".TP\n.B ", Troff(example.line), "\n", Troff(example.does), "\n");
   }
-  return absl::StrCat(page, SeeAlso(name));
+  return page;
 }
 
 std::string OverviewPage() {
   std::string page = Header("xencomm", "Memory that hypercalls may touch, and hypercalls");
   absl::StrAppend(&page, ".SH SYNOPSIS\n.B xencomm\nCOMMAND ...\n.SH DESCRIPTION\n",
                   Paragraphs("The command of the library that marshals what a hypercall points at. "
-                             "Each subcommand has a manual page of its own, and --help."));
-  absl::StrAppend(&page, ".SH COMMANDS\n");
-  for (const Command* command : Commands()) {
-    absl::StrAppendFormat(&page, ".TP\n.B %s\n%s.\n", command->name, Troff(command->summary));
+                             "Each subcommand has a manual page of its own, and --help."),
+                  ".SH COMMANDS\n");
+  for (const Command& command : Commands()) {
+    absl::StrAppendFormat(&page, ".TP\n.B %s\n%s.\n", command.name, Troff(command.summary));
   }
   absl::StrAppend(
       &page, ".SH ENVIRONMENT\n.TP\n.B XENCOMM_TRANSPORT\n",
       Troff("What commands connect to when no option says it, as xencomm_open takes it: privcmd, "
             "embedded, embedded:OPTION=VALUE,..."),
       "\n");
-  return absl::StrCat(page, SeeAlso("xencomm"));
+  return page;
 }
 
 std::string Completion() {
   std::vector<std::string> names = {"--help", "--version"};
-  for (const Command* command : Commands()) names.emplace_back(command->name);
-  std::string text = absl::StrFormat(R"(# bash completion for xencomm
+  std::string commands;
+  for (const Command& command : Commands()) {
+    names.emplace_back(command.name);
+    absl::StrAppend(&commands, CompleteCommand(command));
+  }
+  return absl::StrFormat(R"(# bash completion for xencomm
 _xencomm() {
   local ops='%s'
-  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} option=
+  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} option= offers=()
   # --option=value is three words here: bash breaks words at '='.
   if [[ $word == = ]]; then
     option=$before word=
@@ -152,22 +152,28 @@ _xencomm() {
   elif [[ $before == --* ]]; then
     option=$before
   fi
-  COMPREPLY=()
-  if ((COMP_CWORD == 1)); then
-    %s
-    return
+  ((COMP_CWORD == 1)) && offers=(%s)
+  ((COMP_CWORD > 1)) && case ${COMP_WORDS[1]} in
+%s  esac
+  COMPREPLY=($(compgen "${offers[@]}" -- "$word"))
+  if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]]; then
+    compopt -o nospace
   fi
-  case ${COMP_WORDS[1]} in
+}
+complete -F _xencomm xencomm
 )",
-                                     OpNames(), Reply(absl::StrJoin(names, " ")));
-  for (const Command* command : Commands()) absl::StrAppend(&text, CompleteCommand(*command));
-  return absl::StrCat(text,
-                      "  esac\n"
-                      "  if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]]; then\n"
-                      "    compopt -o nospace\n"
-                      "  fi\n"
-                      "}\n"
-                      "complete -F _xencomm xencomm\n");
+                         OpNames(), Offers(names), commands);
+}
+
+}  // namespace
+
+std::string Manual(const std::string& name) {
+  if (name == "completion") return Completion();
+  if (name == "xencomm") return absl::StrCat(OverviewPage(), SeeAlso(name));
+  for (const Command& command : Commands()) {
+    if (name == command.name) return absl::StrCat(CommandPage(command), SeeAlso("xencomm-" + name));
+  }
+  return "";
 }
 
 }  // namespace xencomm::tools

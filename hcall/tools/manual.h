@@ -4,16 +4,11 @@
 
 #include <string>
 
-#include "hcall/tools/command.h"
-
 namespace xencomm::tools {
 
-// In man's macros, for section 1.
-std::string ManualPage(const Command& command);
-std::string OverviewPage();
-
-// For bash.
-std::string Completion();
+// "completion" of bash's; "xencomm", or a subcommand's name: the manual page, in man's macros for
+// section 1. "" when there is no such thing.
+std::string Manual(const std::string& name);
 
 }  // namespace xencomm::tools
 

@@ -37,19 +37,15 @@ void Prepend(const char* variable, const std::string& value) {
 }
 
 absl::StatusOr<int> Run(const Arguments& arguments) {
-  if (arguments.operands().empty()) {
-    return absl::InvalidArgumentError("expected a PROGRAM to run");
-  }
-  const absl::StatusOr<std::string> transport = arguments.Transport();
-  if (!transport.ok()) return transport.status();
+  const std::string transport = arguments.Transport();
   const fs::path folder = DropInFolder();
   if (folder.empty()) {
     return absl::NotFoundError("libxencall.so.1 is not where it was built or installed");
   }
   Prepend("LD_LIBRARY_PATH", folder.string());
   // The store of a machine in this process, where there is no daemon's.
-  if (*transport != "privcmd") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
-  setenv("XENCOMM_TRANSPORT", transport->c_str(), 1);
+  if (transport != "privcmd") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
+  setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
   char** const program = arguments.operands().data();
   execvp(program[0], program);
   const int error = errno;
@@ -61,23 +57,20 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
 
 }  // namespace
 
-const Command& RunCommand() {
-  static const Command* const kCommand = new Command{
+Command RunCommand() {
+  return {
       .name = "run",
-      .synopsis = "[OPTION...] [--] PROGRAM [ARGUMENT...]",
       .summary = "Run an unmodified toolstack program over this library",
       .description =
           "PROGRAM finds this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of "
           "the system's. Its hypercalls are answered by a hypervisor in its own process: no Xen "
           "is needed, and what it does to domains ends with it. PROGRAM itself is not changed.",
-      .options = {},
+      .runs_program = true,
       .connects = Command::Connects::kAnywhere,
       .examples = {{"Debian's xen-cpuid, its arguments reached by a page walk.",
                     "xencomm run --space=walk4 -- xen-cpuid -p"}},
-      .runs_program = true,
       .run = Run,
   };
-  return *kCommand;
 }
 
 }  // namespace xencomm::tools

@@ -61,20 +61,18 @@ void ListUnimplemented(bool json) {
 }
 
 absl::StatusOr<int> Run(const Arguments& arguments) {
-  const std::span<char*> names = arguments.operands();
+  const bool is_named = !arguments.operands().empty();
   if (arguments.Has("unimplemented")) {
-    if (!names.empty()) {
+    if (is_named) {
       return absl::InvalidArgumentError("--unimplemented is of all hypercalls: expected no NAME");
     }
     ListUnimplemented(arguments.Has("json"));
     return 0;
   }
-  if (arguments.Has("json") && !names.empty()) {
+  if (arguments.Has("json") && is_named) {
     return absl::InvalidArgumentError("--json is the whole table: expected no NAME");
   }
-  const absl::Status few = arguments.AtMost(1, "one NAME at most");
-  if (!few.ok()) return few;
-  if (names.size() == 1) return Explain(names[0]);
+  if (is_named) return Explain(arguments.Operand());
   std::fputs((arguments.Has("json") ? schema::ExportJson() : schema::ListHypercalls()).c_str(),
              stdout);
   return 0;
@@ -82,10 +80,9 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
 
 }  // namespace
 
-const Command& SchemaCommand() {
-  static const Command* const kCommand = new Command{
+Command SchemaCommand() {
+  return {
       .name = "schema",
-      .synopsis = "[--unimplemented] [--json] | [NAME]",
       .summary = "Show what Xen's hypercalls take and point at",
       .description =
           "Without NAME, the hypercalls; for a hypercall (domctl), its ops; for an op "
@@ -96,11 +93,10 @@ const Command& SchemaCommand() {
                   {"unimplemented", "",
                    "the ops that the embedded hypervisor does not implement, each with what it "
                    "answers: what a Xen does that was built without it; with --json as JSON"}},
+      .operands = {kNameValue},
       .examples = {{"What the list of domains takes.", "xencomm schema sysctl.getdomaininfolist"}},
-      .names_op = true,
       .run = Run,
   };
-  return *kCommand;
 }
 
 }  // namespace xencomm::tools

@@ -193,7 +193,6 @@ void PrintAsJson(Report& report, VirtualAddress pointer, Access access,
 // What is walked, and from where.
 struct Request {
   Access access = Access::kRead;
-  std::optional<std::string> by;
   unsigned levels = 4;
   x86_64::Privilege privilege = x86_64::Privilege::kUser;
   ByteOrder order = kNativeOrder;
@@ -216,14 +215,12 @@ absl::StatusOr<int> WalkImage(const Arguments& arguments, const Request& request
     return absl::InvalidArgumentError(
         "in an image a walk begins somewhere: expected either --cr3=ADDRESS or --region=ADDRESS");
   }
-  if (request.by) {
+  if (arguments.Has("space")) {
     return absl::InvalidArgumentError(
-        "--by is for the embedded machine: expected an image without it");
+        "--space is for the embedded machine: expected an image without it");
   }
-  const absl::StatusOr<std::uint64_t> cr3 = arguments.Number("cr3", 0);
-  const absl::StatusOr<std::uint64_t> header = arguments.Number("region", 0);
-  if (!cr3.ok()) return cr3.status();
-  if (!header.ok()) return header.status();
+  const std::uint64_t cr3 = arguments.Number("cr3");
+  const std::uint64_t header = arguments.Number("region");
   const std::optional<std::uint64_t> number = ParseNumber(request.pointer);
   if (!number) return WrongPointer(request.pointer, "a virtual address, decimal or 0x...");
   const VirtualAddress pointer = {*number};
@@ -231,9 +228,9 @@ absl::StatusOr<int> WalkImage(const Arguments& arguments, const Request& request
   if (!image.ok()) return image.status();
   absl::StatusOr<Report> report =
       arguments.Has("region")
-          ? WalkRegion(**image, {*header}, request.order, pointer, request.access)
+          ? WalkRegion(**image, {header}, request.order, pointer, request.access)
           : WalkPages(**image,
-                      {.cr3 = *cr3,
+                      {.cr3 = cr3,
                        .cr4 = request.levels == 5 ? x86_64::kCr4La57 : 0,
                        .privilege = request.privilege},
                       pointer, request.access);
@@ -243,22 +240,15 @@ absl::StatusOr<int> WalkImage(const Arguments& arguments, const Request& request
 }
 
 absl::StatusOr<int> WalkEmbedded(const Arguments& arguments, const Request& request) {
-  for (const char* option : {"cr3", "region"}) {
-    if (arguments.Has(option)) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("--%s is a place in an image: expected --image=FILE with it", option));
-    }
-  }
-  absl::StatusOr<EmbeddedSetting> setting = arguments.Embedded();
-  if (!setting.ok()) return setting.status();
-  if (request.levels == 5) setting->space = SpaceOption::kWalk5;
+  EmbeddedSetting setting = arguments.Embedded();
+  if (!arguments.Has("space")) setting.space = SpaceOption::kWalk4;
   const bool relative = absl::StartsWith(request.pointer, "+");
   const std::optional<std::uint64_t> number =
       ParseNumber(relative ? request.pointer.substr(1) : request.pointer);
   if (!number && !request.pointer.empty()) {
     return WrongPointer(request.pointer, "an address or +OFFSET into the region");
   }
-  const auto process = EmbeddedProcess::Start(*setting, std::uint64_t{2} << 20);
+  const auto process = EmbeddedProcess::Start(setting, std::uint64_t{2} << 20);
   if (!process.ok()) return process.status();
   // Somewhere in the middle of a buffer of a few pages.
   const absl::StatusOr<void*> buffer = (*process)->arena().Allocate(5 * Arena::kPageSize);
@@ -271,9 +261,10 @@ absl::StatusOr<int> WalkEmbedded(const Arguments& arguments, const Request& requ
   x86_64::PagingState state = region.paging();
   state.privilege = request.privilege;
   absl::StatusOr<Report> report =
-      request.by == "region" ? WalkRegion((*process)->memory(), (*process)->header(), kNativeOrder,
-                                          pointer, request.access)
-                             : WalkPages((*process)->memory(), state, pointer, request.access);
+      setting.space == SpaceOption::kRegion
+          ? WalkRegion((*process)->memory(), (*process)->header(), kNativeOrder, pointer,
+                       request.access)
+          : WalkPages((*process)->memory(), state, pointer, request.access);
   if (!report.ok()) return report.status();
   std::optional<MachineAddress> machine;
   if (report->trace.end.ok()) machine = (*process)->MachineOf(report->trace.end.start());
@@ -281,30 +272,14 @@ absl::StatusOr<int> WalkEmbedded(const Arguments& arguments, const Request& requ
   return 0;
 }
 
-absl::Status NoSuchWord(const Arguments& arguments, const char* option, const char* expected) {
-  return absl::InvalidArgumentError(
-      absl::StrFormat("--%s=%s: expected %s", option, *arguments.Get(option), expected));
-}
-
 absl::StatusOr<int> Run(const Arguments& arguments) {
-  const absl::Status few = arguments.AtMost(1, "one POINTER");
-  if (!few.ok()) return few;
   Request request;
-  if (!arguments.operands().empty()) request.pointer = arguments.operands()[0];
-  request.by = arguments.Get("by");
-  if (request.by && request.by != "walk" && request.by != "region") {
-    return NoSuchWord(arguments, "by", "walk or region");
-  }
+  request.pointer = arguments.Operand();
   const std::string access = arguments.Get("access").value_or("read");
-  if (access != "read" && access != "write" && access != "execute") {
-    return NoSuchWord(arguments, "access", "read, write or execute");
-  }
   request.access = access == "read"    ? Access::kRead
                    : access == "write" ? Access::kWrite
                                        : Access::kExecute;
-  const absl::StatusOr<std::uint64_t> levels = arguments.Number("levels", 4, 4, 5);
-  if (!levels.ok()) return levels.status();
-  request.levels = static_cast<unsigned>(*levels);
+  request.levels = static_cast<unsigned>(arguments.Number("levels", 4));
   if (arguments.Has("supervisor")) request.privilege = x86_64::Privilege::kSupervisor;
   if (arguments.Has("big-endian")) request.order = ByteOrder::kBig;
   return arguments.Has("image") ? WalkImage(arguments, request) : WalkEmbedded(arguments, request);
@@ -312,10 +287,9 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
 
 }  // namespace
 
-const Command& WalkCommand() {
-  static const Command* const kCommand = new Command{
+Command WalkCommand() {
+  return {
       .name = "walk",
-      .synopsis = "[OPTION...] [POINTER]",
       .summary = "Show how one pointer is translated, step by step",
       .description =
           "Walks the page tables, or a region's bases, from POINTER to guest-physical memory, and "
@@ -326,19 +300,21 @@ const Command& WalkCommand() {
           "address 0 on, as QEMU's pmemsave writes it. Without, they are those of a process on "
           "the embedded machine, which has a region of 2 MiB: POINTER is an address in it, or "
           "+OFFSET from its start; without POINTER, one into a buffer.",
-      .options = {{"access", "ACCESS", "read, write or execute (read)", "read write execute"},
-                  {"supervisor", "", "access as the guest's kernel, not as its user"},
-                  {"levels", "LEVELS", "of the page tables, 4 or 5 (4)", "4 5"},
-                  {"by", "WAY",
-                   "walk or region: through the process's page tables or its region "
-                   "(walk)",
-                   "walk region"},
-                  {"image", kFileValue,
-                   "guest-physical memory, in place of the embedded machine's"},
-                  {"cr3", "ADDRESS", "the image's page tables begin here"},
-                  {"region", "ADDRESS", "the header of a region in the image lies here"},
-                  {"big-endian", "", "the region is a big-endian domain's"},
-                  {"json", "", "for programs; addresses are strings"}},
+      .options =
+          {{"access", "ACCESS", "what is done to the memory (read)",
+            Words{"read", "write", "execute"}},
+           {"supervisor", "", "access as the guest's kernel, not as its user"},
+           {"space", "WORD",
+            "what POINTER means: an address, by page tables of so many levels, or a place in "
+            "the region (walk4)",
+            Words{"walk4", "walk5", "region"}},
+           {"image", kFileValue, "guest-physical memory, in place of the embedded machine's"},
+           {"cr3", "ADDRESS", "the image's page tables begin here", Range{}, "image"},
+           {"levels", "LEVELS", "of those (4)", Words{"4", "5"}, "image"},
+           {"region", "ADDRESS", "the header of a region in the image lies here", Range{}, "image"},
+           {"big-endian", "", "the region is a big-endian domain's", {}, "image"},
+           {"json", "", "for programs; addresses are strings"}},
+      .operands = {"POINTER"},
       .connects = Command::Connects::kEmbedded,
       .examples = {{"A pointer into a buffer, through the guest's page tables.", "xencomm walk"},
                    {"A write to the region's table, which the process may only read.",
@@ -347,7 +323,6 @@ const Command& WalkCommand() {
                     "xencomm walk --image=memory.bin --cr3=0x1000 0x7f0000001234"}},
       .run = Run,
   };
-  return *kCommand;
 }
 
 }  // namespace xencomm::tools

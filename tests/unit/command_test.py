@@ -17,7 +17,6 @@ import xml.etree.ElementTree
 
 XENCOMM = sys.argv[1]
 TOP = pathlib.Path(__file__).resolve().parents[2]
-COMMANDS = ['run', 'info', 'list', 'layout', 'walk', 'schema']
 
 PRESENT, WRITABLE, USER, ACCESSED, DIRTY = 1, 2, 4, 1 << 5, 1 << 6
 LARGE, NO_EXECUTE = 1 << 7, 1 << 63
@@ -26,6 +25,9 @@ LARGE, NO_EXECUTE = 1 << 7, 1 << 63
 def run(*arguments, **options):
   return subprocess.run([XENCOMM, *map(str, arguments)], text=True, stdout=subprocess.PIPE,
                         stderr=subprocess.PIPE, **options)
+
+
+COMMANDS = re.findall(r'^  (\w+) ', run('--help').stdout, re.MULTILINE)
 
 
 class CommandTest(unittest.TestCase):
@@ -50,6 +52,7 @@ class Usage(CommandTest):
 
   def test_every_command_is_listed_and_explains_itself(self):
     overview = self.text('--help')
+    self.assertIn('schema', COMMANDS)
     for name in COMMANDS:
       summary = re.search(rf'^  {name} +(.+)$', overview, re.MULTILINE).group(1)
       help_text = self.text(name, '--help')
@@ -67,6 +70,11 @@ class Usage(CommandTest):
         self.assertIn(f'.B --{option}', page)
         self.assertIn(f'--{option}', completion)
 
+  def test_help_says_what_an_option_takes(self):
+    for option in ('--access=ACCESS.*; read, write, execute', '--cpus=COUNT.*; 1 to 64',
+                   '--cr3=ADDRESS.*; a number, decimal or 0x'):
+      self.assertRegex(' '.join(self.text('walk', '--help').split()), option)
+
   def test_wrong_words_are_refused_in_one_sentence(self):
     self.refused("there is no command 'fly'", 'fly')
     for name in COMMANDS:
@@ -75,14 +83,41 @@ class Usage(CommandTest):
     self.refused('--op wants a value: expected --op=OP', 'layout', '--op')
     self.refused('--json takes no value', 'info', '--json=yes')
     for name in ('info', 'list', 'layout'):
-      self.refused("'more' is one argument too many", name, 'more')
+      self.refused("'more' is one argument too many: expected [OPTION...]", name, 'more')
+    self.refused("'more' is one argument too many: expected [OPTION...] [POINTER]", 'walk', '0',
+                 'more')
     self.refused('--cpus=0: expected 1 to 64', 'info', '--cpus=0')
     self.refused('--space=fast: expected direct', 'list', '--space=fast')
     self.refused('expected it without --xen', 'info', '--xen', '--cpus=2')
     self.refused('expected a PROGRAM', 'run')
     self.refused("'fly' is neither a hypercall nor an op", 'schema', 'fly')
     self.refused('expected no NAME', 'schema', '--json', 'sysctl')
-    self.refused('too many', 'schema', 'sysctl', 'domctl')
+    self.refused("'domctl' is one argument too many: expected [OPTION...] [NAME]", 'schema', 'sysctl',
+                 'domctl')
+
+  def test_the_embedded_machine_is_as_the_options_say(self):
+    small = ['--memory=64M', '--dom0=16M']
+    self.assertLess(int(self.json('walk', *small)['guest_physical'], 16), 16 << 20)
+    self.assertLess(int(self.json('layout', '--pages=16', *small)['header'], 16), 16 << 20)
+
+  def test_operands_of_run_reach_the_program_as_they_are(self):
+    words = ['[a,b]', '', '--cpus=x', '--help', '--', '-x']
+    for before in ([], ['--'], ['--cpus=2'], ['--cpus', '2', '--']):
+      self.assertEqual(self.text('run', *before, 'printf', r'%s\n', *words).split('\n')[:-1], words)
+
+  def test_numbers_are_decimal_or_hexadecimal(self):
+    for pages in ('0x10', '16', '016'):
+      layout = self.json('layout', '--op=sysctl.physinfo', f'--pages={pages}')
+      self.assertEqual(layout['length'] - layout['payload_offset'], 16 << 12)
+    for pages in ('-1', '0x', '1e3', '', '0x10000000000000010'):
+      self.refused(f'--pages={pages}: expected 1 to 262144', 'layout', f'--pages={pages}')
+
+  def test_help_is_given_whatever_else_is_missing(self):
+    for arguments in (['run', '-h'], ['walk', '-h', '--cr3=0'], ['list', '--help', 'more']):
+      self.assertIn('Usage:', self.text(*arguments))
+
+  def test_there_is_no_manual_of_what_is_not_there(self):
+    self.assertEqual(run('--write-manual', 'fly').returncode, 2)
 
   def test_without_words_it_says_what_there_is(self):
     done = run()
@@ -105,7 +140,7 @@ class Info(CommandTest):
     self.assertLess(info['machine']['free_bytes'], (2 << 30) - (256 << 20))
     self.assertGreater(info['machine']['free_bytes'], 1 << 30)
     self.assertIn('pv', info['machine']['capabilities'])
-    self.assertEqual(info['transport'], 'embedded:cpus=3,memory=2G,dom0=256M')
+    self.assertEqual(info['transport'], 'embedded:memory=2G,dom0=256M,cpus=3')
     text = self.text('info', '--cpus=3')
     self.assertRegex(text, r'(?m)^cpus +3, on 1 node')
     self.assertIn(info['xen']['version'], text)
@@ -255,9 +290,10 @@ class Layout(CommandTest):
   def test_wrong_arguments(self):
     self.refused("--op=fly: expected HYPERCALL.OP", 'layout', '--op=fly')
     self.refused("--op=sysctl.fly: expected", 'layout', '--op=sysctl.fly')
-    self.refused('--elements=0: expected a number from 1 to', 'layout', '--elements=0')
-    self.refused('--pages=x: expected a number from 1 to', 'layout', '--pages=x')
-    self.refused('expected --image=FILE with it', 'layout', '--region=0x1000')
+    self.refused('--elements=0: expected 1 to 1048576', 'layout', '--elements=0')
+    self.refused('--pages=x: expected 1 to 262144', 'layout', '--pages=x')
+    for argument in ('--region=0x1000', '--argument=0x1000', '--big-endian'):
+      self.refused(f'{argument.split("=")[0]}: expected --image with it', 'layout', argument)
     self.refused('expected --region=ADDRESS', 'layout', f'--image={__file__}')
     self.refused('expected --op and --argument together', 'layout', f'--image={__file__}',
                  '--region=0', '--argument=0x1000')
@@ -359,10 +395,10 @@ class Walk(CommandTest):
       self.assertRegex(text, r'(?m)^PML4 +254  0x00000000000017f0  0x0000000000002027  P RW US A$')
       self.assertIn(f'Guest-physical {0x6000 + POINTER % 4096:#x};', text)
 
-  def test_both_ways_of_the_embedded_process_end_at_one_byte(self):
+  def test_both_spaces_of_the_embedded_process_end_at_one_byte(self):
     for levels in (4, 5):
-      walk = self.json('walk', f'--levels={levels}', '+0x5123')
-      region = self.json('walk', f'--levels={levels}', '--by=region', '+0x5123')
+      walk = self.json('walk', f'--space=walk{levels}', '+0x5123')
+      region = self.json('walk', '--space=region', '+0x5123')
       self.assertEqual(len(walk['steps']), levels)
       self.assertEqual(len(region['steps']), 1)
       # Two processes, whose machines are alike.
@@ -371,21 +407,23 @@ class Walk(CommandTest):
       self.assertIn('machine', walk)
 
   def test_a_pointer_into_the_table_faults(self):
-    self.assertIn('into the region\'s table', self.json('walk', '--by=region', '+8')['fault']['why'])
+    self.assertIn('into the region\'s table', self.json('walk', '--space=region', '+8')['fault']['why'])
     self.assertEqual(self.json('walk', '--access=write', '+8')['fault']['error_code'], 7)
     self.assertNotIn('fault', self.json('walk', '+8'))
 
   def test_what_is_not_backed_faults(self):
-    self.assertIn('not backed', self.json('walk', '--by=region', '+0x100000')['fault']['why'])
+    self.assertIn('not backed', self.json('walk', '--space=region', '+0x100000')['fault']['why'])
     self.assertEqual(self.json('walk', '+0x100000')['fault']['error_code'], 4)
 
   def test_wrong_arguments(self):
-    self.refused('--levels=3: expected a number from 4 to 5', 'walk', '--levels=3')
-    self.refused('--access=fly: expected read, write or execute', 'walk', '--access=fly')
-    self.refused('--by=fly: expected walk or region', 'walk', '--by=fly')
+    self.refused('--levels=3: expected 4, 5', 'walk', '--image=x', '--levels=3')
+    self.refused('--levels: expected --image with it', 'walk', '--levels=5')
+    self.refused('--access=fly: expected read, write, execute', 'walk', '--access=fly')
+    self.refused('--space=fly: expected walk4, walk5, region', 'walk', '--space=fly')
     self.refused("'0xzz' is not a pointer", 'walk', '0xzz')
     self.refused("'' is not a pointer", 'walk', '--image=/dev/null', '--cr3=0')
-    self.refused('expected --image=FILE with it', 'walk', '--cr3=0x1000')
+    for argument in ('--cr3=0x1000', '--region=0x1000', '--big-endian'):
+      self.refused(f'{argument.split("=")[0]}: expected --image with it', 'walk', argument)
     self.refused('either --cr3=ADDRESS or --region=ADDRESS', 'walk', '--image=/dev/null', '0')
     self.refused('either --cr3=ADDRESS or --region=ADDRESS', 'walk', '--image=/dev/null',
                  '--cr3=0', '--region=0', '0')
