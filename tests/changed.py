@@ -119,7 +119,7 @@ class Build:
     return named
 
   def suites_by_name(self):
-    """The suites beyond unit and litmus that have a changed file, with those files."""
+    """The other suites that a changed file is part of, with those files."""
     found = {suite: self.changed & set().union(*self.parts([f'qemu-{suite}']))
              for suite in BARE_METAL}
     for folder, of_it in BY_NAME.items():
@@ -171,27 +171,27 @@ def main():
   print(f'{len(names)} of {len(tests)} tests are made of it')
 
   counts = suites.Counts()
-  seconds = SECONDS - (time.monotonic() - begun)
 
   def attempt(some, seconds):
     nonlocal counts
-    print(' '.join(some))
-    is_made = made(sorted({output for name in some for output in tests[name].depends}), seconds)
+    is_made = made({output for name in some for output in tests[name].depends}, seconds)
     if is_made:
-      counts += suites.meson_tests(suites.BUILD, '--quiet', *some)
+      found = suites.meson_tests(suites.BUILD, *some, shows_all=False)
+      print(f'{" ".join(some)}: {found}')
+      counts += found
     elif is_made is False:
       counts.failed += 1
     return is_made
 
-  left = left_of(names, AT_ONCE, seconds, attempt)
+  left = left_of(names, AT_ONCE, SECONDS - (time.monotonic() - begun), attempt)
   if left:
     counts.skipped += len(left)
     why = 'what they need could not be made' if counts.failed else 'the time was over'
     print(f'{len(left)} tests were not run, since {why}; this runs them:\n'
           f'  meson test -C build {" ".join(left)}')
   by_name = build.suites_by_name()
-  for suite, files in by_name.items():
-    print(f'./tests/run {suite} was not run, which is made of {" ".join(sorted(files))}')
+  if by_name:
+    print(f'made of it, and not run: ./tests/run {" ".join(by_name)}')
   asked = set().union(*by_name.values(), *(part for of_it in parts.values() for part in of_it))
   if changed - asked:
     print(f'no test is made of {" ".join(sorted(changed - asked))}')

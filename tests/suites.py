@@ -50,12 +50,15 @@ def run_quietly(command, environment=None):
     sys.exit(f'failed: {" ".join(command)}')
 
 
-def meson_tests(folder, *selection):
+def meson_tests(folder, *selection, shows_all=True):
   """Runs some of Meson's tests; a GoogleTest program counts by its test cases."""
   record = folder / 'meson-logs' / 'testlog.junit.xml'
   record.unlink(missing_ok=True)
   done = subprocess.run(['meson', 'test', '-C', str(folder), '--no-rebuild', '--print-errorlogs',
-                         *selection])
+                         *selection], text=True,
+                        stdout=None if shows_all else subprocess.PIPE)
+  if done.returncode != 0 and not shows_all:
+    print(done.stdout)
   if not record.exists():
     print(f'{" ".join(selection)}: no tests were run')
     return Counts(failed=1)
