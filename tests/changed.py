@@ -29,7 +29,8 @@ SECONDS = 110  # then no test begins: the last ones take a few more
 AT_ONCE = os.cpu_count() or 1
 COMPILED = re.compile(r'\.(cc|c|S)\.o$')
 BARE_METAL = ('ppc64', 'x86_64')
-BY_NAME = {'tests/xen': ['xen'], 'tests/fuzz': ['fuzz'], 'tests/mutants': ['faults']}
+QEMU = TOP / 'tests/qemu/run.py'
+FOLDERS = {'xen': 'tests/xen/', 'fuzz': 'tests/fuzz/', 'faults': 'tests/mutants/'}
 
 
 def ranked(changed, tests, killers):
@@ -37,7 +38,7 @@ def ranked(changed, tests, killers):
 
   `tests` has the files of each of a test's parts; `killers` has the tests that are known to notice
   faults in a file, best first. A file's only test is as good as those. The others follow, by how
-  much must be compiled for them.
+  many parts must be made anew for them, and the small ones first.
   """
   made_anew = {name: sum(not changed.isdisjoint(part) for part in parts)
                for name, parts in tests.items()}
@@ -50,7 +51,8 @@ def ranked(changed, tests, killers):
       noticing = of_it
     for rank, name in enumerate(noticing):
       ranks[name] = min(rank, ranks.get(name, rank))
-  return sorted(concerned, key=lambda name: (ranks.get(name, len(tests)), made_anew[name], name))
+  return sorted(concerned, key=lambda name: (ranks.get(name, len(tests)), made_anew[name],
+                                             len(tests[name]), name))
 
 
 def left_of(names, at_once, seconds, attempt, now=time.monotonic):
@@ -108,8 +110,7 @@ class Build:
   def named_by(self, script, seen):
     """The changed files that a script, or a module that it imports, names by path or folder."""
     seen.add(script)
-    path = TOP / script
-    text = path.read_text() if script in self.modules.values() else ''
+    text = (TOP / script).read_text() if script in self.modules.values() else ''
     words = {word.rstrip('/') for word in re.findall(r"""['"](\w[\w./-]*)['"]""", text)}
     named = {name for name in self.changed
              if words & {name, *map(str, pathlib.PurePath(name).parents)}}
@@ -120,19 +121,17 @@ class Build:
 
   def suites_by_name(self):
     """The other suites that a changed file is part of, with those files."""
-    found = {suite: self.changed & set().union(*self.parts([f'qemu-{suite}']))
+    found = {suite: self.changed & set().union(*self.parts([f'qemu-{suite}'], [QEMU]))
              for suite in BARE_METAL}
-    for folder, of_it in BY_NAME.items():
-      for suite in of_it:
-        found[suite] = {name for name in self.changed if name.startswith(folder + '/')}
-    orphans = {name for name in self.changed if name.startswith('tests/qemu/')}
-    for suite in BARE_METAL:
-      found[suite] |= orphans - set().union(*found.values())
+    found |= {suite: {name for name in self.changed if name.startswith(folder)}
+              for suite, folder in FOLDERS.items()}
     return {suite: files for suite, files in found.items() if files}
 
 
 def made(targets, seconds):
-  """Whether the targets could be made in time. What ninja has begun it takes back."""
+  """Whether the targets could be made; None: not in time. What ninja has begun it takes back."""
+  if not targets:
+    return True
   with subprocess.Popen(['ninja', '-C', str(suites.BUILD), *targets], stdout=subprocess.PIPE,
                         stderr=subprocess.STDOUT, text=True) as ninja:
     try:

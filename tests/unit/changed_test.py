@@ -9,10 +9,11 @@ import changed
 
 TESTS = {  # the files of each part: objects, then scripts and data
     'handle_test': [{'handle_test.cc', 'space.h', 'handle.h'}],
-    'heap_test': [{'heap_test.cc'}, {'heap.cc', 'space.h'}, {'heap_data.txt'}],
-    'machine_test': [{'machine_test.cc', 'space.h'}, {'heap.cc', 'space.h'}, {'p2m.cc', 'space.h'}],
+    'heap_test': [{'heap_test.cc'}, {'heap.cc', 'space.h'}, {'heap_data.txt', 'meson.build'}],
+    'machine_test': [{'machine_test.cc', 'space.h'}, {'heap.cc', 'space.h'}, {'p2m.cc', 'space.h'},
+                     {'meson.build'}],
     'space_test': [{'space_test.cc', 'space.h'}],
-    'symbols': [{'symbols.py'}],
+    'symbols': [{'symbols.py', 'meson.build'}],
 }
 KILLERS = {
     'heap.cc': ['machine_test', 'heap_test'],
@@ -32,6 +33,8 @@ class Ranked(unittest.TestCase):
         ('a data file', {'heap_data.txt'}, ['heap_test']),
         ('who noticed most faults, not who is made soonest', {'heap.cc'},
          ['machine_test', 'heap_test']),
+        ('what is in one part of each: the small ones first', {'meson.build'},
+         ['symbols', 'heap_test', 'machine_test']),
         ('whose killers are gone', {'p2m.cc'}, ['machine_test']),
         ('a header: killers, then those for which least is compiled', {'space.h'},
          ['space_test', 'heap_test', 'handle_test', 'machine_test']),
