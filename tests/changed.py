@@ -111,7 +111,7 @@ class Build:
     """The changed files that a script, or a module that it imports, names by path or folder."""
     seen.add(script)
     text = (TOP / script).read_text() if script in self.modules.values() else ''
-    words = {word.rstrip('/') for word in re.findall(r"""['"](\w[\w./-]*)['"]""", text)}
+    words = {word.rstrip('/') for word in re.findall(r"""['"](\w+[./][\w./-]*)['"]""", text)}
     named = {name for name in self.changed
              if words & {name, *map(str, pathlib.PurePath(name).parents)}}
     for module in re.findall(r'^(?:import|from) (\w+)', text, re.M):
@@ -153,9 +153,9 @@ def main():
   base = parser.parse_args().base
   sys.stdout.reconfigure(line_buffering=True)
   os.chdir(TOP)
-  if base and subprocess.run(['git', 'rev-parse', '--quiet', '--verify', f'{base}^{{commit}}'],
-                             stdout=subprocess.DEVNULL).returncode != 0:
-    parser.error(f"there is no commit '{base}'")
+  if subprocess.run(['git', 'rev-parse', '--verify', f'{base or "HEAD"}^{{commit}}'],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
+    parser.error(f"git knows no commit '{base or 'HEAD'}' here")
 
   changed, since = changed_files(base)
   print(f'changed {since}: {" ".join(sorted(changed)) or "nothing"}')
