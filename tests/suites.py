@@ -50,14 +50,17 @@ def run_quietly(command, environment=None):
     sys.exit(f'failed: {" ".join(command)}')
 
 
-def meson_tests(folder, suite):
-  """Runs one Meson suite; a GoogleTest program counts by its test cases."""
+def meson_tests(folder, *selection, shows_all=True):
+  """Runs some of Meson's tests; a GoogleTest program counts by its test cases."""
   record = folder / 'meson-logs' / 'testlog.junit.xml'
   record.unlink(missing_ok=True)
-  done = subprocess.run(['meson', 'test', '-C', str(folder), '--suite', suite, '--no-rebuild',
-                         '--print-errorlogs'])
+  done = subprocess.run(['meson', 'test', '-C', str(folder), '--no-rebuild', '--print-errorlogs',
+                         *selection], text=True,
+                        stdout=None if shows_all else subprocess.PIPE)
+  if done.returncode != 0 and not shows_all:
+    print(done.stdout)
   if not record.exists():
-    print(f'{suite}: no tests were run')
+    print(f'{" ".join(selection)}: no tests were run')
     return Counts(failed=1)
   counts = Counts()
   for case in xml.etree.ElementTree.parse(record).iter('testcase'):
@@ -69,7 +72,7 @@ def meson_tests(folder, suite):
     else:
       counts.passed += 1
   if done.returncode != 0 and counts.failed == 0:
-    print(f'{suite}: meson test ended with code {done.returncode}')
+    print(f'{" ".join(selection)}: meson test ended with code {done.returncode}')
     counts.failed += 1
   return counts
 
@@ -96,18 +99,18 @@ def program(*command):
 
 def unit():
   build(BUILD)
-  counts = meson_tests(BUILD, 'unit')
+  counts = meson_tests(BUILD, '--suite', 'unit')
   # Small programs, in all orders that C++'s memory model allows.
-  counts += meson_tests(BUILD, 'litmus')
+  counts += meson_tests(BUILD, '--suite', 'litmus')
   # The same tests once more under the address and undefined-behaviour sanitizers. Their checks are
   # so many that optimizing them takes longer than running them.
   sanitized = BUILD / 'sanitize'
   build(sanitized, '-Db_sanitize=address,undefined', '-Doptimization=1')
-  counts += meson_tests(sanitized, 'unit')
+  counts += meson_tests(sanitized, '--suite', 'unit')
   # And those that have threads under the thread sanitizer, which takes a build of its own.
   threaded = BUILD / 'thread'
   build(threaded, '-Db_sanitize=thread', '-Doptimization=1', target='threaded-tests')
-  counts += meson_tests(threaded, 'threads')
+  counts += meson_tests(threaded, '--suite', 'threads')
   return counts
 
 
@@ -156,8 +159,9 @@ SUITES = {
 }
 
 
-# Not part of the ordinary run; each takes what follows its name.
+# Not parts of the ordinary run; each takes what follows its name.
 TOOLS = {
+    '--changed': ('tests/changed.py', 'what a change can have broken, in two minutes'),
     'mutants': ('tests/mutants/run.py', 'faults are planted: does a test notice?'),
     'coverage': ('tests/mutants/coverage.py', 'the lines that no unit test reaches'),
 }
@@ -169,9 +173,9 @@ def main():
     os.chdir(TOP)
     os.execv(sys.executable, [sys.executable, str(script), *sys.argv[2:]])
 
-  listing = '\n'.join(f'  {name:<8} {what}' for name, (_, what) in SUITES.items())
+  listing = '\n'.join(f'  {name:<9} {what}' for name, (_, what) in SUITES.items())
   listing += '\nby themselves, with options of their own:\n'
-  listing += '\n'.join(f'  {name:<8} {what}' for name, (_, what) in TOOLS.items())
+  listing += '\n'.join(f'  {name:<9} {what}' for name, (_, what) in TOOLS.items())
   parser = argparse.ArgumentParser(
       prog='./tests/run', description='Runs the tests.', epilog=f'suites:\n{listing}',
       formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -51,7 +51,7 @@ def tree_hash(names):
 
 @dataclasses.dataclass
 class Test:
-  """A test of the unit suite."""
+  """One of Meson's tests."""
   name: str
   command: list
   environment: dict
@@ -63,9 +63,9 @@ class Test:
 class Tree:
   """A copy and its build folder."""
 
-  def __init__(self, name, *options):
+  def __init__(self, name, *options, top=None):
     self.name = name
-    self.top = WORK / name
+    self.top = top or WORK / name
     self.build = self.top / 'build'
     self.aside = WORK / f'{name}.aside'  # objects of the unchanged sources, while a fault is there
     self.linked = set()                  # what was, or may be, linked from the changed ones
@@ -153,8 +153,8 @@ class Tree:
                       if re.search(r'\.(a|so[.\d]*)$', path.name) and not path.is_symlink()}
       self.put_back()
 
-  def tests(self):
-    """The tests of the unit suite, by name."""
+  def tests(self, *suites):
+    """The tests of some suites (default: unit), by name."""
     def asked(what):
       return json.loads(subprocess.run(['meson', 'introspect', what, str(self.build)], check=True,
                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
@@ -163,7 +163,7 @@ class Tree:
                for target in asked('--targets')}
     tests = {}
     for entry in asked('--tests'):
-      if not any(suite.split(':')[-1] == 'unit' for suite in entry['suite']):
+      if not any(suite.split(':')[-1] in (suites or ('unit',)) for suite in entry['suite']):
         continue
       command = [str(word) for word in entry['cmd']]
       tests[entry['name']] = Test(
