@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "hcall/schema/count.h"
+#include "hcall/schema/generated/layout.h"
 #include "xencomm/byte_order.h"
 
 namespace xencomm::schema {
@@ -10,6 +11,13 @@ namespace {
 
 // Copies are aligned as the originals are: addresses may have flags in their low bits.
 constexpr std::uint64_t kAlignment = 8;
+
+// Of `bytes` of a buffer those that hold results.
+std::uint64_t BytesFilled(const Part& part, std::uint64_t bytes, const void* holder,
+                          ByteOrder order, std::int64_t result) {
+  const std::uint64_t size = part.element->size;
+  return CountFilled(part, bytes / size, holder, order, result) * size;
+}
 
 }  // namespace
 
@@ -63,23 +71,39 @@ BouncedCall::~BouncedCall() {
   for (std::byte* block : blocks_) memory_.Free(block);
 }
 
-void BouncedCall::CopyBack() {
+void BouncedCall::CopyBack(std::int64_t result) {
   // The entries of a list of calls are copied back with their arguments: they get their own again.
   for (const Copy& copy : copies_) {
     if (copy.pointer != nullptr) StoreField(copy.pointer, copy.bits, order_);
   }
-  for (const Copy& copy : copies_) CopyBack(copy);
+  for (const Copy& copy : copies_) CopyBack(copy, ResultOf(copy, result));
 }
 
-void BouncedCall::CopyBack(const Copy& copy) const {
+// Of a call in a list its own, unless the list as a whole failed.
+std::int64_t BouncedCall::ResultOf(const Copy& copy, std::int64_t result) const {
+  const std::uint64_t entry = copy.original.buffer.entry;
+  if (entry == kNoIndex || result < 0) return result;
+  constexpr std::uint32_t kResult = layout::multicall_entry_fields[1].offset;
+  const std::byte* const list = copies_.front().data;
+  const std::byte* const place = list + entry * layout::multicall_entry.size + kResult;
+  return static_cast<std::int64_t>(LoadField<std::uint64_t>(place, order_));
+}
+
+void BouncedCall::CopyBack(const Copy& copy, std::int64_t result) const {
   const CollectedBuffer& original = copy.original;
   const Buffer& buffer = original.buffer;
   std::byte* const to = original.data();
-  CopyOutputs(*buffer.element, buffer.element_record, buffer.writes(), to, copy.data, buffer.bytes);
+  const std::uint64_t bytes =
+      copy.pointer == nullptr
+          ? BytesFilled(*buffer.part, buffer.bytes, call_.registers.data(), kNativeOrder, result)
+          : BytesFilled(*buffer.part, buffer.bytes, copy.pointer - buffer.part->offset, order_,
+                        result);
+  CopyOutputs(*buffer.element, buffer.element_record, buffer.writes(), to, copy.data, bytes);
   if (original.tail == 0) return;
   const Part& tail = *original.tail_part;
   CopyOutputs(*tail.element, tail.element_record, tail.writes(), to + buffer.bytes,
-              copy.data + buffer.bytes, original.tail);
+              copy.data + buffer.bytes,
+              BytesFilled(tail, original.tail, copy.data, order_, result));
 }
 
 // Of elements with rows the fields that are written; of others all, when they are.

@@ -1,11 +1,12 @@
 // Bounce: a call whose buffers lie anywhere, made from copies that a hypercall may touch.
 //
 //   BouncedCall bounced(call, order, allocator);
-//   if (bounced.finding().ok()) result = Make(bounced.call()), bounced.CopyBack();
+//   if (bounced.ok()) result = Make(bounced.call()), bounced.CopyBack(result);
 //
 // Every buffer is copied in, outputs too, so that what the hypervisor leaves alone comes back as it
 // was. CopyBack copies out by direction: of structures only the fields that the op writes, of other
-// buffers all when the op writes them. The caller's pointers are neither changed nor copied back.
+// buffers all when the op writes them; of arrays the elements that the op says it filled. The
+// caller's pointers are neither changed nor copied back.
 //
 // Buffers that share bytes share their copy, so that what one of them writes the others show, as
 // they would without a bounce. Only where a pointer lies in another's data (a buffer of bytes over
@@ -45,7 +46,8 @@ class BouncedCall {
   bool ok() const { return finding_.ok() && !out_of_memory_; }
 
   const Call& call() const { return call_; }
-  void CopyBack();
+  // `result` is what the hypercall returned.
+  void CopyBack(std::int64_t result);
 
  private:
   struct Copy {
@@ -55,7 +57,8 @@ class BouncedCall {
     std::uint64_t bits;  // that the original pointer holds
   };
 
-  void CopyBack(const Copy& copy) const;
+  std::int64_t ResultOf(const Copy& copy, std::int64_t result) const;
+  void CopyBack(const Copy& copy, std::int64_t result) const;
   void CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
                    const std::byte* from, std::uint64_t bytes) const;
 

@@ -419,10 +419,10 @@ Finding ForEachBuffer(const Call& call, const Caller& caller, BufferVisitor visi
 
 std::uint64_t CountFilled(const Part& part, std::uint64_t room, const void* holder, ByteOrder order,
                           std::int64_t result) {
+  if (part.filled.kind == CountKind::kNone || result < 0) return room;
   std::uint64_t filled = room;
-  if (part.filled.kind == CountKind::kNone) return room;
   if (part.filled.kind == CountKind::kReturned) {
-    filled = result < 0 ? 0 : static_cast<std::uint64_t>(result);
+    filled = static_cast<std::uint64_t>(result);
   } else {
     const Result<std::uint64_t> count = Evaluate(part.filled, RecordView(holder, order));
     if (count.ok()) filled = *count;

@@ -147,7 +147,8 @@ Finding ForEachBuffer(const Call& call, const Caller& caller, BufferVisitor visi
                       WalkOrder order = WalkOrder::kParentsFirst, OpVisitor enter = {});
 
 // How many elements of a buffer hold a result after the call: at most those that there was room
-// for. `holder` is the structure that the pointer stands in, or the registers, as it was left.
+// for, and all of them when it failed, as nothing then says how far it came. `holder` is the
+// structure that the pointer stands in, or the registers, as it was left.
 std::uint64_t CountFilled(const Part& part, std::uint64_t room, const void* holder, ByteOrder order,
                           std::int64_t result);
 

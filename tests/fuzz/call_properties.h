@@ -4,7 +4,9 @@
 #define TESTS_FUZZ_CALL_PROPERTIES_H_
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "hcall/schema/described_call.h"
 #include "hcall/schema/print.h"
 #include "hcall/schema/swapped_call.h"
+#include "hcall/schema/xen.h"
 #include "tests/fuzz/random_call.h"
 #include "xencomm/descriptor.h"
 
@@ -76,6 +79,8 @@ class CallProperties {
 
   // By CheckHostile.
   bool is_refused() const { return is_refused_; }
+  // By Check: pointers to arrays that the call did not fill to their end.
+  const std::set<const schema::Part*>& cut_short() const { return cut_short_; }
 
  private:
   bool IsUnchanged() const {
@@ -246,44 +251,121 @@ class CallProperties {
     return true;
   }
 
-  // Calls visit(bytes, element, record, writes, length) for each buffer, and for the array that one
-  // ends with.
+  // A buffer, or the array that one ends with.
+  struct Piece {
+    std::byte* data;
+    std::uint64_t bytes;
+    const schema::Part& part;
+    const schema::Record* record;
+    bool writes;
+    const void* holder;  // the structure that says how much is in it, or the registers
+    ByteOrder order;     // of that
+    std::uint64_t entry;
+    std::uint64_t size;  // of an element
+
+    std::uint64_t room() const { return bytes / part.element->size; }
+  };
+
   template <class Visit>
-  static void ForEachPiece(const std::vector<CollectedBuffer>& buffers, Visit visit) {
+  static void ForEachPiece(const schema::Call& call, ByteOrder order,
+                           const std::vector<CollectedBuffer>& buffers, Visit visit) {
     for (const CollectedBuffer& each : buffers) {
       const Buffer& buffer = each.buffer;
-      visit(each.data(), *buffer.element, buffer.element_record, buffer.writes(), buffer.bytes);
+      const bool in_register = each.pointer == nullptr;
+      visit(Piece{each.data(), buffer.bytes, *buffer.part, buffer.element_record, buffer.writes(),
+                  in_register ? static_cast<const void*>(call.registers.data())
+                              : each.pointer - buffer.part->offset,
+                  in_register ? kNativeOrder : order, buffer.entry, buffer.element->size});
       if (each.tail == 0) continue;
-      visit(each.data() + buffer.bytes, *each.tail_part->element, each.tail_part->element_record,
-            each.tail_part->writes(), each.tail);
+      const schema::Part& tail = *each.tail_part;
+      visit(Piece{each.data() + buffer.bytes, each.tail, tail, tail.element_record, tail.writes(),
+                  each.data(), order, buffer.entry, tail.element->size});
     }
   }
 
-  // Calls write(bytes, length) for everything that a hypervisor writes in a call.
+  // Calls write(part, at, bytes) for each field that a call writes in a piece's elements, or for
+  // the whole, as far as `bytes`.
   template <class Write>
-  void ForEachOutput(const std::vector<CollectedBuffer>& buffers, Write write) const {
-    ForEachPiece(buffers, [&](std::byte* data, const schema::Type& element,
-                              const schema::Record* record, bool writes, std::uint64_t bytes) {
-      if (record == nullptr) {
-        if (writes) write(data, bytes);
-        return;
+  void ForEachOutput(const Piece& piece, std::uint64_t bytes, Write write) const {
+    if (piece.record == nullptr) {
+      if (piece.writes) write(piece.part, piece.data, bytes);
+      return;
+    }
+    for (std::uint64_t at = 0; at < bytes; at += piece.size) {
+      const schema::RecordView view(piece.data + at, order_);
+      for (const schema::Part& part : piece.record->parts) {
+        if (!IsPlainOutput(*piece.record, part) || !view.Has(part, schema::Phase::kAfter)) continue;
+        if (at + part.offset + part.size > bytes) continue;
+        write(part, piece.data + at + part.offset, part.size);
       }
-      for (std::uint64_t at = 0; at < bytes; at += element.size) {
-        const schema::RecordView view(data + at, order_);
-        for (const schema::Part& part : record->parts) {
-          if (!IsPlainOutput(*record, part) || !view.Has(part, schema::Phase::kAfter)) continue;
-          if (at + part.offset + part.size <= bytes) write(data + at + part.offset, part.size);
-        }
-      }
+    }
+  }
+
+  // Whether some other field's elements are counted by it: a result, in a list of calls, as well.
+  bool IsCount(const Piece& piece, const schema::Part& part) const {
+    if (piece.record == nullptr) return false;
+    if (piece.record == &op_.argument && op_.hypercall->holds_calls) return true;
+    return std::ranges::any_of(piece.record->parts, [&](const schema::Part& other) {
+      const auto is_it = [&](schema::Ref ref) { return ref && ref.offset == part.offset; };
+      return is_it(other.filled.a) || is_it(other.filled.b);
     });
   }
 
-  // A hypervisor that writes all that it may, the same each time for the same seed.
-  void Run(const schema::Call& call, std::uint64_t seed) const {
+  // Bytes of a piece that the call filled, by a count of this file's own.
+  static std::uint64_t BytesFilled(const Piece& piece, std::int64_t result) {
+    const schema::Amount& filled = piece.part.filled;
+    if (filled.kind == schema::CountKind::kNone || result < 0) return piece.bytes;
+    auto count = static_cast<std::uint64_t>(result);
+    if (filled.kind == schema::CountKind::kNumber) {
+      const schema::RecordView holder(piece.holder, piece.order);
+      count = filled.scale;
+      for (const schema::Ref factor : {filled.a, filled.b}) {
+        if (factor) count *= std::min(holder.Read(factor), CallMemory::kBytes);
+      }
+      count = (count + filled.per - 1) / filled.per;
+    }
+    return count < piece.room() ? count * piece.part.element->size : piece.bytes;
+  }
+
+  // A number of elements, as a call returns it or leaves it in a field: few, too many, or, where a
+  // result is meant, an error.
+  static std::int64_t Answer(Random& random) {
+    if (random.OneIn(8)) return static_cast<std::int64_t>(random.Next());
+    return static_cast<std::int64_t>(random.Below(8)) - (random.OneIn(8) ? 8 : 0);
+  }
+
+  // A hypervisor that writes all that it may, the same each time for the same seed; what it
+  // answers. With `behind`, what it did not fill is overwritten too, by whoever it is.
+  std::int64_t Run(const schema::Call& call, std::uint64_t seed, bool behind = false) {
     std::vector<CollectedBuffer> buffers;
     CollectBuffers(call, order_, RandomCall::kVcpus, buffers);
     Random random(seed);
-    ForEachOutput(buffers, [&](std::byte* to, std::uint64_t bytes) { random.Fill(to, bytes); });
+    Random other(~seed);
+    const std::int64_t answer = Answer(random);
+    // Parents first: they say how far their arrays go.
+    ForEachPiece(call, order_, buffers, [&](const Piece& piece) {
+      const std::int64_t result = piece.entry == schema::kNoIndex || answer < 0
+                                      ? answer
+                                      : ResultOf(buffers[0], piece.entry);
+      const std::uint64_t filled = BytesFilled(piece, result);
+      ForEachOutput(
+          piece, filled, [&](const schema::Part& part, std::byte* to, std::uint64_t bytes) {
+            if (bytes <= 8 && IsCount(piece, part)) {
+              StoreNumber(to, {0, part.size}, static_cast<std::uint64_t>(Answer(random)), order_);
+            } else {
+              random.Fill(to, bytes);
+            }
+          });
+      if (filled == piece.bytes) return;
+      cut_short_.insert(&piece.part);
+      if (behind) other.Fill(piece.data + filled, piece.bytes - filled);
+    });
+    return answer;
+  }
+
+  std::int64_t ResultOf(const CollectedBuffer& list, std::uint64_t entry) const {
+    const std::uint64_t at = entry * sizeof(multicall_entry) + offsetof(multicall_entry, result);
+    return static_cast<std::int64_t>(LoadField<std::uint64_t>(list.data() + at, order_));
   }
 
   class Heap final : public schema::BounceMemory {
@@ -302,9 +384,9 @@ class CallProperties {
     Heap heap;
     schema::BouncedCall bounced(call_, order_, heap, RandomCall::kVcpus);
     if (!bounced.ok()) return "bounce: " + PrintFinding(bounced.finding());
-    Run(bounced.call(), seed);
+    const std::int64_t result = Run(bounced.call(), seed, true);
     if (!IsUnchanged()) return "a bounced call wrote to the original";
-    bounced.CopyBack();
+    bounced.CopyBack(result);
     const bool is_same = std::equal(in_place.begin(), in_place.end(), memory_.used().begin());
     Restore();
     return is_same ? "" : "a bounced call's answer is another one than in place";
@@ -315,18 +397,17 @@ class CallProperties {
     std::vector<CollectedBuffer> buffers;
     CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
     std::vector<bool> may_change(before_.size());
-    ForEachPiece(buffers, [&](std::byte* data, const schema::Type& element,
-                              const schema::Record* record, bool writes, std::uint64_t bytes) {
+    ForEachPiece(call_, order_, buffers, [&](const Piece& piece) {
       auto allow = [&](std::uint64_t at, std::uint64_t length) {
-        const auto start = static_cast<std::size_t>(data - memory_.used().data()) + at;
+        const auto start = static_cast<std::size_t>(piece.data - memory_.used().data()) + at;
         for (std::uint64_t i = 0; i < length; ++i) may_change[start + i] = true;
       };
-      if (record == nullptr && writes) allow(0, bytes);
-      if (record == nullptr) return;
-      for (std::uint64_t at = 0; at < bytes; at += element.size) {
-        for (const schema::Part& part : record->parts) {
+      if (piece.record == nullptr && piece.writes) allow(0, piece.bytes);
+      if (piece.record == nullptr) return;
+      for (std::uint64_t at = 0; at < piece.bytes; at += piece.size) {
+        for (const schema::Part& part : piece.record->parts) {
           if (part.is_buffer() || !part.writes()) continue;
-          if (at + part.offset + part.size <= bytes) allow(at + part.offset, part.size);
+          if (at + part.offset + part.size <= piece.bytes) allow(at + part.offset, part.size);
         }
       }
     });
@@ -336,7 +417,7 @@ class CallProperties {
       std::vector<CollectedBuffer> copies;
       CollectBuffers(bounced.call(), order_, RandomCall::kVcpus, copies);
       for (const CollectedBuffer& each : copies) random_.Fill(each.data(), each.bytes());
-      bounced.CopyBack();
+      bounced.CopyBack(Answer(random_));
     }
     std::string wrong;
     for (std::size_t i = 0; i < before_.size(); ++i) {
@@ -424,6 +505,7 @@ class CallProperties {
   CallSpace space_;
   std::vector<std::byte> before_;
   bool is_refused_ = false;
+  std::set<const schema::Part*> cut_short_;
 };
 
 }  // namespace xencomm::fuzz

@@ -1,5 +1,6 @@
 // Whole calls: bounced, described for the historical ABI, and turned into the other byte order.
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -65,12 +66,41 @@ TEST(BouncedCall, CopiesInAndOutByDirection) {
   copy->u.getdomaininfolist.num_domains = 2;
   copy->u.getdomaininfolist.first_domain = 99;   // not the hypervisor's to change
   copy->u.getdomaininfolist.buffer.p = nullptr;  // nor this
-  bounced.CopyBack();
+  bounced.CopyBack(0);
 
   EXPECT_EQ(infos[1].domain, 77);
   EXPECT_EQ(sysctl.u.getdomaininfolist.num_domains, 2u);
   EXPECT_EQ(sysctl.u.getdomaininfolist.first_domain, 3);
   EXPECT_EQ(sysctl.u.getdomaininfolist.buffer.p, infos.data());
+}
+
+// As in place: what lies behind the filled elements stays the program's.
+TEST(BouncedCall, CopiesBackWhatTheCallFilled) {
+  struct {
+    std::uint32_t num_domains;
+    std::int64_t result;
+    unsigned copied;
+  } const kCases[] = {
+      {0, 0, 0},       {3, 0, 3}, {4, 0, 4}, {~0u, 0, 4},  // more than there was room for
+      {1, -EFAULT, 4},  // a failed call may have written anything
+  };
+  for (const auto& each : kCases) {
+    std::vector<xen_domctl_getdomaininfo> infos(4);
+    xen_sysctl sysctl = {};
+    sysctl.u.getdomaininfolist.max_domains = 4;
+    set_xen_guest_handle(sysctl.u.getdomaininfolist.buffer, infos.data());
+    Heap heap;
+    BouncedCall bounced(Sysctl(sysctl, XEN_SYSCTL_getdomaininfolist), kNativeOrder, heap);
+    ASSERT_TRUE(bounced.ok());
+    auto& list = reinterpret_cast<xen_sysctl*>(bounced.call().registers[0])->u.getdomaininfolist;
+    list.num_domains = each.num_domains;
+    for (unsigned i = 0; i < 4; ++i) {
+      list.buffer.p[i].domain = 7;
+      infos[i].domain = 5;  // by another thread, meanwhile
+    }
+    bounced.CopyBack(each.result);
+    for (unsigned i = 0; i < 4; ++i) EXPECT_EQ(infos[i].domain, i < each.copied ? 7 : 5) << i;
+  }
 }
 
 TEST(BouncedCall, LeavesInputsAlone) {
@@ -84,7 +114,7 @@ TEST(BouncedCall, LeavesInputsAlone) {
                       kNativeOrder, heap);
   ASSERT_TRUE(bounced.ok());
   reinterpret_cast<xen_memory_reservation*>(bounced.call().registers[1])->extent_start.p[0] = 9;
-  bounced.CopyBack();
+  bounced.CopyBack(2);
   EXPECT_EQ(frames[0], 1u);
 }
 
@@ -103,10 +133,41 @@ TEST(BouncedCall, GivesEntriesOfAMulticallTheirPointersBack) {
   ASSERT_NE(copy->args[1], Address(&reservation));
   reinterpret_cast<xen_memory_reservation*>(copy->args[1])->extent_start.p[1] = 22;
   copy->result = 2;
-  bounced.CopyBack();
+  bounced.CopyBack(0);
   EXPECT_EQ(entry.result, 2u);
   EXPECT_EQ(entry.args[1], Address(&reservation));
   EXPECT_EQ(frames[1], 22u);
+}
+
+TEST(BouncedCall, CopiesBackWhatACallOfAListFilled) {
+  struct {
+    std::uint64_t entry;
+    std::int64_t list;
+    std::array<std::uint64_t, 2> frames;
+  } const kCases[] = {
+      {1, 0, {11, 2}},
+      {static_cast<std::uint64_t>(-ENOMEM), 0, {11, 22}},
+      {1, -EFAULT, {11, 22}},  // what the entry says may be of before
+  };
+  for (const auto& each : kCases) {
+    std::array<std::uint64_t, 2> frames = {1, 2};
+    xen_memory_reservation reservation = {};
+    reservation.nr_extents = 2;
+    set_xen_guest_handle(reservation.extent_start, frames.data());
+    multicall_entry entry = {
+        __HYPERVISOR_memory_op, 0, {XENMEM_populate_physmap, Address(&reservation)}};
+    Heap heap;
+    BouncedCall bounced({.hypercall = __HYPERVISOR_multicall, .registers = {Address(&entry), 1}},
+                        kNativeOrder, heap);
+    ASSERT_TRUE(bounced.ok());
+    auto* copy = reinterpret_cast<multicall_entry*>(bounced.call().registers[0]);
+    auto* extents = reinterpret_cast<xen_memory_reservation*>(copy->args[1])->extent_start.p;
+    extents[0] = 11;
+    extents[1] = 22;
+    copy->result = each.entry;
+    bounced.CopyBack(each.list);
+    EXPECT_EQ(frames, each.frames);
+  }
 }
 
 TEST(BouncedCall, KeepsTheEndOfAStructureWithIt) {
@@ -120,7 +181,7 @@ TEST(BouncedCall, KeepsTheEndOfAStructureWithIt) {
       kNativeOrder, heap);
   ASSERT_TRUE(bounced.ok());
   reinterpret_cast<xen_build_id*>(bounced.call().registers[1])->buf[19] = 0xab;
-  bounced.CopyBack();
+  bounced.CopyBack(20);
   EXPECT_EQ(build_id.buf[19], 0xab);
 }
 
@@ -233,7 +294,7 @@ TEST(BouncedCall, CopiesBackWhatWasWrittenThroughEitherPointer) {
   auto& copy = reinterpret_cast<xen_sysctl*>(bounced.call().registers[0])->u.get_pmstat.u.getcx;
   copy.residencies.p[1] = 33;
   copy.triggers.p[1] = 22;
-  bounced.CopyBack();
+  bounced.CopyBack(0);
   EXPECT_EQ(nanoseconds, (std::array<std::uint64_t, 3>{1, 22, 33}));
 }
 
@@ -247,7 +308,8 @@ TEST(BouncedCall, GivesAnArgumentOfTwoCallsItsPointersBack) {
   auto* reservation = reinterpret_cast<xen_memory_reservation*>(copy[0].args[1]);
   ASSERT_NE(reservation->extent_start.p, shared.frames.data());
   reservation->extent_start.p[0] = 11;
-  bounced.CopyBack();
+  copy[1].result = 1;
+  bounced.CopyBack(0);
   EXPECT_EQ(reservation->extent_start.p, shared.frames.data());
   EXPECT_EQ(shared.frames[0], 11u);
   EXPECT_EQ(shared.entries[0].args[1], Address(&shared.reservation));

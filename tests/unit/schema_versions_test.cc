@@ -198,7 +198,7 @@ TEST_F(Versions, AreBouncedByTheirOwnLayout) {
   own.size = 5;
   own.instance = 99;  // not the hypervisor's to change
   std::memcpy(&copy->u, &own, sizeof(own));
-  bounced.CopyBack();
+  bounced.CopyBack(0);
   std::memcpy(&own, &domctl_.u, sizeof(own));
   EXPECT_EQ(own.size, 5u);
   EXPECT_EQ(own.instance, 7u);
