@@ -63,26 +63,19 @@ class GuestHandle {
 
   // Reading is part of what a writable handle can do.
   constexpr operator GuestHandle<const Value>() const {
-    return GuestHandle<const Value>(*space_, pointer_, count_, order_).SkipTo(offset_);
+    return {*space_, pointer_, count_, order_};
   }
 
   constexpr bool is_null() const { return pointer_.value == 0; }
   constexpr std::uint64_t count() const { return count_; }
-  constexpr VirtualAddress address() const { return pointer_ + offset_; }
+  constexpr VirtualAddress address() const { return pointer_; }
   constexpr ByteOrder order() const { return order_; }
-
-  // The elements [first, first + count), or kOutOfRange.
-  constexpr Result<GuestHandle> Sub(std::uint64_t first, std::uint64_t count) const {
-    if (!Contains(0, count_, first, count)) return Fault::kOutOfRange;
-    GuestHandle part(*space_, pointer_, count, order_);
-    return part.SkipTo(offset_ + first * sizeof(T));
-  }
 
   // One element.
   CopyResult Read(std::uint64_t index, Value& value) const {
     if (index >= count_) [[unlikely]]
       return OutOfRange(index);
-    const std::uint64_t offset = offset_ + index * sizeof(T);
+    const std::uint64_t offset = index * sizeof(T);
     const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kRead, nullptr);
     if (run.length() < sizeof(T)) [[unlikely]]
       return ReadSlowly(offset, value);
@@ -95,8 +88,8 @@ class GuestHandle {
   // values.size() elements, from `first` on.
   CopyResult Read(std::uint64_t first, std::span<Value> values) const {
     if (!Contains(0, count_, first, values.size())) return OutOfRange(first);
-    const CopyResult result = CopyFrom(*space_, pointer_, offset_ + first * sizeof(T),
-                                       values.data(), values.size_bytes());
+    const CopyResult result =
+        CopyFrom(*space_, pointer_, first * sizeof(T), values.data(), values.size_bytes());
     if (order_ != kNativeOrder) {
       for (Value& value : values.first(result.bytes / sizeof(T))) SwapBytes(value);
     }
@@ -115,8 +108,7 @@ class GuestHandle {
       requires(kWritable&& kNoPadding) {
     if (!Contains(0, count_, first, values.size())) return OutOfRange(first);
     if (order_ == kNativeOrder) {
-      return CopyTo(*space_, pointer_, offset_ + first * sizeof(T), values.data(),
-                    values.size_bytes());
+      return CopyTo(*space_, pointer_, first * sizeof(T), values.data(), values.size_bytes());
     }
     CopyResult total;
     for (std::uint64_t i = 0; i < values.size(); ++i) {
@@ -130,25 +122,16 @@ class GuestHandle {
   // Zeroes `count` elements from `first` on.
   CopyResult Clear(std::uint64_t first, std::uint64_t count) const requires(kWritable) {
     if (!Contains(0, count_, first, count)) return OutOfRange(first);
-    return xencomm::Clear(*space_, pointer_, offset_ + first * sizeof(T), count * sizeof(T));
+    return xencomm::Clear(*space_, pointer_, first * sizeof(T), count * sizeof(T));
   }
 
   // Whether all elements can be read (or written, when the handle is writable), without doing so.
   CopyResult Probe() const {
-    return xencomm::Probe(*space_, pointer_, offset_, count_ * sizeof(T),
+    return xencomm::Probe(*space_, pointer_, 0, count_ * sizeof(T),
                           kWritable ? Access::kWrite : Access::kRead);
   }
 
  private:
-  template <class>
-  friend class GuestHandle;
-
-  constexpr GuestHandle SkipTo(std::uint64_t offset) const {
-    GuestHandle other = *this;
-    other.offset_ = offset;
-    return other;
-  }
-
   // An element that straddles runs, or a fault to be named.
   [[gnu::noinline]] CopyResult ReadSlowly(std::uint64_t offset, Value& value) const {
     const CopyResult result = CopyFrom(*space_, pointer_, offset, &value, sizeof(T));
@@ -159,7 +142,7 @@ class GuestHandle {
   CopyResult WriteBytes(std::uint64_t index, const Value& value) const {
     if (index >= count_) [[unlikely]]
       return OutOfRange(index);
-    const std::uint64_t offset = offset_ + index * sizeof(T);
+    const std::uint64_t offset = index * sizeof(T);
     if (order_ != kNativeOrder) [[unlikely]]
       return WriteSwapped(offset, value);
     const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kWrite, nullptr);
@@ -179,12 +162,11 @@ class GuestHandle {
   }
 
   constexpr CopyResult OutOfRange(std::uint64_t index) const {
-    return {.fault = Fault::kOutOfRange, .address = pointer_ + (offset_ + index * sizeof(T))};
+    return {.fault = Fault::kOutOfRange, .address = pointer_ + index * sizeof(T)};
   }
 
   Space* space_;
   VirtualAddress pointer_;
-  std::uint64_t offset_ = 0;  // bytes; at most the size that the first handle was made with
   std::uint64_t count_;
   ByteOrder order_;
 };

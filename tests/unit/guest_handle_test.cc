@@ -112,9 +112,6 @@ TEST_P(GuestHandleTest, IndicesOutsideAreFaultsAndTouchNothing) {
     expect_out(handle.Write(index, extent), index);
     expect_out(handle.Write(index, std::span<const Extent>(two)), index);
     expect_out(handle.Clear(index, 1), index);
-    // Also of a handle that begins elsewhere.
-    const CopyResult part = handle.Sub(1, 1)->Read(index, extent);
-    EXPECT_EQ(part.address, InlineAddress({0x8010}) + index * sizeof(Extent));
   }
   expect_out(handle.Write(1, std::span<const Extent>(two)), 1);
   expect_out(handle.Clear(1, 2), 1);
@@ -131,25 +128,6 @@ TEST_P(GuestHandleTest, CountsThatOverflowAreRefused) {
   EXPECT_EQ(make(fits), Fault::kNone);
   EXPECT_EQ(make(fits + 1), Fault::kOverflow);
   EXPECT_EQ(make(~std::uint64_t{0}), Fault::kOverflow);
-}
-
-TEST_P(GuestHandleTest, SubRangesAreHandlesOfTheirOwn) {
-  const GuestHandle<Extent> handle = HandleAt(0x8000, 8);
-  const Result<GuestHandle<Extent>> part = handle.Sub(2, 4);
-  ASSERT_TRUE(part.ok());
-  EXPECT_EQ(part->count(), 4u);
-  ASSERT_TRUE(part->Write(0, Extent{77, 0, 0}).ok());
-  EXPECT_EQ(memory_.Get<std::uint64_t>(0x8020, GetParam()), 77u);
-  Extent extent;
-  EXPECT_EQ(part->Read(4, extent).fault.fault, Fault::kOutOfRange) << "bounded by the part";
-  const Result<GuestHandle<Extent>> inner = part->Sub(3, 1);
-  ASSERT_TRUE(inner.ok());
-  EXPECT_EQ(inner->address(), InlineAddress({0x8050}));
-
-  EXPECT_TRUE(handle.Sub(8, 0).ok());
-  EXPECT_EQ(handle.Sub(8, 1).fault().fault, Fault::kOutOfRange);
-  EXPECT_EQ(handle.Sub(9, 0).fault().fault, Fault::kOutOfRange);
-  EXPECT_EQ(handle.Sub(~std::uint64_t{0}, 2).fault().fault, Fault::kOutOfRange);
 }
 
 TEST_P(GuestHandleTest, StopsWhereMemoryEndsAndSaysHowFarItCame) {
