@@ -42,7 +42,7 @@ std::int64_t Built(Core& core, Domain& domain, const DomainConfig& config) {
 std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
   if (!IsAligned(config.pool_begin | config.pool_end, kPageSize) ||
       config.pool_begin >= config.pool_end || config.cpus == 0 || config.cpus > kMaxCpus ||
-      config.max_callers == 0 || config.preempt_interval == 0) {
+      config.preempt_interval == 0) {
     return -kEINVAL;
   }
   const std::uint64_t count = (config.pool_end - config.pool_begin) >> kPageShift;
@@ -51,7 +51,7 @@ std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
   // From the front of the pool: the frame table, this object, the callers' slots.
   const std::uint64_t table_bytes = AlignUp(count * sizeof(Frame), kPageSize);
   const std::uint64_t core_bytes = AlignUp(sizeof(Core), kPageSize);
-  const std::uint64_t slot_bytes = AlignUp(config.max_callers * sizeof(CallerSlot), kPageSize);
+  const std::uint64_t slot_bytes = AlignUp(kMaxCallers * sizeof(CallerSlot), kPageSize);
   const std::uint64_t front = table_bytes + core_bytes + slot_bytes;
   if (front >= config.pool_end - config.pool_begin) return -kENOMEM;
 
@@ -61,11 +61,11 @@ std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
   auto* frames = std::launder(reinterpret_cast<Frame*>(at));
   Core& core = *new (at + table_bytes) Core(config, machine);
   auto* slots = reinterpret_cast<CallerSlot*>(at + table_bytes + core_bytes);
-  for (unsigned i = 0; i < config.max_callers; ++i) new (slots + i) CallerSlot;
+  for (unsigned i = 0; i < kMaxCallers; ++i) new (slots + i) CallerSlot;
 
   core.frames = FrameTable(config.memory, frames, config.pool_begin >> kPageShift,
                            static_cast<std::uint32_t>(count));
-  core.quiescence.Init(slots, config.max_callers);
+  core.quiescence.Init(slots, kMaxCallers);
   const auto first_free = static_cast<std::uint32_t>(front >> kPageShift);
   core.heap.Init(core.frames, first_free, config.pool_is_zero, machine, core.quiescence);
   core.total_pages = core.heap.free_pages();
@@ -169,26 +169,6 @@ void Hypervisor::ReleaseFrame(std::uint64_t mfn) {
   SpinGuard guard(core_->control);
   ReleaseMapping(*core_, mfn);
   core_->heap.Reclaim();
-}
-
-Statistics Hypervisor::statistics() const {
-  SpinGuard guard(core_->control);
-  return {.total_pages = core_->total_pages,
-          .free_pages = core_->heap.free_pages(),
-          .held_frames = core_->held_frames.load(std::memory_order_relaxed),
-          .pinned_frames = core_->pinned_frames.load(std::memory_order_relaxed),
-          .domains = core_->domain_count,
-          .regions = core_->region_count.load(std::memory_order_relaxed),
-          .longest_leg = core_->longest_leg.load(std::memory_order_relaxed)};
-}
-
-DomainStatistics Hypervisor::domain_statistics(std::uint16_t domain_id) const {
-  SpinGuard guard(core_->control);
-  const Domain* domain = core_->domains.Find(domain_id);
-  if (domain == nullptr) return {};
-  return {.pages = domain->tot_pages.load(std::memory_order_relaxed),
-          .overhead_pages = domain->overhead.used(),
-          .regions = RegionRegistry::Count(*domain)};
 }
 
 }  // namespace xencomm::hypervisor

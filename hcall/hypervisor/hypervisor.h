@@ -26,22 +26,6 @@ namespace xencomm::hypervisor {
 class Core;
 class Vcpu;
 
-struct Statistics {
-  std::uint64_t total_pages = 0;    // of the pool, without the frame table
-  std::uint64_t free_pages = 0;     // can be handed out now or once the calls under way have ended
-  std::uint64_t held_frames = 0;    // mapped by HoldFrame
-  std::uint64_t pinned_frames = 0;  // of registered regions and areas
-  unsigned domains = 0;             // dying ones that still have pages included
-  unsigned regions = 0;             // registered
-  std::uint64_t longest_leg = 0;    // pieces that one leg of a call did at most (base/work.h)
-};
-
-struct DomainStatistics {
-  std::uint64_t pages = 0;           // its memory, tot_pages in Xen
-  std::uint64_t overhead_pages = 0;  // what it costs besides
-  unsigned regions = 0;
-};
-
 class Hypervisor {
  public:
   Hypervisor() = default;
@@ -56,7 +40,7 @@ class Hypervisor {
   std::int64_t BuildDomain(const DomainConfig& config);
 
   // The right to make calls as a vcpu, or null when there is none, it is claimed already, or
-  // max_callers are. The vcpu lives until it is released, even when its domain is destroyed: calls
+  // kMaxCallers are. The vcpu lives until it is released, even when its domain is destroyed: calls
   // then answer -ESRCH.
   Vcpu* ClaimVcpu(std::uint16_t domain, unsigned vcpu);
   void ReleaseVcpu(Vcpu& vcpu);
@@ -85,9 +69,6 @@ class Hypervisor {
   std::int64_t HoldFrame(std::uint16_t domain, std::uint64_t frame, Access access,
                          std::uint64_t* mfn);
   void ReleaseFrame(std::uint64_t mfn);
-
-  Statistics statistics() const;
-  DomainStatistics domain_statistics(std::uint16_t domain) const;
 
  private:
   friend class Books;  // of tests/unit

@@ -38,7 +38,7 @@ Finding Audit(const Call& call, const Caller& caller, const AuditPolicy& policy,
     problem = Problem::kNotAllowed;
     return false;
   };
-  Finding finding = ForEachBuffer(call, caller, check, WalkOrder::kParentsFirst, enter);
+  Finding finding = ForEachBuffer(call, caller, check, enter);
   if (finding.problem == Problem::kStopped) finding.problem = problem;
   return finding;
 }

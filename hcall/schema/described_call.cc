@@ -22,9 +22,8 @@ DescribedCall::DescribedCall(const Call& call, ByteOrder order, PhysicalMemory& 
                              std::uint32_t vcpus, Inline inline_addresses)
     : call_(call), order_(order) {
   std::vector<CollectedBuffer> buffers;
-  finding_ = CollectBuffers(call, order, vcpus, buffers);
-  if (finding_.ok()) finding_ = FindSharedPointer(buffers, GroupBuffers(buffers));
-  if (!finding_.ok()) {
+  if (!CollectBuffers(call, order, vcpus, buffers).ok() ||
+      !FindSharedPointer(buffers, GroupBuffers(buffers)).ok()) {
     outcome_ = Outcome::kNotWalked;
     return;
   }

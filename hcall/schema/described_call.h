@@ -30,7 +30,7 @@ class DescribedCall {
  public:
   enum class Outcome : std::uint8_t {
     kDescribed,
-    kNotWalked,  // see finding(); kOverlap: a pointer to be replaced is another buffer's data
+    kNotWalked,  // or a pointer to be replaced is another buffer's data
     kNotBacked,  // a page of a buffer has no guest-physical address
     kNoMemory,   // for a descriptor
   };
@@ -46,7 +46,6 @@ class DescribedCall {
   DescribedCall& operator=(const DescribedCall&) = delete;
 
   Outcome outcome() const { return outcome_; }
-  const Finding& finding() const { return finding_; }
   // What to make, when described.
   const Call& call() const { return call_; }
 
@@ -61,7 +60,6 @@ class DescribedCall {
 
   Call call_;
   ByteOrder order_;
-  Finding finding_;
   Outcome outcome_ = Outcome::kDescribed;
   std::vector<Replaced> replaced_;
 };

@@ -35,7 +35,7 @@ class Printer {
       PrintBuffer(buffer);
       return true;
     };
-    const Finding finding = ForEachBuffer(call, caller_, visit, WalkOrder::kParentsFirst, enter);
+    const Finding finding = ForEachBuffer(call, caller_, visit, enter);
     if (!finding.ok()) out_ += "  " + PrintFinding(finding) + "\n";
     return out_;
   }

@@ -33,14 +33,6 @@ void Swap(const Record& record, void* bytes, ByteOrder order, Phase phase);
 // One field of a record alone, at `field`; it is there (RecordView::Has) or not, the caller knows.
 void SwapPart(const Part& part, void* field);
 
-// A record that came from a domain of the other order, for use here; and back.
-inline void SwapIn(const Record& record, void* bytes) {
-  Swap(record, bytes, Opposite(kNativeOrder), Phase::kBefore);
-}
-inline void SwapOut(const Record& record, void* bytes) {
-  Swap(record, bytes, kNativeOrder, Phase::kAfter);
-}
-
 }  // namespace xencomm::schema
 
 #endif  // HCALL_SCHEMA_SWAP_H_

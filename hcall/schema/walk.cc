@@ -40,8 +40,8 @@ Registers AsNumbers(const Op& op, const Registers& given) {
 
 class Walker {
  public:
-  Walker(const Caller& caller, BufferVisitor visit, WalkOrder order, OpVisitor enter)
-      : caller_(caller), visit_(visit), order_(order), enter_(enter) {}
+  Walker(const Caller& caller, BufferVisitor visit, OpVisitor enter)
+      : caller_(caller), visit_(visit), enter_(enter) {}
 
   Finding Walk(const Call& call) {
     WalkCall(call, kNoIndex);
@@ -212,9 +212,7 @@ class Walker {
         Overflows(buffer.address.value, buffer.bytes)) {
       return Fail(Problem::kOverflow, place, &part, buffer.address, buffer.count);
     }
-    if (order_ == WalkOrder::kParentsFirst && !Visit(buffer)) return false;
-    if (!WalkElements(place, part, buffer, argument)) return false;
-    return order_ == WalkOrder::kParentsFirst || Visit(buffer);
+    return Visit(buffer) && WalkElements(place, part, buffer, argument);
   }
 
   bool WalkElements(Place place, const Part& part, const Buffer& buffer, const Copy* argument) {
@@ -315,7 +313,7 @@ class Walker {
     all.element_record = list->element_record;
     all.count = *count;
     all.bytes = *count * kListed;
-    if (order_ == WalkOrder::kParentsFirst && !Visit(all)) return false;
+    if (!Visit(all)) return false;
     for (std::uint32_t i = 0; i < wanted; ++i) {
       Buffer buffer = all;
       buffer.in_register = false;
@@ -346,7 +344,7 @@ class Walker {
       }
       if (!Visit(buffer)) return false;
     }
-    return order_ == WalkOrder::kParentsFirst || Visit(all);
+    return true;
   }
 
   // --- Counting ---
@@ -405,16 +403,15 @@ class Walker {
 
   const Caller& caller_;
   BufferVisitor visit_;
-  WalkOrder order_;
   OpVisitor enter_;
   Finding finding_;
 };
 
 }  // namespace
 
-Finding ForEachBuffer(const Call& call, const Caller& caller, BufferVisitor visit, WalkOrder order,
+Finding ForEachBuffer(const Call& call, const Caller& caller, BufferVisitor visit,
                       OpVisitor enter) {
-  return Walker(caller, visit, order, enter).Walk(call);
+  return Walker(caller, visit, enter).Walk(call);
 }
 
 std::uint64_t CountFilled(const Part& part, std::uint64_t room, const void* holder, ByteOrder order,

@@ -138,13 +138,9 @@ class OpVisitor {
   bool (*call_)(void*, const Op&) = nullptr;
 };
 
-enum class WalkOrder : std::uint8_t {
-  kParentsFirst,   // a buffer before those that it points at
-  kChildrenFirst,  // after them: a visitor may change the buffer itself
-};
-
+// A buffer is visited before those that it points at.
 Finding ForEachBuffer(const Call& call, const Caller& caller, BufferVisitor visit,
-                      WalkOrder order = WalkOrder::kParentsFirst, OpVisitor enter = {});
+                      OpVisitor enter = {});
 
 // How many elements of a buffer hold a result after the call: at most those that there was room
 // for, and all of them when it failed, as nothing then says how far it came. `holder` is the

@@ -209,13 +209,6 @@ class Collector {
 
 }  // namespace
 
-const GranuleRun& RegionMap::RunOf(std::uint64_t granule) const {
-  const auto after = std::upper_bound(
-      runs.begin(), runs.end(), granule,
-      [](std::uint64_t wanted, const GranuleRun& run) { return wanted < run.first; });
-  return *std::prev(after);
-}
-
 absl::StatusOr<RegionMap> ReadRegion(MemoryView& memory, PhysicalAddress header, ByteOrder order) {
   const auto opened = OpenTable(memory, header, order);
   if (!opened.ok()) return NoRegion(header, opened.fault());
@@ -265,8 +258,7 @@ absl::Status AddCall(MemoryView& memory, ByteOrder order, const schema::Call& ca
     if (map.call.empty()) map.call = absl::StrCat(op.hypercall->name, ".", op.name);
     return true;
   };
-  const schema::Finding finding =
-      schema::ForEachBuffer(call, {space, order}, visit, schema::WalkOrder::kParentsFirst, enter);
+  const schema::Finding finding = schema::ForEachBuffer(call, {space, order}, visit, enter);
   if (limited.exhausted()) map.cut = true;
   if (!finding.ok() && !map.cut) {
     return absl::FailedPreconditionError(schema::PrintFinding(finding));

@@ -63,7 +63,6 @@ struct RegionMap {
   std::uint64_t OffsetOf(const Structure& structure) const {
     return structure.address - layout.virtual_base();
   }
-  const GranuleRun& RunOf(std::uint64_t granule) const;
 };
 
 // Reads the table whose header lies at `header`, as the hypervisor would.

@@ -151,11 +151,4 @@ absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options)
 
 std::vector<EmbeddedOption> EmbeddedOptions() { return {Options().begin(), Options().end()}; }
 
-const char* SpaceName(SpaceOption space) {
-  for (const SpaceWord& word : kSpaceWords) {
-    if (word.space == space) return word.name;
-  }
-  return "";
-}
-
 }  // namespace xencomm

@@ -63,8 +63,6 @@ struct EmbeddedOption {
 };
 std::vector<EmbeddedOption> EmbeddedOptions();
 
-const char* SpaceName(SpaceOption space);
-
 }  // namespace xencomm
 
 #endif  // HCALL_TRANSPORT_SETTING_H_

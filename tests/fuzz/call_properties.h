@@ -120,24 +120,20 @@ class CallProperties {
   }
 
   std::string WalkFindsWhatWasMade() {
-    for (const auto walk_order :
-         {schema::WalkOrder::kParentsFirst, schema::WalkOrder::kChildrenFirst}) {
-      std::vector<Row> found;
-      auto note = [&](const Buffer& buffer) {
-        found.emplace_back(buffer.part->path, buffer.address.value, buffer.bytes);
-        return true;
-      };
-      const Finding finding =
-          ForEachBuffer(call_, {space_, order_, RandomCall::kVcpus}, note, walk_order);
-      if (!finding.ok()) return "walk: " + PrintFinding(finding);
-      std::vector<Row> made;
-      for (const auto& each : made_->expected()) {
-        made.emplace_back(each.part->path, each.address, each.bytes);
-      }
-      std::sort(found.begin(), found.end());
-      std::sort(made.begin(), made.end());
-      if (found != made) return "the walk finds" + Text(found) + ", made were" + Text(made);
+    std::vector<Row> found;
+    auto note = [&](const Buffer& buffer) {
+      found.emplace_back(buffer.part->path, buffer.address.value, buffer.bytes);
+      return true;
+    };
+    const Finding finding = ForEachBuffer(call_, {space_, order_, RandomCall::kVcpus}, note);
+    if (!finding.ok()) return "walk: " + PrintFinding(finding);
+    std::vector<Row> made;
+    for (const auto& each : made_->expected()) {
+      made.emplace_back(each.part->path, each.address, each.bytes);
     }
+    std::sort(found.begin(), found.end());
+    std::sort(made.begin(), made.end());
+    if (found != made) return "the walk finds" + Text(found) + ", made were" + Text(made);
     return "";
   }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <functional>
 #include <optional>
@@ -85,7 +86,7 @@ class HypervisorLitmus : public testing::Test {
     HypercallFrame frame = machine.Frame(__HYPERVISOR_memory_op, op,
                                          InlineAddress({kReservation << kPageShift}).value);
     const std::int64_t answer = machine.hypervisor.Hypercall(*vcpu, frame);
-    return frame.continued ? -kEAGAIN : answer;
+    return frame.continued ? -EAGAIN : answer;
   }
   void PrepareBalloon(std::uint64_t gfn) {
     xen_memory_reservation reservation = {};
@@ -110,7 +111,7 @@ class HypervisorLitmus : public testing::Test {
       xen_memory_reservation one = TestMachine::Reservation(kGuest, &frame, 1);
       if (machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &one) != 1) break;
     }
-    ASSERT_EQ(machine.hypervisor.statistics().free_pages, 0u);
+    ASSERT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, 0u);
   }
 
   static constexpr std::uint64_t kPoolBytes = std::uint64_t{1} << 20;

@@ -27,6 +27,7 @@
 #include "hcall/transport/embedded/embedded_transport.h"
 #include "hcall/transport/embedded/region_backing.h"
 #include "tests/unit/embedded_machine.h"
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/process_mapping.h"
 #include "xencomm/arena.h"
 
@@ -167,7 +168,8 @@ class EveryKernel : public ::testing::TestWithParam<SpaceOption> {
   }
 
   void ExpectNothingLeft() {
-    const hypervisor::Statistics statistics = machine_->hypervisor().statistics();
+    const hypervisor::Statistics statistics =
+        hypervisor::Books::StatisticsOf(machine_->hypervisor());
     EXPECT_EQ(statistics.regions, 0u);
     EXPECT_EQ(statistics.pinned_frames, 0u);
     EXPECT_EQ(CountMappings(), 1u) << "the machine's own";
@@ -182,7 +184,7 @@ INSTANTIATE_TEST_SUITE_P(, EveryKernel,
                                            SpaceOption::kWalk5, SpaceOption::kRegion,
                                            SpaceOption::kStateless, SpaceOption::kXcom,
                                            SpaceOption::kInline),
-                         [](const auto& space) { return std::string(SpaceName(space.param)); });
+                         SpaceName);
 
 TEST_P(EveryKernel, HasTheEventPortsOfOneThatIsUp) {
   const auto process = *Open();
@@ -222,7 +224,8 @@ TEST_P(EveryKernel, RegistersARegionWhereCallsNameARegisteredOne) {
   {
     const auto process = *Open();
     EXPECT_EQ(process->transport.region().handle().is_registered(), registered);
-    EXPECT_EQ(machine_->hypervisor().statistics().regions, registered ? 1u : 0u);
+    EXPECT_EQ(hypervisor::Books::StatisticsOf(machine_->hypervisor()).regions,
+              registered ? 1u : 0u);
     EXPECT_EQ(process->transport.region().paging().cr4 != 0, GetParam() == SpaceOption::kWalk5);
   }
   ExpectNothingLeft();
@@ -448,7 +451,7 @@ TEST(EmbeddedKernel, ARegionThatCannotBeRegisteredIsNone) {
     EXPECT_THAT(std::string(status.message()), HasSubstr("the region cannot be registered"));
   }
   EXPECT_EQ(machine->kernel().frames().free(), before);
-  EXPECT_EQ(machine->hypervisor().statistics().regions, 0u);
+  EXPECT_EQ(hypervisor::Books::StatisticsOf(machine->hypervisor()).regions, 0u);
   ExpectAllFrames(machine->kernel().frames());
   RegionBacking backing(*machine, {.registered = false});
   EXPECT_TRUE(backing.Reserve(kMegabyte).ok());
@@ -473,8 +476,7 @@ class DescribedKernel : public EveryKernel {
 };
 
 INSTANTIATE_TEST_SUITE_P(, DescribedKernel,
-                         ::testing::Values(SpaceOption::kXcom, SpaceOption::kInline),
-                         [](const auto& space) { return std::string(SpaceName(space.param)); });
+                         ::testing::Values(SpaceOption::kXcom, SpaceOption::kInline), SpaceName);
 
 TEST_P(DescribedKernel, KeepsABlockForTheNextCallAndNoMore) {
   {

@@ -3,8 +3,10 @@
 #ifndef TESTS_UNIT_EMBEDDED_MACHINE_H_
 #define TESTS_UNIT_EMBEDDED_MACHINE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -28,6 +30,13 @@ inline std::shared_ptr<EmbeddedMachine> SmallMachine(std::uint64_t dom0_bytes = 
 inline std::shared_ptr<Client> ClientOf(const std::shared_ptr<EmbeddedMachine>& machine,
                                         SpaceOption space) {
   return *Client::Over(std::make_unique<EmbeddedTransport>(machine, space));
+}
+
+// Of a test that runs in each of them.
+inline std::string SpaceName(const testing::TestParamInfo<SpaceOption>& space) {
+  constexpr const char* kNames[] = {"direct",    "walk4", "walk5", "region",
+                                    "stateless", "xcom",  "inline"};
+  return kNames[static_cast<std::size_t>(space.param)];
 }
 
 // Where a byte lies: guest-physical, and in the machine.

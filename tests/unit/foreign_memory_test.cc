@@ -20,6 +20,7 @@
 #include "hcall/transport/embedded/embedded_foreign_memory.h"
 #include "tests/unit/embedded_machine.h"
 #include "tests/unit/failing_memory.h"
+#include "tests/unit/hypervisor_books.h"
 
 namespace xencomm::embedded {
 namespace {
@@ -39,7 +40,9 @@ class ForeignMemoryTest : public testing::Test {
   std::uint64_t GfnOf(const void* pointer) {
     return PlaceOf(*client_, pointer, TracedSpace::kRegion).guest_physical / kPage;
   }
-  std::uint64_t held() { return machine_->hypervisor().statistics().held_frames; }
+  std::uint64_t held() {
+    return hypervisor::Books::StatisticsOf(machine_->hypervisor()).held_frames;
+  }
 
   std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine();
   std::shared_ptr<Client> client_ = ClientOf(machine_, SpaceOption::kRegion);
@@ -226,7 +229,7 @@ class ForeignMappingsEndTest : public testing::TestWithParam<ProcessMaps::Source
   // After what a call does first.
   std::uint64_t held() {
     mappings_.Sweep();
-    return machine_->hypervisor().statistics().held_frames;
+    return hypervisor::Books::StatisticsOf(machine_->hypervisor()).held_frames;
   }
   static void* Anonymous(void* place, std::size_t pages) {
     return mmap(place, pages * kPage, PROT_READ | PROT_WRITE,
@@ -355,7 +358,9 @@ TEST_P(ForeignMappingsEndTest, ASweepThatRunsOutOfMemoryIsMadeUpForByTheNext) {
       allocations_left = left;
       mappings_.Sweep();
       allocations_left = -1;
-      EXPECT_EQ(machine_->hypervisor().statistics().held_frames, ran_out ? 1u : 0u) << left;
+      EXPECT_EQ(hypervisor::Books::StatisticsOf(machine_->hypervisor()).held_frames,
+                ran_out ? 1u : 0u)
+          << left;
       EXPECT_EQ(held(), 0u) << left;
       ASSERT_EQ(munmap(page, kPage), 0);
     }

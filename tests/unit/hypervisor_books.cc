@@ -19,6 +19,15 @@
 
 namespace xencomm::hypervisor {
 
+namespace {
+
+// Whether a frame can be pinned and held.
+bool HasMemory(FrameUse use) {
+  return use == FrameUse::kMemory || use == FrameUse::kShared || use == FrameUse::kGivenUp;
+}
+
+}  // namespace
+
 class Books::Counting {
  public:
   Counting(const Core& core, const BooksOptions& options)
@@ -334,7 +343,6 @@ class Books::Counting {
     const RegionRegistry* registry = domain.regions.load();
     if (registry == nullptr) return;
     ClaimNew(registry, "the regions' registry");
-    unsigned live = 0;
     for (const auto& page : registry->pages_) {
       const RegionRegistry::Slot* slots = page.load();
       if (slots == nullptr) continue;
@@ -342,14 +350,9 @@ class Books::Counting {
       for (unsigned i = 0; i < RegionRegistry::kSlotsPerPage; ++i) {
         const RegionEntry* const found = slots[i].live.load();
         if (found != nullptr && found != slots[i].region) Fault("a region that is gone is found");
-        live += found != nullptr;
         if (slots[i].region != nullptr) CountRegion(domain, *slots[i].region);
       }
     }
-    if (live != registry->count_) {
-      Fault("domain ", domain.id, " has ", live, " regions, ", registry->count_, " are counted");
-    }
-    regions_ += live;
     if (IsLocked(registry->lock_)) Fault("the regions of domain ", domain.id, " are locked");
   }
   void CountRegion(const Domain& domain, const RegionEntry& region) {
@@ -453,7 +456,6 @@ class Books::Counting {
   void CompareFrames() {
     std::uint64_t held = 0;
     std::uint64_t held_by_domains = 0;
-    std::uint64_t pinned = 0;
     std::map<std::uint16_t, std::uint64_t> shared_holds;
     for (std::uint32_t i = 0; i < core_.frames.count(); ++i) {
       const std::uint64_t mfn = core_.frames.MfnOf(i);
@@ -463,8 +465,7 @@ class Books::Counting {
         continue;
       }
       const FrameOwner owner = OwnerOf(mfn);
-      const bool has_memory = owner.use == FrameUse::kMemory || owner.use == FrameUse::kShared ||
-                              owner.use == FrameUse::kGivenUp;
+      const bool has_memory = HasMemory(owner.use);
       if (row.is_free && owner.use != FrameUse::kNone) {
         Fault("frame ", Hex{mfn}, " is free and belongs to domain ", owner.domain);
       }
@@ -484,19 +485,15 @@ class Books::Counting {
               Hex{frame.gfn});
       }
       if (frame.leaving) Fault("frame ", Hex{mfn}, " is about to leave");
-      pinned += frame.pins != 0;
       if (frame.holds < row.holds)
         Fault("frame ", Hex{mfn}, " is not held as often as it is mapped");
       held += frame.holds;
       held_by_domains += row.holds;
       if (owner.use == FrameUse::kShared) shared_holds[owner.domain] += frame.holds;
     }
-    if (pinned != core_.pinned_frames) {
-      Fault(pinned, " frames are pinned, ", core_.pinned_frames.load(), " are counted");
-    }
-    if (held != core_.held_frames || held != held_by_domains + options_.held_by_machine) {
+    if (held != held_by_domains + options_.held_by_machine) {
       Fault(held, " holds, of which ", held_by_domains, " are domains' and ",
-            options_.held_by_machine, " the machine's; ", core_.held_frames.load(), " are counted");
+            options_.held_by_machine, " the machine's");
     }
     ForEachDomain([&](const Domain& domain) {
       if (shared_holds[domain.id] != domain.shared_holds) {
@@ -509,9 +506,6 @@ class Books::Counting {
   void CompareCounts() {
     if (domains_ != core_.domain_count) {
       Fault("there are ", domains_, " domains, ", core_.domain_count, " are counted");
-    }
-    if (regions_ != core_.region_count) {
-      Fault("there are ", regions_, " regions, ", core_.region_count.load(), " are counted");
     }
     unsigned slots = 0;
     for (unsigned i = 0; i < core_.quiescence.count_; ++i) {
@@ -531,7 +525,6 @@ class Books::Counting {
   std::vector<std::string> faults_;
   std::uint64_t free_ = 0;
   unsigned domains_ = 0;
-  unsigned regions_ = 0;
   std::set<const CallerSlot*> slots_;
   // Of the domain at hand.
   const Domain* domain_ = nullptr;
@@ -540,6 +533,48 @@ class Books::Counting {
 
 std::vector<std::string> Books::Faults(const Hypervisor& hypervisor, const BooksOptions& options) {
   return Counting(*hypervisor.core_, options).Faults();
+}
+
+Statistics Books::StatisticsOf(const Hypervisor& hypervisor) {
+  Core& core = *hypervisor.core_;
+  SpinGuard guard(core.control);
+  Statistics now = {.total_pages = core.total_pages,
+                    .free_pages = core.heap.free_pages(),
+                    .domains = core.domain_count,
+                    .longest_leg = core.longest_leg.load()};
+  for (std::uint32_t i = 0; i < core.frames.count(); ++i) {
+    const Frame& frame = core.frames.At(i);
+    if (!HasMemory(frame.owner.load().use)) continue;
+    now.held_frames += frame.holds.load();
+    now.pinned_frames += frame.pins != 0 ? 1 : 0;
+  }
+  for (const Domain* domain = core.domains.FindFrom(0); domain != nullptr;
+       domain = core.domains.FindFrom(domain->id + 1u)) {
+    now.regions += RegionsOf(*domain);
+  }
+  return now;
+}
+
+DomainStatistics Books::StatisticsOf(const Hypervisor& hypervisor, std::uint16_t domain_id) {
+  SpinGuard guard(hypervisor.core_->control);
+  const Domain* domain = hypervisor.core_->domains.Find(domain_id);
+  if (domain == nullptr) return {};
+  return {.pages = domain->tot_pages.load(),
+          .overhead_pages = domain->overhead.used(),
+          .regions = RegionsOf(*domain)};
+}
+
+unsigned Books::RegionsOf(const Domain& domain) {
+  const RegionRegistry* registry = domain.regions.load();
+  unsigned regions = 0;
+  if (registry == nullptr) return 0;
+  for (const auto& page : registry->pages_) {
+    const RegionRegistry::Slot* slots = page.load();
+    for (unsigned i = 0; slots != nullptr && i < RegionRegistry::kSlotsPerPage; ++i) {
+      regions += slots[i].live.load() != nullptr ? 1 : 0;
+    }
+  }
+  return regions;
 }
 
 std::vector<bool> Books::FreeFrames(const Hypervisor& hypervisor) {

@@ -14,6 +14,7 @@
 
 namespace xencomm::hypervisor {
 
+class Domain;
 class Hypervisor;
 
 struct BooksOptions {
@@ -34,6 +35,22 @@ struct FrameRow {
   unsigned order = 0;
 };
 
+struct Statistics {
+  std::uint64_t total_pages = 0;    // of the pool, without the frame table
+  std::uint64_t free_pages = 0;     // can be handed out now or once the calls under way have ended
+  std::uint64_t held_frames = 0;    // mapped by HoldFrame
+  std::uint64_t pinned_frames = 0;  // of registered regions and areas
+  unsigned domains = 0;             // dying ones that still have pages included
+  unsigned regions = 0;             // registered
+  std::uint64_t longest_leg = 0;    // pieces that one leg of a call did at most (base/work.h)
+};
+
+struct DomainStatistics {
+  std::uint64_t pages = 0;           // its memory, tot_pages in Xen
+  std::uint64_t overhead_pages = 0;  // what it costs besides
+  unsigned regions = 0;
+};
+
 class Books {
  public:
   class Image;  // hypervisor_image.h
@@ -46,6 +63,8 @@ class Books {
   static FrameOwner OwnerOf(const Hypervisor& hypervisor, std::uint64_t mfn);
   // From now on the domain may not write what it has there.
   static void MakeReadOnly(Hypervisor& hypervisor, std::uint16_t domain, std::uint64_t gfn);
+  static Statistics StatisticsOf(const Hypervisor& hypervisor);
+  static DomainStatistics StatisticsOf(const Hypervisor& hypervisor, std::uint16_t domain);
   // Whether no call is under way.
   static bool IsQuiet(const Hypervisor& hypervisor);
 
@@ -55,6 +74,7 @@ class Books {
   // By their index: whether each frame of the pool is free, and what one of them is used for.
   static std::vector<bool> FreeFrames(const Hypervisor& hypervisor);
   static const char* UserOf(const Hypervisor& hypervisor, std::uint32_t frame);
+  static unsigned RegionsOf(const Domain& domain);
 };
 
 }  // namespace xencomm::hypervisor

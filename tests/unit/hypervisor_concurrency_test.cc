@@ -54,7 +54,7 @@ TEST(HypervisorConcurrencyTest, ADomainIsDestroyedWhileOthersFillIt) {
   machine.has_threads = true;
   ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
-  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
   std::atomic<bool> done = false;
 
   Caller owner(machine, 0);
@@ -114,13 +114,12 @@ TEST(HypervisorConcurrencyTest, ADomainIsDestroyedWhileOthersFillIt) {
         *machine.BytesOf(mfn) = std::byte{1};
         machine.ReleaseFrame(mfn);
       }
-      machine.hypervisor.statistics();
       std::this_thread::yield();
     }
   });
   creator.join();
   for (std::thread& thread : others) thread.join();
-  const Statistics now = machine.hypervisor.statistics();
+  const Statistics now = Books::StatisticsOf(machine.hypervisor);
   EXPECT_EQ(now.domains, 1u);
   EXPECT_EQ(now.held_frames, 0u);
   EXPECT_EQ(now.free_pages, free_before);
@@ -136,7 +135,7 @@ TEST(HypervisorConcurrencyTest, OpsOfOneDomainCross) {
   // The leaf of the table of domains stays once it is there.
   ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
-  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
   ASSERT_EQ(machine.CreateDomain(kVictim, 1000, kHvm, 2), kVictim);
 
   std::vector<std::thread> threads;
@@ -197,8 +196,8 @@ TEST(HypervisorConcurrencyTest, OpsOfOneDomainCross) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).domains, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before);
 }
 
 // The page that one vcpu's calls write is ballooned out and in again by another one.
@@ -314,8 +313,8 @@ TEST(HypervisorConcurrencyTest, ARegionIsUnregisteredWhileItIsUsed) {
   done = true;
   user.join();
   machine.hypervisor.ReleaseVcpu(*user_vcpu);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
-  EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, 0u);
 }
 
 // Vcpus of one guest register, extend, use and end its regions at random, leave legs for others to
@@ -461,7 +460,7 @@ TEST(HypervisorConcurrencyTest, BooksOfRegionsAreRightWhateverCrosses) {
   machine.has_threads = true;
   ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
-  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
   for (std::uint64_t round = 0; round < 48; ++round) {
     const bool is_killed = round % 2 == 0;
     // A domain that ends has no memory to write to; and the sanitizer does not know that guests do.
@@ -490,13 +489,13 @@ TEST(HypervisorConcurrencyTest, BooksOfRegionsAreRightWhateverCrosses) {
       for (std::thread& thread : threads) thread.join();
       if (!is_killed) stress.EndAll();
       machine.ExpectBooksAddUp();
-      const Statistics now = machine.hypervisor.statistics();
+      const Statistics now = Books::StatisticsOf(machine.hypervisor);
       EXPECT_EQ(now.regions, 0u);
       EXPECT_EQ(now.pinned_frames, 0u);
       machine.Domctl(XEN_DOMCTL_destroydomain, kVictim);
     }
-    EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
-    EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before) << round;
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).domains, 1u);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before) << round;
   }
 }
 

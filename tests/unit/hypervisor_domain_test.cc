@@ -16,12 +16,12 @@ class HypervisorDomainTest : public testing::Test {
     ASSERT_EQ(machine.init_result, 0);
     ASSERT_EQ(machine.build_result, 0);
     ASSERT_NE(machine.vcpu, nullptr);
-    free_before = machine.hypervisor.statistics().free_pages;
+    free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
   }
 
   // The domain's page for the table of domains stays.
   void ExpectNothingLeaked() {
-    const Statistics now = machine.hypervisor.statistics();
+    const Statistics now = Books::StatisticsOf(machine.hypervisor);
     EXPECT_EQ(now.free_pages, free_before);
     EXPECT_EQ(now.domains, 1u);
     EXPECT_EQ(now.held_frames, 0u);

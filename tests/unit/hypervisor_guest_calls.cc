@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "tests/unit/hypervisor_guest_kernel.h"
 
@@ -64,7 +65,7 @@ void GiveBack(CallsMachine& on, std::uint16_t id, xen_pfn_t frame) {
 // Takes away what earlier calls have left with a domain, and gives it room for some more pages.
 void Tidy(CallsMachine& on, std::uint16_t id) {
   if (!IsAlive(on, id)) return;
-  const auto pages = [&] { return on.machine.hypervisor.domain_statistics(id).pages; };
+  const auto pages = [&] { return Books::StatisticsOf(on.machine.hypervisor, id).pages; };
   if (id != kPv) {
     for (xen_pfn_t gfn = kWindow; gfn != kWindowEnd; ++gfn) GiveBack(on, id, gfn);
   } else if (pages() != kPagesOfEach) {
@@ -130,7 +131,7 @@ HypercallFrame Claim(CallsMachine& on, std::uint16_t target) {
   if (IsAlive(on, id)) {
     Before(on, on.control, __HYPERVISOR_memory_op, XENMEM_claim_pages, request);
   }
-  request->nr_extents = on.machine.hypervisor.domain_statistics(id).pages + 4;
+  request->nr_extents = Books::StatisticsOf(on.machine.hypervisor, id).pages + 4;
   request->domid = target;
   return on.Frame(__HYPERVISOR_memory_op, XENMEM_claim_pages, request);
 }
@@ -668,7 +669,7 @@ void EndRegions(CallsMachine& on, std::int64_t newest) {
   constexpr unsigned kSlots = 4;
   const auto id = RegionHandle::FromRegister(static_cast<std::uint64_t>(newest)).id();
   std::uint64_t generation = id >> 12;
-  while (on.machine.hypervisor.domain_statistics(CallerOf(on)).regions != 0) {
+  while (Books::StatisticsOf(on.machine.hypervisor, CallerOf(on)).regions != 0) {
     ASSERT_NE(generation, 0u);
     for (std::uint64_t slot = 0; slot < kSlots; ++slot) {
       RegionCall(on, XencommOp::kUnregister,

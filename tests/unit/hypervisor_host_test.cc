@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "hcall/hypervisor/base/cpu_mask.h"
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_toolstack.h"
 
 namespace xencomm::hypervisor {
@@ -225,8 +226,6 @@ TEST(HypervisorMachineTest, TakesNoNonsense) {
   EXPECT_EQ(init([](MachineConfig& c) { c.cpus = 0; }), -kEINVAL);
   EXPECT_EQ(init([](MachineConfig& c) { c.cpus = kMaxCpus; }), 0);
   EXPECT_EQ(init([](MachineConfig& c) { c.cpus = kMaxCpus + 1; }), -kEINVAL);
-  EXPECT_EQ(init([](MachineConfig& c) { c.max_callers = 0; }), -kEINVAL);
-  EXPECT_EQ(init([](MachineConfig& c) { c.max_callers = 1; }), 0);
   EXPECT_EQ(init([](MachineConfig& c) { c.preempt_interval = 0; }), -kEINVAL);
   // Frames are counted in 32 bits, one of which means none.
   EXPECT_EQ(init([](MachineConfig& c) { c.pool_end = std::uint64_t{0xffffffff} << 12; }), -kEINVAL);
@@ -237,20 +236,20 @@ TEST(HypervisorMachineTest, TakesNoNonsense) {
                           .pool_end = least};
   Hypervisor hypervisor;
   ASSERT_EQ(hypervisor.Init(config, machine), 0);
-  EXPECT_EQ(hypervisor.statistics().total_pages, 1u);
+  EXPECT_EQ(Books::StatisticsOf(hypervisor).total_pages, 1u);
   EXPECT_EQ(hypervisor.BuildDomain({.id = 0}), -kENOMEM);
 }
 
 TEST(HypervisorMachineTest, BuildsNoNonsense) {
   TestMachine machine;
-  const std::uint64_t free = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free = Books::StatisticsOf(machine.hypervisor).free_pages;
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 0, .pages = 1}), -kEEXIST);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 0x7ff0, .pages = 1}), -kEINVAL);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .vcpus = 0}), -kEINVAL);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .vcpus = 129}), -kEINVAL);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 2 * free}), -kENOMEM);
-  EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, free);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).domains, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 1, .vcpus = 128}), 0);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 0x7fef, .pages = 1}), 0);
   // Domains that run.

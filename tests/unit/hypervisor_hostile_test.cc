@@ -145,7 +145,7 @@ class HypervisorHostileTest : public testing::Test {
   void ExpectAllFreeIsUsable() {
     constexpr std::uint16_t kTaker = 77;
     ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
-    const std::uint64_t count = machine.hypervisor.statistics().free_pages;
+    const std::uint64_t count = Books::StatisticsOf(machine.hypervisor).free_pages;
     std::vector<xen_pfn_t> frames(count);
     std::iota(frames.begin(), frames.end(), 0);
     xen_memory_reservation request = TestMachine::Reservation(kTaker, frames.data(), frames.size());
@@ -166,7 +166,7 @@ TEST_F(HypervisorHostileTest, APinnedSharedPageStaysWhereItIs) {
   EXPECT_EQ(AddToPhysmap(XENMAPSPACE_grant_table, 0, kFarGfn), -kEBUSY);
   EXPECT_EQ(AddToPhysmap(XENMAPSPACE_gmfn, 7, kFarGfn), -kEBUSY);
   ASSERT_EQ(GuestCall(0, kXencommOp, XencommOp::kUnregister, region), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
   EXPECT_EQ(AddToPhysmap(XENMAPSPACE_grant_table, 0, kFarGfn), 0);
 }
 
@@ -218,9 +218,9 @@ TEST_F(HypervisorHostileTest, AnAreaOnASharedPageEndsWithItsDomain) {
   BuildGuest(64);
   ASSERT_EQ(AddToPhysmap(XENMAPSPACE_shared_info, 0, kFarGfn), 0);
   ASSERT_EQ(RegisterRunstate(0, GuestBytes(kFarGfn) + 3072), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 1u);
   DestroyGuest();
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
   // Whoever gets the page as its shared info may still map it.
   BuildGuest(64);
   EXPECT_EQ(AddToPhysmap(XENMAPSPACE_shared_info, 0, kFarGfn), 0);
@@ -282,7 +282,7 @@ TEST_F(HypervisorHostileTest, AnAreaIsWrittenWhereItIsAndNowhereElse) {
     const std::uint64_t length = area.second == nullptr ? kBytes + 8 : kBytes + 16;
     for (std::uint64_t i = 0; i < length; ++i) *around(i) = std::byte{0xee};
     ASSERT_EQ(RegisterRunstate(0, reinterpret_cast<const void*>(area.pointer + area.offset)), 0);
-    EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, area.frames);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, area.frames);
     vcpu_runstate_info told;
     for (std::uint64_t i = 0; i < length; ++i) {
       if (i >= 8 && i < 8 + kBytes) {
@@ -300,7 +300,7 @@ TEST_F(HypervisorHostileTest, AnAreaIsWrittenWhereItIsAndNowhereElse) {
   // Not memory of the machine's at all: the area that stands stays.
   vcpu_runstate_info elsewhere = {};
   EXPECT_EQ(RegisterRunstate(0, &elsewhere), -kEFAULT);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 2u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 2u);
 }
 
 TEST_F(HypervisorHostileTest, AnAreaWhoseSecondPageGoesMeanwhileIsRefusedAsAWhole) {
@@ -315,7 +315,7 @@ TEST_F(HypervisorHostileTest, AnAreaWhoseSecondPageGoesMeanwhileIsRefusedAsAWhol
   EXPECT_EQ(RegisterRunstate(0, reinterpret_cast<const void*>(TwoPages::kBase + kPageSize - 16)),
             -kEFAULT);
   EXPECT_FALSE(space.meanwhile);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
 }
 
 TEST_F(HypervisorHostileTest, AVcpuWhosePointersMeanNothingCallsWithoutThem) {
@@ -349,10 +349,10 @@ TEST_F(HypervisorHostileTest, ASharedPageThatIsHeldIsNowhereWhenItsDomainHasEnde
   xen_memory_reservation claim = TestMachine::Reservation(kGuest, nullptr, 100);
   ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_claim_pages, &claim), 0);
   DestroyGuest();
-  EXPECT_EQ(machine.hypervisor.statistics().domains, 2u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).domains, 2u);
   machine.ExpectBooksAddUp();
   machine.ReleaseFrame(mfn);
-  EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).domains, 1u);
 }
 
 TEST_F(HypervisorHostileTest, ADomainThatIsForgottenInMidCallIsNotChanged) {
@@ -379,10 +379,10 @@ TEST_F(HypervisorHostileTest, ADomainThatIsForgottenInMidCallIsNotChanged) {
 TEST_F(HypervisorHostileTest, ARegionPinsNoMoreThanItsDomainHas) {
   BuildGuest(64);
   EXPECT_GT(RegisterRegion(65, 9), 0);
-  const std::uint64_t overhead = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
+  const std::uint64_t overhead = Books::StatisticsOf(machine.hypervisor, kGuest).overhead_pages;
   EXPECT_EQ(RegisterRegion(66, 9), -kEBUSY);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 1u);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).overhead_pages, overhead);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).overhead_pages, overhead);
 }
 
 TEST_F(HypervisorHostileTest, ARegionHasNoPagesOfOthers) {
@@ -393,7 +393,7 @@ TEST_F(HypervisorHostileTest, ARegionHasNoPagesOfOthers) {
   ASSERT_EQ(machine.MapForeign(kGuest, kForeign, kSource, 3), 0);
   EXPECT_EQ(RegisterRegion(3, kForeign), -kEFAULT);
   EXPECT_EQ(RegisterRegion(3, kForeign + 1), -kEFAULT);  // nothing there
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
 
   // Nor where it is looked up as it is used.
   std::byte* const bytes = machine.BytesOf(machine.hypervisor.FrameOf(kSource, 3));
@@ -440,7 +440,7 @@ TEST_F(HypervisorHostileTest, ARegionOfOneGranuleHasItsTableInIt) {
   BuildGuest(64);
   const std::int64_t handle = RegisterRegion(1, 9);
   ASSERT_GT(handle, 0);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 1u);
   EXPECT_EQ(GuestCall(0, kXencommOp, XencommOp::kUnregister, handle), 0);
 }
 
@@ -450,7 +450,7 @@ TEST_F(HypervisorHostileTest, ATopThatIsReplacedIsNotReusedWhileACallMayLookAtIt
   ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
   // As many pages as there are.
   const auto take_all = [&] {
-    std::vector<xen_pfn_t> frames(machine.hypervisor.statistics().free_pages);
+    std::vector<xen_pfn_t> frames(Books::StatisticsOf(machine.hypervisor).free_pages);
     xen_memory_reservation request = TestMachine::Reservation(kTaker, frames.data(), frames.size());
     return machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request);
   };
@@ -466,7 +466,7 @@ TEST_F(HypervisorHostileTest, ATopThatIsReplacedIsNotReusedWhileACallMayLookAtIt
     ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
     EXPECT_GT(take_all(), 0);
     // It is called free, and yet cannot be had, however often it is tried.
-    EXPECT_EQ(machine.hypervisor.statistics().free_pages, 1u);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, 1u);
     EXPECT_EQ(take_all(), 0);
   });
   EXPECT_EQ(GuestCall(0, __HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, 0, &area), 0);
@@ -515,16 +515,16 @@ TEST_F(HypervisorHostileLegsTest, AListOfLongCallsIsNoLongLeg) {
     list[i].args[1] = reinterpret_cast<std::uint64_t>(&requests[i]);
   }
   HypercallFrame frame = machine.Frame(__HYPERVISOR_multicall, list, kCalls);
-  std::uint64_t before = machine.hypervisor.domain_statistics(kGuest).pages;
+  std::uint64_t before = Books::StatisticsOf(machine.hypervisor, kGuest).pages;
   do {
     EXPECT_EQ(machine.hypervisor.Hypercall(*vcpus[0], frame), 0);
-    const std::uint64_t now = machine.hypervisor.domain_statistics(kGuest).pages;
+    const std::uint64_t now = Books::StatisticsOf(machine.hypervisor, kGuest).pages;
     EXPECT_LE(before - now, 16u);
     before = now;
   } while (frame.continued);
   EXPECT_EQ(before, 64u - kCalls * kExtents);
   for (const multicall_entry_t& entry : list) EXPECT_EQ(entry.result, kExtents);
-  EXPECT_LE(machine.hypervisor.statistics().longest_leg, 17u);
+  EXPECT_LE(Books::StatisticsOf(machine.hypervisor).longest_leg, 17u);
 }
 
 // An entry of a list is one piece of work, whatever its call does.
@@ -569,7 +569,7 @@ TEST_F(HypervisorHostileLegsTest, AListThatCannotBeWrittenEndsWithItsLongCall) {
   HypercallFrame frame = machine.Frame(__HYPERVISOR_multicall, &entry, 1);
   EXPECT_EQ(machine.hypervisor.Hypercall(*vcpus[0], frame), -kEFAULT);
   EXPECT_FALSE(frame.continued);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, 64u - 16);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).pages, 64u - 16);
   EXPECT_EQ(entry.args[0], XENMEM_decrease_reservation);
   machine.hypervisor.SetRawSpace(*vcpus[0], machine.direct);
 }
@@ -586,18 +586,18 @@ TEST_F(HypervisorHostileLegsTest, TheEndOfADomainStopsInsideItsRegions) {
   HypercallFrame frame = machine.Frame(__HYPERVISOR_domctl, &op);
   machine.hypervisor.Hypercall(*machine.vcpu, frame);
   EXPECT_TRUE(frame.continued);
-  EXPECT_EQ(machine.hypervisor.statistics().regions, kRegions - 1);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, kRegions - 1);
   unsigned legs = 1;
-  while (machine.hypervisor.statistics().regions != 0) {
+  while (Books::StatisticsOf(machine.hypervisor).regions != 0) {
     machine.hypervisor.Hypercall(*machine.vcpu, frame);
     ASSERT_TRUE(frame.continued);
     ++legs;
   }
   EXPECT_GE(legs, (kRegions - 1) * kPayload / 16);
   DestroyGuest();
-  EXPECT_LE(machine.hypervisor.statistics().longest_leg, 16u);
-  EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_LE(Books::StatisticsOf(machine.hypervisor).longest_leg, 16u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
 }
 
 TEST_F(HypervisorHostileTest, AnExchangeThatIsRefusedTakesNothing) {
@@ -611,7 +611,7 @@ TEST_F(HypervisorHostileTest, AnExchangeThatIsRefusedTakesNothing) {
   EXPECT_EQ(GuestCall(0, __HYPERVISOR_memory_op, XENMEM_exchange, &request), -kEINVAL);
   EXPECT_EQ(request.nr_exchanged, 0u);
   EXPECT_EQ(machine.hypervisor.FrameOf(kGuest, 9), frame);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, 64u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).pages, 64u);
 }
 
 TEST_F(HypervisorHostileTest, AnExchangeReadsItsListOnce) {
@@ -630,20 +630,20 @@ TEST_F(HypervisorHostileTest, AnExchangeReadsItsListOnce) {
   request.out = TestMachine::Reservation(DOMID_SELF, out, 1);
   EXPECT_EQ(GuestCall(0, __HYPERVISOR_memory_op, XENMEM_exchange, &request), 0);
   EXPECT_EQ(machine.hypervisor.FrameOf(kGuest, 20), held);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, 64u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).pages, 64u);
   machine.ReleaseFrame(mfn);
 }
 
 TEST_F(HypervisorHostileTest, AStrangersEventChannelsAreNotTouched) {
   BuildGuest(16);
-  const std::uint64_t overhead = machine.hypervisor.domain_statistics(0).overhead_pages;
+  const std::uint64_t overhead = Books::StatisticsOf(machine.hypervisor, 0).overhead_pages;
   evtchn_alloc_unbound unbound = {.dom = 0, .remote_dom = DOMID_SELF, .port = 0};
   EXPECT_EQ(GuestCall(0, __HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &unbound), -kEPERM);
   evtchn_status status = {};
   status.dom = 0;
   status.port = 4000;
   EXPECT_EQ(GuestCall(0, __HYPERVISOR_event_channel_op, EVTCHNOP_status, &status), -kEPERM);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages, overhead);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, 0).overhead_pages, overhead);
 }
 
 TEST_F(HypervisorHostileTest, AGuestIsNotToldHowItsHypervisorWasStartedAndBuilt) {

@@ -11,6 +11,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_toolstack.h"
 
 namespace xencomm::hypervisor {
@@ -402,7 +403,9 @@ TEST_F(HypervisorHvmContextTest, IsTakenBackOfAllVcpusThatThereCanBe) {
     op.u.hvmcontext.buffer.p = image.data();
     return machine.Domctl(XEN_DOMCTL_sethvmcontext, kLarge, op);
   };
-  const auto overhead = [&] { return machine.hypervisor.domain_statistics(kLarge).overhead_pages; };
+  const auto overhead = [&] {
+    return Books::StatisticsOf(machine.hypervisor, kLarge).overhead_pages;
+  };
   std::vector<std::uint8_t> image = get();
   EXPECT_GT(image.size(), kMostVcpus * (1032u + 1024u));
   const std::uint64_t before = overhead();

@@ -22,6 +22,7 @@
 
 #include "hcall/hypervisor/base/spin_lock.h"
 #include "hcall/hypervisor/domain/region_registry.h"
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/region_table.h"
@@ -305,13 +306,13 @@ class Others {
         is_taken = true;
         continue;
       }
-      const DomainStatistics of = on_.machine.hypervisor.domain_statistics(info.domain);
+      const DomainStatistics of = Books::StatisticsOf(on_.machine.hypervisor, info.domain);
       seen << "domain " << info.domain << ": flags " << info.flags << ", " << info.tot_pages
            << " pages of " << info.max_pages << ", " << info.outstanding_pages << " claimed, "
            << of.overhead_pages << " overhead, " << of.regions << " regions, "
            << info.nr_online_vcpus << " vcpus; ";
     }
-    const Statistics now = on_.machine.hypervisor.statistics();
+    const Statistics now = Books::StatisticsOf(on_.machine.hypervisor);
     seen << now.held_frames << " held, " << now.pinned_frames << " pinned";
     // Somebody else's share depends on what waits.
     if (!is_taken) seen << ", " << now.free_pages << " free";
@@ -341,7 +342,7 @@ class Others {
     for (Vcpu* vcpu : {on_.guest, sibling_, std::exchange(in_its_place_, nullptr)}) {
       if (vcpu != nullptr) on_.machine.hypervisor.ReleaseVcpu(*vcpu);
     }
-    EXPECT_EQ(on_.machine.hypervisor.statistics().domains, 1u);
+    EXPECT_EQ(Books::StatisticsOf(on_.machine.hypervisor).domains, 1u);
   }
 
  private:
@@ -483,7 +484,7 @@ class Rewound {
     others.OpenPorts();
     Save(start_);
     SpinLock::watcher = &stops;
-    on.machine.hypervisor.statistics();
+    Books::StatisticsOf(on.machine.hypervisor);
     control_ = *stops.TakeWanted().begin();
     others.ShrinkPagingPool(kHvm);
     common_ = stops.TakeWanted();

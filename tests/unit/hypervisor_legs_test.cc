@@ -26,8 +26,8 @@ class HypervisorLegsTest : public testing::Test {
  protected:
   void SetUp() override {
     ASSERT_EQ(machine.build_result, 0);
-    free_before = machine.hypervisor.statistics().free_pages;
-    domain0_overhead = machine.hypervisor.domain_statistics(0).overhead_pages;
+    free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
+    domain0_overhead = Books::StatisticsOf(machine.hypervisor, 0).overhead_pages;
     for (const std::uint16_t id : {kGuest, kSource}) {
       ASSERT_EQ(machine.CreateDomain(id, 200, kHvm), id);
       std::vector<xen_pfn_t> frames(100);
@@ -38,11 +38,11 @@ class HypervisorLegsTest : public testing::Test {
   }
   void TearDown() override {
     for (const std::uint16_t id : {kGuest, kSource}) machine.Domctl(XEN_DOMCTL_destroydomain, id);
-    const Statistics now = machine.hypervisor.statistics();
+    const Statistics now = Books::StatisticsOf(machine.hypervisor);
     EXPECT_EQ(now.domains, 1u);
     EXPECT_EQ(now.held_frames, 0u);
     const std::uint64_t kept =
-        machine.hypervisor.domain_statistics(0).overhead_pages - domain0_overhead;
+        Books::StatisticsOf(machine.hypervisor, 0).overhead_pages - domain0_overhead;
     EXPECT_EQ(now.free_pages + kept, free_before);
     // Every piece is asked after, and a leg does what it may.
     EXPECT_EQ(now.longest_leg, kInterval);
@@ -94,12 +94,12 @@ TEST_F(HypervisorLegsTest, ADomainWithAFarPhysmapEndsInLegs) {
   MapForeign(1, 10);
   MapForeign(2, 1000000);
   MapForeign(3, kHighest);
-  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 3u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 3u);
   xen_domctl_t op = Request(XEN_DOMCTL_destroydomain);
   // For each leaf that there might be a look, and for each entry of those that there are.
   EXPECT_GT(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), (1u << 18) / kInterval);
   EXPECT_EQ(answer, 0);
-  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 0u);
 }
 
 TEST_F(HypervisorLegsTest, NobodyLooksAtALeafThatIsSomebodyElsesByNow) {
@@ -114,7 +114,7 @@ TEST_F(HypervisorLegsTest, NobodyLooksAtALeafThatIsSomebodyElsesByNow) {
     ASSERT_TRUE(frame.continued);
   }
   // Whoever has its memory now writes what an entry looks like.
-  std::vector<xen_pfn_t> frames(machine.hypervisor.statistics().free_pages);
+  std::vector<xen_pfn_t> frames(Books::StatisticsOf(machine.hypervisor).free_pages);
   std::iota(frames.begin(), frames.end(), 0);
   xen_memory_reservation request = TestMachine::Reservation(kTaker, frames.data(), frames.size());
   const std::int64_t taken =
@@ -151,13 +151,13 @@ TEST_F(HypervisorLegsTest, ADomainEndsInLegsWithAllThatItHas) {
   // Given up again and again, and begun by somebody else: it goes on from where it was.
   HypercallFrame one = frame;
   unsigned legs = 0;
-  std::uint64_t free_pages = machine.hypervisor.statistics().free_pages;
+  std::uint64_t free_pages = Books::StatisticsOf(machine.hypervisor).free_pages;
   do {
     one = frame;
     ASSERT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, one), 0);
     ++legs;
-    EXPECT_GE(machine.hypervisor.statistics().free_pages, free_pages);
-    free_pages = machine.hypervisor.statistics().free_pages;
+    EXPECT_GE(Books::StatisticsOf(machine.hypervisor).free_pages, free_pages);
+    free_pages = Books::StatisticsOf(machine.hypervisor).free_pages;
     // Nothing that it has given back comes anew meanwhile.
     xen_domctl_t resize = Request(XEN_DOMCTL_set_paging_mempool_size);
     resize.u.paging_mempool.size = 100 << kPageShift;
@@ -170,12 +170,12 @@ TEST_F(HypervisorLegsTest, ADomainEndsInLegsWithAllThatItHas) {
 
 TEST_F(HypervisorLegsTest, APagingPoolIsSizedInLegs) {
   constexpr std::uint64_t kPages = 2000;
-  const std::uint64_t before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t before = Books::StatisticsOf(machine.hypervisor).free_pages;
   xen_domctl_t op = Request(XEN_DOMCTL_set_paging_mempool_size);
   op.u.paging_mempool.size = kPages << kPageShift;
   EXPECT_GE(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), (kPages - 256) / kInterval);
   EXPECT_EQ(answer, 0);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, before + 256 - kPages);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, before + 256 - kPages);
 
   op = Request(XEN_DOMCTL_shadow_op);
   op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION;
@@ -188,14 +188,14 @@ TEST_F(HypervisorLegsTest, APagingPoolIsSizedInLegs) {
   }
   EXPECT_GE(legs, (kPages - 768) / kInterval);
   EXPECT_EQ(op.u.shadow_op.mb, 3u);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, before + 256 - 768);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, before + 256 - 768);
 
   // More than there is: refused before any of it is taken.
   op = Request(XEN_DOMCTL_set_paging_mempool_size);
   op.u.paging_mempool.size = (before + 257) << kPageShift;
   EXPECT_EQ(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), 1u);
   EXPECT_EQ(answer, -kENOMEM);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, before + 256 - 768);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, before + 256 - 768);
 }
 
 TEST_F(HypervisorLegsTest, PortsAreResetInLegs) {
@@ -269,7 +269,7 @@ TEST_F(HypervisorLegsTest, WhatWaitedForALongCallIsThereWhenItIsNeeded) {
   machine.hypervisor.ReleaseVcpu(*other);
   // All of it can be had at once.
   ASSERT_EQ(machine.CreateDomain(kBuilt, 1 << 20), kBuilt);
-  std::vector<xen_pfn_t> frames(machine.hypervisor.statistics().free_pages);
+  std::vector<xen_pfn_t> frames(Books::StatisticsOf(machine.hypervisor).free_pages);
   std::iota(frames.begin(), frames.end(), 0);
   xen_memory_reservation request = TestMachine::Reservation(kBuilt, frames.data(), frames.size());
   EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request),
@@ -305,7 +305,7 @@ TEST(HypervisorLastLegTest, HasSomethingToDo) {
     for (unsigned done = 1; done <= kExtents; ++done) {
       EXPECT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, frame), done < kExtents ? 0 : kExtents);
       EXPECT_EQ(frame.continued, done < kExtents) << done;
-      EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages,
+      EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).pages,
                 op == XENMEM_populate_physmap ? done : kExtents - done);
     }
   }

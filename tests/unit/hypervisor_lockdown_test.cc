@@ -303,7 +303,7 @@ TEST_P(HypervisorMeddlingTest, WhatWasAuditedIsWhatIsCalled) {
   PutList();
   const auto own_frames = Get<xen_machphys_mfn_list>(Address(kFrames));
   Put(Address(kOwnFrames), own_frames);
-  const unsigned regions = machine.hypervisor.statistics().regions;
+  const unsigned regions = Books::StatisticsOf(machine.hypervisor).regions;
   std::atomic<bool> done = false;
   std::thread program([&] {
     for (bool harm = true; !done.load(std::memory_order_relaxed); harm = !harm) {
@@ -323,12 +323,12 @@ TEST_P(HypervisorMeddlingTest, WhatWasAuditedIsWhatIsCalled) {
   done = true;
   program.join();
   EXPECT_GT(made, 0u);
-  EXPECT_EQ(machine.hypervisor.statistics().regions, regions);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(0).pages, kPages);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, regions);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, 0).pages, kPages);
 }
 
 TEST_F(HypervisorLockdownTest, NoListMakesTheKernelsCalls) {
-  const std::uint64_t regions = machine.hypervisor.statistics().regions;
+  const std::uint64_t regions = Books::StatisticsOf(machine.hypervisor).regions;
   const auto op = [](XencommOp each) { return static_cast<std::uint64_t>(each); };
   for (const std::uint64_t disguise : {std::uint64_t{0}, kRegionCall, std::uint64_t{1} << 32}) {
     const std::uint64_t index = kXencommOp | disguise;
@@ -345,7 +345,7 @@ TEST_F(HypervisorLockdownTest, NoListMakesTheKernelsCalls) {
     EXPECT_EQ(Audited(__HYPERVISOR_multicall, {Address(kList), 3}), -kEPERM);
     EXPECT_EQ(Audited(index, {op(XencommOp::kUnregister), kernel.handle()}), -kEPERM);
   }
-  EXPECT_EQ(machine.hypervisor.statistics().regions, regions);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, regions);
 }
 
 TEST(HypervisorListTest, ADomainOfTheOtherOrderMakesNoKernelsCallsByAList) {
@@ -371,7 +371,7 @@ TEST(HypervisorListTest, ADomainOfTheOtherOrderMakesNoKernelsCallsByAList) {
     EXPECT_EQ(static_cast<std::int64_t>(LoadField<std::uint64_t>(result, ByteOrder::kBig)), -kEPERM)
         << i;
   }
-  EXPECT_EQ(machine.hypervisor.statistics().regions, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, 1u);
 }
 
 }  // namespace

@@ -100,7 +100,7 @@ class LogDirtyTest : public testing::Test {
   explicit LogDirtyTest(const TestMachineOptions& options = {.pages = 64}) : machine(options) {}
 
   void SetUp() override {
-    free_before = machine.hypervisor.statistics().free_pages;
+    free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
     ASSERT_EQ(machine.hypervisor.BuildDomain(
                   {.id = kGuest, .pages = kGuestPages, .vcpus = 2, .space = SpaceKind::kRaw}),
               0);
@@ -116,7 +116,7 @@ class LogDirtyTest : public testing::Test {
     EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
     for (Vcpu* vcpu : vcpus) machine.hypervisor.ReleaseVcpu(*vcpu);
     // All but the leaf of the table of domains.
-    EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before);
   }
 
   void Move(std::uint64_t from, std::uint64_t to) {
@@ -371,7 +371,7 @@ TEST_F(LogDirtyTest, APageThatIsPutThereIsDirty) {
 
 TEST_F(LogDirtyTest, TheLogEndsWithAllItsPagesAndBeginsAnew) {
   ASSERT_EQ(Write(5), 0);
-  const std::uint64_t overhead = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
+  const std::uint64_t overhead = Books::StatisticsOf(machine.hypervisor, kGuest).overhead_pages;
   for (int round = 0; round < 3; ++round) {
     ASSERT_EQ(Enable(), 0);
     EXPECT_EQ(Enable(), -kEINVAL);
@@ -381,7 +381,7 @@ TEST_F(LogDirtyTest, TheLogEndsWithAllItsPagesAndBeginsAnew) {
     EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_PEEK), (Pages{9, kFar}));
     ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
     EXPECT_EQ(Clean(), Pages{});
-    EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).overhead_pages, overhead);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).overhead_pages, overhead);
   }
 }
 
@@ -443,7 +443,7 @@ class LogDirtyLegsTest : public LogDirtyTest {
   LogDirtyLegsTest() : LogDirtyTest({.pages = 64, .preempt_interval = kInterval}) {}
   void TearDown() override {
     LogDirtyTest::TearDown();
-    EXPECT_LE(machine.hypervisor.statistics().longest_leg, kInterval + kBeyond);
+    EXPECT_LE(Books::StatisticsOf(machine.hypervisor).longest_leg, kInterval + kBeyond);
   }
 
   // One leg; whether it stopped.
@@ -628,7 +628,7 @@ TEST_F(LogDirtyLegsTest, AFreshCallIsNotTakenForOneThatGoesOn) {
 }
 
 TEST_F(LogDirtyLegsTest, TheLogEndsInLegsAndAnEndThatIsGivenUpIsNoHindrance) {
-  const std::uint64_t overhead = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
+  const std::uint64_t overhead = Books::StatisticsOf(machine.hypervisor, kGuest).overhead_pages;
   ASSERT_EQ(Enable(), 0);
   Write(3);
   Write(kFar);
@@ -641,7 +641,7 @@ TEST_F(LogDirtyLegsTest, TheLogEndsInLegsAndAnEndThatIsGivenUpIsNoHindrance) {
   Write(5);
   EXPECT_EQ(Clean(), Pages{5});
   ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).overhead_pages, overhead);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).overhead_pages, overhead);
 }
 
 // A domain without room for a single mark.
@@ -659,7 +659,7 @@ TEST(LogDirtyRoomTest, WithoutRoomForMarksEverythingIsDirty) {
     xen_domctl_t op = {};
     op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
     ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), 0);
-    room = machine.hypervisor.domain_statistics(kGuest).overhead_pages;
+    room = Books::StatisticsOf(machine.hypervisor, kGuest).overhead_pages;
     ASSERT_EQ(
         machine.hypervisor.Call(*vcpu, machine.Frame(__HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info,
                                                      0, std::uint64_t{3} << kPageShift)),
@@ -685,7 +685,7 @@ TEST(LogDirtyRoomTest, ADomainMayLackSomeOfItsVcpus) {
   xen_domctl_t op = TestMachine::CreateRequest(XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, kVcpus);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_createdomain, kNew, op), 0);
   ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
-  std::vector<xen_pfn_t> frames(machine.hypervisor.statistics().free_pages);
+  std::vector<xen_pfn_t> frames(Books::StatisticsOf(machine.hypervisor).free_pages);
   xen_memory_reservation all = TestMachine::Reservation(kTaker, frames.data(), frames.size());
   ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &all),
             static_cast<std::int64_t>(frames.size()));

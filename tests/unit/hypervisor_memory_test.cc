@@ -25,12 +25,12 @@ class HypervisorMemoryTest : public testing::TestWithParam<std::uint32_t> {
  protected:
   void SetUp() override {
     ASSERT_EQ(machine.build_result, 0);
-    free_before = machine.hypervisor.statistics().free_pages;
+    free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
     ASSERT_EQ(machine.CreateDomain(kDomain, 1000, GetParam()), kDomain);
   }
   void TearDown() override {
     EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kDomain), 0);
-    const Statistics now = machine.hypervisor.statistics();
+    const Statistics now = Books::StatisticsOf(machine.hypervisor);
     EXPECT_EQ(now.free_pages, free_before);
     EXPECT_EQ(now.domains, 1u);
   }
@@ -149,7 +149,7 @@ TEST_P(HypervisorMemoryTest, FramesThatAreMappedStayTheDomainsUntilReleased) {
   ASSERT_EQ(Reserve(XENMEM_populate_physmap, frames), 4);
   std::uint64_t mfn;
   ASSERT_EQ(machine.HoldFrame(kDomain, frames[0], Access::kWrite, &mfn), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 1u);
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kDomain), 0);
   // Dead, and still there.
   xen_domctl_t op = {};
@@ -270,7 +270,7 @@ TEST(HypervisorMulticallTest, LongListsAreContinued) {
 TEST(HypervisorMemoryExhaustionTest, NothingIsLostWhenThePoolIsUsedUp) {
   TestMachine machine({.pool_bytes = std::uint64_t{16} << 20, .pages = 64});
   ASSERT_EQ(machine.build_result, 0);
-  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
   for (int round = 0; round < 3; ++round) {
     const std::uint32_t flags =
         round % 2 == 0 ? 0u : unsigned{XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap};
@@ -282,7 +282,7 @@ TEST(HypervisorMemoryExhaustionTest, NothingIsLostWhenThePoolIsUsedUp) {
     EXPECT_GT(done, 3000);
     EXPECT_LT(done, 4096);
     EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, 3), 0);
-    EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before);
   }
 }
 
@@ -294,12 +294,12 @@ class HypervisorAddressBitsTest : public testing::Test {
 
   void SetUp() override {
     ASSERT_EQ(machine.build_result, 0);
-    free_before = machine.hypervisor.statistics().free_pages;
+    free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
     ASSERT_EQ(machine.CreateDomain(kDomain, 1 << 20), kDomain);
   }
   void TearDown() override {
     EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kDomain), 0);
-    EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before);
   }
 
   static bool IsLow(xen_pfn_t frame) { return frame < kEdge; }
@@ -331,7 +331,7 @@ class HypervisorAddressBitsTest : public testing::Test {
 
 TEST_F(HypervisorAddressBitsTest, WhoeverDoesNotAskLeavesTheLowerPartToTheLast) {
   const std::vector<xen_pfn_t> frames = Populate(2 * kHalf, 0);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, 0u);
   // Runs of several blocks are open at a time.
   const auto first_low = std::find_if(frames.begin(), frames.end(), IsLow);
   EXPECT_GT(first_low - frames.begin(), static_cast<std::ptrdiff_t>(kHalf / 2));

@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "hcall/hypervisor/calls/hypercall_table.h"
 #include "hcall/schema/op.h"
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "xencomm/address.h"
 
@@ -52,9 +53,9 @@ struct Holdings {
   std::uint64_t pages, overhead, regions, free;
 
   static Holdings Of(CallsMachine& on, std::uint16_t id) {
-    const DomainStatistics domain = on.machine.hypervisor.domain_statistics(id);
+    const DomainStatistics domain = Books::StatisticsOf(on.machine.hypervisor, id);
     return {domain.pages, domain.overhead_pages, domain.regions,
-            on.machine.hypervisor.statistics().free_pages};
+            Books::StatisticsOf(on.machine.hypervisor).free_pages};
   }
   friend bool operator==(const Holdings&, const Holdings&) = default;
   friend std::ostream& operator<<(std::ostream& out, const Holdings& held) {
@@ -332,7 +333,7 @@ TEST(PermissionsTest, ExtentsAreNoLargerThanACallerMayHaveThem) {
     xen_memory_reservation all = TestMachine::Reservation(domain, &gfn, 1, order);
     on.machine.hypervisor.Call(*caller,
                                on.Frame(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &all));
-    return std::pair(answer, on.machine.hypervisor.domain_statistics(domain).pages);
+    return std::pair(answer, Books::StatisticsOf(on.machine.hypervisor, domain).pages);
   };
   EXPECT_EQ(by(on.guest, 10, kGuest), std::pair(std::int64_t{-kEPERM}, kPagesOfEach));
   EXPECT_EQ(by(on.guest, 9, kGuest), std::pair(std::int64_t{0}, std::uint64_t{0}));

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_toolstack.h"
 #include "xencomm/descriptor.h"
 
@@ -93,13 +94,13 @@ TEST_F(HypervisorPhysmapTest, APvDomainHasNoDirtyLog) {
 }
 
 TEST_F(HypervisorPhysmapTest, SetsPagingMemoryAside) {
-  const std::uint64_t before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t before = Books::StatisticsOf(machine.hypervisor).free_pages;
   xen_domctl_t op = {};
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_get_paging_mempool_size, kHvm, op), 0);
   EXPECT_EQ(op.u.paging_mempool.size, 256u << 12);
   op.u.paging_mempool.size = 1024 << 12;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_set_paging_mempool_size, kHvm, op), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, before - 768);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, before - 768);
   op.u.paging_mempool.size = 100;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_set_paging_mempool_size, kHvm, op), -kEINVAL);
   op.u.paging_mempool.size = std::uint64_t{1} << 40;
@@ -110,7 +111,7 @@ TEST_F(HypervisorPhysmapTest, SetsPagingMemoryAside) {
   op.u.shadow_op.mb = 2;
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kHvm, op), 0);
   EXPECT_EQ(op.u.shadow_op.mb, 2u);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, before - 256);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, before - 256);
 }
 
 TEST_F(HypervisorPhysmapTest, MovesPagesInThePhysmap) {
@@ -212,18 +213,18 @@ TEST_F(HypervisorPhysmapTest, BatchesTellTheOutcomeOfEachPage) {
   batch.size = 1;
   EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap_batch, batch), 0);
   EXPECT_EQ(errors[0], 0);
-  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 1u);
   // A foreign page cannot be held again as if it were the domain's own.
   std::uint64_t mfn;
   EXPECT_EQ(machine.HoldFrame(kHvm, 2000, Access::kRead, &mfn), -kEINVAL);
   xen_remove_from_physmap remove = {.domid = kHvm, .gpfn = 2000};
   EXPECT_EQ(MemoryOp(XENMEM_remove_from_physmap, remove), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 0u);
   // Where it cannot be, it is not held either: beyond the physmap.
   gfns[0] = std::uint64_t{1} << 27;
   EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap_batch, batch), 0);
   EXPECT_EQ(errors[0], -kENOMEM);
-  EXPECT_EQ(machine.hypervisor.statistics().held_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 0u);
   gfns[0] = 2000;
   // One that is left when the domain ends is given back too.
   EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap_batch, batch), 0);

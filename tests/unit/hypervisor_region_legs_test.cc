@@ -31,14 +31,14 @@ class HypervisorRegionLegsTest : public testing::Test {
     // The registry and its first slots stay with the domain once they are there.
     EXPECT_GT(kernel.Register(1), 0);
     EXPECT_EQ(kernel.Unregister(), 0);
-    overhead = machine.hypervisor.domain_statistics(0).overhead_pages;
+    overhead = Books::StatisticsOf(machine.hypervisor, 0).overhead_pages;
   }
   ~HypervisorRegionLegsTest() override {
-    const Statistics now = machine.hypervisor.statistics();
+    const Statistics now = Books::StatisticsOf(machine.hypervisor);
     EXPECT_EQ(now.pinned_frames, 0u);
     EXPECT_EQ(now.regions, 0u);
-    EXPECT_EQ(machine.hypervisor.domain_statistics(0).regions, 0u);
-    EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages, overhead);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, 0).regions, 0u);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, 0).overhead_pages, overhead);
     EXPECT_EQ(now.longest_leg, kInterval);
   }
 
@@ -65,7 +65,7 @@ class HypervisorRegionLegsTest : public testing::Test {
     frame.region = handle;
     return machine.hypervisor.Call(*machine.vcpu, frame);
   }
-  std::uint64_t Pinned() { return machine.hypervisor.statistics().pinned_frames; }
+  std::uint64_t Pinned() { return Books::StatisticsOf(machine.hypervisor).pinned_frames; }
 
   TestMachine machine{{.pages = 1024,
                        .preempt_interval = kInterval,
@@ -82,7 +82,7 @@ TEST_F(HypervisorRegionLegsTest, RegisteringStopsAndGoesOn) {
   EXPECT_LE(Pinned(), kInterval);
   // It has an id, by which nobody finds it yet.
   EXPECT_EQ(Use(frame.arguments[3], 1), -kEFAULT);
-  EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, 0u);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, frame.arguments[3]), -kENOENT);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kExtend, frame.arguments[3], 1, 1), -kENOENT);
   std::int64_t handle;
@@ -97,7 +97,7 @@ TEST_F(HypervisorRegionLegsTest, RegisteringStopsAndGoesOn) {
             -kENOENT);
   // From its first leg on it is not there any more.
   EXPECT_EQ(Use(static_cast<std::uint64_t>(handle), kGranules - 1), -kEFAULT);
-  EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, 0u);
   EXPECT_LT(Pinned(), kPayload);
   EXPECT_GT(Pinned(), 0u);
   std::int64_t answer;
@@ -124,7 +124,7 @@ TEST_F(HypervisorRegionLegsTest, WhatIsWrongNearTheEndLeavesNothing) {
   EXPECT_GE(legs, 2 * (kPayload / kInterval));
   EXPECT_EQ(most, kPayload - 1);
   EXPECT_EQ(Pinned(), 0u);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages, overhead);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, 0).overhead_pages, overhead);
 }
 
 TEST_F(HypervisorRegionLegsTest, OnlyItsOwnRegistrationGoesOn) {
@@ -231,14 +231,14 @@ TEST_F(HypervisorRegionLegsTest, OneTooManyLeavesNothing) {
   std::vector<std::uint64_t> handles;
   while (kernel.Register(1) > 0) handles.push_back(kernel.handle());
   EXPECT_EQ(handles.size(), RegionRegistry::kMaxRegions);
-  const std::uint64_t full = machine.hypervisor.domain_statistics(0).overhead_pages;
+  const std::uint64_t full = Books::StatisticsOf(machine.hypervisor, 0).overhead_pages;
   EXPECT_EQ(kernel.Register(1), -kENOSPC);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages, full);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, 0).overhead_pages, full);
   for (const std::uint64_t handle : handles) {
     ASSERT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, handle), 0);
   }
   // Its further slots stay, too.
-  overhead = machine.hypervisor.domain_statistics(0).overhead_pages;
+  overhead = Books::StatisticsOf(machine.hypervisor, 0).overhead_pages;
 }
 
 TEST_F(HypervisorRegionLegsTest, ARegionThatEndsInMidCallServesItNoFurther) {

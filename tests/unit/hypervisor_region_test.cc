@@ -63,14 +63,16 @@ TEST_P(HypervisorRegionTest, AnswersASysctlWhoseBufferStraddlesGranules) {
                            reinterpret_cast<xen_domctl_getdomaininfo_t*>(kBase + list_at));
   const schema::Op* row = schema::Find(__HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist);
   ASSERT_NE(row, nullptr);
-  if (GetParam().order != kNativeOrder) schema::SwapOut(row->argument, &op);
+  if (GetParam().order != kNativeOrder)
+    schema::Swap(row->argument, &op, kNativeOrder, schema::Phase::kBefore);
   kernel.Write(op_at, &op, sizeof(op));
 
   EXPECT_EQ(kernel.Call(__HYPERVISOR_sysctl, kBase + op_at), 0);
 
   xen_sysctl_t answer;
   kernel.Read(op_at, &answer, sizeof(answer));
-  if (GetParam().order != kNativeOrder) schema::SwapIn(row->argument, &answer);
+  if (GetParam().order != kNativeOrder)
+    schema::Swap(row->argument, &answer, Opposite(kNativeOrder), schema::Phase::kAfter);
   EXPECT_EQ(answer.u.getdomaininfolist.num_domains, 1u);
   EXPECT_EQ(reinterpret_cast<std::uint64_t>(answer.u.getdomaininfolist.buffer.p), kBase + list_at);
   xen_domctl_getdomaininfo_t info;
@@ -106,21 +108,21 @@ class HypervisorRegistryTest : public testing::Test {
 
 TEST_F(HypervisorRegistryTest, AnIdIsGoodUntilItIsUnregistered) {
   GuestKernel kernel(machine, kNativeOrder, 16);
-  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
   ASSERT_GT(kernel.Register(1), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().regions, 1u);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 15u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, 1u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 15u);
   const std::uint64_t old = kernel.handle();
   EXPECT_EQ(kernel.Call(__HYPERVISOR_xen_version, XENVER_extraversion, kBase + 4096), 0);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, old), 0);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, old), -kENOENT);
   EXPECT_EQ(kernel.Call(__HYPERVISOR_xen_version, XENVER_extraversion, kBase + 4096), -kEFAULT);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
   ASSERT_GT(kernel.Register(1), 0);
   EXPECT_NE(kernel.handle(), old);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, kernel.handle()), 0);
   // The registry itself stays with the domain.
-  EXPECT_GE(machine.hypervisor.statistics().free_pages + 4, free_before);
+  EXPECT_GE(Books::StatisticsOf(machine.hypervisor).free_pages + 4, free_before);
 }
 
 TEST_F(HypervisorRegistryTest, HostileHandlesFindNothing) {
@@ -151,7 +153,7 @@ TEST_F(HypervisorRegistryTest, RefusesRegionsThatAreNot) {
   // The registry and its first slots stay with the domain once they are there.
   ASSERT_GT(kernel.Register(1), 0);
   ASSERT_EQ(kernel.Unregister(), 0);
-  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kRegister, kernel.header().value, 2), -kEINVAL);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kRegister, kernel.header().value + 4096, 0),
             -kEINVAL);
@@ -164,9 +166,9 @@ TEST_F(HypervisorRegistryTest, RefusesRegionsThatAreNot) {
     StoreField<std::uint64_t>(bases + 8 * 5, base, kNativeOrder);
     EXPECT_EQ(kernel.Register(0), -kEFAULT);
   }
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
-  EXPECT_EQ(machine.hypervisor.statistics().regions, 0u);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).regions, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before);
 }
 
 TEST_F(HypervisorRegistryTest, ARegionForReadingIsNotWritten) {
@@ -192,7 +194,7 @@ TEST_F(HypervisorRegistryTest, PinnedFramesCannotBeGivenUp) {
   std::swap(frames[0], frames[1]);
   kernel.Write(8192, frames, sizeof(frames));
   EXPECT_EQ(kernel.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, kBase + 4096), 1);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(0).pages, 1023u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, 0).pages, 1023u);
 }
 
 TEST_F(HypervisorRegistryTest, GranulesAreBackedLater) {
@@ -202,7 +204,7 @@ TEST_F(HypervisorRegistryTest, GranulesAreBackedLater) {
   std::byte* bases = memory.Map(kernel.header() + 32, 8 * 16, Access::kWrite).start();
   std::memset(bases + 8 * 12, 0xff, 8 * 4);
   ASSERT_GT(kernel.Register(1), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 11u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 11u);
   const std::uint64_t late = kBase + 13 * 4096;
   EXPECT_EQ(kernel.Call(__HYPERVISOR_xen_version, XENVER_extraversion, late), -kEFAULT);
   for (std::uint64_t i = 12; i < 16; ++i) {
@@ -219,10 +221,10 @@ TEST_F(HypervisorRegistryTest, GranulesAreBackedLater) {
   other->Store(header, kNativeOrder);
   EXPECT_EQ(kernel.Extend(12, 4), -kEINVAL);
   RegionLayout::Make({kBase}, 16 << 12, 12)->Store(header, kNativeOrder);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 11u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 11u);
   EXPECT_EQ(kernel.Extend(12, 4), 0);
   EXPECT_EQ(kernel.Call(__HYPERVISOR_xen_version, XENVER_extraversion, late), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 15u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 15u);
 }
 
 TEST_F(HypervisorRegistryTest, RunstateAreasAreHeldUntilReplaced) {
@@ -240,12 +242,12 @@ TEST_F(HypervisorRegistryTest, RunstateAreasAreHeldUntilReplaced) {
   EXPECT_EQ(info.state, RUNSTATE_running);
   EXPECT_EQ(register_area(kBase + 64), -kEFAULT);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, kernel.handle()), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 2u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 2u);
 
   ASSERT_GT(kernel.Register(1), 0);
   EXPECT_EQ(register_area(0), 0);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, kernel.handle()), 0);
-  EXPECT_EQ(machine.hypervisor.statistics().pinned_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
   kernel.UseStateless();
   EXPECT_EQ(register_area(kBase + 8192), -kEOPNOTSUPP);
 }
@@ -300,7 +302,7 @@ TEST(HypervisorCallerTest, AVcpuIsClaimedOnceAndOutlivesItsDomain) {
   EXPECT_EQ(machine.hypervisor.ClaimVcpu(0, 0), nullptr);
   EXPECT_EQ(machine.hypervisor.ClaimVcpu(0, 2), nullptr);
   EXPECT_EQ(machine.hypervisor.ClaimVcpu(9, 0), nullptr);
-  const std::uint64_t free_before = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
   ASSERT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 64}), 0);
   EXPECT_EQ(machine.hypervisor.BuildDomain({.id = 5, .pages = 64}), -kEEXIST);
   Vcpu* other = machine.hypervisor.ClaimVcpu(5, 0);
@@ -309,7 +311,7 @@ TEST(HypervisorCallerTest, AVcpuIsClaimedOnceAndOutlivesItsDomain) {
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, 5), 0);
   EXPECT_EQ(machine.hypervisor.Call(*other, machine.Frame(__HYPERVISOR_xen_version)), -kESRCH);
   machine.hypervisor.ReleaseVcpu(*other);
-  EXPECT_EQ(machine.hypervisor.statistics().free_pages, free_before);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_guest_kernel.h"
 
 namespace xencomm::hypervisor {
@@ -39,7 +40,7 @@ class HypervisorScarceMemoryTest : public testing::Test {
       EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, id), 0);
     }
     machine.hypervisor.ReleaseVcpu(*other);
-    EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).domains, 1u);
   }
 
   std::int64_t Populate(std::uint64_t count) {
@@ -60,12 +61,12 @@ class HypervisorScarceMemoryTest : public testing::Test {
   // All that there is.
   void TakeAll() {
     const std::size_t before = taken.size();
-    taken.resize(before + machine.hypervisor.statistics().free_pages);
+    taken.resize(before + Books::StatisticsOf(machine.hypervisor).free_pages);
     xen_memory_reservation request =
         TestMachine::Reservation(kTaker, taken.data() + before, taken.size() - before);
     ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request),
               static_cast<std::int64_t>(taken.size() - before));
-    ASSERT_EQ(machine.hypervisor.statistics().free_pages, 0u);
+    ASSERT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, 0u);
   }
   void GiveUp(std::uint64_t count) {
     ASSERT_GE(taken.size(), count);
@@ -116,7 +117,7 @@ TEST_F(HypervisorScarceMemoryTest, Reservations) {
     xen_memory_reservation request = TestMachine::Reservation(kGuest, gfns.data(), 100);
     EXPECT_EQ(WhenDue(__HYPERVISOR_memory_op, op, &request), 100);
   }
-  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, kGuestPages + 200);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).pages, kGuestPages + 200);
 }
 
 TEST_F(HypervisorScarceMemoryTest, AReservationKeepsWhatItHas) {
@@ -134,9 +135,9 @@ TEST_F(HypervisorScarceMemoryTest, AReservationKeepsWhatItHas) {
   const std::uint64_t done = frame.arguments[0] >> 6;
   EXPECT_GT(done, 0u);
   EXPECT_LT(done, 50u);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, kGuestPages + done);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).pages, kGuestPages + done);
   EXPECT_EQ(machine.hypervisor.Call(*machine.vcpu, frame), 100);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(kGuest).pages, kGuestPages + 100);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, kGuest).pages, kGuestPages + 100);
 }
 
 TEST_F(HypervisorScarceMemoryTest, Exchange) {
@@ -251,11 +252,11 @@ INSTANTIATE_TEST_SUITE_P(, HypervisorDueRegionTest, testing::Range<std::uint64_t
 
 TEST_P(HypervisorDueRegionTest, ARegionBegins) {
   GuestKernel kernel(machine, kNativeOrder, 32);
-  const std::uint64_t before = machine.hypervisor.domain_statistics(0).overhead_pages;
+  const std::uint64_t before = Books::StatisticsOf(machine.hypervisor, 0).overhead_pages;
   const std::int64_t handle = CallWhenDue(
       machine.Frame(kXencommOp, XencommOp::kRegister, kernel.header().value, 1), GetParam());
   EXPECT_GT(handle, 0);
-  EXPECT_EQ(machine.hypervisor.domain_statistics(0).overhead_pages - before, kNeeded);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor, 0).overhead_pages - before, kNeeded);
   EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, handle), 0);
 }
 

@@ -16,6 +16,7 @@
 
 #include "hcall/schema/count.h"
 #include "hcall/schema/walk.h"
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "tests/unit/hypervisor_image.h"
 
@@ -196,7 +197,7 @@ class Stage {
   void LeaveFree(std::uint64_t spare) {
     static std::array<xen_pfn_t, kPoolBytes / kPageSize> frames;
     ASSERT_EQ(on.machine.CreateDomain(kTaker, kPoolBytes), kTaker);
-    const std::uint64_t free = on.machine.hypervisor.statistics().free_pages;
+    const std::uint64_t free = Books::StatisticsOf(on.machine.hypervisor).free_pages;
     xen_memory_reservation all = TestMachine::Reservation(kTaker, frames.data(), free);
     ASSERT_EQ(on.machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &all),
               static_cast<std::int64_t>(free));

@@ -23,7 +23,7 @@ class ToolstackTest : public testing::Test {
   void SetUp() override {
     ASSERT_EQ(machine.build_result, 0);
     // The leaf of the table of domains stays once it is there.
-    free_before = machine.hypervisor.statistics().free_pages;
+    free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
     ASSERT_EQ(machine.CreateDomain(kPv, 200, 0, 2), kPv);
     ASSERT_EQ(machine.CreateDomain(kHvm, 200, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, 2), kHvm);
     pv_frames.resize(64);
@@ -36,12 +36,12 @@ class ToolstackTest : public testing::Test {
   void TearDown() override {
     EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kPv), 0);
     EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kHvm), 0);
-    const Statistics now = machine.hypervisor.statistics();
+    const Statistics now = Books::StatisticsOf(machine.hypervisor);
     EXPECT_EQ(now.domains, 1u);
     EXPECT_EQ(now.held_frames, 0u);
     // What domain 0 keeps of its own: its ports and its grant table.
     const std::uint64_t kept =
-        machine.hypervisor.domain_statistics(0).overhead_pages - domain0_overhead;
+        Books::StatisticsOf(machine.hypervisor, 0).overhead_pages - domain0_overhead;
     EXPECT_EQ(now.free_pages + kept, free_before);
   }
 
@@ -76,7 +76,7 @@ class ToolstackTest : public testing::Test {
 
   TestMachine machine;
   std::uint64_t free_before = 0;
-  std::uint64_t domain0_overhead = machine.hypervisor.domain_statistics(0).overhead_pages;
+  std::uint64_t domain0_overhead = Books::StatisticsOf(machine.hypervisor, 0).overhead_pages;
   std::vector<xen_pfn_t> pv_frames;
 };
 

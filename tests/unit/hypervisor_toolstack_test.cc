@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_toolstack.h"
 
 namespace xencomm::hypervisor {
@@ -255,7 +256,7 @@ TEST_F(HypervisorToolstackTest, ReservedGrantsOutliveAChangeOfVersion) {
 
 TEST_F(HypervisorToolstackTest, StatusFramesGoWithTheirVersion) {
   constexpr std::uint64_t kGfn = 5000;
-  const auto overhead = [&] { return machine.hypervisor.domain_statistics(0).overhead_pages; };
+  const auto overhead = [&] { return Books::StatisticsOf(machine.hypervisor, 0).overhead_pages; };
   const auto set_version = [&](std::uint32_t wanted) {
     gnttab_set_version version = {.version = wanted};
     return GrantOp(GNTTABOP_set_version, version);
@@ -351,7 +352,7 @@ TEST(HypervisorGrantTable, KeepsItsVersionWhenThereIsNoRoomForStatusFrames) {
     setup.frame_list.p = frames;
     EXPECT_EQ(machine.Call(__HYPERVISOR_grant_table_op, GNTTABOP_setup_table, &setup, 1), 0);
     EXPECT_EQ(setup.status, GNTST_okay);
-    return machine.hypervisor.domain_statistics(0).overhead_pages;
+    return Books::StatisticsOf(machine.hypervisor, 0).overhead_pages;
   };
   TestMachine roomy;
   const std::uint64_t needed = grow(roomy);
@@ -361,7 +362,7 @@ TEST(HypervisorGrantTable, KeepsItsVersionWhenThereIsNoRoomForStatusFrames) {
   gnttab_set_version version = {.version = 2};
   EXPECT_EQ(tight.Call(__HYPERVISOR_grant_table_op, GNTTABOP_set_version, &version, 1), -kENOMEM);
   EXPECT_EQ(version.version, 1u);
-  EXPECT_EQ(tight.hypervisor.domain_statistics(0).overhead_pages, needed);
+  EXPECT_EQ(Books::StatisticsOf(tight.hypervisor, 0).overhead_pages, needed);
 }
 
 TEST_F(HypervisorToolstackTest, SharedPagesThatAreMappedOutliveTheirDomain) {

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_toolstack.h"
 
 namespace xencomm::hypervisor {
@@ -574,7 +575,7 @@ TEST(HypervisorLongRangeTest, IsExchangedWhole) {
     EXPECT_EQ(machine.hypervisor.FrameOf(0, i), kNoFrame);
     EXPECT_NE(machine.hypervisor.FrameOf(0, 500 + i), kNoFrame);
   }
-  EXPECT_LE(machine.hypervisor.statistics().longest_leg, 2u);
+  EXPECT_LE(Books::StatisticsOf(machine.hypervisor).longest_leg, 2u);
 }
 
 // Extents of different sizes on either side: a page for each page.
@@ -870,7 +871,7 @@ TEST_F(HypervisorValuesTest, ClaimsOfAllDomainsTogether) {
   EXPECT_EQ(outstanding(), 136u);
   EXPECT_EQ(claim(kHvm, 0), 0);
   // As much as there is, and no more.
-  const std::uint64_t free = machine.hypervisor.statistics().free_pages;
+  const std::uint64_t free = Books::StatisticsOf(machine.hypervisor).free_pages;
   xen_domctl_t op = {};
   op.u.max_mem.max_memkb = ~std::uint64_t{0};
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_max_mem, kHvm, op), 0);

@@ -86,7 +86,7 @@ class HypervisorZeroTest : public testing::TestWithParam<Pool> {
     DestroyAll(0);
     Look();
     machine.hypervisor.ReleaseVcpu(*other);
-    EXPECT_EQ(machine.hypervisor.statistics().domains, 1u);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).domains, 1u);
   }
 
   // Pages.
@@ -340,10 +340,10 @@ class HypervisorZeroTest : public testing::TestWithParam<Pool> {
   void Increase(std::uint16_t id) { Reserve(id, XENMEM_increase_reservation); }
   // As far as it goes.
   void TakeAll(std::uint16_t id) {
-    std::vector<xen_pfn_t> extents(machine.hypervisor.statistics().free_pages + 1);
+    std::vector<xen_pfn_t> extents(Books::StatisticsOf(machine.hypervisor).free_pages + 1);
     std::iota(extents.begin(), extents.end(), 0);
     ReserveAt(id, XENMEM_populate_physmap, extents);
-    Note("nothing is left", machine.hypervisor.statistics().free_pages == 0);
+    Note("nothing is left", Books::StatisticsOf(machine.hypervisor).free_pages == 0);
   }
   void TakeLarge(std::uint16_t id) {
     order = static_cast<unsigned>(kLargeOrder + random.Below(kMostOrder - 8));

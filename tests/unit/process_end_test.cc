@@ -16,6 +16,7 @@
 #include "hcall/schema/xen.h"
 #include "hcall/transport/embedded/machine.h"
 #include "hcall/transport/setting.h"
+#include "tests/unit/hypervisor_books.h"
 #include "xencomm/client.h"
 
 namespace xencomm {
@@ -96,11 +97,11 @@ INSTANTIATE_TEST_SUITE_P(, ProcessEnd,
 TEST_P(ProcessEnd, KilledInMidCallItLeavesOthersAlone) {
   const auto machine = *embedded::EmbeddedMachine::Create(
       ParseEmbeddedSetting(SplitSetting(GetParam()).options)->machine);
-  const hypervisor::Statistics before = machine->hypervisor().statistics();
+  const hypervisor::Statistics before = hypervisor::Books::StatisticsOf(machine->hypervisor());
   const int status = StatusOfChild(GetParam(), [] { kill(getpid(), SIGKILL); });
   ASSERT_TRUE(WIFSIGNALED(status)) << status;
   EXPECT_EQ(WTERMSIG(status), SIGKILL);
-  const hypervisor::Statistics after = machine->hypervisor().statistics();
+  const hypervisor::Statistics after = hypervisor::Books::StatisticsOf(machine->hypervisor());
   EXPECT_EQ(after.free_pages, before.free_pages);
   EXPECT_EQ(after.domains, before.domains);
 }

@@ -166,8 +166,7 @@ class Observer {
       Visit(buffer, reached);
       return true;
     };
-    const Finding finding =
-        ForEachBuffer(call, {.space = buffers}, visit, schema::WalkOrder::kParentsFirst, enter);
+    const Finding finding = ForEachBuffer(call, {.space = buffers}, visit, enter);
     if (!finding.ok()) {
       Differ(op_ + ": " + (finding.part == nullptr ? "" : finding.part->path),
              Describe(finding.problem));

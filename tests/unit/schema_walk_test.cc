@@ -74,7 +74,7 @@ TEST_F(Walk, FindsTheSameInTheOtherOrder) {
   sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
   sysctl.u.readconsole.count = 77;
   Set(sysctl.u.readconsole.buffer, guest_.Room(77));
-  SwapOut(Find("sysctl", "readconsole")->argument, &sysctl);
+  Swap(Find("sysctl", "readconsole")->argument, &sysctl, kNativeOrder, Phase::kBefore);
   EXPECT_THAT(
       Buffers(__HYPERVISOR_sysctl, {guest_.New(sysctl)}, kOther),
       ElementsAre(Seen{"u_sysctl", 1, sizeof(xen_sysctl), kInOut}, Seen{"buffer", 77, 77, kOut}));
@@ -440,22 +440,6 @@ TEST_F(Walk, RefusesADmOpThatIsCutOff) {
     Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)});
     EXPECT_EQ(finding_.problem, Problem::kTooFew) << size;
   }
-}
-
-TEST_F(Walk, VisitsChildrenFirstWhenAsked) {
-  const std::uint64_t sysctl = Sysctl(XEN_SYSCTL_getcpuinfo, [&](auto& u) {
-    u.getcpuinfo.max_cpus = 2;
-    Set(u.getcpuinfo.info, guest_.Room(16));
-  });
-  std::vector<std::string> paths;
-  auto note = [&](const Buffer& buffer) {
-    paths.push_back(buffer.part->path);
-    return true;
-  };
-  EXPECT_TRUE(ForEachBuffer(MakeCall(__HYPERVISOR_sysctl, {sysctl}), {guest_}, note,
-                            WalkOrder::kChildrenFirst)
-                  .ok());
-  EXPECT_THAT(paths, ElementsAre("info", "u_sysctl"));
 }
 
 TEST_F(Walk, LooksAtNoPointerOfNoElements) {

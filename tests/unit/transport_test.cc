@@ -22,6 +22,7 @@
 #include "hcall/schema/xen.h"
 #include "hcall/transport/embedded/embedded_transport.h"
 #include "tests/unit/embedded_machine.h"
+#include "tests/unit/hypervisor_books.h"
 #include "xencomm/client.h"
 
 namespace xencomm::embedded {
@@ -39,8 +40,7 @@ class EverySpace : public testing::TestWithParam<SpaceOption> {
   std::shared_ptr<Client> client_ = ClientOf(machine_, GetParam());
 };
 
-INSTANTIATE_TEST_SUITE_P(, EverySpace, testing::ValuesIn(kSpaces),
-                         [](const auto& space) { return std::string(SpaceName(space.param)); });
+INSTANTIATE_TEST_SUITE_P(, EverySpace, testing::ValuesIn(kSpaces), SpaceName);
 
 TEST_P(EverySpace, ArgumentsAreReadAndWrittenInPlace) {
   auto version = *client_->arena().New<xen_extraversion_t>();
@@ -102,7 +102,7 @@ TEST_P(EverySpace, NoProcessMakesTheKernelsCalls) {
   const auto victim = has_victim ? *Client::Over(std::move(transport)) : nullptr;
   const std::uint64_t handle = has_victim ? theirs.region().handle().value() : 3;
   const auto unregister = static_cast<std::uint64_t>(XencommOp::kUnregister);
-  const unsigned regions = machine_->hypervisor().statistics().regions;
+  const unsigned regions = hypervisor::Books::StatisticsOf(machine_->hypervisor()).regions;
 
   for (const std::uint64_t index : {kXencommOp, kXencommOp | kRegionCall}) {
     EXPECT_EQ(client_->Call(index, unregister, handle), -EPERM);
@@ -119,7 +119,7 @@ TEST_P(EverySpace, NoProcessMakesTheKernelsCalls) {
       EXPECT_EQ(entries[1].result, 4u << 16 | 17u);
     }
   }
-  EXPECT_EQ(machine_->hypervisor().statistics().regions, regions);
+  EXPECT_EQ(hypervisor::Books::StatisticsOf(machine_->hypervisor()).regions, regions);
   if (!has_victim) return;
   const auto version = *victim->arena().New<xen_extraversion_t>();
   EXPECT_EQ(victim->Call(__HYPERVISOR_xen_version, XENVER_extraversion, version.get()), 0);
@@ -236,8 +236,8 @@ TEST_P(EverySpace, AllIsGivenBackAtTheEnd) {
     return machine_->kernel().frames().free();
   }();
   EXPECT_EQ(free_before, machine_->kernel().frames().total() - kBlockFrames);
-  EXPECT_EQ(machine_->hypervisor().statistics().regions, 0u);
-  EXPECT_EQ(machine_->hypervisor().statistics().pinned_frames, 0u);
+  EXPECT_EQ(hypervisor::Books::StatisticsOf(machine_->hypervisor()).regions, 0u);
+  EXPECT_EQ(hypervisor::Books::StatisticsOf(machine_->hypervisor()).pinned_frames, 0u);
 
   client_ = ClientOf(machine_, GetParam());
   auto bytes = *client_->arena().NewArray<char>(4 << 20);

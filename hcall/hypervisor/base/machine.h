@@ -20,6 +20,10 @@ inline constexpr std::uint64_t kPageSize = std::uint64_t{1} << kPageShift;
 // No frame. It is what Xen's INVALID_MFN and INVALID_GFN look like to a guest.
 inline constexpr std::uint64_t kNoFrame = ~std::uint64_t{0};
 
+inline constexpr unsigned kMaxDomains = 1024;
+// Vcpus that make calls at the same time (Hypervisor::ClaimVcpu).
+inline constexpr unsigned kMaxCallers = 64;
+
 struct MachineConfig {
   // Where machine address 0 is reached. In real mode that is 0: an address is its own pointer.
   std::uintptr_t memory = 0;
@@ -33,9 +37,6 @@ struct MachineConfig {
   bool pool_is_zero = false;
 
   unsigned cpus = 1;
-  unsigned max_domains = 1024;
-  // Vcpus that make calls at the same time (Hypervisor::ClaimVcpu).
-  unsigned max_callers = 64;
   // Extents, entries or pages that one leg of a long call works on before it stops to be continued.
   unsigned preempt_interval = 4096;
   // As with Xen's option cpufreq=dom0-kernel: platform_op tells how long processors were idle.

@@ -36,9 +36,8 @@ class Core : public Pool {
   std::uint64_t tokens = 0;           // of continued calls, given out
   std::uint32_t ratelimit_us = 1000;  // of the scheduler; Xen's default
 
-  std::atomic<unsigned> region_count = 0;
   std::atomic<std::uint64_t> region_generation = 0;  // of the region that was registered last
-  std::atomic<std::uint64_t> longest_leg = 0;        // pieces of work
+  std::atomic<std::uint64_t> longest_leg = 0;        // pieces of work, for Books
 
   // What a continued call is known by when it comes again: never 0, and unlike what a guest's
   // register happens to hold. With the control lock held.

@@ -129,7 +129,7 @@ RegionRegistry::Progress RegionRegistry::Register(Core& core, Domain& domain,
     }
     if (stopped) return {.stopped = true};
     if (region.error == 0) {
-      registry->Publish(core, *slot);
+      Publish(*slot);
       return {.answer = static_cast<std::int64_t>(*resumed)};
     }
     region.ends = true;
@@ -173,7 +173,7 @@ RegionRegistry::Progress RegionRegistry::Unregister(Core& core, Domain& domain, 
   Slot* slot = registry->SlotOf(handle);
   if (slot == nullptr) return {.answer = -kENOENT};
   if (slot->live.load(std::memory_order_relaxed) != nullptr) {
-    registry->Hide(core, *slot);
+    Hide(*slot);
   } else if (!slot->region->ends || slot->region->error != 0) {
     return {.answer = -kENOENT};  // it was never registered
   }
@@ -188,7 +188,7 @@ bool RegionRegistry::UnregisterSome(Core& core, Domain& domain, Work& work) {
     Slot* slots = page.load(std::memory_order_relaxed);
     for (unsigned i = 0; slots != nullptr && i < kSlotsPerPage; ++i) {
       if (slots[i].region == nullptr) continue;
-      registry->Hide(core, slots[i]);
+      Hide(slots[i]);
       if (!registry->LetGo(core, domain, slots[i], work)) return false;
     }
   }
@@ -212,13 +212,6 @@ const RegionEntry* RegionRegistry::Find(const Domain& domain, RegionHandle handl
   if (slots == nullptr) return nullptr;
   const RegionEntry* region = slots[number % kSlotsPerPage].live.load(std::memory_order_acquire);
   return region != nullptr && region->id == handle.id() ? region : nullptr;
-}
-
-unsigned RegionRegistry::Count(const Domain& domain) {
-  RegionRegistry* registry = IfAny(domain);
-  if (registry == nullptr) return 0;
-  SpinGuard guard(registry->lock_);
-  return registry->count_;
 }
 
 // Made when the first region comes.
@@ -294,20 +287,14 @@ std::int64_t RegionRegistry::Begin(Core& core, Domain& domain, PhysicalAddress h
   return error;
 }
 
-void RegionRegistry::Publish(Core& core, Slot& slot) {
+void RegionRegistry::Publish(Slot& slot) {
   slot.live.store(slot.region, std::memory_order_release);
-  ++count_;
-  core.region_count.fetch_add(1, std::memory_order_relaxed);
 }
 
 // From now on no call finds it; those that did may use it until they end.
-void RegionRegistry::Hide(Core& core, Slot& slot) {
+void RegionRegistry::Hide(Slot& slot) {
   RegionEntry& region = *slot.region;
-  if (slot.live.load(std::memory_order_relaxed) != nullptr) {
-    slot.live.store(nullptr, std::memory_order_relaxed);
-    --count_;
-    core.region_count.fetch_sub(1, std::memory_order_relaxed);
-  }
+  slot.live.store(nullptr, std::memory_order_relaxed);
   if (region.ends) return;
   region.ends = true;
   region.next = 0;

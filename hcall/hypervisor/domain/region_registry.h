@@ -104,7 +104,6 @@ class RegionRegistry {
 
   // Of a registered handle, or null. Valid until the call ends.
   static const RegionEntry* Find(const Domain& domain, RegionHandle handle);
-  static unsigned Count(const Domain& domain);
 
  private:
   friend class Books;  // of tests/unit
@@ -126,15 +125,14 @@ class RegionRegistry {
   Slot* SlotOf(RegionHandle handle) const;
   std::int64_t Begin(Core& core, Domain& domain, PhysicalAddress header, std::uint64_t access,
                      Slot** slot);
-  void Publish(Core& core, Slot& slot);
-  void Hide(Core& core, Slot& slot);
+  static void Publish(Slot& slot);
+  static void Hide(Slot& slot);
   // Lets go of a region that ends; false when there is no work left for it.
   bool LetGo(Core& core, Domain& domain, Slot& slot, Work& work);
   Progress End(Core& core, Domain& domain, Slot& slot, Work& work);
 
   SpinLock lock_;  // outside the domain's lock
   std::atomic<Slot*> pages_[kPages] = {};
-  unsigned count_ = 0;  // live ones
 };
 // With the bit that tells it from a header's address, and as a positive number.
 static_assert(RegionRegistry::kGenerationBits + RegionRegistry::kSlotBits + 1 == 63);

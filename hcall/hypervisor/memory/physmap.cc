@@ -253,7 +253,6 @@ std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint6
   if (access == Access::kWrite && !entry.writable()) return -kEPERM;
   pool_.frames.Of(entry.mfn()).holds.fetch_add(1, std::memory_order_relaxed);
   if (entry.type() == P2mType::kShared) ++domain_.shared_holds;
-  pool_.held_frames.fetch_add(1, std::memory_order_relaxed);
   *mfn = entry.mfn();
   return 0;
 }
@@ -261,7 +260,6 @@ std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint6
 void Physmap::Release(std::uint64_t mfn) {
   SpinGuard guard(domain_.lock);
   Frame& frame = pool_.frames.Of(mfn);
-  pool_.held_frames.fetch_sub(1, std::memory_order_relaxed);
   const FrameUse use = frame.owner.load(std::memory_order_relaxed).use;
   if (use == FrameUse::kShared) --domain_.shared_holds;
   if (frame.holds.fetch_sub(1, std::memory_order_relaxed) != 1) return;
@@ -271,14 +269,13 @@ void Physmap::Release(std::uint64_t mfn) {
 bool Physmap::Pin(std::uint64_t mfn) {
   Frame& frame = pool_.frames.Of(mfn);
   if (frame.pins == 0xffff) return false;
-  if (frame.pins++ == 0) pool_.pinned_frames.fetch_add(1, std::memory_order_relaxed);
+  ++frame.pins;
   return true;
 }
 
 void Physmap::Unpin(std::uint64_t mfn) {
   Frame& frame = pool_.frames.Of(mfn);
-  if (frame.pins == 0) return;
-  if (--frame.pins == 0) pool_.pinned_frames.fetch_sub(1, std::memory_order_relaxed);
+  if (frame.pins != 0) --frame.pins;
 }
 
 void Physmap::Unhook(std::uint64_t mfn) {

@@ -2,7 +2,6 @@
 #ifndef HCALL_HYPERVISOR_MEMORY_POOL_H_
 #define HCALL_HYPERVISOR_MEMORY_POOL_H_
 
-#include <atomic>
 #include <cstdint>
 
 #include "hcall/hypervisor/base/machine.h"
@@ -22,8 +21,6 @@ class Pool {
   Quiescence quiescence;
 
   std::uint64_t total_pages = 0;
-  std::atomic<std::uint64_t> held_frames = 0;
-  std::atomic<std::uint64_t> pinned_frames = 0;
 };
 
 }  // namespace xencomm::hypervisor
