@@ -1,5 +1,5 @@
 // The buffers of a call in the process's own memory, as a list: what the hosted users of the walk
-// (bounce, descriptors, swapping) begin with; and which of them share bytes.
+// (bounce, descriptors) begin with; and which of them share bytes.
 #ifndef HCALL_SCHEMA_COLLECT_H_
 #define HCALL_SCHEMA_COLLECT_H_
 

@@ -50,12 +50,12 @@ void SwapPart(const Part& part, void* field) {
   for (std::uint32_t at = 0; at < part.size; at += part.type->size) Swap(*part.type, bytes + at);
 }
 
-void Swap(const Record& record, void* bytes, ByteOrder order, Phase phase) {
+void Swap(const Record& record, void* bytes, ByteOrder order) {
   // Which parts are there is found out before any changes: discriminators are swapped too.
   std::array<bool, kMaxParts> is_there;
   const RecordView view(bytes, order);
   for (std::size_t i = 0; i < record.parts.size(); ++i)
-    is_there[i] = view.Has(record.parts[i], phase);
+    is_there[i] = view.Has(record.parts[i], Phase::kBefore);
   for (std::size_t i = 0; i < record.parts.size(); ++i) {
     const Part& part = record.parts[i];
     if (is_there[i]) SwapPart(part, static_cast<std::byte*>(bytes) + part.offset);

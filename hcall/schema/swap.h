@@ -8,8 +8,7 @@
 //
 // Not turned, by rule:
 // 1. Bytes (void, char, uint8_t): bitmaps have bit n in byte n / 8 in either order, and what lies
-// in
-//    a buffer of bytes is whoever's who wrote it. Only a length that stands among them is turned.
+//    in a buffer of bytes is whoever's who wrote it.
 // 2. Bits inside a number: they are counted from its lowest one in either order, which is not how
 //    compilers for big-endian machines lay out bit-fields. Of all rows only the flags of
 //    xen_processor_cx's structure, set_processor_pminfo, are bit-fields.
@@ -27,8 +26,8 @@ namespace xencomm::schema {
 void Swap(const Type& type, void* value);
 
 // All integers of a record, of unions those that their discriminators name. `order` is the order in
-// which the record is now; `phase` says whether the call was made already.
-void Swap(const Record& record, void* bytes, ByteOrder order, Phase phase);
+// which the record is now; the call is yet to be made.
+void Swap(const Record& record, void* bytes, ByteOrder order);
 
 // One field of a record alone, at `field`; it is there (RecordView::Has) or not, the caller knows.
 void SwapPart(const Part& part, void* field);

@@ -1,4 +1,4 @@
-// What holds for every call, whatever its op: properties of the walk, the audit, swapping,
+// What holds for every call, whatever its op: properties of the walk, the audit,
 // bouncing, describing and printing. Each function answers what was wrong, or nothing.
 #ifndef TESTS_FUZZ_CALL_PROPERTIES_H_
 #define TESTS_FUZZ_CALL_PROPERTIES_H_
@@ -15,7 +15,6 @@
 #include "hcall/schema/bounced_call.h"
 #include "hcall/schema/described_call.h"
 #include "hcall/schema/print.h"
-#include "hcall/schema/swapped_call.h"
 #include "hcall/schema/xen.h"
 #include "tests/fuzz/random_call.h"
 #include "xencomm/descriptor.h"
@@ -43,10 +42,10 @@ class CallProperties {
 
   // All of them for a call in the table's shape.
   std::string Check() {
-    for (auto check : {&CallProperties::WalkFindsWhatWasMade, &CallProperties::AuditNamesWhatIsOut,
-                       &CallProperties::TurnsOverAndBack, &CallProperties::BouncesLikeInPlace,
-                       &CallProperties::BounceCopiesOutputsOnly,
-                       &CallProperties::DescribesAndPutsBack, &CallProperties::Prints}) {
+    for (auto check :
+         {&CallProperties::WalkFindsWhatWasMade, &CallProperties::AuditNamesWhatIsOut,
+          &CallProperties::BouncesLikeInPlace, &CallProperties::BounceCopiesOutputsOnly,
+          &CallProperties::DescribesAndPutsBack, &CallProperties::Prints}) {
       const std::string wrong = (this->*check)();
       if (!wrong.empty()) return wrong;
       if (!IsUnchanged()) return "memory was left changed";
@@ -190,42 +189,6 @@ class CallProperties {
         return "moved " + std::string(buffer.part->path) + ", but named is: " + text;
       }
     }
-    return "";
-  }
-
-  // While the call is turned, it is the same call in the other order.
-  std::string TurnsOverAndBack() {
-    std::vector<CollectedBuffer> buffers;
-    CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
-    bool has_phases = false;  // fields that are there after the call only, or before it
-    for (const CollectedBuffer& each : buffers) {
-      if (each.buffer.element_record == nullptr) continue;
-      for (const schema::Part& part : each.buffer.element_record->parts) {
-        has_phases |= part.phase != schema::Phase::kBoth;
-      }
-    }
-    {
-      schema::SwappedCall swapped(call_, order_, RandomCall::kVcpus);
-      if (!swapped.finding().ok()) return "swap: " + PrintFinding(swapped.finding());
-      std::size_t count = 0;
-      std::string wrong;
-      auto compare = [&](const Buffer& buffer) {
-        if (buffer.part->is_trailing) return true;
-        const Buffer& first = buffers[count++].buffer;
-        if (buffer.part != first.part || buffer.address.value != first.address.value ||
-            buffer.bytes != first.bytes) {
-          wrong = std::string("turned over, another buffer at ") + buffer.part->path;
-        }
-        return wrong.empty() && count <= buffers.size();
-      };
-      const Finding finding =
-          ForEachBuffer(call_, {space_, Opposite(order_), RandomCall::kVcpus}, compare);
-      if (!wrong.empty()) return wrong;
-      if (!finding.ok()) return "turned over: " + PrintFinding(finding);
-      if (count != buffers.size()) return "turned over, fewer buffers";
-    }
-    // What means something else after a call is turned back as that: nobody made this one.
-    if (has_phases) Restore();
     return "";
   }
 

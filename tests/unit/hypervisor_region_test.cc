@@ -63,8 +63,7 @@ TEST_P(HypervisorRegionTest, AnswersASysctlWhoseBufferStraddlesGranules) {
                            reinterpret_cast<xen_domctl_getdomaininfo_t*>(kBase + list_at));
   const schema::Op* row = schema::Find(__HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist);
   ASSERT_NE(row, nullptr);
-  if (GetParam().order != kNativeOrder)
-    schema::Swap(row->argument, &op, kNativeOrder, schema::Phase::kBefore);
+  if (GetParam().order != kNativeOrder) schema::Swap(row->argument, &op, kNativeOrder);
   kernel.Write(op_at, &op, sizeof(op));
 
   EXPECT_EQ(kernel.Call(__HYPERVISOR_sysctl, kBase + op_at), 0);
@@ -72,7 +71,7 @@ TEST_P(HypervisorRegionTest, AnswersASysctlWhoseBufferStraddlesGranules) {
   xen_sysctl_t answer;
   kernel.Read(op_at, &answer, sizeof(answer));
   if (GetParam().order != kNativeOrder)
-    schema::Swap(row->argument, &answer, Opposite(kNativeOrder), schema::Phase::kAfter);
+    schema::Swap(row->argument, &answer, Opposite(kNativeOrder));
   EXPECT_EQ(answer.u.getdomaininfolist.num_domains, 1u);
   EXPECT_EQ(reinterpret_cast<std::uint64_t>(answer.u.getdomaininfolist.buffer.p), kBase + list_at);
   xen_domctl_getdomaininfo_t info;

@@ -144,11 +144,11 @@ TEST(SchemaSwap, TurnsTheUnionMemberThatTheOpNames) {
   const Op* op = Find("sysctl", "readconsole");
   ASSERT_NE(op, nullptr);
 
-  Swap(op->argument, &sysctl, kNativeOrder, Phase::kBefore);
+  Swap(op->argument, &sysctl, kNativeOrder);
   EXPECT_EQ(sysctl.cmd, __builtin_bswap32(XEN_SYSCTL_readconsole));
   EXPECT_EQ(sysctl.u.readconsole.index, 0x04030201u);
   EXPECT_EQ(sysctl.u.readconsole.clear, 1);
-  Swap(op->argument, &sysctl, Opposite(kNativeOrder), Phase::kAfter);
+  Swap(op->argument, &sysctl, Opposite(kNativeOrder));
   EXPECT_EQ(std::memcmp(&sysctl, &before, sizeof(sysctl)), 0);
 }
 
@@ -160,13 +160,13 @@ TEST(SchemaSwap, TurnsTheMemberThatTheDiscriminatorNames) {
   const Op* op = Find("domctl", "scheduler_op");
   ASSERT_NE(op, nullptr);
   xen_domctl swapped = domctl;
-  Swap(op->argument, &swapped, kNativeOrder, Phase::kBefore);
+  Swap(op->argument, &swapped, kNativeOrder);
   EXPECT_EQ(swapped.u.scheduler_op.u.credit.weight, 0x0201);
 
   domctl.u.scheduler_op.sched_id = XEN_SCHEDULER_RTDS;
   domctl.u.scheduler_op.u.rtds.period = 0x01020304;
   swapped = domctl;
-  Swap(op->argument, &swapped, kNativeOrder, Phase::kBefore);
+  Swap(op->argument, &swapped, kNativeOrder);
   EXPECT_EQ(swapped.u.scheduler_op.u.rtds.period, 0x04030201u);
 }
 
@@ -182,8 +182,8 @@ TEST(SchemaSwap, TwiceChangesNothing) {
           bytes[i] = static_cast<unsigned char>(i % 4 == 0 ? seed : i * 37 + seed);
         }
         const std::vector<unsigned char> before = bytes;
-        Swap(op.argument, bytes.data(), kNativeOrder, Phase::kBefore);
-        Swap(op.argument, bytes.data(), kOther, Phase::kBefore);
+        Swap(op.argument, bytes.data(), kNativeOrder);
+        Swap(op.argument, bytes.data(), kOther);
         EXPECT_EQ(bytes, before) << hypercall.name << "." << op.name;
       }
     }

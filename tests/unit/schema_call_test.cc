@@ -1,4 +1,4 @@
-// Whole calls: bounced, described for the historical ABI, and turned into the other byte order.
+// Whole calls: bounced, and described for the historical ABI.
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -10,14 +10,11 @@
 #include "gtest/gtest.h"
 #include "hcall/schema/bounced_call.h"
 #include "hcall/schema/described_call.h"
-#include "hcall/schema/swapped_call.h"
 #include "hcall/schema/xen.h"
 #include "xencomm/descriptor.h"
 
 namespace xencomm::schema {
 namespace {
-
-constexpr ByteOrder kOther = Opposite(kNativeOrder);
 
 std::uint64_t Address(const void* pointer) { return reinterpret_cast<std::uint64_t>(pointer); }
 
@@ -434,137 +431,6 @@ TEST(DescribedCall, RefusesAPointerInAnotherBuffersData) {
   DescribedCall described(call, kNativeOrder, memory);
   EXPECT_EQ(described.outcome(), DescribedCall::Outcome::kNotWalked);
   EXPECT_EQ(Address(sysctl.u.readconsole.buffer.p), Address(&sysctl));
-}
-
-// As a number of the other order reads.
-constexpr std::uint64_t Turned(std::uint64_t number) { return __builtin_bswap64(number); }
-
-TEST(SwappedCall, TurnsAListThatIsReadAndWrittenOnce) {
-  std::array<std::uint64_t, 2> frames = {1, 2};
-  xen_memory_exchange exchange = {};
-  exchange.in.nr_extents = exchange.out.nr_extents = 2;
-  set_xen_guest_handle(exchange.in.extent_start, frames.data());
-  set_xen_guest_handle(exchange.out.extent_start, frames.data());
-  {
-    SwappedCall swapped(
-        {.hypercall = __HYPERVISOR_memory_op, .registers = {XENMEM_exchange, Address(&exchange)}},
-        kNativeOrder);
-    ASSERT_TRUE(swapped.finding().ok());
-    EXPECT_EQ(frames, (std::array<std::uint64_t, 2>{Turned(1), Turned(2)}));
-    frames[1] = Turned(22);
-  }
-  EXPECT_EQ(frames, (std::array<std::uint64_t, 2>{1, 22}));
-}
-
-TEST(SwappedCall, TurnsListsThatOverlapOnce) {
-  SharedFrames shared;
-  {
-    SwappedCall swapped(shared.call(), kNativeOrder);
-    ASSERT_TRUE(swapped.finding().ok());
-    EXPECT_EQ(shared.frames, (std::array<std::uint64_t, 3>{Turned(1), Turned(2), Turned(3)}));
-  }
-  EXPECT_EQ(shared.frames, (std::array<std::uint64_t, 3>{1, 2, 3}));
-}
-
-TEST(SwappedCall, TurnsAnArgumentOfTwoCallsOnce) {
-  SharedArgument shared;
-  {
-    SwappedCall swapped(shared.call(), kNativeOrder);
-    ASSERT_TRUE(swapped.finding().ok());
-    EXPECT_EQ(shared.reservation.nr_extents, Turned(2));
-    EXPECT_EQ(shared.frames[1], Turned(2));
-    EXPECT_EQ(shared.entries[1].args[1], Turned(Address(&shared.reservation)));
-  }
-  EXPECT_EQ(shared.reservation.nr_extents, 2u);
-  EXPECT_EQ(shared.frames[1], 2u);
-}
-
-// Bytes are not turned, wherever they begin.
-TEST(SwappedCall, TakesBitmapsThatOverlap) {
-  std::array<std::uint8_t, 3> bits = {1, 2, 3};
-  xen_domctl domctl = OverlappingBitmaps(bits);
-  SwappedCall swapped({.hypercall = __HYPERVISOR_domctl, .registers = {Address(&domctl)}},
-                      kNativeOrder);
-  EXPECT_TRUE(swapped.finding().ok());
-  EXPECT_EQ(bits, (std::array<std::uint8_t, 3>{1, 2, 3}));
-}
-
-// Numbers of different widths, numbers that begin in the middle of others, bytes over numbers: what
-// is right for one is wrong for the other. Nothing is turned.
-TEST(SwappedCall, RefusesBuffersThatOverlapAndAreUnlike) {
-  std::array<std::uint64_t, 4> room = {1, 2, 3, 4};
-  const auto refused = [&](Call call, const char* path) {
-    const Call before = call;
-    {
-      SwappedCall swapped(call, kNativeOrder);
-      EXPECT_EQ(swapped.finding().problem, Problem::kOverlap);
-      ASSERT_NE(swapped.finding().part, nullptr);
-      EXPECT_STREQ(swapped.finding().part->path, path);
-      EXPECT_EQ(room, (std::array<std::uint64_t, 4>{1, 2, 3, 4}));
-    }
-    EXPECT_EQ(room, (std::array<std::uint64_t, 4>{1, 2, 3, 4}));
-    EXPECT_EQ(call.registers, before.registers);
-  };
-  xen_sysctl sysctl = {};
-  sysctl.u.numainfo.num_nodes = 1;
-  set_xen_guest_handle(sysctl.u.numainfo.meminfo, reinterpret_cast<xen_sysctl_meminfo*>(&room));
-  sysctl.u.numainfo.distance.p = reinterpret_cast<std::uint32_t*>(room.data() + 1);
-  refused(Sysctl(sysctl, XEN_SYSCTL_numainfo), "distance");
-
-  SharedFrames shared;
-  set_xen_guest_handle(shared.batch.idxs, room.data());
-  shared.batch.gpfns.p =
-      reinterpret_cast<xen_pfn_t*>(reinterpret_cast<std::byte*>(room.data()) + 12);
-  refused(shared.call(), "gpfns");
-
-  SharedFrames narrow;
-  std::array<xen_pfn_t, 2> frames = {};
-  set_xen_guest_handle(narrow.batch.gpfns, frames.data());
-  set_xen_guest_handle(narrow.batch.idxs, room.data());
-  narrow.batch.errs.p = reinterpret_cast<int*>(room.data());
-  refused(narrow.call(), "errs");
-
-  xen_sysctl over = {};
-  refused(OverItself(over), "buffer");
-}
-
-TEST(SwappedCall, TurnsACallWithItsBuffersAndBack) {
-  std::array<xen_processor_cx, 1> states = {};
-  std::array<xen_processor_csd, 1> dependencies = {{{0x01020304, 0, 0}}};
-  xen_platform_op op = {};
-  op.cmd = XENPF_set_processor_pminfo;
-  op.interface_version = XENPF_INTERFACE_VERSION;
-  op.u.set_pminfo.type = XEN_PM_CX;
-  op.u.set_pminfo.u.power.count = 1;
-  set_xen_guest_handle(op.u.set_pminfo.u.power.states, states.data());
-  states[0].dpcnt = 1;
-  set_xen_guest_handle(states[0].dp, dependencies.data());
-  const xen_platform_op before = op;
-  {
-    SwappedCall swapped({.hypercall = __HYPERVISOR_platform_op, .registers = {Address(&op)}},
-                        kNativeOrder);
-    ASSERT_TRUE(swapped.finding().ok());
-    EXPECT_EQ(op.u.set_pminfo.u.power.count, 0x01000000u);
-    EXPECT_EQ(states[0].dpcnt, 0x01000000u);
-    EXPECT_EQ(dependencies[0].domain, 0x04030201u);
-  }
-  EXPECT_EQ(std::memcmp(&op, &before, sizeof(op)), 0);
-  EXPECT_EQ(states[0].dpcnt, 1u);
-  EXPECT_EQ(dependencies[0].domain, 0x01020304u);
-}
-
-TEST(SwappedCall, TurnsResultsThatMeanSomethingElseThanTheArgument) {
-  xen_sysctl sysctl = {};
-  sysctl.u.psr_cmt_op.cmd = XEN_SYSCTL_PSR_CMT_get_l3_cache_size;
-  sysctl.u.psr_cmt_op.u.l3_cache.cpu = 2;
-  {
-    SwappedCall swapped(Sysctl(sysctl, XEN_SYSCTL_psr_cmt_op), kNativeOrder);
-    ASSERT_TRUE(swapped.finding().ok());
-    EXPECT_EQ(sysctl.u.psr_cmt_op.u.l3_cache.cpu, 0x02000000u);
-    sysctl.u.psr_cmt_op.u.data =
-        __builtin_bswap64(0x1122334455667788);  // as the other order has it
-  }
-  EXPECT_EQ(sysctl.u.psr_cmt_op.u.data, 0x1122334455667788u);
 }
 
 }  // namespace

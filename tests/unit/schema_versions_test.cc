@@ -19,7 +19,6 @@
 #include "hcall/schema/op.h"
 #include "hcall/schema/own_space.h"
 #include "hcall/schema/print.h"
-#include "hcall/schema/swapped_call.h"
 #include "hcall/schema/walk.h"
 #include "hcall/schema/xen.h"
 
@@ -116,8 +115,7 @@ TEST_F(Versions, AreChosenByTheArgument) {
 
   ASSERT_TRUE(Walk(GetHvmContext(kNext, 32)).ok());
   ASSERT_EQ(buffers_.size(), 2u);
-  EXPECT_EQ(buffers_[1].part->offset,
-            offsetof(xen_domctl, u) + offsetof(NextHvmContext, buffer));
+  EXPECT_EQ(buffers_[1].part->offset, offsetof(xen_domctl, u) + offsetof(NextHvmContext, buffer));
   EXPECT_EQ(buffers_[1].bytes, 32u);
   EXPECT_EQ(buffers_[1].address.value, Address(context_.data()));
 }
@@ -158,24 +156,6 @@ TEST_F(Versions, AreAuditedByTheirOwnLayout) {
   EXPECT_EQ(finding.problem, Problem::kOutside);
   EXPECT_STREQ(finding.part->path, "buffer");
   EXPECT_EQ(finding.bytes, kTooLong);
-}
-
-TEST_F(Versions, AreTurnedByTheirOwnLayout) {
-  const Call call = GetHvmContext(kNext, 0x1020);
-  context_ = {};
-  std::vector<std::uint8_t> large(0x1020);
-  SetOwn(NextHvmContext{large.size(), 0x01020304, 0, Address(large.data())});
-  const xen_domctl before = domctl_;
-  {
-    SwappedCall swapped(call, kNativeOrder);
-    ASSERT_TRUE(swapped.finding().ok());
-    NextHvmContext turned;
-    std::memcpy(&turned, &domctl_.u, sizeof(turned));
-    EXPECT_EQ(turned.size, __builtin_bswap64(0x1020));
-    EXPECT_EQ(turned.instance, 0x04030201u);
-    EXPECT_EQ(turned.buffer, __builtin_bswap64(Address(large.data())));
-  }
-  EXPECT_EQ(std::memcmp(&domctl_, &before, sizeof(before)), 0);
 }
 
 class Heap final : public BounceMemory {

@@ -74,7 +74,7 @@ TEST_F(Walk, FindsTheSameInTheOtherOrder) {
   sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
   sysctl.u.readconsole.count = 77;
   Set(sysctl.u.readconsole.buffer, guest_.Room(77));
-  Swap(Find("sysctl", "readconsole")->argument, &sysctl, kNativeOrder, Phase::kBefore);
+  Swap(Find("sysctl", "readconsole")->argument, &sysctl, kNativeOrder);
   EXPECT_THAT(
       Buffers(__HYPERVISOR_sysctl, {guest_.New(sysctl)}, kOther),
       ElementsAre(Seen{"u_sysctl", 1, sizeof(xen_sysctl), kInOut}, Seen{"buffer", 77, 77, kOut}));

@@ -15,9 +15,7 @@ bool ArgumentBase::FetchBytes() {
 bool ArgumentBase::SelectRow(std::uint64_t hypercall, std::uint64_t op) {
   op_ = schema::Find(hypercall, op);
   if (op_ == nullptr) return false;
-  if (call_.domain.order != kNativeOrder) {
-    schema::Swap(op_->argument, value_, call_.domain.order, schema::Phase::kBefore);
-  }
+  if (call_.domain.order != kNativeOrder) schema::Swap(op_->argument, value_, call_.domain.order);
   return true;
 }
 
