@@ -1,9 +1,8 @@
-// The op table for people: an op explained, and a call as text.
+// The op table for people: an op explained, and what a walk found.
 #ifndef HCALL_SCHEMA_PRINT_H_
 #define HCALL_SCHEMA_PRINT_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,11 +22,6 @@ std::string ExplainOp(std::string_view name);  // "domctl.createdomain"; empty: 
 
 // A number by the names of its constants: "XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap", or as it is.
 std::string NameValue(const Part& part, std::uint64_t value);
-
-// A call with its buffers, field by field, as it is now in memory. Before the call inputs are
-// shown, after it, with its result, outputs too. Long arrays are cut.
-std::string PrintCall(const Call& call, const Caller& caller,
-                      std::optional<std::int64_t> result = std::nullopt);
 
 // What a walk or an audit found, in a sentence: "sysctl.readconsole: buffer at 0x7f…: a buffer
 // outside the region's payload".

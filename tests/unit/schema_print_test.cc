@@ -1,5 +1,4 @@
-// The op table in words: an op explained, a call as text, findings as sentences.
-#include <array>
+// The op table in words: an op explained, findings as sentences.
 #include <cstdint>
 #include <string>
 
@@ -67,27 +66,6 @@ TEST(ExplainOp, ListsTheOpsOfAHypercall) {
 TEST(ExplainOp, SaysNothingOfTheUnknown) {
   EXPECT_EQ(ExplainOp("domctl.no_such_op"), "");
   EXPECT_EQ(ExplainOp("no_such_call"), "");
-}
-
-TEST(PrintCall, ShowsInputsBeforeAndOutputsAfter) {
-  std::array<xen_domctl_getdomaininfo, 1> infos = {};
-  xen_sysctl sysctl = {};
-  sysctl.cmd = XEN_SYSCTL_getdomaininfolist;
-  sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
-  sysctl.u.getdomaininfolist.max_domains = 1;
-  set_xen_guest_handle(sysctl.u.getdomaininfolist.buffer, infos.data());
-  const Call call = {.hypercall = __HYPERVISOR_sysctl,
-                     .registers = {reinterpret_cast<std::uint64_t>(&sysctl)}};
-  OwnSpace space;
-  EXPECT_THAT(PrintCall(call, {space}),
-              AllOf(HasSubstr("sysctl.getdomaininfolist\n"),
-                    HasSubstr("cmd = XEN_SYSCTL_getdomaininfolist"), HasSubstr("max_domains = 1"),
-                    Not(HasSubstr("num_domains"))));
-  infos[0].tot_pages = 1234;
-  sysctl.u.getdomaininfolist.num_domains = 1;
-  EXPECT_THAT(PrintCall(call, {space}, 0),
-              AllOf(HasSubstr("sysctl.getdomaininfolist = 0"), HasSubstr("num_domains = 1"),
-                    HasSubstr("tot_pages = 1234")));
 }
 
 TEST(NameValue, NamesFlagsAndEnumerations) {

@@ -26,8 +26,6 @@ namespace xencomm::schema {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::Not;
 
 constexpr std::uint32_t kThis = XEN_DOMCTL_INTERFACE_VERSION;
 constexpr std::uint32_t kNext = kThis + 1;
@@ -184,18 +182,6 @@ TEST_F(Versions, AreBouncedByTheirOwnLayout) {
   EXPECT_EQ(own.instance, 7u);
   EXPECT_EQ(own.buffer, Address(context_.data()));
   EXPECT_EQ(context_[4], 0xab);
-}
-
-TEST_F(Versions, ArePrintedByTheirOwnLayout) {
-  EXPECT_THAT(PrintCall(GetHvmContext(kNext, 16), {space_}), HasSubstr("instance = 7"));
-  EXPECT_THAT(PrintCall(GetHvmContext(kThis, 16), {space_}), Not(HasSubstr("instance")));
-  // Both forms are explained, each with its version.
-  const std::string text = ExplainOp("domctl.gethvmcontext");
-  EXPECT_THAT(text, HasSubstr("interface version 0x15"));
-  EXPECT_THAT(text, HasSubstr("interface version 0x16"));
-  EXPECT_THAT(ExplainOp("domctl.pausedomain"), Not(HasSubstr("interface version")));
-  EXPECT_THAT(ExplainOp("domctl.settimeoffset"), HasSubstr("interface version 0x15"));
-  EXPECT_THAT(ExplainOp("domctl.new_op"), HasSubstr("interface version 0x16"));
 }
 
 TEST_F(Versions, AreExportedOnceEach) {
