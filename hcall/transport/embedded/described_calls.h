@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "hcall/transport/embedded/descriptor_memory.h"
-#include "hcall/transport/embedded/machine.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "xencomm/mutex.h"
 
 namespace xencomm::embedded {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "hcall/transport/descriptor.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/embedded/guest_process.h"
-#include "hcall/transport/embedded/machine.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/transport.h"
 

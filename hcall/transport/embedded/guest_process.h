@@ -13,7 +13,7 @@
 
 #include "arch/x86_64/page_walk.h"
 #include "hcall/transport/embedded/described_calls.h"
-#include "hcall/transport/embedded/machine.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/embedded/region_backing.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/mutex.h"

@@ -1,6 +1,6 @@
 // The embedded machine: memory, the hypervisor, and domain 0 with its kernel. All in this process.
-#ifndef HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
-#define HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
+#ifndef HCALL_TRANSPORT_EMBEDDED_EMBEDDED_MACHINE_H_
+#define HCALL_TRANSPORT_EMBEDDED_EMBEDDED_MACHINE_H_
 
 #include <chrono>
 #include <cstdint>
@@ -61,4 +61,4 @@ class EmbeddedMachine final : private hypervisor::Machine {
 
 }  // namespace xencomm::embedded
 
-#endif  // HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
+#endif  // HCALL_TRANSPORT_EMBEDDED_EMBEDDED_MACHINE_H_
