@@ -138,13 +138,13 @@ class SpaceOver final : public Space {
     using Kept = typename T::Cursor;
     if (std::is_empty_v<Kept> || cursor == nullptr) {
       Kept nothing;
-      return Step(pointer, offset, length, access, nothing);
+      return Find(pointer, offset, length, access, nothing);
     }
-    return Step(pointer, offset, length, access, cursor->As<Kept>());
+    return Find(pointer, offset, length, access, cursor->As<Kept>());
   }
 
  private:
-  Mapping Step(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+  Mapping Find(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
                typename T::Cursor& kept) {
     const Segment segment = translation_.Translate(pointer, offset, length, access, kept);
     if (!segment.ok()) [[unlikely]]
