@@ -9,7 +9,6 @@
 #define XENCOMM_GUEST_HANDLE_H_
 
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <type_traits>
 
@@ -29,7 +28,7 @@ concept GuestType = std::is_trivially_copyable_v<T> && std::is_standard_layout_v
 template <GuestType T>
 class Cleared {
  public:
-  Cleared() { std::memset(&value_, 0, sizeof(T)); }
+  Cleared() { __builtin_memset(&value_, 0, sizeof(T)); }
 
   T& operator*() { return value_; }
   const T& operator*() const { return value_; }
@@ -86,7 +85,7 @@ class GuestHandle {
     const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kRead, nullptr);
     if (run.length() < sizeof(T)) [[unlikely]]
       return ReadSlowly(offset, value);
-    std::memcpy(&value, run.start(), sizeof(T));
+    __builtin_memcpy(&value, run.start(), sizeof(T));
     ForgetGuestMemory();
     if (order_ != kNativeOrder) SwapBytes(value);
     return {.bytes = sizeof(T)};
@@ -166,14 +165,14 @@ class GuestHandle {
     if (run.length() < sizeof(T)) [[unlikely]] {
       return CopyTo(*space_, pointer_, offset, &value, sizeof(T));
     }
-    std::memcpy(run.start(), &value, sizeof(T));
+    __builtin_memcpy(run.start(), &value, sizeof(T));
     return {.bytes = sizeof(T)};
   }
 
   [[gnu::noinline]] CopyResult WriteSwapped(std::uint64_t offset, const Value& value) const {
     // Copied as bytes, so that cleared padding stays cleared.
     Value swapped;
-    std::memcpy(&swapped, &value, sizeof(T));
+    __builtin_memcpy(&swapped, &value, sizeof(T));
     SwapBytes(swapped);
     return CopyTo(*space_, pointer_, offset, &swapped, sizeof(T));
   }

@@ -18,7 +18,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <new>
 #include <type_traits>
 
@@ -41,7 +40,7 @@ struct [[nodiscard]] CopyResult {
 // at the start of each access, since nothing is remembered longer.
 class Cursor {
  public:
-  Cursor() { std::memset(bytes_, 0, sizeof(std::uint64_t)); }
+  Cursor() { __builtin_memset(bytes_, 0, sizeof(std::uint64_t)); }
 
   // As what the space keeps there, the same at every use. A `T` is empty when its first word is
   // zero: no more is cleared.
