@@ -1,4 +1,4 @@
-// From registers to a handler: who may call, and what the call's pointers mean.
+// Who may call, and in which space the call's pointers are.
 
 #include "hcall/hypervisor/dispatch.h"
 

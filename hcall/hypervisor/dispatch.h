@@ -1,4 +1,4 @@
-// The way into a hypercall, from its registers.
+// Dispatch: from a vcpu's registers to a hypercall's handler.
 #ifndef HCALL_HYPERVISOR_DISPATCH_H_
 #define HCALL_HYPERVISOR_DISPATCH_H_
 

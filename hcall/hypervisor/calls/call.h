@@ -50,8 +50,8 @@ class Call {
   // To be asked after each piece of work: whether it is time to stop and be continued.
   bool ShouldPreempt(std::uint64_t pieces = 1) { return work.Done(pieces); }
 
-  // Leaves the frame such that calling again goes on: these arguments, where `first` arguments are
-  // not enough the rest stays. The value returned is for the dispatcher to hand on.
+  // Leaves the frame such that calling again goes on, with these for its first two arguments; the
+  // others stay. The value returned is for the dispatcher to hand on.
   std::int64_t ContinueWith(std::uint64_t index, std::uint64_t argument0, std::uint64_t argument1) {
     frame.index = index | (frame.index & kRegionCall);
     frame.arguments[0] = argument0;
@@ -59,7 +59,7 @@ class Call {
     frame.continued = true;
     return 0;
   }
-  // As it is.
+  // The same with the frame as it is.
   std::int64_t Continue() {
     frame.continued = true;
     return 0;
@@ -103,8 +103,8 @@ class Call {
   bool Controls(const Domain& target) const { return domain.privileged || &target == &domain; }
 };
 
-// The handlers, one file each. They answer a value or a negative errno. Of a hypercall with a table
-// of ops, Ask… tells what is in it.
+// The handlers, by hypercall. They answer a value or a negative errno. Ask… tells what is in the
+// hypercall's table of ops.
 std::int64_t XenVersion(Call& call);
 OpAnswer AskXenVersion(std::uint64_t op);
 std::int64_t MemoryOp(Call& call);

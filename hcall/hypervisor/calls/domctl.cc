@@ -1,4 +1,4 @@
-// domctl (36): the way in, the same for all its ops.
+// domctl (36): what is checked for every op, and dispatch to them.
 
 #include "hcall/hypervisor/calls/domctl.h"
 
