@@ -1,4 +1,4 @@
-// xencomm walk: the way of one pointer to its memory, step by step.
+// xencomm walk: how one pointer is translated, step by step.
 
 #include <algorithm>
 #include <cstdio>
