@@ -28,7 +28,7 @@ constexpr char kHead[] =
 # answer. Below:
 # - what it wrote, field by field;
 # - for each field and register the answers when it is 0, 1, one less, one more, all ones, and its
-#   top bit is turned: of those with which the answer is not always the same;
+#   top bit is flipped: of those with which the answer is not always the same;
 # - for what each pointer leads to, the answers when it cannot be read, when it cannot be written,
 #   and when its first or its last byte is not there;
 # - the answers with 0, 1, ... free pages, each as long as it stays the same;

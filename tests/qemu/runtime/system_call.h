@@ -1,4 +1,4 @@
-// The calls between a user program and the kernel: numbers and meanings, for both sides. Answers
+// The calls between a user program and the kernel: numbers and arguments, for both sides. Answers
 // are 0 or positive, or a negative errno (hcall/hypervisor/base/errno.h has the numbers).
 
 #ifndef TESTS_QEMU_RUNTIME_SYSTEM_CALL_H_
@@ -38,8 +38,7 @@ enum SystemCallNumber : uint64_t {
   kSysRefusal,
 
   // (address, bytes, slot): answers the guest-physical address of a descriptor ('XCOM') of the
-  // range,
-  // which stays until the next call with the same slot, 0 to 7.
+  // range, which stays until the next call with the same slot, 0 to 7.
   kSysDescribe,
 
   // What no kernel would offer, for tests of the hypervisor against a kernel gone wrong:

@@ -1,4 +1,4 @@
-// The scenario, once for each meaning that a pointer can have on this machine, and what each costs.
+// The scenario, once in each space that this machine has, and what each costs.
 
 #include <string.h>
 
