@@ -12,7 +12,7 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// The space of a call that has none: every byte faults, and none at all is still fine.
+// The space of a call that has none: every byte faults, but an access of zero bytes succeeds.
 class NoSpace final : public Space {
  public:
   explicit NoSpace(FaultInfo fault) : fault_(fault) {}

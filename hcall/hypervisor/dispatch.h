@@ -11,7 +11,6 @@
 
 namespace xencomm::hypervisor {
 
-// The memory that a vcpu's calls reach.
 inline DomainMemory CallMemory(Core& core, Vcpu& vcpu) {
   return {vcpu.domain->p2m, core.frames, vcpu.domain->dirty_log, vcpu.slot->writes};
 }

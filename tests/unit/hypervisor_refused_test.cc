@@ -148,7 +148,7 @@ constexpr Remainder kRemainders[] = {
     {"memory_op.exchange", Cause::kRead, Leaves::kUnplaced, Run("exchange_read")},
     {"memory_op.exchange", Cause::kField, Leaves::kUnplaced, Run("exchange_read")},
     {"memory_op.exchange", Cause::kTarget, Leaves::kUnplaced, Source("memory_exchange")},
-    // Marks that were taken off and not delivered: everything counts as written, where Xen forgets
+    // Marks that were cleared and not delivered: everything counts as written, where Xen forgets
     // them. A reading that nobody goes on with is found out by the next one, where Xen answers
     // EBUSY, as above.
     {"domctl.shadow_op.clean", Cause::kWrite, Leaves::kOther, Source("paging_log_dirty_op")},

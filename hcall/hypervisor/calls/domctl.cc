@@ -7,7 +7,7 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// Who is asked about when a domain does not exist: the next one.
+// Of a domain that does not exist, the next one is described.
 std::int64_t GetDomainInfo(DomctlCall& op) {
   const std::uint16_t wanted = op.argument->domain;
   const Domain* domain = op.target;
