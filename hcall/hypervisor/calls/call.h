@@ -1,7 +1,8 @@
 // Call: one hypercall under way, as a handler sees it.
 //
 // A handler gets numbers out of registers and everything else through handles over the call's
-// spaces; it does not know what the guest's pointers mean, nor the guest's byte order.
+// spaces; it knows neither what kind of space the guest's pointers are in nor the guest's byte
+// order.
 #ifndef HCALL_HYPERVISOR_CALLS_CALL_H_
 #define HCALL_HYPERVISOR_CALLS_CALL_H_
 
@@ -18,8 +19,8 @@
 
 namespace xencomm::hypervisor {
 
-// What a call's pointers mean, by where they are found: a granule for arguments only (GranuleUse)
-// is there for those in the registers of the outer call, and for no others.
+// The spaces of a call's pointers, by where they are found: a granule for arguments only
+// (GranuleUse) is there for those in the registers of the outer call, and for no others.
 struct CallSpaces {
   Space& in_registers;
   Space& in_memory;

@@ -23,7 +23,7 @@ enum SystemCallNumber : uint64_t {
   // into it.
   kSysHypercall,
 
-  // (address, bytes, granule shift, RegionForm): reserves the range for a region and builds its
+  // (address, bytes, granule shift, RegionKind): reserves the range for a region and builds its
   // table. The table is mapped read-only, the payload not at all yet. Answers the region's number.
   kSysCreateRegion,
   // (region, first granule, granules): backs granules of the payload with cleared memory.
@@ -54,11 +54,11 @@ enum SystemCallNumber : uint64_t {
   kSysPeek,
 };
 
-enum RegionForm : uint64_t {
-  kFormRegistered,      // checked and held by the hypervisor, for reading and writing
-  kFormRegisteredRead,  // for reading only
-  kFormStateless,       // its table is read in every call
-  kFormPage,            // one granule, writable header and all, stateless: trusts the program
+enum RegionKind : uint64_t {
+  kRegionRegistered,      // checked and held by the hypervisor, for reading and writing
+  kRegionRegisteredRead,  // for reading only
+  kRegionStateless,       // its table is read in every call
+  kRegionPage,            // one granule, writable header and all, stateless: trusts the program
 };
 
 // What an audit found. Texts end with a zero; they are empty, and numbers ~0, where there is none.
