@@ -102,7 +102,7 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
     return outcome;
   }
 
-  // Where arguments lie is another place in each run, and which frame is taken is the heap's
+  // The addresses of arguments differ from run to run, and which frame is taken is the heap's
   // affair.
   std::string Shown(std::uint64_t value) {
     const auto begin = reinterpret_cast<std::uint64_t>(on().arguments().data());
@@ -188,7 +188,7 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
     return "  about domain 0, and one that is dying and dead:" + line.str() + '\n';
   }
 
-  // In which calls run as a whole; and in which they stop as often as they can.
+  // The machine in which calls run as a whole, and the one in which they stop as often as they can.
   static inline std::unique_ptr<Stage> whole_;
   static inline std::unique_ptr<Stage> in_legs_;
   static inline std::map<std::string, std::string> known_;  // by the names of calls
@@ -202,7 +202,7 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
 INSTANTIATE_TEST_SUITE_P(, AnswersTest, testing::ValuesIn(AllWorkingCalls()),
                          [](const auto& each) { return NameOf(each.param); });
 
-// For a field and what may stand in its place.
+// Other values to try in a field's place.
 std::vector<std::uint64_t> Others(std::uint64_t value, std::size_t size) {
   const std::uint64_t ones = size == 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << 8 * size) - 1;
   return {0, 1, (value - 1) & ones, (value + 1) & ones, ones, value ^ (ones ^ ones >> 1)};
