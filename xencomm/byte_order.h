@@ -1,8 +1,8 @@
 // Byte order: a property of a domain, set when it is created.
 //
-// A format's fields are in the domain's order. They are read and written here byte by byte order
-// aware, never through a cast of a struct. `SwapBytes` is an overload set: integers here, Xen's
-// public structures in the generated part of the op table.
+// A format's fields are in the domain's order. They are read and written here field by field, never
+// through a cast of a struct. `SwapBytes` is an overload set: integers here, Xen's public
+// structures in the generated part of the op table.
 #ifndef XENCOMM_BYTE_ORDER_H_
 #define XENCOMM_BYTE_ORDER_H_
 

@@ -3,8 +3,7 @@
 // All that a hypercall's handler sees of guest memory. Direction is in the type: GuestHandle<const
 // T> can only be read, GuestHandle<T> also written. Indices and counts are in elements, never in
 // bytes. A handle never changes the guest's pointer or anything behind it but the elements that it
-// is told to write. Elements are kept in the domain's byte order and handed out in the
-// processor's.
+// is told to write. Elements are kept in the domain's byte order and handed out in the processor's.
 #ifndef XENCOMM_GUEST_HANDLE_H_
 #define XENCOMM_GUEST_HANDLE_H_
 

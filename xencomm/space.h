@@ -59,8 +59,8 @@ class Cursor {
 class Space {
  public:
   // The contiguous run at `pointer` + `offset`, of at most `length` bytes (at least 1). The runs of
-  // one access are asked for in order, with one cursor; without one (null) when no more than this
-  // is wanted, which is all of what is small, mostly.
+  // one access are asked for in order, with one cursor; null when this run is all that is wanted,
+  // as it mostly is for small accesses.
   virtual Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
                       Access access, Cursor* cursor) = 0;
 

@@ -1,4 +1,4 @@
-// A file descriptor that is closed with its owner, and can be made good for nothing.
+// A file descriptor that is closed with its owner, and can be made one of /dev/null.
 #ifndef HCALL_TRANSPORT_DESCRIPTOR_H_
 #define HCALL_TRANSPORT_DESCRIPTOR_H_
 

@@ -41,7 +41,7 @@ class CallProperties {
   // All of them for a call in the table's shape.
   std::string Check() {
     for (auto check : {&CallProperties::WalkFindsWhatWasMade, &CallProperties::AuditNamesWhatIsOut,
-                       &CallProperties::TurnsOverAndBack, &CallProperties::BouncesLikeInPlace,
+                       &CallProperties::SwapsAndSwapsBack, &CallProperties::BouncesLikeInPlace,
                        &CallProperties::BounceCopiesOutputsOnly,
                        &CallProperties::DescribesAndPutsBack, &CallProperties::Prints}) {
       const std::string wrong = (this->*check)();
@@ -192,8 +192,8 @@ class CallProperties {
     return "";
   }
 
-  // While the call is turned, it is the same call in the other order.
-  std::string TurnsOverAndBack() {
+  // While the call is swapped, it is the same call in the other order.
+  std::string SwapsAndSwapsBack() {
     std::vector<CollectedBuffer> buffers;
     CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
     bool has_phases = false;  // fields that are there after the call only, or before it
@@ -213,17 +213,17 @@ class CallProperties {
         const Buffer& first = buffers[count++].buffer;
         if (buffer.part != first.part || buffer.address.value != first.address.value ||
             buffer.bytes != first.bytes) {
-          wrong = std::string("turned over, another buffer at ") + buffer.part->path;
+          wrong = std::string("swapped, another buffer at ") + buffer.part->path;
         }
         return wrong.empty() && count <= buffers.size();
       };
       const Finding finding =
           ForEachBuffer(call_, {space_, Opposite(order_), RandomCall::kVcpus}, compare);
       if (!wrong.empty()) return wrong;
-      if (!finding.ok()) return "turned over: " + PrintFinding(finding);
-      if (count != buffers.size()) return "turned over, fewer buffers";
+      if (!finding.ok()) return "swapped: " + PrintFinding(finding);
+      if (count != buffers.size()) return "swapped, fewer buffers";
     }
-    // What means something else after a call is turned back as that: nobody made this one.
+    // What means something else after a call is swapped back as that: nobody made this one.
     if (has_phases) Restore();
     return "";
   }
@@ -349,14 +349,14 @@ class CallProperties {
     return wrong;
   }
 
-  // Guest-physical memory: a page's frame is its number, turned round.
+  // Guest-physical memory: a page's frame is its number, with some bits inverted.
   class Physical final : public schema::PhysicalMemory {
    public:
     explicit Physical(std::uint64_t descriptors) : left_(descriptors) {}
 
     bool Find(const std::byte* address, PhysicalAddress* physical) override {
       const auto value = reinterpret_cast<std::uint64_t>(address);
-      *physical = {value ^ kTurned};
+      *physical = {value ^ kInverted};
       return true;
     }
     std::byte* Allocate(std::uint64_t bytes) override {
@@ -366,11 +366,11 @@ class CallProperties {
       return reinterpret_cast<std::byte*>(descriptors_.back().data());
     }
     static const std::byte* Back(std::uint64_t physical) {
-      return reinterpret_cast<const std::byte*>(physical ^ kTurned);
+      return reinterpret_cast<const std::byte*>(physical ^ kInverted);
     }
 
    private:
-    static constexpr std::uint64_t kTurned = 0x5a5a5a5a5000;
+    static constexpr std::uint64_t kInverted = 0x5a5a5a5a5000;
     std::uint64_t left_;
     std::vector<std::vector<std::uint64_t>> descriptors_;
   };

@@ -559,7 +559,6 @@ TEST(ProcessSlot, EachProcessHasOneOfItsOwnWhicheverThreadAsksFirst) {
   }
 }
 
-// A model beside it: a bit for each page.
 // No long run is broken up where a short one serves.
 TEST(PageHeap, TakesTheRunThatFits) {
   for (const std::uint32_t count : {1u, 5u, 63u, 64u}) {
@@ -579,6 +578,7 @@ TEST(PageHeap, TakesTheRunThatFits) {
   }
 }
 
+// A model beside it: a bit for each page.
 TEST(PageHeap, AgreesWithABitmap) {
   constexpr std::uint32_t kPages = 2000;
   PageHeap heap(kPages);

@@ -1,4 +1,4 @@
-// Whole calls: bounced, described for the historical ABI, and turned into the other byte order.
+// Whole calls: bounced, described for the historical ABI, and swapped into the other byte order.
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -376,7 +376,7 @@ TEST(DescribedCall, RefusesAPointerInAnotherBuffersData) {
 }
 
 // As a number of the other order reads.
-constexpr std::uint64_t Turned(std::uint64_t number) { return __builtin_bswap64(number); }
+constexpr std::uint64_t Swapped(std::uint64_t number) { return __builtin_bswap64(number); }
 
 TEST(SwappedCall, TurnsAListThatIsReadAndWrittenOnce) {
   std::array<std::uint64_t, 2> frames = {1, 2};
@@ -389,8 +389,8 @@ TEST(SwappedCall, TurnsAListThatIsReadAndWrittenOnce) {
         {.hypercall = __HYPERVISOR_memory_op, .registers = {XENMEM_exchange, Address(&exchange)}},
         kNativeOrder);
     ASSERT_TRUE(swapped.finding().ok());
-    EXPECT_EQ(frames, (std::array<std::uint64_t, 2>{Turned(1), Turned(2)}));
-    frames[1] = Turned(22);
+    EXPECT_EQ(frames, (std::array<std::uint64_t, 2>{Swapped(1), Swapped(2)}));
+    frames[1] = Swapped(22);
   }
   EXPECT_EQ(frames, (std::array<std::uint64_t, 2>{1, 22}));
 }
@@ -400,7 +400,7 @@ TEST(SwappedCall, TurnsListsThatOverlapOnce) {
   {
     SwappedCall swapped(shared.call(), kNativeOrder);
     ASSERT_TRUE(swapped.finding().ok());
-    EXPECT_EQ(shared.frames, (std::array<std::uint64_t, 3>{Turned(1), Turned(2), Turned(3)}));
+    EXPECT_EQ(shared.frames, (std::array<std::uint64_t, 3>{Swapped(1), Swapped(2), Swapped(3)}));
   }
   EXPECT_EQ(shared.frames, (std::array<std::uint64_t, 3>{1, 2, 3}));
 }
@@ -410,15 +410,15 @@ TEST(SwappedCall, TurnsAnArgumentOfTwoCallsOnce) {
   {
     SwappedCall swapped(shared.call(), kNativeOrder);
     ASSERT_TRUE(swapped.finding().ok());
-    EXPECT_EQ(shared.reservation.nr_extents, Turned(2));
-    EXPECT_EQ(shared.frames[1], Turned(2));
-    EXPECT_EQ(shared.entries[1].args[1], Turned(Address(&shared.reservation)));
+    EXPECT_EQ(shared.reservation.nr_extents, Swapped(2));
+    EXPECT_EQ(shared.frames[1], Swapped(2));
+    EXPECT_EQ(shared.entries[1].args[1], Swapped(Address(&shared.reservation)));
   }
   EXPECT_EQ(shared.reservation.nr_extents, 2u);
   EXPECT_EQ(shared.frames[1], 2u);
 }
 
-// Bytes are not turned, wherever they begin.
+// Bytes are not swapped, wherever they begin.
 TEST(SwappedCall, TakesBitmapsThatOverlap) {
   std::array<std::uint8_t, 3> bits = {1, 2, 3};
   xen_domctl domctl = OverlappingBitmaps(bits);
@@ -429,7 +429,7 @@ TEST(SwappedCall, TakesBitmapsThatOverlap) {
 }
 
 // Numbers of different widths, numbers that begin in the middle of others, bytes over numbers: what
-// is right for one is wrong for the other. Nothing is turned.
+// is right for one is wrong for the other. Nothing is swapped.
 TEST(SwappedCall, RefusesBuffersThatOverlapAndAreUnlike) {
   std::array<std::uint64_t, 4> room = {1, 2, 3, 4};
   const auto refused = [&](Call call, const char* path) {

@@ -116,8 +116,7 @@ TEST_F(Versions, AreChosenByTheArgument) {
 
   ASSERT_TRUE(Walk(GetHvmContext(kNext, 32)).ok());
   ASSERT_EQ(buffers_.size(), 2u);
-  EXPECT_EQ(buffers_[1].part->offset,
-            offsetof(xen_domctl, u) + offsetof(NextHvmContext, buffer));
+  EXPECT_EQ(buffers_[1].part->offset, offsetof(xen_domctl, u) + offsetof(NextHvmContext, buffer));
   EXPECT_EQ(buffers_[1].bytes, 32u);
   EXPECT_EQ(buffers_[1].address.value, Address(context_.data()));
 }
@@ -160,7 +159,7 @@ TEST_F(Versions, AreAuditedByTheirOwnLayout) {
   EXPECT_EQ(finding.bytes, kTooLong);
 }
 
-TEST_F(Versions, AreTurnedByTheirOwnLayout) {
+TEST_F(Versions, AreSwappedByTheirOwnLayout) {
   const Call call = GetHvmContext(kNext, 0x1020);
   context_ = {};
   std::vector<std::uint8_t> large(0x1020);
@@ -169,11 +168,11 @@ TEST_F(Versions, AreTurnedByTheirOwnLayout) {
   {
     SwappedCall swapped(call, kNativeOrder);
     ASSERT_TRUE(swapped.finding().ok());
-    NextHvmContext turned;
-    std::memcpy(&turned, &domctl_.u, sizeof(turned));
-    EXPECT_EQ(turned.size, __builtin_bswap64(0x1020));
-    EXPECT_EQ(turned.instance, 0x04030201u);
-    EXPECT_EQ(turned.buffer, __builtin_bswap64(Address(large.data())));
+    NextHvmContext seen;
+    std::memcpy(&seen, &domctl_.u, sizeof(seen));
+    EXPECT_EQ(seen.size, __builtin_bswap64(0x1020));
+    EXPECT_EQ(seen.instance, 0x04030201u);
+    EXPECT_EQ(seen.buffer, __builtin_bswap64(Address(large.data())));
   }
   EXPECT_EQ(std::memcmp(&domctl_, &before, sizeof(before)), 0);
 }

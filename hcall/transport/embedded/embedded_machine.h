@@ -21,7 +21,7 @@ namespace xencomm::embedded {
 
 class EmbeddedMachine final : private hypervisor::Machine {
  public:
-  // Switched on, with domain 0 up.
+  // Started, with domain 0 up.
   static absl::StatusOr<std::shared_ptr<EmbeddedMachine>> Create(const MachineSetting& setting);
 
   // The machine of this process, made by its first caller. It stays on until the process ends, so

@@ -44,8 +44,8 @@ class GuestProcess {
     SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory> space;
   };
 
-  // What pointers mean to the hypervisor when a call names no region; and for the historical ABI,
-  // to the kernel when it describes them. Made when the first call is.
+  // The hypervisor's space for a call that names no region; and for the historical ABI, to the
+  // kernel when it describes them. Made when the first call is.
   Space& WalkOf(const VcpuPool::Lease& vcpu);
   DescribedCalls& Described() ABSL_LOCKS_EXCLUDED(mutex_);
 
