@@ -17,7 +17,7 @@ namespace xencomm::bench {
 
 class Rows {
  public:
-  // `name`: group/…/model/bytes, as bench/report.py reads it.
+  // `name`: group/…/bytes, as bench/report.py reads it.
   template <class Body>
   void Add(std::string name, Body body) {
     rows_.push_back({std::move(name),

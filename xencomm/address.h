@@ -1,8 +1,8 @@
 // Addresses, each kind a type of its own.
 //
-// All are full byte addresses of 64 bits, never frame numbers, so that the page size does not
-// enter an interface. A guest virtual address cannot be passed where a guest-physical one is
-// meant: the difference between the two is what this library is about.
+// All are full byte addresses of 64 bits, never frame numbers, so that the page size does not enter
+// an interface. A guest virtual address cannot be passed where a guest-physical one is meant: the
+// difference between the two is what this library is about.
 #ifndef XENCOMM_ADDRESS_H_
 #define XENCOMM_ADDRESS_H_
 

@@ -30,7 +30,7 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(std::unique_ptr<Backing> ba
   }
   absl::StatusOr<Backing::Reservation> reservation = backing->Reserve(payload_size);
   if (!reservation.ok()) return reservation.status();
-  // Where there is no memory for the books, the backing is here still.
+  // Where there is no memory for the metadata, the backing is here still.
   auto release = absl::MakeCleanup([&] { backing->Release(); });
   std::unique_ptr<Arena> arena(new Arena(std::move(backing), *reservation));
   std::move(release).Cancel();
@@ -41,7 +41,7 @@ Arena::Arena(std::unique_ptr<Backing>&& backing, const Backing::Reservation& res
     : reservation_(reservation),
       payload_(reservation.base + reservation.payload_offset),
       process_(getpid()),
-      units_(reservation.payload_size >> kUnitShift),
+      lines_(reservation.payload_size >> kLineShift),
       pages_(reservation.payload_size >> kPageShift),
       heap_(static_cast<std::uint32_t>(reservation.payload_size >> kPageShift)),
       backing_(std::move(backing)) {}
@@ -53,8 +53,8 @@ Arena::~Arena() {
 std::uint32_t Arena::ClassFor(std::size_t size, std::size_t alignment) {
   if (size <= kPageSize / 2 && alignment <= kPageSize / 2) {
     // The page that slots are cut from is aligned, so a slot of 2^n bytes is, too.
-    const std::size_t room = std::max({size, alignment, std::size_t{1} << kUnitShift});
-    return static_cast<std::uint32_t>(std::bit_width(room - 1)) - kUnitShift;
+    const std::size_t room = std::max({size, alignment, std::size_t{1} << kLineShift});
+    return static_cast<std::uint32_t>(std::bit_width(room - 1)) - kLineShift;
   }
   const std::size_t pages = size == 0 ? 1 : ((size - 1) >> kPageShift) + 1;
   return pages > kRunClasses ? kLongClass : kSlotClasses + static_cast<std::uint32_t>(pages) - 1;
@@ -68,16 +68,15 @@ absl::StatusOr<void*> Arena::Allocate(std::size_t size, Contents contents, std::
   if (!in_same_process()) [[unlikely]] {
     return WhyUnusable();
   }
-  const std::uint32_t piece_class = ClassFor(size, alignment);
-  std::uint32_t unit =
-      piece_class < kLongClass ? free_[piece_class].Pop(LinkOf()) : FreeStack::kNone;
-  if (unit == FreeStack::kNone) [[unlikely]] {
-    const absl::StatusOr<std::uint32_t> taken = TakePiece(piece_class, size);
+  const std::uint32_t size_class = ClassFor(size, alignment);
+  std::uint32_t line = size_class < kLongClass ? free_[size_class].Pop(LinkOf()) : FreeStack::kNone;
+  if (line == FreeStack::kNone) [[unlikely]] {
+    const absl::StatusOr<std::uint32_t> taken = TakeBlock(size_class, size);
     if (!taken.ok()) return taken.status();
-    unit = *taken;
+    line = *taken;
   }
-  units_[unit].piece.store(Piece(piece_class, kLive), std::memory_order_relaxed);
-  std::byte* const start = AddressOf(unit);
+  lines_[line].block.store(BlockWord(size_class, kLive), std::memory_order_relaxed);
+  std::byte* const start = AddressOf(line);
   if (contents == Contents::kCleared) std::memset(start, 0, size);
   return start;
 }
@@ -97,25 +96,25 @@ absl::Status Arena::Free(void* pointer) {
   const std::uint64_t offset =
       std::bit_cast<std::uintptr_t>(pointer) - std::bit_cast<std::uintptr_t>(payload_);
   if (!in_same_process() || offset >= populated() ||
-      !IsAligned(offset, std::uint64_t{1} << kUnitShift)) [[unlikely]] {
+      !IsAligned(offset, std::uint64_t{1} << kLineShift)) [[unlikely]] {
     return WhyNotFreed(pointer);
   }
-  const auto unit = static_cast<std::uint32_t>(offset >> kUnitShift);
-  std::uint32_t piece = units_[unit].piece.load(std::memory_order_relaxed);
-  const std::uint32_t piece_class = piece >> 2;
-  const bool is_long = piece_class == kLongClass;
-  // Of two threads that free the same piece, the exchange lets one through.
-  if ((piece & 3) != kLive ||
-      !units_[unit].piece.compare_exchange_strong(
-          piece, is_long ? std::uint32_t{kNoPiece} : Piece(piece_class, kFree),
+  const auto line = static_cast<std::uint32_t>(offset >> kLineShift);
+  std::uint32_t block = lines_[line].block.load(std::memory_order_relaxed);
+  const std::uint32_t size_class = block >> 2;
+  const bool is_long = size_class == kLongClass;
+  // Of two threads that free the same block, the exchange lets one through.
+  if ((block & 3) != kLive ||
+      !lines_[line].block.compare_exchange_strong(
+          block, is_long ? std::uint32_t{kNoBlock} : BlockWord(size_class, kFree),
           std::memory_order_relaxed)) [[unlikely]] {
     return WhyNotFreed(pointer);
   }
   if (!is_long) {
-    free_[piece_class].Push(unit, LinkOf());
+    free_[size_class].Push(line, LinkOf());
   } else {
     const MutexLock lock(mutex_);
-    heap_.GiveBack(unit / kUnitsPerPage);
+    heap_.GiveBack(line / kLinesPerPage);
   }
   return absl::OkStatus();
 }
@@ -126,31 +125,31 @@ void Arena::FreeOwned(void* pointer) {
   Free(pointer).IgnoreError();
 }
 
-// The slow path: no free piece of the class was at hand.
-absl::StatusOr<std::uint32_t> Arena::TakePiece(std::uint32_t piece_class, std::size_t size) {
+// The slow path: no free block of the class was at hand.
+absl::StatusOr<std::uint32_t> Arena::TakeBlock(std::uint32_t size_class, std::size_t size) {
   if (size > reservation_.payload_size) {
     return absl::ResourceExhaustedError(
         Sentence("no room for %u bytes: the whole arena has %u", size, reservation_.payload_size));
   }
   const MutexLock lock(mutex_);
-  if (piece_class < kSlotClasses) {
+  if (size_class < kSlotClasses) {
     const absl::StatusOr<std::uint32_t> page = TakePages(1);
     if (!page.ok()) return page.status();
-    return CutSlots(*page, piece_class);
+    return CutSlots(*page, size_class);
   }
-  const std::uint32_t pages = piece_class < kLongClass
-                                  ? PagesOf(piece_class)
+  const std::uint32_t pages = size_class < kLongClass
+                                  ? PagesOf(size_class)
                                   : static_cast<std::uint32_t>(((size - 1) >> kPageShift) + 1);
   const absl::StatusOr<std::uint32_t> page = TakePages(pages);
   if (!page.ok()) return page.status();
-  return *page * kUnitsPerPage;
+  return *page * kLinesPerPage;
 }
 
 absl::StatusOr<std::uint32_t> Arena::TakePages(std::uint32_t count) {
   std::optional<std::uint32_t> page = heap_.Take(count);
   if (!page) {
     // What lies in the stacks comes before new memory.
-    CollectFreePieces();
+    CollectFreeBlocks();
     page = heap_.Take(count);
   }
   if (!page) {
@@ -170,10 +169,10 @@ absl::Status Arena::Grow(std::uint32_t count) {
   const std::uint32_t needed = count - heap_.FreeAtEnd();
   const std::uint32_t left = heap_.max_pages() - heap_.pages();
   if (needed > left) {
-    return absl::ResourceExhaustedError(Sentence(
-        "no room for %u bytes: of the arena's %u, %u are free, but not that many in one piece",
-        std::uint64_t{count} << kPageShift, reservation_.payload_size,
-        std::uint64_t{heap_.free_pages() + left} << kPageShift));
+    return absl::ResourceExhaustedError(
+        Sentence("no room for %u bytes: of the arena's %u, %u are free, but not that many in a row",
+                 std::uint64_t{count} << kPageShift, reservation_.payload_size,
+                 std::uint64_t{heap_.free_pages() + left} << kPageShift));
   }
   const auto populate = [this](std::uint32_t pages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const std::uint64_t offset = std::uint64_t{heap_.pages()} << kPageShift;
@@ -191,76 +190,76 @@ absl::Status Arena::Grow(std::uint32_t count) {
 }
 
 // Cuts a page into slots: the first is the caller's, the others are free.
-std::uint32_t Arena::CutSlots(std::uint32_t page, std::uint32_t piece_class) {
-  const std::uint32_t step = 1u << piece_class;
-  const std::uint32_t first = page * kUnitsPerPage;
-  const std::uint32_t last = first + kUnitsPerPage - step;
-  for (std::uint32_t unit = first + step; unit <= last; unit += step) {
-    units_[unit].piece.store(Piece(piece_class, kFree), std::memory_order_relaxed);
-    units_[unit].link.store(unit + step, std::memory_order_relaxed);
+std::uint32_t Arena::CutSlots(std::uint32_t page, std::uint32_t size_class) {
+  const std::uint32_t step = 1u << size_class;
+  const std::uint32_t first = page * kLinesPerPage;
+  const std::uint32_t last = first + kLinesPerPage - step;
+  for (std::uint32_t line = first + step; line <= last; line += step) {
+    lines_[line].block.store(BlockWord(size_class, kFree), std::memory_order_relaxed);
+    lines_[line].link.store(line + step, std::memory_order_relaxed);
   }
-  pages_[page].slot_class.store(static_cast<std::uint8_t>(piece_class + 1),
+  pages_[page].slot_class.store(static_cast<std::uint8_t>(size_class + 1),
                                 std::memory_order_relaxed);
-  free_[piece_class].PushChain(first + step, last, LinkOf());
+  free_[size_class].PushChain(first + step, last, LinkOf());
   return first;
 }
 
-// Gives the pages of free pieces back to the heap, where neighbours are joined.
-void Arena::CollectFreePieces() {
-  for (std::uint32_t piece_class = 0; piece_class < kSlotClasses; ++piece_class) {
-    CollectSlots(piece_class);
+// Gives the pages of free blocks back to the heap, where neighbours are joined.
+void Arena::CollectFreeBlocks() {
+  for (std::uint32_t size_class = 0; size_class < kSlotClasses; ++size_class) {
+    CollectSlots(size_class);
   }
-  for (std::uint32_t piece_class = kSlotClasses; piece_class < kLongClass; ++piece_class) {
-    std::uint32_t unit = free_[piece_class].TakeAll();
-    while (unit != FreeStack::kNone) {
-      const std::uint32_t next = units_[unit].link.load(std::memory_order_relaxed);
-      units_[unit].piece.store(kNoPiece, std::memory_order_relaxed);
-      heap_.GiveBack(unit / kUnitsPerPage);
-      unit = next;
+  for (std::uint32_t size_class = kSlotClasses; size_class < kLongClass; ++size_class) {
+    std::uint32_t line = free_[size_class].TakeAll();
+    while (line != FreeStack::kNone) {
+      const std::uint32_t next = lines_[line].link.load(std::memory_order_relaxed);
+      lines_[line].block.store(kNoBlock, std::memory_order_relaxed);
+      heap_.GiveBack(line / kLinesPerPage);
+      line = next;
     }
   }
 }
 
 // A page goes back when all of its slots are free at once: when all of them were in the stack.
-void Arena::CollectSlots(std::uint32_t piece_class) {
-  const std::uint32_t slots = kUnitsPerPage >> piece_class;
-  const std::uint32_t list = free_[piece_class].TakeAll();
-  const auto next_of = [this](std::uint32_t unit) {
-    return units_[unit].link.load(std::memory_order_relaxed);
+void Arena::CollectSlots(std::uint32_t size_class) {
+  const std::uint32_t slots = kLinesPerPage >> size_class;
+  const std::uint32_t list = free_[size_class].TakeAll();
+  const auto next_of = [this](std::uint32_t line) {
+    return lines_[line].link.load(std::memory_order_relaxed);
   };
-  const auto page_of = [this](std::uint32_t unit) -> Page& { return pages_[unit / kUnitsPerPage]; };
-  for (std::uint32_t unit = list; unit != FreeStack::kNone; unit = next_of(unit)) {
-    ++page_of(unit).free_slots;
+  const auto page_of = [this](std::uint32_t line) -> Page& { return pages_[line / kLinesPerPage]; };
+  for (std::uint32_t line = list; line != FreeStack::kNone; line = next_of(line)) {
+    ++page_of(line).free_slots;
   }
 
   // The list becomes two: slots that are kept, and the first slots of pages that go back.
   std::uint32_t kept = FreeStack::kNone;
   std::uint32_t last_kept = FreeStack::kNone;
   std::uint32_t returned = FreeStack::kNone;
-  for (std::uint32_t unit = list; unit != FreeStack::kNone;) {
-    const std::uint32_t next = next_of(unit);
-    if (page_of(unit).free_slots != slots) {
-      units_[unit].link.store(kept, std::memory_order_relaxed);
-      if (kept == FreeStack::kNone) last_kept = unit;
-      kept = unit;
+  for (std::uint32_t line = list; line != FreeStack::kNone;) {
+    const std::uint32_t next = next_of(line);
+    if (page_of(line).free_slots != slots) {
+      lines_[line].link.store(kept, std::memory_order_relaxed);
+      if (kept == FreeStack::kNone) last_kept = line;
+      kept = line;
     } else {
-      units_[unit].piece.store(kNoPiece, std::memory_order_relaxed);
-      if (unit % kUnitsPerPage == 0) {
-        units_[unit].link.store(returned, std::memory_order_relaxed);
-        returned = unit;
+      lines_[line].block.store(kNoBlock, std::memory_order_relaxed);
+      if (line % kLinesPerPage == 0) {
+        lines_[line].link.store(returned, std::memory_order_relaxed);
+        returned = line;
       }
     }
-    unit = next;
+    line = next;
   }
 
-  for (std::uint32_t unit = kept; unit != FreeStack::kNone; unit = next_of(unit)) {
-    page_of(unit).free_slots = 0;
+  for (std::uint32_t line = kept; line != FreeStack::kNone; line = next_of(line)) {
+    page_of(line).free_slots = 0;
   }
-  if (kept != FreeStack::kNone) free_[piece_class].PushChain(kept, last_kept, LinkOf());
-  for (std::uint32_t unit = returned; unit != FreeStack::kNone; unit = next_of(unit)) {
-    page_of(unit).free_slots = 0;
-    page_of(unit).slot_class.store(0, std::memory_order_relaxed);
-    heap_.GiveBack(unit / kUnitsPerPage);
+  if (kept != FreeStack::kNone) free_[size_class].PushChain(kept, last_kept, LinkOf());
+  for (std::uint32_t line = returned; line != FreeStack::kNone; line = next_of(line)) {
+    page_of(line).free_slots = 0;
+    page_of(line).slot_class.store(0, std::memory_order_relaxed);
+    heap_.GiveBack(line / kLinesPerPage);
   }
 }
 
@@ -282,20 +281,19 @@ absl::StatusOr<Arena::Place> Arena::Locate(const void* pointer) const {
   const auto page = static_cast<std::uint32_t>(offset >> kPageShift);
   const std::uint8_t slot_class = pages_[page].slot_class.load(std::memory_order_relaxed);
   if (slot_class != 0) {
-    const std::uint32_t piece_class = slot_class - 1u;
-    const auto unit = static_cast<std::uint32_t>(offset >> kUnitShift) >> piece_class
-                                                                              << piece_class;
-    const std::uint32_t piece = units_[unit].piece.load(std::memory_order_relaxed);
-    return Place{AddressOf(unit), std::uint64_t{1} << (kUnitShift + piece_class),
-                 (piece & 3) == kLive};
+    const std::uint32_t size_class = slot_class - 1u;
+    const auto line = static_cast<std::uint32_t>(offset >> kLineShift) >> size_class << size_class;
+    const std::uint32_t block = lines_[line].block.load(std::memory_order_relaxed);
+    return Place{AddressOf(line), std::uint64_t{1} << (kLineShift + size_class),
+                 (block & 3) == kLive};
   }
   const MutexLock lock(mutex_);
-  const std::uint32_t at_start = units_[page * kUnitsPerPage].piece.load(std::memory_order_relaxed);
+  const std::uint32_t at_start = lines_[page * kLinesPerPage].block.load(std::memory_order_relaxed);
   const PageHeap::Run run =
       (at_start & 3) == kLive ? PageHeap::Run{page, heap_.LengthAt(page), false} : heap_.Find(page);
-  const std::uint32_t first = run.first * kUnitsPerPage;
-  const std::uint32_t piece = units_[first].piece.load(std::memory_order_relaxed);
-  return Place{AddressOf(first), std::uint64_t{run.pages} << kPageShift, (piece & 3) == kLive};
+  const std::uint32_t first = run.first * kLinesPerPage;
+  const std::uint32_t block = lines_[first].block.load(std::memory_order_relaxed);
+  return Place{AddressOf(first), std::uint64_t{run.pages} << kPageShift, (block & 3) == kLive};
 }
 
 absl::Status Arena::WhyNotFreed(const void* pointer) const {

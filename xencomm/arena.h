@@ -6,9 +6,10 @@
 //
 // Rules:
 // 1. Allocating and freeing make no system call, take no lock and clear nothing, once the Arena has
-//    grown to what a program needs: a freed piece is kept for the next of its size. Pieces of more
+//    grown to what a program needs: a freed block is kept for the next of its size. Blocks of more
 //    than 64 pages take a lock.
-// 2. The books are kept out of band. Whatever a hypercall writes into the region, and wherever, the
+// 2. The metadata is kept out of band. Whatever a hypercall writes into the region, and wherever,
+// the
 //    Arena goes on working.
 // 3. Nothing is freed on a guess. A pointer that is not the start of a live allocation is refused,
 //    with what it is instead.
@@ -120,33 +121,34 @@ class XENCOMM_API Arena final : private Freer {
   bool in_same_process() const { return marker_.in_same_process(); }
 
  private:
-  // The books count in units. A piece is known by its first unit.
-  static constexpr std::uint32_t kUnitShift = 6;
+  // The metadata counts in lines of 64 bytes, the smallest block. A block is known by its first
+  // one.
+  static constexpr std::uint32_t kLineShift = 6;
   static constexpr std::uint32_t kPageShift = 12;
-  static constexpr std::uint32_t kUnitsPerPage = 1u << (kPageShift - kUnitShift);
+  static constexpr std::uint32_t kLinesPerPage = 1u << (kPageShift - kLineShift);
 
-  // Classes of pieces: a power of two of units up to half a page, which share a page with others of
-  // their class; then 1 to 64 pages; then all that is longer.
-  static constexpr std::uint32_t kSlotClasses = kPageShift - kUnitShift;
+  // Size classes: slots of a power of two of lines up to half a page, which share a page with
+  // others of their class; then 1 to 64 pages; then all that is longer.
+  static constexpr std::uint32_t kSlotClasses = kPageShift - kLineShift;
   static constexpr std::uint32_t kRunClasses = 64;
   static constexpr std::uint32_t kLongClass = kSlotClasses + kRunClasses;
 
   enum State : std::uint32_t {
-    kNoPiece,  // inside a piece, or of a free run of pages
+    kNoBlock,  // inside a block, or of a free run of pages
     kLive,
     kFree,  // freed and kept for the next of its class
   };
 
-  // Whoever may ask about a piece was told of its address behind what made it one, and the stacks
+  // Whoever may ask about a block was told of its address behind what made it one, and the stacks
   // and the lock hand on what lies in it: these need no order.
-  struct Unit {
-    std::atomic<std::uint32_t> piece;  // class << 2 | State
-    std::atomic<std::uint32_t> link;   // of a free piece: the next one
+  struct Line {
+    std::atomic<std::uint32_t> block;  // class << 2 | State
+    std::atomic<std::uint32_t> link;   // of a free block: the next one
   };
 
   struct Page {
     std::atomic<std::uint8_t> slot_class;  // + 1; 0: the page belongs to a run
-    std::uint8_t free_slots;               // only while pieces are collected
+    std::uint8_t free_slots;               // only while blocks are collected
   };
 
   // What throws leaves `backing` as it is.
@@ -156,30 +158,30 @@ class XENCOMM_API Arena final : private Freer {
   ReturnTo Returning() { return ReturnTo(*this); }
 
   static std::uint32_t ClassFor(std::size_t size, std::size_t alignment);
-  static std::uint32_t PagesOf(std::uint32_t piece_class) { return piece_class - kSlotClasses + 1; }
-  static std::uint32_t Piece(std::uint32_t piece_class, State state) {
-    return piece_class << 2 | state;
+  static std::uint32_t PagesOf(std::uint32_t size_class) { return size_class - kSlotClasses + 1; }
+  static std::uint32_t BlockWord(std::uint32_t size_class, State state) {
+    return size_class << 2 | state;
   }
   auto LinkOf() {
-    return [this](std::uint32_t unit) -> std::atomic<std::uint32_t>& { return units_[unit].link; };
+    return [this](std::uint32_t line) -> std::atomic<std::uint32_t>& { return lines_[line].link; };
   }
-  std::byte* AddressOf(std::uint32_t unit) const {
-    return payload_ + (std::uint64_t{unit} << kUnitShift);
+  std::byte* AddressOf(std::uint32_t line) const {
+    return payload_ + (std::uint64_t{line} << kLineShift);
   }
 
-  absl::StatusOr<std::uint32_t> TakePiece(std::uint32_t piece_class, std::size_t size)
+  absl::StatusOr<std::uint32_t> TakeBlock(std::uint32_t size_class, std::size_t size)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::uint32_t> TakePages(std::uint32_t count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Grow(std::uint32_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::uint32_t CutSlots(std::uint32_t page, std::uint32_t piece_class)
+  std::uint32_t CutSlots(std::uint32_t page, std::uint32_t size_class)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CollectFreePieces() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CollectSlots(std::uint32_t piece_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CollectFreeBlocks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CollectSlots(std::uint32_t size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   absl::Status WhyUnusable() const;
 
-  // The piece that holds `pointer`: its address, its room and whether it is live.
+  // The block that holds `pointer`: its address, its room and whether it is live.
   struct Place {
     std::byte* start;
     std::uint64_t size;
@@ -195,7 +197,7 @@ class XENCOMM_API Arena final : private Freer {
 
   std::atomic<std::uint64_t> populated_{0};  // bytes
   std::atomic<bool> may_grow_{true};
-  LazyArray<Unit> units_;
+  LazyArray<Line> lines_;
   LazyArray<Page> pages_;
   std::array<FreeStack, kLongClass> free_;
 

@@ -4,8 +4,8 @@
 // grows, and gives all of it back at the end. Memory that it has put somewhere stays there: a
 // hypercall may use its address at any time.
 //
-// Models: LockedMemory (anonymous, locked), the hypercall device of Linux (hcall/transport), the
-// region of the embedded machine (hcall/transport).
+// Implementations: LockedMemory (anonymous, locked); in hcall/transport, memory of Linux's
+// hypercall device and the region of the embedded machine.
 #ifndef XENCOMM_BACKING_H_
 #define XENCOMM_BACKING_H_
 

@@ -43,7 +43,7 @@ enum class Fault : std::uint8_t {
   kProtectionKey,  // PKRU or PKRS forbid the access
 };
 
-// One sentence's worth of words for each, for messages and logs.
+// A few words for each, for messages and logs.
 constexpr const char* Describe(Fault fault) {
   switch (fault) {
     case Fault::kNone:
@@ -110,7 +110,7 @@ struct FaultInfo {
   friend constexpr bool operator==(const FaultInfo&, const FaultInfo&) = default;
 };
 
-// A value or the fault that kept it from being.
+// A value, or the fault because of which there is none.
 template <class T>
 class [[nodiscard]] Result {
  public:

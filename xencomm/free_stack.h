@@ -1,8 +1,8 @@
-// A stack of pieces of the Arena that are free, shared by threads without a lock.
+// A stack of free blocks, shared by threads without a lock.
 //
-// Pieces are known by their unit number. Their links are kept out of band and are never unmapped,
-// so a thread may look at the link of a piece that another thread has taken meanwhile: the tag in
-// the head, which every change moves on, makes the exchange fail and it looks again.
+// Blocks are known by numbers. Their links are kept out of band and are never unmapped, so a thread
+// may look at the link of a block that another thread has taken meanwhile: the tag in the head,
+// which every change moves on, makes the exchange fail and it looks again.
 #ifndef XENCOMM_FREE_STACK_H_
 #define XENCOMM_FREE_STACK_H_
 
@@ -16,10 +16,10 @@ class alignas(64) FreeStack {
  public:
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
-  // `LinkOf(piece)` is the piece's std::atomic<std::uint32_t>.
+  // `LinkOf(block)` is the block's std::atomic<std::uint32_t>.
   template <class LinkOf>
-  void Push(std::uint32_t piece, LinkOf link_of) {
-    PushChain(piece, piece, link_of);
+  void Push(std::uint32_t block, LinkOf link_of) {
+    PushChain(block, block, link_of);
   }
 
   // Pieces that are linked already, from `first` to `last`.
@@ -27,7 +27,7 @@ class alignas(64) FreeStack {
   void PushChain(std::uint32_t first, std::uint32_t last, LinkOf link_of) {
     std::uint64_t head = head_.load(std::memory_order_relaxed);
     do {
-      link_of(last).store(PieceOf(head), std::memory_order_relaxed);
+      link_of(last).store(BlockOf(head), std::memory_order_relaxed);
     } while (!head_.compare_exchange_weak(head, Head(first, head), std::memory_order_release,
                                           std::memory_order_relaxed));
   }
@@ -38,10 +38,10 @@ class alignas(64) FreeStack {
     for (;;) {
       // Acquired here, link and all; taking it off then needs no more.
       std::uint64_t head = head_.load(std::memory_order_acquire);
-      if (PieceOf(head) == kNone) return kNone;
-      const std::uint32_t next = link_of(PieceOf(head)).load(std::memory_order_relaxed);
+      if (BlockOf(head) == kNone) return kNone;
+      const std::uint32_t next = link_of(BlockOf(head)).load(std::memory_order_relaxed);
       if (head_.compare_exchange_weak(head, Head(next, head), std::memory_order_relaxed)) {
-        return PieceOf(head);
+        return BlockOf(head);
       }
     }
   }
@@ -49,20 +49,20 @@ class alignas(64) FreeStack {
   // All of them, linked, and the stack is empty. kNone when it was.
   std::uint32_t TakeAll() {
     std::uint64_t head = head_.load(std::memory_order_relaxed);
-    while (PieceOf(head) != kNone &&
+    while (BlockOf(head) != kNone &&
            !head_.compare_exchange_weak(head, Head(kNone, head), std::memory_order_acquire,
                                         std::memory_order_relaxed)) {
     }
-    return PieceOf(head);
+    return BlockOf(head);
   }
 
  private:
-  static constexpr std::uint32_t PieceOf(std::uint64_t head) {
+  static constexpr std::uint32_t BlockOf(std::uint64_t head) {
     return static_cast<std::uint32_t>(head);
   }
   // The head after `before`, with the next tag.
-  static constexpr std::uint64_t Head(std::uint32_t piece, std::uint64_t before) {
-    return ((before >> 32) + 1) << 32 | piece;
+  static constexpr std::uint64_t Head(std::uint32_t block, std::uint64_t before) {
+    return ((before >> 32) + 1) << 32 | block;
   }
 
   std::atomic<std::uint64_t> head_{kNone};

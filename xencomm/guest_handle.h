@@ -3,13 +3,11 @@
 // All that a hypercall's handler sees of guest memory. Direction is in the type: GuestHandle<const
 // T> can only be read, GuestHandle<T> also written. Indices and counts are in elements, never in
 // bytes. A handle never changes the guest's pointer or anything behind it but the elements that it
-// is told to write. Elements are kept in the domain's byte order and handed out in the
-// processor's.
+// is told to write. Elements are kept in the domain's byte order and handed out in the processor's.
 #ifndef XENCOMM_GUEST_HANDLE_H_
 #define XENCOMM_GUEST_HANDLE_H_
 
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <type_traits>
 
@@ -29,7 +27,7 @@ concept GuestType = std::is_trivially_copyable_v<T> && std::is_standard_layout_v
 template <GuestType T>
 class Cleared {
  public:
-  Cleared() { std::memset(&value_, 0, sizeof(T)); }
+  Cleared() { __builtin_memset(&value_, 0, sizeof(T)); }
 
   T& operator*() { return value_; }
   const T& operator*() const { return value_; }
@@ -79,7 +77,7 @@ class GuestHandle {
     const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kRead, nullptr);
     if (run.length() < sizeof(T)) [[unlikely]]
       return ReadSlowly(offset, value);
-    std::memcpy(&value, run.start(), sizeof(T));
+    __builtin_memcpy(&value, run.start(), sizeof(T));
     ForgetGuestMemory();
     if (order_ != kNativeOrder) SwapBytes(value);
     return {.bytes = sizeof(T)};
@@ -149,14 +147,14 @@ class GuestHandle {
     if (run.length() < sizeof(T)) [[unlikely]] {
       return CopyTo(*space_, pointer_, offset, &value, sizeof(T));
     }
-    std::memcpy(run.start(), &value, sizeof(T));
+    __builtin_memcpy(run.start(), &value, sizeof(T));
     return {.bytes = sizeof(T)};
   }
 
   [[gnu::noinline]] CopyResult WriteSwapped(std::uint64_t offset, const Value& value) const {
     // Copied as bytes, so that cleared padding stays cleared.
     Value swapped;
-    std::memcpy(&swapped, &value, sizeof(T));
+    __builtin_memcpy(&swapped, &value, sizeof(T));
     SwapBytes(swapped);
     return CopyTo(*space_, pointer_, offset, &swapped, sizeof(T));
   }

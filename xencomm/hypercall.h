@@ -59,8 +59,7 @@ enum class XencommOp : std::uint64_t {
   // positive number, or a negative errno.
   kRegister = 0,
   // (region handle, first granule, count, GranuleUse): takes up granules that were backed since.
-  // One
-  // that was taken up for another use is refused, and keeps that.
+  // One that was taken up for another use is refused and keeps that use.
   kExtend = 1,
   // (region handle): drops the holds. The id never names another region.
   kUnregister = 2,

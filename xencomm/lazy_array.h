@@ -1,7 +1,7 @@
 // An array of zeroed elements that costs memory only where it is touched.
 //
-// The Arena keeps its books in such arrays, one element for each piece that the region could ever
-// be cut into, apart from the memory that hypercalls write to.
+// The Arena keeps its metadata in such arrays, one element for each block that the region could
+// ever be cut into, apart from the memory that hypercalls write to.
 #ifndef XENCOMM_LAZY_ARRAY_H_
 #define XENCOMM_LAZY_ARRAY_H_
 

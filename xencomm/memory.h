@@ -1,8 +1,8 @@
 // Memory: guest-physical memory as the hypervisor reaches it.
 //
 // The only way from a guest-physical address to bytes. An implementation looks the address up (a
-// p2m, a second stage, an array in a test), refuses what the access may not have, and marks what
-// is written as dirty. What Map answers stays valid until the call that asked for it ends.
+// p2m, a second stage, an array in a test), refuses what the access may not have, and marks what is
+// written as dirty. What Map answers stays valid until the call that asked for it ends.
 #ifndef XENCOMM_MEMORY_H_
 #define XENCOMM_MEMORY_H_
 

@@ -8,7 +8,6 @@
 #define XENCOMM_REGION_TRANSLATION_H_
 
 #include <cstdint>
-#include <cstring>
 
 #include "xencomm/copy.h"
 #include "xencomm/hypercall.h"
@@ -193,7 +192,7 @@ Result<TableReader<M>> OpenTable(M& memory, PhysicalAddress handle, ByteOrder or
   std::byte head[BaseOffset(1)];
   const Mapping run = memory.Map(handle, sizeof(head), Access::kRead);
   if (run.length() < sizeof(head)) return run.ok() ? FaultInfo(Fault::kNoMemory) : run.fault();
-  std::memcpy(head, run.start(), sizeof(head));
+  __builtin_memcpy(head, run.start(), sizeof(head));
   ForgetGuestMemory();
 
   const Result<RegionLayout> layout = RegionLayout::Parse(head, order);

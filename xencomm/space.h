@@ -18,7 +18,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <new>
 #include <type_traits>
 
@@ -41,7 +40,7 @@ struct [[nodiscard]] CopyResult {
 // at the start of each access, since nothing is remembered longer.
 class Cursor {
  public:
-  Cursor() { std::memset(bytes_, 0, sizeof(std::uint64_t)); }
+  Cursor() { __builtin_memset(bytes_, 0, sizeof(std::uint64_t)); }
 
   // As what the space keeps there, the same at every use. A `T` is empty when its first word is
   // zero: no more is cleared.
@@ -60,8 +59,8 @@ class Cursor {
 class Space {
  public:
   // The contiguous run at `pointer` + `offset`, of at most `length` bytes (at least 1). The runs of
-  // one access are asked for in order, with one cursor; without one (null) when no more than this
-  // is wanted, which is all of what is small, mostly.
+  // one access are asked for in order, with one cursor; null when this run is all that is wanted,
+  // as it mostly is for small accesses.
   virtual Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
                       Access access, Cursor* cursor) = 0;
 
@@ -138,13 +137,13 @@ class SpaceOver final : public Space {
     using Kept = typename T::Cursor;
     if (std::is_empty_v<Kept> || cursor == nullptr) {
       Kept nothing;
-      return Step(pointer, offset, length, access, nothing);
+      return Find(pointer, offset, length, access, nothing);
     }
-    return Step(pointer, offset, length, access, cursor->As<Kept>());
+    return Find(pointer, offset, length, access, cursor->As<Kept>());
   }
 
  private:
-  Mapping Step(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+  Mapping Find(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
                typename T::Cursor& kept) {
     const Segment segment = translation_.Translate(pointer, offset, length, access, kept);
     if (!segment.ok()) [[unlikely]]

@@ -23,7 +23,7 @@ enum class TracedSpace : std::uint8_t {
 };
 
 struct TracedPointer {
-  Trace trace;                  // to its end: not a fault
+  Trace trace;                  // that ends in no fault
   VirtualAddress region = {};   // where it begins; of kRegion only
   MachineAddress machine = {};  // of the byte at the pointer
 };

@@ -104,7 +104,7 @@ struct xencomm_translation {
   struct xencomm_step step[8];
 };
 
-/* What a pointer means. */
+/* A space: what a pointer means. */
 enum xencomm_space {
   XENCOMM_SPACE_REGION, /* a place in the region, by its bases */
   XENCOMM_SPACE_WALK,   /* an address of this process, by its page tables */

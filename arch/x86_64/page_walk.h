@@ -57,7 +57,7 @@ class PageWalk {
     if (!AddOffset(pointer, offset, &address)) [[unlikely]]
       return Fault::kOverflow;
     if (rules_.mark_accessed()) [[unlikely]] {
-      // On a copy, lest the cursor must be in memory for the sake of this call.
+      // On a copy, so that this call does not force the cursor into memory.
       Cursor marked = cursor;
       const Segment segment = WalkAndMark(address.value, length, access, marked);
       cursor = marked;

@@ -202,8 +202,8 @@ class PagingRules {
                                                         error | (nxe || smep ? kErrorFetch : 0)};
   }
 
-  // PKRU and PKRS hold, for each of 16 keys, access-disable and write-disable. They become a
-  // 16-bit set of keys for each kind of access.
+  // PKRU and PKRS hold, for each of 16 keys, access-disable and write-disable. They become a 16-bit
+  // set of keys for each kind of access.
   constexpr void SetKeys(const PagingState& state) {
     const bool write_protect = (state.cr0 & kCr0Wp) != 0;
     const bool user = state.privilege == Privilege::kUser;

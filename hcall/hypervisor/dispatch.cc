@@ -1,4 +1,4 @@
-// From registers to a handler: who may call, and what the call's pointers mean.
+// Who may call, and in which space the call's pointers are.
 
 #include "hcall/hypervisor/dispatch.h"
 
@@ -12,7 +12,7 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// The space of a call that has none: every byte faults, and none at all is still fine.
+// The space of a call that has none: every byte faults, but an access of zero bytes succeeds.
 class NoSpace final : public Space {
  public:
   explicit NoSpace(FaultInfo fault) : fault_(fault) {}

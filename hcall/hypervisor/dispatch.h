@@ -1,4 +1,4 @@
-// The way into a hypercall, from its registers.
+// Dispatch: from a vcpu's registers to a hypercall's handler.
 #ifndef HCALL_HYPERVISOR_DISPATCH_H_
 #define HCALL_HYPERVISOR_DISPATCH_H_
 
@@ -11,7 +11,6 @@
 
 namespace xencomm::hypervisor {
 
-// The memory that a vcpu's calls reach.
 inline DomainMemory CallMemory(Core& core, Vcpu& vcpu) {
   return {vcpu.domain->p2m, core.frames, vcpu.domain->dirty_log, vcpu.slot->writes};
 }

@@ -15,8 +15,7 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// A call by the machine itself: no guest's, so it has no vcpu, but what it finds must not vanish
-// meanwhile. Everything that frees a domain holds the control lock.
+// What BuildDomain gives a new domain, with the control lock held: nobody can destroy it meanwhile.
 std::int64_t Built(Core& core, Domain& domain, const DomainConfig& config) {
   std::int64_t error = CreateVcpus(core, domain);
   if (error != 0) return error;

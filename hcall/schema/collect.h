@@ -50,7 +50,6 @@ struct BufferGroup {
 // Every buffer lies in one; ascending by address. They point into `buffers`.
 std::vector<BufferGroup> GroupBuffers(const std::vector<CollectedBuffer>& buffers);
 
-// The group that a byte of a buffer lies in.
 const BufferGroup& GroupOf(const std::vector<BufferGroup>& groups, const std::byte* byte);
 
 // What is found when such a buffer is in the way.

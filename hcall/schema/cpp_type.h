@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 #include "hcall/schema/type.h"
@@ -71,9 +70,9 @@ template <class Handle>
 void SwapPointer(Handle& handle) {
   static_assert(sizeof(handle.p) == sizeof(std::uint64_t));
   std::uint64_t bits;
-  std::memcpy(&bits, &handle, sizeof(bits));
+  __builtin_memcpy(&bits, &handle, sizeof(bits));
   SwapBytes(bits);
-  std::memcpy(&handle, &bits, sizeof(bits));
+  __builtin_memcpy(&handle, &bits, sizeof(bits));
 }
 
 // `kSize` bytes at `offset`: the storage of neighbouring bit-fields, which has no name, or a member

@@ -114,7 +114,6 @@ class Lines {
     return std::move(text_);
   }
 
-  // One part of them.
   std::string Explain(std::span<const Part>::iterator part) {
     Explain(*part);
     return std::move(text_);

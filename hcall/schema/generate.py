@@ -5,7 +5,7 @@
                Plain data, needs none of Xen's headers.
   xen_types.h  ties the data to the compiler's own view: static_asserts of each size and offset,
                the C++ type of each row, and SwapBytes for every structure whose byte order can be
-               turned without knowing which member of a union is meant.
+               swapped without knowing which member of a union is meant.
   constants.h  every macro and enumerator with an integer value, and the structure that it is
                declared in.
   removed.h    every number that a comment in a header says is out of use, in the comment's words.

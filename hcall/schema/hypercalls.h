@@ -1,8 +1,10 @@
-// All rows as they are written, one file per hypercall.
+// All rows as they are written, by hypercall.
 #ifndef HCALL_SCHEMA_HYPERCALLS_H_
 #define HCALL_SCHEMA_HYPERCALLS_H_
 
 #include "hcall/schema/argo.h"
+#include "hcall/schema/callback.h"
+#include "hcall/schema/console_io.h"
 #include "hcall/schema/dm_op.h"
 #include "hcall/schema/domctl.h"
 #include "hcall/schema/event_channel.h"
@@ -16,15 +18,17 @@
 #include "hcall/schema/memory.h"
 #include "hcall/schema/mmu.h"
 #include "hcall/schema/multicall.h"
+#include "hcall/schema/nmi.h"
 #include "hcall/schema/physdev.h"
 #include "hcall/schema/platform.h"
+#include "hcall/schema/pmu.h"
 #include "hcall/schema/records.h"
 #include "hcall/schema/registers.h"
 #include "hcall/schema/sched.h"
-#include "hcall/schema/small.h"
 #include "hcall/schema/sysctl.h"
 #include "hcall/schema/vcpu.h"
 #include "hcall/schema/version.h"
+#include "hcall/schema/xenoprof.h"
 
 namespace xencomm::schema {
 

@@ -231,7 +231,7 @@ constexpr Row Overlay(const char* other, const char* field) {
 }
 
 // `field` has one of the values; or, of a field of flags, has one of the bits in the first value.
-// `is_not` turns it round.
+// `is_not` negates it.
 struct Condition {
   static constexpr unsigned kMaxValues = 16;
 

@@ -78,7 +78,7 @@ struct Test {
   Ref field = {};
   std::span<const std::int64_t> values = {};
   bool is_flags = false;  // holds when the field has one of the bits of the only value
-  bool is_not = false;    // the other way round
+  bool is_not = false;    // negated
 
   constexpr bool Holds(std::int64_t value) const {
     if (is_flags) return ((value & values[0]) != 0) != is_not;

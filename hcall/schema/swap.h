@@ -6,9 +6,9 @@
 // Buffers are swapped element by element, by GuestHandle and the generated SwapBytes; here are the
 // structures that need a look at a discriminator.
 //
-// Not turned, by rule:
+// Not swapped:
 // 1. Bytes (void, char, uint8_t): bitmaps have bit n in byte n / 8 in either order, and what lies
-//    in a buffer of bytes is whoever's who wrote it.
+//    in a buffer of bytes is in whatever order its writer chose.
 // 2. Bits inside a number: they are counted from its lowest one in either order, which is not how
 //    compilers for big-endian machines lay out bit-fields. Of all rows only the flags of
 //    xen_processor_cx's structure, set_processor_pminfo, are bit-fields.

@@ -84,7 +84,7 @@ enum class Problem : std::uint8_t {
   kUnguarded,      // a copy where the hypervisor could be told to write
 };
 
-// One sentence's worth of words for each.
+// A few words for each.
 const char* Describe(Problem problem);
 
 // Why a walk ended; ok() when it came to the end.

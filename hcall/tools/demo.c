@@ -1,4 +1,5 @@
-// The demo's program: a PV domain through stock libxenctrl, and the way of one nested pointer.
+// The demo's program: a PV domain through stock libxenctrl, and how one nested pointer is
+// translated.
 //
 // It is an ordinary toolstack program, linked to Debian's libxenctrl. Of this library it uses only
 // xencomm_translate, to look at what happened; its calls go through libxenctrl alone.
@@ -19,7 +20,7 @@
 
 enum { kPages = 16384, kVcpus = 2, kListed = 8, kPageSize = 4096 };
 
-static bool brief;  // only what is the same by every way of reaching arguments
+static bool brief;  // only what is the same in every space
 static xc_interface *xch;
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -119,7 +120,7 @@ static void show_translation(const void *pointer) {
   printf("     page + offset: guest-physical %#" PRIx64 ", machine %#" PRIx64 "%s\n\n",
          walk.guest_physical, walk.machine,
          walk.machine == region.machine ? ": the same byte" : ": ANOTHER BYTE");
-  must(walk.machine == region.machine, "the two ways differ");
+  must(walk.machine == region.machine, "the two translations differ");
   xencomm_close(x);
 }
 

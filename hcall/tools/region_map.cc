@@ -53,8 +53,8 @@ void Append(const RegionLayout& layout, std::uint64_t granule, Kind kind, Physic
   runs.push_back({granule, 1, kind, physical});
 }
 
-// Memory that is looked at no more often than it has words, and some: what is said in it once may
-// be pointed at over and over.
+// Memory that can be looked at about as often as it has words: a dump can point at the same words
+// over and over.
 class LimitedView final : public MemoryView {
  public:
   explicit LimitedView(MemoryView& memory)

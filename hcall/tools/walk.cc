@@ -1,4 +1,4 @@
-// xencomm walk: the way of one pointer to its memory, step by step.
+// xencomm walk: how one pointer is translated, step by step.
 
 #include <algorithm>
 #include <cstdio>
@@ -52,7 +52,6 @@ std::vector<std::string> Names(std::span<const BitName> bits, std::uint64_t valu
   return names;
 }
 
-// The flags of a page table's entry.
 std::vector<std::string> FlagNames(const Step& step) {
   if (step.level == 0) return {};
   std::vector<std::string> names = Names(kEntryBits, step.entry);

@@ -8,9 +8,9 @@
 #include <optional>
 #include <utility>
 
-#include "hcall/transport/descriptor.h"
 #include "hcall/transport/embedded/embedded_foreign_memory.h"
 #include "hcall/transport/embedded/embedded_transport.h"
+#include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/foreign_memory.h"
 #include "hcall/transport/open.h"
 #include "hcall/transport/privcmd.h"
@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& sett
   if (!machine.ok()) return machine.status();
   // Programs ask for the descriptor of calls, look at it, and put others in its place. Nothing goes
   // through this one.
-  Descriptor fd(memfd_create("xencomm-calls", MFD_CLOEXEC));
+  FileDescriptor fd(memfd_create("xencomm-calls", MFD_CLOEXEC));
   if (!fd.is_open()) return absl::ErrnoToStatus(errno, "a file descriptor for calls");
   return std::make_unique<embedded::EmbeddedTransport>(*std::move(machine), (*embedded)->space,
                                                        std::move(fd));

@@ -46,8 +46,8 @@ absl::StatusOr<int> OpenPrivcmdDevice() {
 absl::StatusOr<std::unique_ptr<Privcmd>> Privcmd::Open() {
   const absl::StatusOr<int> fd = OpenPrivcmdDevice();
   if (!fd.ok()) return fd.status();
-  Descriptor privcmd(*fd);
-  Descriptor hypercall(open(kHypercallPath, O_RDWR | O_CLOEXEC));
+  FileDescriptor privcmd(*fd);
+  FileDescriptor hypercall(open(kHypercallPath, O_RDWR | O_CLOEXEC));
   // As the original: one that is there and may not be opened is no reason to do without.
   if (!hypercall.is_open() && errno != ENOENT) return CannotOpen(kHypercallPath, errno);
   return std::unique_ptr<Privcmd>(new Privcmd(std::move(privcmd), std::move(hypercall)));

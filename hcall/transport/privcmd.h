@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "hcall/transport/descriptor.h"
+#include "hcall/transport/file_descriptor.h"
 #include "xencomm/transport.h"
 
 namespace xencomm {
@@ -29,11 +29,11 @@ class Privcmd final : public Transport {
   bool never_faults() const override { return hypercall_device_.is_open(); }
 
  private:
-  Privcmd(Descriptor privcmd, Descriptor hypercall_device)
+  Privcmd(FileDescriptor privcmd, FileDescriptor hypercall_device)
       : privcmd_(std::move(privcmd)), hypercall_device_(std::move(hypercall_device)) {}
 
-  Descriptor privcmd_;
-  Descriptor hypercall_device_;  // none: the kernel has none (before Linux 4.20)
+  FileDescriptor privcmd_;
+  FileDescriptor hypercall_device_;  // none: the kernel has none (before Linux 4.20)
 };
 
 // A file descriptor of /dev/xen/privcmd, closed on exec. As Privcmd::Open.

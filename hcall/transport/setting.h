@@ -20,7 +20,7 @@ enum class SpaceOption : std::uint8_t {
   kRegion,     // a registered region
   kStateless,  // a region whose table is read in every call
   kXcom,       // descriptors of the historical ABI, which the kernel writes by the op table
-  kInline,     // the same, but what lies in one guest-physical piece is named inline
+  kInline,     // the same, but inline addresses for what is guest-physically contiguous
 };
 
 // Whether domain 0 must speak the historical ABI for it, and nothing else.

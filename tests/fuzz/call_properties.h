@@ -389,14 +389,14 @@ class CallProperties {
     return wrong;
   }
 
-  // Guest-physical memory: a page's frame is its number, turned round.
+  // Guest-physical memory: a page's frame is its number, with some bits inverted.
   class Physical final : public schema::PhysicalMemory {
    public:
     explicit Physical(std::uint64_t descriptors) : left_(descriptors) {}
 
     bool Find(const std::byte* address, PhysicalAddress* physical) override {
       const auto value = reinterpret_cast<std::uint64_t>(address);
-      *physical = {value ^ kTurned};
+      *physical = {value ^ kInverted};
       return true;
     }
     std::byte* Allocate(std::uint64_t bytes) override {
@@ -406,11 +406,11 @@ class CallProperties {
       return reinterpret_cast<std::byte*>(descriptors_.back().data());
     }
     static const std::byte* Back(std::uint64_t physical) {
-      return reinterpret_cast<const std::byte*>(physical ^ kTurned);
+      return reinterpret_cast<const std::byte*>(physical ^ kInverted);
     }
 
    private:
-    static constexpr std::uint64_t kTurned = 0x5a5a5a5a5000;
+    static constexpr std::uint64_t kInverted = 0x5a5a5a5a5000;
     std::uint64_t left_;
     std::vector<std::vector<std::uint64_t>> descriptors_;
   };

@@ -1,5 +1,5 @@
 // What the fuzz targets share: a guest's memory made of the fuzzer's bytes, and the property that
-// every way of translating must have.
+// every translation must have.
 #ifndef TESTS_FUZZ_GUEST_H_
 #define TESTS_FUZZ_GUEST_H_
 
@@ -64,7 +64,7 @@ class GuestMemory {
 };
 
 // A copy of a range is the copies of its bytes: as many go through, the same ones, and it stops for
-// the same reason at the same address. What a translator remembers within a copy must not show.
+// the same reason at the same address. What a cursor remembers within a copy must not show.
 template <class SpaceT>
 void CheckCopyIsBytewise(SpaceT& space, VirtualAddress pointer, std::uint64_t offset,
                          std::uint64_t length, Access access) {

@@ -8,9 +8,8 @@
 //
 // Rules:
 // 1. Every choice has one plain answer: the same thread goes on, a load reads what was written
-// last.
-//    Any other is a surprise. All executions with at most so many surprises are run, fewest first;
-//    nothing is random.
+//    last. Any other is a surprise. All executions with at most so many surprises are run, fewest
+//    first; nothing is random.
 // 2. An execution fails when two threads use plain memory without an order between them and one of
 //    them writes (C++'s data race; fences count), when Require does, and when no thread can go on.
 // 3. Each order of an atomic operation that the program reaches is then made weaker, one at a time,

@@ -303,7 +303,7 @@ TEST_F(EventLitmus, WhoIsCalledFindsTheEvent) {
        }});
 }
 
-// A guest that takes its mask away and then looks is told of an event, or sees it.
+// A guest that unmasks its port and then looks is notified of an event, or sees it.
 TEST_F(EventLitmus, NoneIsLostWhenItsMaskGoes) {
   info->evtchn_mask[0] = bit;
   Keep();

@@ -133,31 +133,31 @@ TEST(PartsLitmus, WhoKnowsThatEverythingIsWrittenSeesIt) {
            nullptr});
 }
 
-// Pieces and what lies in them.
-class Pieces {
+// Blocks and what lies in them.
+class Blocks {
  public:
-  Pieces() {
+  Blocks() {
     for (std::uint32_t i = 0; i < 2; ++i) stack_.Push(i, link_of_);
   }
 
   std::uint32_t Pop() {
-    const std::uint32_t piece = stack_.Pop(link_of_);
-    if (piece != FreeStack::kNone) ++bytes_[piece];
-    return piece;
+    const std::uint32_t block = stack_.Pop(link_of_);
+    if (block != FreeStack::kNone) ++bytes_[block];
+    return block;
   }
-  void Push(std::uint32_t piece) {
-    ++bytes_[piece];
-    stack_.Push(piece, link_of_);
+  void Push(std::uint32_t block) {
+    ++bytes_[block];
+    stack_.Push(block, link_of_);
   }
   void PopAndPush() {
-    const std::uint32_t piece = Pop();
-    if (piece != FreeStack::kNone) Push(piece);
+    const std::uint32_t block = Pop();
+    if (block != FreeStack::kNone) Push(block);
   }
   void TakeAll() {
-    for (std::uint32_t piece = stack_.TakeAll(); piece != FreeStack::kNone;) {
-      const std::uint32_t next = links_[piece].load(std::memory_order_relaxed);
-      ++bytes_[piece];
-      piece = next;
+    for (std::uint32_t block = stack_.TakeAll(); block != FreeStack::kNone;) {
+      const std::uint32_t next = links_[block].load(std::memory_order_relaxed);
+      ++bytes_[block];
+      block = next;
     }
   }
   unsigned Count() {
@@ -171,38 +171,38 @@ class Pieces {
   std::atomic<std::uint32_t> links_[4] = {};
   int bytes_[4] = {};
   const std::function<std::atomic<std::uint32_t>&(std::uint32_t)> link_of_ =
-      [this](std::uint32_t piece) -> std::atomic<std::uint32_t>& { return links_[piece]; };
+      [this](std::uint32_t block) -> std::atomic<std::uint32_t>& { return links_[block]; };
 };
 
 TEST(PartsLitmus, APieceIsOneThreadsAtATime) {
-  std::optional<Pieces> pieces;
-  Explore({[&] { pieces.emplace(); },
+  std::optional<Blocks> blocks;
+  Explore({[&] { blocks.emplace(); },
            {[&] {
-              pieces->PopAndPush();
-              pieces->Pop();
+              blocks->PopAndPush();
+              blocks->Pop();
             },
-            [&] { pieces->PopAndPush(); }, [&] { pieces->Pop(); }},
+            [&] { blocks->PopAndPush(); }, [&] { blocks->Pop(); }},
            nullptr});
 }
 
 TEST(PartsLitmus, NoPieceIsLost) {
-  std::optional<Pieces> pieces;
-  Explore({[&] { pieces.emplace(); },
+  std::optional<Blocks> blocks;
+  Explore({[&] { blocks.emplace(); },
            {[&] {
-              pieces->Push(2);
-              pieces->PopAndPush();
+              blocks->Push(2);
+              blocks->PopAndPush();
             },
             [&] {
-              pieces->PopAndPush();
-              pieces->Push(3);
+              blocks->PopAndPush();
+              blocks->Push(3);
             }},
-           [&] { Require(pieces->Count() == 4, "all are there"); }});
+           [&] { Require(blocks->Count() == 4, "all are there"); }});
 }
 
 TEST(PartsLitmus, AllPiecesAreTakenAtOnce) {
-  std::optional<Pieces> pieces;
-  Explore({[&] { pieces.emplace(); },
-           {[&] { pieces->PopAndPush(); }, [&] { pieces->TakeAll(); }, [&] { pieces->Push(2); }},
+  std::optional<Blocks> blocks;
+  Explore({[&] { blocks.emplace(); },
+           {[&] { blocks->PopAndPush(); }, [&] { blocks->TakeAll(); }, [&] { blocks->Push(2); }},
            nullptr});
 }
 

@@ -94,7 +94,7 @@ PROCESSES = {
 ORDER = {'x86_64': 'little', 'powerpc64': 'big', 'powerpc64le': 'little'}
 # Hypervisor in one process, user program in another of the other byte order.
 PAIRS = [('x86_64', 'powerpc64'), ('powerpc64', 'x86_64')]
-MEANINGS = ['registered', 'stateless', 'raw', 'descriptors', 'inline']
+SPACES = ['registered', 'stateless', 'raw', 'descriptors', 'inline']
 
 
 def process_command(images, name):
@@ -149,13 +149,13 @@ def run(command, seconds):
   return Boot([line.rstrip() for line in output.decode(errors='replace').splitlines()], timed_out)
 
 
-def run_pair(serving, using, order, meaning):
+def run_pair(serving, using, order, space):
   """Runs a user program of byte order `order` over another process's hypervisor."""
   with tempfile.TemporaryDirectory() as folder:
     memory = f'{folder}/memory'
-    server = subprocess.Popen([*serving, 'serve', order, meaning, memory],
+    server = subprocess.Popen([*serving, 'serve', order, space, memory],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    user = subprocess.Popen([*using, 'use', meaning, memory], stdin=server.stdout,
+    user = subprocess.Popen([*using, 'use', space, memory], stdin=server.stdout,
                             stdout=server.stdin, stderr=subprocess.PIPE)
     server.stdin.close()
     server.stdout.close()
@@ -287,8 +287,8 @@ def main():
     if None in commands:
       report.skip(name, 'no compiler or no emulator for it')
       continue
-    for meaning in MEANINGS:
-      show(f'{name}-{meaning}', run_pair(*commands, ORDER[using], meaning))
+    for space in SPACES:
+      show(f'{name}-{space}', run_pair(*commands, ORDER[using], space))
 
   planted = set()  # images whose planted faults have been run
   for machine in MACHINES:

@@ -126,20 +126,20 @@ TEST_F(ArenaTest, RefusesAlignmentsThatAreNone) {
 TEST_F(ArenaTest, AllocationsDoNotOverlap) {
   const auto arena = Make();
   std::mt19937 random(1);
-  struct Piece {
+  struct Block {
     unsigned char* start;
     std::size_t size;
     unsigned char mark;
   };
-  std::vector<Piece> live;
+  std::vector<Block> live;
   for (int i = 0; i < 20000; ++i) {
     if (live.size() > 200 || (!live.empty() && random() % 3 == 0)) {
       std::swap(live[random() % live.size()], live.back());
-      const Piece piece = live.back();
+      const Block block = live.back();
       live.pop_back();
-      ASSERT_TRUE(std::all_of(piece.start, piece.start + piece.size,
-                              [&](unsigned char byte) { return byte == piece.mark; }));
-      ASSERT_TRUE(arena->Free(piece.start).ok());
+      ASSERT_TRUE(std::all_of(block.start, block.start + block.size,
+                              [&](unsigned char byte) { return byte == block.mark; }));
+      ASSERT_TRUE(arena->Free(block.start).ok());
     } else {
       const std::size_t size = (std::size_t{1} << (random() % 19)) - random() % 2;
       const auto memory = arena->Allocate(size);
@@ -206,7 +206,7 @@ TEST_F(ArenaTest, RefusesDoubleFree) {
     const absl::Status again = arena->Free(memory);
     EXPECT_EQ(again.code(), absl::StatusCode::kNotFound) << size << ": " << again;
     EXPECT_THAT(std::string(again.message()), HasSubstr("free already"));
-    // And the piece is not handed out twice.
+    // And the block is not handed out twice.
     EXPECT_NE(*arena->Allocate(size), *arena->Allocate(size));
   }
 }
@@ -304,14 +304,14 @@ TEST_F(ArenaTest, FullArenaRefusesAndRecovers) {
       EXPECT_EQ(memory.status().code(), absl::StatusCode::kResourceExhausted);
       EXPECT_EQ(memory.status().message(),
                 "no room for 12288 bytes: of the arena's 1048576, 4096 are free, but not that many "
-                "in one piece");
+                "in a row");
       break;
     }
     live.push_back(*memory);
   }
   EXPECT_EQ(live.size(), 256u / 3);
   for (void* const memory : live) ASSERT_TRUE(arena->Free(memory).ok());
-  // Pieces that were freed in another size are joined again.
+  // Blocks that were freed in another size are joined again.
   const auto all = arena->Allocate(1 << 20);
   ASSERT_TRUE(all.ok()) << all.status();
   EXPECT_EQ(*all, arena->payload().data());
@@ -368,7 +368,7 @@ TEST_F(ArenaTest, RefusesSizesThatAreNone) {
   }
 }
 
-TEST_F(ArenaTest, HypercallsThatScribbleDoNotReachTheBooks) {
+TEST_F(ArenaTest, HypercallsThatScribbleDoNotReachTheMetadata) {
   const auto arena = Make(1 << 20);
   std::vector<void*> live;
   for (int i = 0; i < 100; ++i) live.push_back(*arena->Allocate(200));
@@ -559,7 +559,6 @@ TEST(ProcessSlot, EachProcessHasOneOfItsOwnWhicheverThreadAsksFirst) {
   }
 }
 
-// A model beside it: a bit for each page.
 // No long run is broken up where a short one serves.
 TEST(PageHeap, TakesTheRunThatFits) {
   for (const std::uint32_t count : {1u, 5u, 63u, 64u}) {
@@ -579,6 +578,7 @@ TEST(PageHeap, TakesTheRunThatFits) {
   }
 }
 
+// A model beside it: a bit for each page.
 TEST(PageHeap, AgreesWithABitmap) {
   constexpr std::uint32_t kPages = 2000;
   PageHeap heap(kPages);

@@ -31,8 +31,8 @@ int main(void) {
   char *version = xencomm_calloc(x, 1, 1024);
   expect(xencomm_call(x, 17, 1, (uintptr_t)version, 0, 0, 0) == 0, "xen_version");
   expect(version[0] == '.', "the version");
-  struct xencomm_translation way;
-  expect(xencomm_translate(x, array, XENCOMM_SPACE_WALK, &way) == 0 && way.steps == 4, "a walk");
+  struct xencomm_translation walk;
+  expect(xencomm_translate(x, array, XENCOMM_SPACE_WALK, &walk) == 0 && walk.steps == 4, "a walk");
   expect(xencomm_free(x, version) == 0, "xencomm_free");
   expect(xencomm_free(x, version) == -1 && errno == EINVAL, "a double free");
   expect(strstr(xencomm_error(), "free already") != NULL, "its sentence");

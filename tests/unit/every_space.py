@@ -1,4 +1,4 @@
-"""Runs a libxenctrl program on the embedded hypervisor by every way of reaching its arguments.
+"""Runs a libxenctrl program on the embedded hypervisor in every space.
 
     every_space.py XENCOMM PROGRAM
 

@@ -32,7 +32,6 @@ class FakeMemory {
     return {page->second.bytes.get() + within, std::min(length, kPage - within)};
   }
 
-  // A page at `physical`, filled with `fill`.
   void AddPage(std::uint64_t physical, int fill = 0) {
     Page page{std::make_unique<std::byte[]>(kPage), false};
     std::memset(page.bytes.get(), fill, kPage);

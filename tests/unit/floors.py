@@ -1,13 +1,14 @@
 """Whether the house stands: nothing calls up.
 
-    floors.py SOURCES HYPERVISOR
+    floors.py SOURCES ARCHIVE...
 
 A file includes what lies on its own floor or below, and the headers of a floor have an order, too.
-Objects of the hypervisor's archive want no symbol that a higher floor defines, as a function would
-be that is declared below and defined above.
+Objects of the archives want no symbol that a higher floor defines, as a function would be that is
+declared below and defined above. Runs in the build folder, where an archive lies as its sources do.
 """
 
 import graphlib
+import os
 import pathlib
 import re
 import subprocess
@@ -70,23 +71,25 @@ def check_includes():
   return count
 
 
-def check_symbols(archive):
+def check_symbols(archives):
   """Answers how many symbols are wanted and found."""
-  sources = top / 'hcall/hypervisor'
-  # As Meson names objects.
-  names = {path.relative_to(sources).as_posix().replace('/', '_') + '.o':
-           path.relative_to(top).as_posix() for path in sources.glob('**/*.cc')}
   defined, wanted = {}, []
-  source = None
-  for line in subprocess.run(['nm', '--format=posix', archive], check=True, text=True,
-                             stdout=subprocess.PIPE).stdout.splitlines():
-    symbol, *rest = line.split()
-    if not rest:
-      source = names[re.search(r'([^/[]+\.o)\]?:$', symbol)[1]]
-    elif rest[0] == 'U':
-      wanted.append((source, symbol))
-    elif rest[0] in 'TDRB':  # but not what each object has of an inline function
-      defined[symbol] = source
+  for archive in archives:
+    folder = os.path.relpath(archive.parent)
+    # As Meson names objects. One of a generated source is on the folder's own floor.
+    names = {path.relative_to(top / folder).as_posix().replace('/', '_') + '.o':
+             path.relative_to(top).as_posix() for path in (top / folder).glob('**/*.cc')}
+    source = None
+    for line in subprocess.run(['nm', '--format=posix', archive], check=True, text=True,
+                               stdout=subprocess.PIPE).stdout.splitlines():
+      symbol, *rest = line.split()
+      if not rest:
+        name = re.search(r'([^/[]+\.o)\]?:$', symbol)[1]
+        source = names.get(name, f'{folder}/{name}')
+      elif rest[0] == 'U':
+        wanted.append((source, symbol))
+      elif rest[0] in 'TDRB':  # but not what each object has of an inline function
+        defined[symbol] = source
   found = [(source, symbol) for source, symbol in wanted if symbol in defined]
   for source, symbol in found:
     if floor_of(source) < floor_of(defined[symbol]):
@@ -94,7 +97,8 @@ def check_symbols(archive):
   return len(found)
 
 
-includes, symbols = check_includes(), check_symbols(sys.argv[2])
+includes = check_includes()
+symbols = check_symbols([pathlib.Path(archive) for archive in sys.argv[2:]])
 for fault in faults:
   print(fault)
 print(f'{includes} includes, {symbols} symbols, {len(faults)} faults')

@@ -28,7 +28,7 @@ constexpr char kHead[] =
 # answer. Below:
 # - what it wrote, field by field;
 # - for each field and register the answers when it is 0, 1, one less, one more, all ones, and its
-#   top bit is turned: of those with which the answer is not always the same;
+#   top bit is flipped: of those with which the answer is not always the same;
 # - for what each pointer leads to, the answers when it cannot be read, when it cannot be written,
 #   and when its first or its last byte is not there;
 # - the answers with 0, 1, ... free pages, each as long as it stays the same;
@@ -102,7 +102,7 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
     return outcome;
   }
 
-  // Where arguments lie is another place in each run, and which frame is taken is the heap's
+  // The addresses of arguments differ from run to run, and which frame is taken is the heap's
   // affair.
   std::string Shown(std::uint64_t value) {
     const auto begin = reinterpret_cast<std::uint64_t>(on().arguments().data());
@@ -188,7 +188,7 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
     return "  about domain 0, and one that is dying and dead:" + line.str() + '\n';
   }
 
-  // In which calls run as a whole; and in which they stop as often as they can.
+  // The machine in which calls run as a whole, and the one in which they stop as often as they can.
   static inline std::unique_ptr<Stage> whole_;
   static inline std::unique_ptr<Stage> in_legs_;
   static inline std::map<std::string, std::string> known_;  // by the names of calls
@@ -202,7 +202,7 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
 INSTANTIATE_TEST_SUITE_P(, AnswersTest, testing::ValuesIn(AllWorkingCalls()),
                          [](const auto& each) { return NameOf(each.param); });
 
-// For a field and what may stand in its place.
+// Other values to try in a field's place.
 std::vector<std::uint64_t> Others(std::uint64_t value, std::size_t size) {
   const std::uint64_t ones = size == 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << 8 * size) - 1;
   return {0, 1, (value - 1) & ones, (value + 1) & ones, ones, value ^ (ones ^ ones >> 1)};

@@ -49,7 +49,7 @@ class Books::Counting {
     for (std::size_t i = 0; i < rows_.size(); ++i) free[i] = rows_[i].is_free;
     return free;
   }
-  // Once all were counted.
+  // Valid once all frames were counted.
   const char* UserOf(std::uint32_t frame) const {
     const char* const user = rows_[frame].claimed;
     return user == nullptr ? "nobody's" : user;

@@ -83,7 +83,7 @@ class Uses {
     return reinterpret_cast<std::byte*>(address.value);
   }
 
-  // Of memory that is elsewhere nothing is said.
+  // Empty for memory other than the arguments'.
   std::span<Byte> UsesOf(const std::byte* at, std::uint64_t bytes) {
     const auto first = static_cast<std::uint64_t>(at - arguments_.data());
     return Contains(0, bytes_.size(), first, bytes) ? std::span(bytes_).subspan(first, bytes)

@@ -25,7 +25,7 @@ constexpr unsigned kExtents = 3;  // of a list
 
 std::uint16_t CallerOf(const CallsMachine& on) { return on.caller == on.guest ? kGuest : 0; }
 
-// The domain that the caller names so.
+// The domain that an id names for the caller.
 std::uint16_t IdOf(const CallsMachine& on, std::uint16_t target) {
   return target == DOMID_SELF ? CallerOf(on) : target;
 }

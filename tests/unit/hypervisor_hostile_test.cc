@@ -25,8 +25,8 @@ constexpr std::uint16_t kGuest = 3;
 constexpr std::uint16_t kPvGuest = 4;
 constexpr std::uint64_t kFarGfn = 300;  // where the guest has no memory of its own
 
-// Memory of the process in which something happens when one address is looked at: what another
-// vcpu does in the middle of a call.
+// Memory of the process in which something happens when one address is looked at: what another vcpu
+// does in the middle of a call.
 class TrapSpace final : public Space {
  public:
   void Arm(const void* at, std::function<void()> action) {

@@ -37,7 +37,7 @@ void Books::Image::CopyUsed(const std::byte* from, std::byte* to) const {
 
 void Books::Image::Restore() const {
   CopyUsed(bytes_.data(), Pool());
-  // Of what is free nobody knows what was written there meanwhile.
+  // What is free may have been written to meanwhile.
   const FrameTable& frames = hypervisor_.core_->frames;
   FrameHeap& heap = hypervisor_.core_->heap;
   for (std::uint32_t i = 0; i < frames.count(); ++i) {

@@ -461,10 +461,10 @@ const Event kEvents[] = {
 };
 
 // How a call is made.
-struct Way {
-  enum class Pointers { kDirect, kStateless, kRegistered };
+struct CallSetup {
+  enum class Space { kDirect, kStateless, kRegistered };
 
-  Pointers pointers = Pointers::kDirect;
+  Space space = Space::kDirect;
   bool by_guest = false;   // for itself
   bool is_logged = false;  // what its target, or the guest, writes
 };
@@ -491,19 +491,19 @@ class Rewound {
   }
 
   // Forgets all that was, but for the machine.
-  void Prepare(const WorkingCall& call, const Way& way) {
+  void Prepare(const WorkingCall& call, const CallSetup& setup) {
     SpinLock::watcher = &stops;
     stops.ForgetOrder();
     on.Begin();
     Restore(start_);
-    on.caller = way.by_guest ? on.guest : on.control;
-    target = way.by_guest ? kGuest : call.target;
+    on.caller = setup.by_guest ? on.guest : on.control;
+    target = setup.by_guest ? kGuest : call.target;
     frame_ = call.prepare(on, target);
     region_.clear();
-    if (way.pointers != Way::Pointers::kDirect) {
-      MoveIntoRegion(way.pointers == Way::Pointers::kRegistered);
+    if (setup.space != CallSetup::Space::kDirect) {
+      MoveIntoRegion(setup.space == CallSetup::Space::kRegistered);
     }
-    if (way.is_logged) others.Log(target, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY);
+    if (setup.is_logged) others.Log(target, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY);
     Save(prepared_);
   }
   void Rewind() {
@@ -621,7 +621,7 @@ class Rewound {
     const auto table = RegionTable<LockedMemory>::Build(memory, *layout, kNativeOrder, {&place, 1});
     ASSERT_TRUE(table.ok());
     for (std::uint64_t i = 1; i != pages + 2; ++i) {
-      // Turned round, so that neighbours are none.
+      // In reverse, so that neighbours are none.
       const std::uint64_t gfn = kTableGfn + pages + 2 - i;
       ASSERT_TRUE(table->Back(i, {gfn << kPageShift}).ok());
       if (i > pages) break;
@@ -676,7 +676,7 @@ class InterleavingTest : public testing::TestWithParam<WorkingCall> {
     if (machine == nullptr) machine = std::make_unique<Rewound>(Options(preempt_interval));
     return *machine;
   }
-  void CheckEvents(Rewound& machine, const Way& way, bool between_legs = false);
+  void CheckEvents(Rewound& machine, const CallSetup& setup, bool between_legs = false);
 
  private:
   static inline std::map<unsigned, std::unique_ptr<Rewound>> machines_;
@@ -824,10 +824,10 @@ bool IsOfParts(const WorkingCall& call) {
 }
 
 // Whether a call that had company ended like one that had not, before it or behind.
-bool IsLikeOne(const WorkingCall& call, const Way& way, const Event& event, const Ended& ended,
-               const std::vector<Ended>& serial) {
+bool IsLikeOne(const WorkingCall& call, const CallSetup& setup, const Event& event,
+               const Ended& ended, const std::vector<Ended>& serial) {
   // Nobody is there any more to be answered.
-  if (way.by_guest && event.ends_target) return true;
+  if (setup.by_guest && event.ends_target) return true;
   const auto is_same = [&](const Ended& each) {
     if (ended.outcome != each.outcome) return false;
     // How much memory there is depends on what waits for the call.
@@ -838,7 +838,7 @@ bool IsLikeOne(const WorkingCall& call, const Way& way, const Event& event, cons
   };
   if (std::ranges::any_of(serial, is_same)) return true;
   // The caller's own memory went, half way.
-  if (way.by_guest && (ended.outcome == -kEFAULT || ended.outcome == GNTST_bad_virt_addr)) {
+  if (setup.by_guest && (ended.outcome == -kEFAULT || ended.outcome == GNTST_bad_virt_addr)) {
     return true;
   }
   // What it found was going, or gone.
@@ -877,10 +877,10 @@ std::vector<unsigned> Some(const std::vector<unsigned>& places, std::size_t most
 
 // Each event at each place: the call does not crash, nothing is lost, and it is as if the event had
 // come before the call or behind it.
-void InterleavingTest::CheckEvents(Rewound& machine, const Way& way, bool between_legs) {
+void InterleavingTest::CheckEvents(Rewound& machine, const CallSetup& setup, bool between_legs) {
   const WorkingCall& call = GetParam();
-  machine.Prepare(call, way);
-  const bool is_direct = way.pointers == Way::Pointers::kDirect;
+  machine.Prepare(call, setup);
+  const bool is_direct = setup.space == CallSetup::Space::kDirect;
 
   const auto make = [&](const Stops::Action& at_each) {
     const Outputs outputs = machine.Make([](const Reached&) {}, at_each);
@@ -961,7 +961,7 @@ void InterleavingTest::CheckEvents(Rewound& machine, const Way& way, bool betwee
         if (machine.stops.places() == place) happen(0, event.steps.size());
       });
       finish(ended);
-      if (IsLikeOne(call, way, event, ended, serial)) continue;
+      if (IsLikeOne(call, setup, event, ended, serial)) continue;
       ADD_FAILURE() << "at place " << place << " of " << held.size() << ": " << ended
                     << "\none behind the other: " << testing::PrintToString(serial);
     }
@@ -979,8 +979,8 @@ TEST_P(InterleavingTest, OthersComeBeforeOrBehindEachLeg) { CheckEvents(Machine(
 
 TEST_P(InterleavingTest, OthersComeBeforeOrBehindInARegion) {
   if (GetParam().hypercall == kXencommOp || GetParam().may == May::kControl) return;
-  for (const auto pointers : {Way::Pointers::kStateless, Way::Pointers::kRegistered}) {
-    CheckEvents(Machine(16), {.pointers = pointers, .by_guest = true, .is_logged = true});
+  for (const auto space : {CallSetup::Space::kStateless, CallSetup::Space::kRegistered}) {
+    CheckEvents(Machine(16), {.space = space, .by_guest = true, .is_logged = true});
   }
 }
 

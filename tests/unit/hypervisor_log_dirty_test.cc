@@ -290,7 +290,7 @@ TEST_F(LogDirtyTest, WhatTheBitmapHasNoRoomForStays) {
   EXPECT_EQ(Read(XEN_DOMCTL_SHADOW_OP_CLEAN, 71), (Pages{6, 70}));
   EXPECT_EQ(Clean(), Pages{71});
   for (const std::uint64_t gfn : {6, 70}) ASSERT_EQ(Write(gfn), 0);
-  // Without a bitmap marks are taken off all the same, as in Xen.
+  // Without a bitmap marks are cleared all the same, as in Xen.
   xen_domctl_t op = Request(XEN_DOMCTL_SHADOW_OP_CLEAN, nullptr, 64);
   EXPECT_EQ(machine.Call(__HYPERVISOR_domctl, &op), 0);
   EXPECT_EQ(op.u.shadow_op.stats.dirty_count, 1u);
@@ -508,7 +508,7 @@ TEST_F(LogDirtyLegsTest, EverythingIsToldInShortLegs) {
 
 TEST_F(LogDirtyLegsTest, ACleanThatIsGivenUpLosesNothing) {
   ASSERT_EQ(Enable(), 0);
-  // Wherever it is given up: while it delivers, and while it takes marks off.
+  // Wherever it is given up: while it delivers marks, and while it clears them.
   for (unsigned legs = 1;; legs += 20) {
     for (const std::uint64_t gfn : {std::uint64_t{3}, std::uint64_t{500}, kFar}) Write(gfn);
     std::vector<std::uint8_t> bits(kBitmapPages / 8);

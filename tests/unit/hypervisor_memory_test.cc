@@ -229,7 +229,7 @@ TEST(HypervisorContinuationTest, AnEntryOfAMulticallKeepsItsProgress) {
 TEST(HypervisorMulticallTest, AnEntryThatFailsDoesNotStopTheOthers) {
   TestMachine machine;
   multicall_entry_t entries[4] = {};
-  // The bit that says what pointers mean is the outer call's.
+  // The bit that opts into a region is the outer call's.
   entries[3].op = __HYPERVISOR_xen_version | kRegionCall;
   entries[3].args[0] = XENVER_version;
   entries[0].op = 9999;

@@ -185,8 +185,8 @@ void PermissionTest::OfDomain0(bool is_about_target) {
   }
 }
 
-// Who may not do it to a domain is not told whether it ends, for as long as there is anything of
-// it.
+// A caller that may not is not told whether the domain is dying, for as long as anything of it is
+// left.
 void PermissionTest::OfDomainsThatEnd() {
   constexpr std::uint16_t kEnds = 5;
   on.MakeDomain(kEnds, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap);

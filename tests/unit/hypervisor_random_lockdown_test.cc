@@ -88,7 +88,7 @@ class Guest {
   }
 
  private:
-  // Turned round, so that neighbours are none.
+  // In reverse, so that neighbours are none.
   static PhysicalAddress Place(std::uint64_t granule) {
     return {(64 + kGranules - granule) << kPageShift};
   }

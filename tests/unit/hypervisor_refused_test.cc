@@ -148,7 +148,7 @@ constexpr Remainder kRemainders[] = {
     {"memory_op.exchange", Cause::kRead, Leaves::kUnplaced, Run("exchange_read")},
     {"memory_op.exchange", Cause::kField, Leaves::kUnplaced, Run("exchange_read")},
     {"memory_op.exchange", Cause::kTarget, Leaves::kUnplaced, Source("memory_exchange")},
-    // Marks that were taken off and not delivered: everything counts as written, where Xen forgets
+    // Marks that were cleared and not delivered: everything counts as written, where Xen forgets
     // them. A reading that nobody goes on with is found out by the next one, where Xen answers
     // EBUSY, as above.
     {"domctl.shadow_op.clean", Cause::kWrite, Leaves::kOther, Source("paging_log_dirty_op")},
@@ -402,7 +402,7 @@ class RefusedCallTest : public testing::TestWithParam<WorkingCall> {
     return reach;
   }
 
-  // Of some calls it is that they are refused that is looked at.
+  // Some calls are made in order to be refused.
   std::int64_t MakeAsPrepared(const Reach& reach) {
     const std::int64_t good = Make(frame_);
     const std::int64_t answer = GetParam().answer;
@@ -539,7 +539,7 @@ class RefusedCallTest : public testing::TestWithParam<WorkingCall> {
   void ExpectNothingHalfDoneByFaults(bool again);
   void ExpectNothingHalfDoneByFields(bool again);
 
-  // In which calls run as a whole; and in which they stop as often as they can.
+  // The machine in which calls run as a whole, and the one in which they stop as often as they can.
   static inline std::unique_ptr<Stage> whole_;
   static inline std::unique_ptr<Stage> in_legs_;
   static inline std::set<const Remainder*> needed_;  // so far

@@ -39,7 +39,7 @@ TEST_F(HypervisorToolstackTest, KeepsVcpuContexts) {
   contexts[0].flags = VGCF_online;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kHvm, op), 0);
   op.u.vcpucontext.ctxt.p = &contexts[1];
-  // Complete it is with its hardware's state.
+  // It is complete once it has its hardware's state.
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getvcpucontext, kHvm, op), -kENODATA);
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, kHvm, op), 0);
   EXPECT_EQ(op.u.getdomaininfo.nr_online_vcpus, 1u);

@@ -128,7 +128,7 @@ TEST_P(EachWalk, SmepKeepsASupervisorFromFetchingUserPages) {
   const auto at = static_cast<std::uint8_t>(leaf());
   Tables tables(levels(), leaf());
   tables.state.cr4 |= kSmep;
-  EXPECT_EQ(tables.Fails(Access::kExecute), FaultInfo());  // a user is not meant
+  EXPECT_EQ(tables.Fails(Access::kExecute), FaultInfo());  // not of user accesses
   tables.state.privilege = Privilege::kSupervisor;
   EXPECT_EQ(tables.Fails(Access::kRead), FaultInfo());
   EXPECT_EQ(tables.Fails(Access::kWrite), FaultInfo());
@@ -147,7 +147,7 @@ TEST_P(EachWalk, SmapKeepsASupervisorFromUserDataUnlessAcIsSet) {
   const auto at = static_cast<std::uint8_t>(leaf());
   Tables tables(levels(), leaf());
   tables.state.cr4 |= kSmap;
-  EXPECT_EQ(tables.Fails(Access::kWrite), FaultInfo());  // a user is not meant
+  EXPECT_EQ(tables.Fails(Access::kWrite), FaultInfo());  // not of user accesses
   tables.state.privilege = Privilege::kSupervisor;
   EXPECT_EQ(tables.Fails(Access::kRead), FaultInfo(Fault::kProtection, at, kErrP));
   EXPECT_EQ(tables.Fails(Access::kWrite), FaultInfo(Fault::kProtection, at, kErrP | kErrW));

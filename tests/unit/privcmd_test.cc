@@ -21,7 +21,7 @@
 
 #include <xen/version.h>
 
-#include "hcall/transport/descriptor.h"
+#include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/foreign_memory.h"
 #include "hcall/transport/hypercall_device.h"
 #include "hcall/transport/open.h"
@@ -214,8 +214,8 @@ TEST_F(PrivcmdTest, WithoutTheDeviceMemoryIsLocked) {
 }
 
 TEST_F(PrivcmdTest, MemoryThatCannotBeHadLeavesTheRangeReserved) {
-  const Descriptor zero(openat(AT_FDCWD, "/dev/zero", O_RDWR | O_CLOEXEC));
-  const Descriptor none;
+  const FileDescriptor zero(openat(AT_FDCWD, "/dev/zero", O_RDWR | O_CLOEXEC));
+  const FileDescriptor none;
   for (const bool mappable : {true, false}) {
     HypercallDevice device(mappable ? zero.get() : none.get());
     const Backing::Reservation reservation = *device.Reserve(16 * kPage);
@@ -272,19 +272,19 @@ TEST_F(PrivcmdTest, ARestrictionTakesBothDevicesAway) {
   EXPECT_TRUE(IsNull(fake_.opened[kPrivcmd].fd));
 }
 
-TEST(Descriptor, BecomesNullAndKeepsItsNumber) {
+TEST(FileDescriptor, BecomesNullAndKeepsItsNumber) {
   FakePrivcmd fake;
   fake.open_errors["/dev/null"] = {};  // seen, and opened as ever
   int number = -1;
   {
-    Descriptor fd(dup(STDIN_FILENO));
+    FileDescriptor fd(dup(STDIN_FILENO));
     number = fd.get();
     EXPECT_EQ(fd.BecomeNull(), 0);
     EXPECT_EQ(fd.get(), number);
     EXPECT_TRUE(IsNull(number));
     EXPECT_EQ(fcntl(number, F_GETFD), FD_CLOEXEC);
     EXPECT_FALSE(IsOpen(fake.opened["/dev/null"].fd));
-    Descriptor moved(std::move(fd));
+    FileDescriptor moved(std::move(fd));
     EXPECT_FALSE(fd.is_open());
     EXPECT_EQ(fd.get(), -1);
     EXPECT_EQ(moved.get(), number);
@@ -292,22 +292,22 @@ TEST(Descriptor, BecomesNullAndKeepsItsNumber) {
   EXPECT_FALSE(IsOpen(number));
 
   // Nothing becomes nothing; a number that none can have is an error.
-  Descriptor none;
+  FileDescriptor none;
   EXPECT_EQ(none.get(), -1);
   EXPECT_EQ(none.BecomeNull(), 0);
   EXPECT_FALSE(none.is_open());
-  Descriptor beyond(INT_MAX);
+  FileDescriptor beyond(INT_MAX);
   EXPECT_EQ(beyond.BecomeNull(), -EBADF);
   EXPECT_FALSE(IsOpen(fake.opened["/dev/null"].fd));
 }
 
 // The lowest number is one, too.
-TEST(Descriptor, MayBeNumberZero) {
+TEST(FileDescriptor, MayBeNumberZero) {
   const int kept = dup(STDIN_FILENO);
   {
-    const Descriptor other(openat(AT_FDCWD, "/dev/zero", O_RDWR | O_CLOEXEC));
+    const FileDescriptor other(openat(AT_FDCWD, "/dev/zero", O_RDWR | O_CLOEXEC));
     ASSERT_EQ(dup2(other.get(), STDIN_FILENO), STDIN_FILENO);
-    Descriptor zero(STDIN_FILENO);
+    FileDescriptor zero(STDIN_FILENO);
     EXPECT_TRUE(zero.is_open());
     EXPECT_FALSE(IsNull(STDIN_FILENO));
     EXPECT_EQ(zero.BecomeNull(), 0);

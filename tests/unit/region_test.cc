@@ -1,4 +1,4 @@
-// The region format, the kernel's part that writes it, and both ways to translate by it.
+// The region format, the kernel's part that writes it, and both translations by it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -153,7 +153,7 @@ TEST_P(RegionHeaderTest, RefusesEachDamagedField) {
            Row{offsetof(RegionHeader, magic), 4, 0x58435248, Fault::kBadMagic, "magic"},
            {offsetof(RegionHeader, magic), 4, 0x58434f4d, Fault::kBadMagic, "XCOM's magic"},
            {offsetof(RegionHeader, magic), 4, __builtin_bswap32(kRegionMagic), Fault::kByteOrder,
-            "magic turned round"},
+            "magic swapped"},
            {offsetof(RegionHeader, version), 2, 0, Fault::kBadVersion, "version 0"},
            {offsetof(RegionHeader, version), 2, 2, Fault::kBadVersion, "version 2"},
            {offsetof(RegionHeader, granule_shift), 1, 11, Fault::kBadHeader, "shift 11"},
@@ -183,7 +183,7 @@ TEST_P(RegionHeaderTest, RefusesTheOtherByteOrder) {
             Fault::kByteOrder);
 }
 
-// ---- The table, written by the kernel's part and read by both translators --------------------
+// ---- The table, written by the kernel's part and read by both translations ------------------
 
 // A region over scattered pages, with some granules left unbacked.
 struct TestRegion {
@@ -305,16 +305,16 @@ TEST(RegionTable, HandleMustBeTheFirstBase) {
   EXPECT_EQ(OpenTable(region.memory, {0x1000}, ByteOrder::kLittle).fault().fault, Fault::kNoMemory);
 }
 
-// ---- Both translators, by the same expectations ----------------------------------------------
+// ---- Both translations, by the same expectations --------------------------------------------
 
-enum class Model { kRegistered, kStateless };
+enum class RegionKind { kRegistered, kStateless };
 
-class RegionSpaceTest : public ::testing::TestWithParam<std::tuple<Model, ByteOrder>> {
+class RegionSpaceTest : public ::testing::TestWithParam<std::tuple<RegionKind, ByteOrder>> {
  protected:
   // Runs `use` with a Space over `region`.
   template <class Use>
   void WithSpace(TestRegion& region, Use use) {
-    if (std::get<Model>(GetParam()) == Model::kRegistered) {
+    if (std::get<RegionKind>(GetParam()) == RegionKind::kRegistered) {
       const std::vector<std::uint64_t> words = region.HeldWords();
       SpaceOver space(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory),
                       region.memory);
@@ -329,12 +329,12 @@ class RegionSpaceTest : public ::testing::TestWithParam<std::tuple<Model, ByteOr
   ByteOrder order() const { return std::get<ByteOrder>(GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Models, RegionSpaceTest,
-                         ::testing::Combine(::testing::Values(Model::kRegistered,
-                                                              Model::kStateless),
+INSTANTIATE_TEST_SUITE_P(RegionKinds, RegionSpaceTest,
+                         ::testing::Combine(::testing::Values(RegionKind::kRegistered,
+                                                              RegionKind::kStateless),
                                             ::testing::Values(ByteOrder::kLittle, ByteOrder::kBig)),
                          [](const auto& row) {
-                           return std::string(std::get<0>(row.param) == Model::kRegistered
+                           return std::string(std::get<0>(row.param) == RegionKind::kRegistered
                                                   ? "Registered"
                                                   : "Stateless") +
                                   (std::get<1>(row.param) == ByteOrder::kLittle ? "Little" : "Big");
@@ -448,8 +448,9 @@ TEST_P(RegionSpaceTest, LargeGranulesCoverManyPages) {
                                            HeldBase::Word({0x82'0000}, Access::kWrite)};
   SpaceOver registered(RegisteredRegion(layout, held.data(), FoundIn::kMemory), memory);
   SpaceOver stateless(StatelessRegion(*OpenTable(memory, table.handle(), order())), memory);
-  Space& space = std::get<Model>(GetParam()) == Model::kRegistered ? static_cast<Space&>(registered)
-                                                                   : static_cast<Space&>(stateless);
+  Space& space = std::get<RegionKind>(GetParam()) == RegionKind::kRegistered
+                     ? static_cast<Space&>(registered)
+                     : static_cast<Space&>(stateless);
   const std::vector<char> out(65536, 'x');
   EXPECT_TRUE(CopyTo(space, layout.virtual_base(), 2 * 65536, out.data(), out.size()).ok());
   EXPECT_EQ(*memory.At(0x82'ffff), std::byte{'x'});

@@ -239,7 +239,7 @@ TEST_F(Walk, FindsTheEndOfTheStructureItself) {
               ElementsAre(Seen{"arg", 1, 4, kIn}, Seen{"buf", 20, 20, kOut}));
 }
 
-// Xen takes off two bits, the kind of flush; UVMF_ALL is what an address of 4 means.
+// Xen masks two bits off, the kind of flush; UVMF_ALL is what an address of 4 means.
 TEST_F(Walk, MasksFlagsOutOfAnAddress) {
   const std::uint64_t mask = guest_.Room(24);
   for (const std::uint64_t hypercall :

@@ -1,4 +1,4 @@
-// What a Space does with any translator: runs, their merging, the cursor's life, faults midway.
+// What a Space does with any translation: runs, their merging, the cursor's life, faults midway.
 #include "xencomm/space.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-"""Runs Xen's own programs on the embedded hypervisor by every way of reaching their arguments.
+"""Runs Xen's own programs on the embedded hypervisor in every space.
 
     stock_programs.py XENCOMM FOLDER
 

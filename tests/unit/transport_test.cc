@@ -1,4 +1,4 @@
-// The embedded transport: one machine, every way of reaching a call's arguments, one result.
+// The embedded transport: one machine, every space, one result.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,8 +1,8 @@
 // A toolstack's calls through stock libxenctrl: what real Xen 4.17 answers, line by line.
 //
 // The same program runs on real Xen under Debian's libxencall and under ours, and on the embedded
-// hypervisor by every way of reaching its arguments. A check that only one of them passes is a bug
-// of the other, or of the check.
+// hypervisor in every space. A check that only one of them passes is a bug of the other, or of the
+// check.
 #include "tests/xen/toolstack.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-// Work: how much one leg of a call may do before it stops to be continued.
+// Work: how much one leg of a call may do before it stops to be continued. A leg is what runs from
+// an entry into the hypervisor to the return: in Xen, between two hypercall continuations.
 //
 // Counted in pieces: an extent, an entry, a page, a look at a place that is empty. Whatever a guest
 // can make long is given the leg's work, and asks it after each piece. There is always progress,

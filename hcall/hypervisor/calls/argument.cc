@@ -31,7 +31,7 @@ bool ArgumentBase::StoreParts(std::uint64_t offset, std::uint64_t size) const {
     if (!part.writes() || part.is_buffer() || !view.Has(part, schema::Phase::kAfter)) continue;
     if (!Contains(offset, size, part.offset, part.size)) continue;
     std::byte* field = record + part.offset;
-    // Turned for as long as it is copied: what is left here stays fit for use.
+    // Swapped only while it is copied: what is left here is still in the processor's order.
     if (swap) schema::SwapPart(part, field);
     bool stored = true;
     if (to != nullptr) {

@@ -49,7 +49,7 @@ class Argument : private ArgumentBase {
     return InOrder(static_cast<std::make_unsigned_t<Field>>(field), call_.domain.order);
   }
 
-  // Turns it into the processor's byte order, by the op's row. False when there is no such op.
+  // Swaps it into the processor's byte order, by the op's row. False when there is no such op.
   [[nodiscard]] bool Select(std::uint64_t hypercall, std::uint64_t op) {
     return SelectRow(hypercall, op);
   }

@@ -11,8 +11,8 @@
 
 namespace xencomm::hypervisor {
 
-// Whether a bitmap is one that is worth writing: what lies behind the last CPU is cleared in one
-// leg, which was as long as the guest says. No machine has so many CPUs; -E2BIG is what others get.
+// Whether a bitmap can be written in one leg: behind the last CPU it is cleared, for as long as the
+// guest says it is. No machine has so many CPUs as the limit; for more, an op answers -E2BIG.
 inline bool HasSaneSize(const GuestHandle<std::uint8_t>& map) {
   constexpr std::uint64_t kMostBits = std::uint64_t{1} << 20;
   return map.count() <= kMostBits / 8;

@@ -1,7 +1,8 @@
 // Call: one hypercall under way, as a handler sees it.
 //
 // A handler gets numbers out of registers and everything else through handles over the call's
-// spaces; it does not know what the guest's pointers mean, nor the guest's byte order.
+// spaces; it knows neither what kind of space the guest's pointers are in nor the guest's byte
+// order.
 #ifndef HCALL_HYPERVISOR_CALLS_CALL_H_
 #define HCALL_HYPERVISOR_CALLS_CALL_H_
 
@@ -18,8 +19,8 @@
 
 namespace xencomm::hypervisor {
 
-// What a call's pointers mean, by where they are found: a granule for arguments only (GranuleUse)
-// is there for those in the registers of the outer call, and for no others.
+// The spaces of a call's pointers, by where they are found: a granule for arguments only
+// (GranuleUse) is there for those in the registers of the outer call, and for no others.
 struct CallSpaces {
   Space& in_registers;
   Space& in_memory;
@@ -50,8 +51,8 @@ class Call {
   // To be asked after each piece of work: whether it is time to stop and be continued.
   bool ShouldPreempt(std::uint64_t pieces = 1) { return work.Done(pieces); }
 
-  // Leaves the frame such that calling again goes on: these arguments, where `first` arguments are
-  // not enough the rest stays. The value returned is for the dispatcher to hand on.
+  // Leaves the frame such that calling again goes on, with these for its first two arguments; the
+  // others stay. The value returned is for the dispatcher to hand on.
   std::int64_t ContinueWith(std::uint64_t index, std::uint64_t argument0, std::uint64_t argument1) {
     frame.index = index | (frame.index & kRegionCall);
     frame.arguments[0] = argument0;
@@ -59,7 +60,7 @@ class Call {
     frame.continued = true;
     return 0;
   }
-  // As it is.
+  // The same with the frame as it is.
   std::int64_t Continue() {
     frame.continued = true;
     return 0;
@@ -103,8 +104,8 @@ class Call {
   bool Controls(const Domain& target) const { return domain.privileged || &target == &domain; }
 };
 
-// The handlers, one file each. They answer a value or a negative errno. Of a hypercall with a table
-// of ops, Ask… tells what is in it.
+// The handlers, by hypercall. They answer a value or a negative errno. Ask… tells what is in the
+// hypercall's table of ops.
 std::int64_t XenVersion(Call& call);
 OpAnswer AskXenVersion(std::uint64_t op);
 std::int64_t MemoryOp(Call& call);

@@ -1,4 +1,4 @@
-// domctl (36): the way in, the same for all its ops.
+// domctl (36): what is checked for every op, and dispatch to them.
 
 #include "hcall/hypervisor/calls/domctl.h"
 
@@ -7,7 +7,7 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// Who is asked about when a domain does not exist: the next one.
+// Of a domain that does not exist, the next one is described.
 std::int64_t GetDomainInfo(DomctlCall& op) {
   const std::uint16_t wanted = op.argument->domain;
   const Domain* domain = op.target;

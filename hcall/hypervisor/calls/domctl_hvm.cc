@@ -46,8 +46,8 @@ constexpr RecordKind kKinds[] = {
 };
 constexpr std::uint32_t kMostBytes = kCpuBytes;
 
-// Whether Xen saves records of a type on their own, and has one for each vcpu: all but the header
-// and the end, also of devices that are not there.
+// Whether Xen saves records of a type on their own: all but the header and the end, also of devices
+// that are not there.
 constexpr bool IsSaved(std::uint64_t type) { return type >= kCpu && type <= kLastRecord; }
 constexpr bool IsOfVcpu(std::uint64_t type) {
   constexpr std::uint16_t kXsave = 16, kViridianVcpu = 17, kMsr = 20;
@@ -100,7 +100,7 @@ void FillCpu(std::uint8_t* to, const vcpu_guest_context_t* context, ByteOrder or
       at += sizeof(word);
     }
   }
-  // Flat code, and a task state of a busy 32-bit TSS.
+  // A flat code segment, and a busy 32-bit TSS.
   Store(to, kCsLimit, ~std::uint32_t{0}, order);
   Store(to, kCsRights, std::uint32_t{0xc9b}, order);
   Store(to, kTrLimit, std::uint32_t{0xff}, order);

@@ -1,8 +1,8 @@
 // domctl: what a domain has written since a toolstack began to log it.
 //
-// CLEAN goes over the bitmap twice: first it delivers, then it takes off what it delivered. Both
-// stop and go on; how far they came is kept in the domain (DirtyReading), and the continued call
-// brings a token along, since nothing else tells it from a fresh one.
+// CLEAN goes over the bitmap twice: first it delivers marks, then it clears them. Each can stop and
+// be continued; how far it came is kept in the domain (DirtyReading), and the continued call brings
+// a token along, since nothing else tells it from a fresh one.
 
 #include "hcall/hypervisor/calls/domctl.h"
 #include "hcall/schema/generated/rows.h"
@@ -173,7 +173,7 @@ void Begin(DomctlCall& op, DirtyReading& reading, bool is_clean) {
     log.has_old_legs = HasOldLegs(op.call.core, *op.target);
     log.SetEverything();
   }
-  // Of what a CLEAN that stopped has taken off nobody knows whether it will be told.
+  // Marks that a stopped CLEAN has cleared may never be delivered.
   const bool half_taken = log.cleaning.token != 0 && log.cleaning.takes_off;
   everything = log.is_on() && (everything || half_taken || log.everything());
   reading = {.token = op.call.core.NewToken(),

@@ -12,7 +12,7 @@ std::int64_t AllocateUnbound(Call& call) {
   if (!request.Fetch(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound)) return -kEFAULT;
   Domain* target = call.FindAny(request->dom);
   if (target == nullptr) return -kESRCH;
-  // Before a port is looked for, which may make room for it. Xen looks first.
+  // Before FreePort, which may allocate; Xen looks for the port first.
   if (!call.Controls(*target)) return -kEPERM;
   {
     SpinGuard guard(call.core.events);

@@ -15,7 +15,7 @@ std::uint64_t FrameForDomain(const Core& core, const Domain& domain, std::uint64
   return domain.translated() ? core.frames.Of(mfn).gfn : mfn;
 }
 
-// Who is asked about; or null, and why.
+// The domain that a call is about; or null, with the reason in `*status`.
 Domain* Target(Call& call, std::uint16_t id, std::int16_t* status) {
   Domain* target = call.FindAny(id);
   *status = target == nullptr         ? GNTST_bad_domain

@@ -10,7 +10,7 @@ namespace xencomm::hypervisor {
 
 class Call;
 
-// Any hypercall by the frame's index; -ENOSYS for one that there is not.
+// Any hypercall by the frame's index; -ENOSYS for an unknown one.
 std::int64_t Dispatch(Call& call);
 
 // Whether there is a handler for an op, and what it is answered when there is none. By the tables

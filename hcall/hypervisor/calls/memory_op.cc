@@ -1,4 +1,4 @@
-// memory_op (12): the way in, and the ops that ask one number about a domain or the machine.
+// memory_op (12): dispatch, and the ops that answer a number about a domain or the machine.
 
 #include "hcall/hypervisor/calls/memory_op.h"
 
@@ -30,7 +30,7 @@ std::int64_t MaximumGpfn(const Core& core, const Domain& domain) {
   return end == 0 ? 0 : static_cast<std::int64_t>(end - 1);
 }
 
-// A promise of pages to a domain. -EINVAL also for a domain that is not there, as in Xen.
+// Claims pages for a domain. -EINVAL also for a domain that is not there, as in Xen.
 std::int64_t ClaimPages(Call& call) {
   Argument<xen_memory_reservation> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_memory_op, XENMEM_claim_pages)) return -kEFAULT;

@@ -34,7 +34,7 @@ class OpTable {
     std::int64_t without = -kENOSYS;
 
     constexpr Entry(std::uint64_t number, Handler handler) : op(number), run(handler) {}
-    // There is none.
+    // An op without a handler.
     constexpr Entry(std::uint64_t number, std::nullptr_t, std::int64_t answer)
         : op(number), run(nullptr), without(answer) {}
   };

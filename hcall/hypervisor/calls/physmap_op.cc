@@ -35,7 +35,7 @@ std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint64_t in
     case XENMAPSPACE_gmfn:
       return physmap.MoveGfn(index, gfn);
     case XENMAPSPACE_gmfn_foreign: {
-      // Who may not is not told whether there is such a domain; nor is DOMID_SELF one.
+      // A caller that may not is not told whether there is such a domain. DOMID_SELF names none.
       if (!call.domain.privileged) return -kEPERM;
       Domain* source = call.core.domains.Find(foreign);
       if (source == nullptr) return -kESRCH;

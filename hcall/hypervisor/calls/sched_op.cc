@@ -6,7 +6,8 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// Xen keeps eight bits of the reason, and the first one that it is told, before the end or at it.
+// Xen keeps eight bits of the reason, and the first reason that it is given: before the shutdown,
+// or with it.
 void SetReason(Domain& domain, std::uint32_t reason) {
   if (domain.shutdown_code != Domain::kNoShutdownCode) return;
   domain.shutdown_code = static_cast<std::uint8_t>(reason);

@@ -1,4 +1,4 @@
-// sysctl (35): the way in, the same for all its ops.
+// sysctl (35): what is checked for every op, and dispatch to them.
 
 #include "hcall/hypervisor/calls/sysctl.h"
 

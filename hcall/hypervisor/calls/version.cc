@@ -120,7 +120,7 @@ std::int64_t GuestHandleOf(Call& call) {
 }
 
 std::int64_t CommandLine(Call& call) {
-  // A guest is told no more than that it is not told.
+  // A guest is told only that it is denied.
   if (!call.domain.privileged) return WriteText<sizeof("<denied>")>(call, "<denied>");
   return WriteText<sizeof(xen_commandline_t)>(call, kCommandLine);
 }

@@ -1,4 +1,4 @@
-// What a domain that the machine sets up is to be, and what a domain's pointers mean.
+// What a domain that the machine sets up is to be, and which space a domain's pointers are in.
 #ifndef HCALL_HYPERVISOR_DOMAIN_DOMAIN_CONFIG_H_
 #define HCALL_HYPERVISOR_DOMAIN_DOMAIN_CONFIG_H_
 
@@ -8,7 +8,7 @@
 
 namespace xencomm::hypervisor {
 
-// What the handles of a domain's calls mean.
+// The space that the handles of a domain's calls are in.
 enum class SpaceKind : std::uint8_t {
   kRaw,     // virtual addresses, by the vcpu's raw space; a call opts into a region by bit 30
   kRegion,  // into the region that the call names; a call without one has no pointers

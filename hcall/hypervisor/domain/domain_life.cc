@@ -21,8 +21,8 @@ static_assert(kVcpusPerPage != 0);
 
 constexpr unsigned kDomainOrder = OrderOf(sizeof(Domain));
 
-// What is left of what the domain costs; calls under way on other vcpus may still look at it. Not
-// in pieces: there are as many as a domain can have vcpus (8,192), and some dozens.
+// What is left of what the domain costs; calls under way on other vcpus may still look at it. All
+// in one leg: it is as many blocks as a domain can have vcpus (8,192), and some dozens.
 void FreeParts(Core& core, Domain& domain) {
   domain.p2m.Destroy(domain.overhead);
   RegionRegistry::Destroy(domain);

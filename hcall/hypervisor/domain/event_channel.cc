@@ -35,7 +35,7 @@ class SharedBit {
 
   static constexpr std::uint32_t kWordBits = 64;
 
-  // In one order with what a guest does that takes a mask away and then looks what is pending.
+  // In one order with a guest that unmasks a port and then looks whether it is pending.
   bool IsSet() const { return (__atomic_load_n(word_, __ATOMIC_SEQ_CST) & bit_) != 0; }
   // Both answer whether it was set.
   bool Set() const { return (__atomic_fetch_or(word_, bit_, __ATOMIC_SEQ_CST) & bit_) != 0; }
@@ -53,8 +53,8 @@ SharedBit Masked(Core& core, const Domain& domain, std::uint32_t port) {
   return {core, domain, offsetof(shared_info_t, evtchn_mask), port};
 }
 
-// Tells a port's vcpu in which word to look, unless it was told before. Those that have no place in
-// the shared info page are told nothing.
+// Selects the port's word for its vcpu and makes an upcall pending, unless that was selected
+// already. A vcpu that has no place in the shared info page is not notified.
 void Notify(Core& core, const Domain& domain, std::uint32_t port, const Port& row) {
   if (row.vcpu >= XEN_LEGACY_MAX_VCPUS) return;
   const std::size_t info = offsetof(shared_info_t, vcpu_info) + row.vcpu * sizeof(vcpu_info_t);

@@ -61,7 +61,7 @@ Port* FindPort(Domain& domain, std::uint32_t port);
 std::int64_t FreePort(Domain& domain);
 // An event of a port that is in use.
 void Signal(Core& core, const Domain& domain, std::uint32_t port, const Port& row);
-// Takes a port's mask away, and tells of what came meanwhile.
+// Unmasks a port, and notifies of an event that came meanwhile.
 void UnmaskPort(Core& core, const Domain& domain, std::uint32_t port, const Port& row);
 // Frees a port; its other end waits for somebody else.
 void ClosePort(Core& core, const Domain& domain, std::uint32_t port, Port& row);

@@ -22,7 +22,7 @@ std::uint64_t AllocateShared(Core& core, Domain& domain) {
   return mfn;
 }
 
-// The status of so many frames of grants stands in one.
+// Frames of grants whose status one status frame holds.
 constexpr std::uint32_t kFramesOfStatus = sizeof(grant_entry_v2_t) / sizeof(grant_status_t);
 static_assert(GrantTable::kMaxStatusFrames * kFramesOfStatus == GrantTable::kMaxFrames);
 

@@ -1,4 +1,4 @@
-// HvmState: what only HVM domains have: their parameters and the saved state of their hardware.
+// HvmState: the parameters of an HVM domain and the saved state of its hardware.
 #ifndef HCALL_HYPERVISOR_DOMAIN_HVM_CONTEXT_H_
 #define HCALL_HYPERVISOR_DOMAIN_HVM_CONTEXT_H_
 

@@ -12,7 +12,7 @@ void DirtyLog::MarkRun(std::uint64_t gfn, std::uint64_t count) {
     std::atomic<std::uintptr_t>& place = top->blocks[gfn >> kBlockBits];
     Block* block = AsBlock(place.load(std::memory_order_acquire));
     if (block == nullptr) block = MakeBlock(place);
-    // Set also when they are set: who takes them off must see what was written before.
+    // Set also when they are set: who clears them must see what was written before.
     const std::uint64_t bits = ~std::uint64_t{0} >> (kWordPages - pages) << first;
     if (block != nullptr) block->marks[WordOf(gfn)].fetch_or(bits, std::memory_order_release);
     gfn += pages;
@@ -85,7 +85,7 @@ std::uint64_t DirtyLog::Deliver(std::uint64_t gfn, std::uint64_t mask) {
 void DirtyLog::TakeOff(std::uint64_t gfn) {
   Block& block = *BlockOf(gfn);
   const std::uint64_t delivered = block.delivered[WordOf(gfn)];
-  // Whoever takes a mark off sees what was written before it was set, at last by now.
+  // Whoever clears a mark sees what was written before it was set, at last by now.
   if (delivered != 0) block.marks[WordOf(gfn)].fetch_and(~delivered, std::memory_order_acquire);
 }
 

@@ -8,10 +8,10 @@
 // Rules:
 // 1. Whoever writes marks after the write: a page is marked when it is mapped, and again when the
 //    leg ends that mapped it (write_notes.h).
-// 2. CLEAN takes off what it delivered, and only when all of it is delivered. One that cannot
-//    deliver takes nothing off.
+// 2. CLEAN clears the marks that it delivered, and only when all are delivered. One that cannot
+//    deliver clears none.
 // 3. What nobody could note (a leg that began before the log did, one that wrote too many places,
-//    no room for a block, a CLEAN that stopped while it took marks off or could not answer after
+//    no room for a block, a CLEAN that stopped while it cleared marks or could not answer after
 //    that) makes everything count as written, until a CLEAN has delivered that.
 #ifndef HCALL_HYPERVISOR_MEMORY_DIRTY_LOG_H_
 #define HCALL_HYPERVISOR_MEMORY_DIRTY_LOG_H_
@@ -78,8 +78,8 @@ class DirtyLog {
   // For CLEAN and PEEK, one word of marks at a time: `gfn` is a multiple of kWordPages.
   bool HasBlock(std::uint64_t gfn) const { return BlockOf(gfn) != nullptr; }
   std::uint64_t Marks(std::uint64_t gfn) const;
-  // The marks of `mask`, which are to be taken off when all is delivered. TakeOff is for words that
-  // were delivered, in a block that there is.
+  // The marks of `mask`, which are to be cleared when all is delivered. TakeOff clears those of a
+  // word that was delivered, in a block that there is.
   std::uint64_t Deliver(std::uint64_t gfn, std::uint64_t mask);
   void TakeOff(std::uint64_t gfn);
 

@@ -9,8 +9,8 @@ namespace {
 
 constexpr std::uint64_t Pages(unsigned order) { return std::uint64_t{1} << order; }
 
-// The order in which the runs of an open block are taken: 7 has no factor in common with 16, so
-// all are met, and no two in a row are neighbours.
+// The order in which the runs of an open block are taken: 7 has no factor in common with 16, so all
+// are met, and no two in a row are neighbours.
 constexpr unsigned kRunStep = 7;
 
 }  // namespace

@@ -23,9 +23,9 @@ class Physmap {
  public:
   Physmap(Pool& pool, DomainPages& domain) : pool_(pool), domain_(domain) {}
 
-  // 2^order new frames that read as zero, their numbers at most `width` bits wide, on the
-  // page list and counted, but at no gfn yet. `gfn` is where they are going to be. -ENOMEM, -E2BIG
-  // (beyond max_pages), -EPERM (already beyond), -EINVAL (dying).
+  // 2^order new frames that read as zero, their numbers at most `width` bits wide, on the page list
+  // and counted, but at no gfn yet. `gfn` is where they are going to be. -ENOMEM, -E2BIG (beyond
+  // max_pages), -EPERM (already beyond), -EINVAL (dying).
   std::int64_t Allocate(std::uint64_t gfn, unsigned order, unsigned width, std::uint64_t* mfn);
 
   // Makes 2^order frames of the heap the domain's in place of ones that it gave up, whatever its
@@ -35,9 +35,9 @@ class Physmap {
   // Takes such frames back that were not placed.
   void Withdraw(std::uint64_t mfn, unsigned order);
 
-  // Puts frames that the domain owns at [gfn, gfn + 2^order). What was there stays the domain's,
-  // at no gfn, as in Xen. A PV domain's are where they are. -ENOMEM, -EINVAL (beyond what a
-  // p2m holds), -EBUSY (pinned).
+  // Puts frames that the domain owns at [gfn, gfn + 2^order). What was there stays the domain's, at
+  // no gfn, as in Xen. A PV domain's are where they are. -ENOMEM, -EINVAL (beyond what a p2m
+  // holds), -EBUSY (pinned).
   std::int64_t Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order, P2mType type);
 
   // Takes the page at `frame` (a gfn, or a PV domain's mfn) off the physmap and frees it. -ENOENT

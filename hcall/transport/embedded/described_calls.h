@@ -1,6 +1,6 @@
 // Calls of a process in a domain that speaks the historical ABI ('XCOM'): its kernel describes each
-// buffer of a call by a descriptor or an inline address, which takes knowing every op. Here that is
-// the op table's.
+// buffer of a call by a descriptor or an inline address, which takes knowing every op. Here the op
+// table knows them.
 #ifndef HCALL_TRANSPORT_EMBEDDED_DESCRIBED_CALLS_H_
 #define HCALL_TRANSPORT_EMBEDDED_DESCRIBED_CALLS_H_
 
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "hcall/transport/embedded/descriptor_memory.h"
-#include "hcall/transport/embedded/machine.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "xencomm/mutex.h"
 
 namespace xencomm::embedded {

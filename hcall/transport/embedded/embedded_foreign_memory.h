@@ -6,7 +6,7 @@
 #include <memory>
 #include <utility>
 
-#include "hcall/transport/embedded/machine.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/foreign_memory.h"
 
 namespace xencomm::embedded {

@@ -6,9 +6,9 @@
 #include <memory>
 #include <utility>
 
-#include "hcall/transport/descriptor.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/embedded/guest_process.h"
-#include "hcall/transport/embedded/machine.h"
+#include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/transport.h"
 
@@ -18,7 +18,7 @@ class EmbeddedTransport final : public Transport {
  public:
   // `fd` stands for the device that calls go through elsewhere.
   EmbeddedTransport(std::shared_ptr<EmbeddedMachine> machine, SpaceOption space,
-                    Descriptor fd = Descriptor())
+                    FileDescriptor fd = FileDescriptor())
       : machine_(std::move(machine)), process_(*machine_, space), fd_(std::move(fd)) {}
 
   absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override { return process_.MakeBacking(); }
@@ -37,7 +37,7 @@ class EmbeddedTransport final : public Transport {
  private:
   const std::shared_ptr<EmbeddedMachine> machine_;
   GuestProcess process_;
-  Descriptor fd_;
+  FileDescriptor fd_;
 };
 
 }  // namespace xencomm::embedded

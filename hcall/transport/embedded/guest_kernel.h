@@ -66,7 +66,7 @@ class GuestKernel {
   VcpuPool& vcpus_;
   Frames frames_;
   hypervisor::LockedMemory memory_;
-  schema::OwnSpace own_space_;  // what the kernel's own raw pointers mean
+  schema::OwnSpace own_space_;  // of the kernel's own raw pointers
 };
 
 }  // namespace xencomm::embedded

@@ -13,7 +13,7 @@
 
 #include "arch/x86_64/page_walk.h"
 #include "hcall/transport/embedded/described_calls.h"
-#include "hcall/transport/embedded/machine.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/embedded/region_backing.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/mutex.h"
@@ -44,8 +44,8 @@ class GuestProcess {
     SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory> space;
   };
 
-  // What pointers mean to the hypervisor when a call names no region; and for the historical ABI,
-  // to the kernel when it describes them. Made when the first call is.
+  // The hypervisor's space for a call that names no region; and for the historical ABI, to the
+  // kernel when it describes them. Made when the first call is.
   Space& WalkOf(const VcpuPool::Lease& vcpu);
   DescribedCalls& Described() ABSL_LOCKS_EXCLUDED(mutex_);
 

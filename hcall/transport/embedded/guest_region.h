@@ -2,7 +2,7 @@
 // and the frames behind both.
 //
 // The kernel's part of a region, by the rules of xencomm/region_table.h. Page tables stand beside
-// the table so that one range of bytes can be reached both ways.
+// the table so that one range of bytes can be reached in both spaces.
 #ifndef HCALL_TRANSPORT_EMBEDDED_GUEST_REGION_H_
 #define HCALL_TRANSPORT_EMBEDDED_GUEST_REGION_H_
 

@@ -56,8 +56,8 @@ bool ProcessMaps::IsOpen() const {
 }
 
 bool ProcessMaps::Open() {
-  // Once and for all: a program that shuts itself in has no /proc later. But one that closes what
-  // it did not open has taken the number: what that is now says nothing.
+  // Opened once: after a chroot there is no /proc. A program that closes descriptors which it did
+  // not open may have given this number to another file, so IsOpen compares the inode.
   if (IsOpen()) return true;
   maps_ = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   struct stat about = {};

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "hcall/transport/embedded/direct_space.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/embedded/guest_region.h"
-#include "hcall/transport/embedded/machine.h"
 #include "xencomm/backing.h"
 
 namespace xencomm::embedded {

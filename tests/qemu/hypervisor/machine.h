@@ -63,11 +63,11 @@ void InstallVectors();
 // Ends the machine. The closing line must have been printed.
 [[noreturn]] void Exit(bool pass);
 
-// What the machine's own kernel means by a pointer: kRegion where page tables cannot be walked.
+// The space of the machine's own kernel: kRegion where page tables cannot be walked.
 extern const xencomm::hypervisor::SpaceKind kNativePointers;
 
-// The meaning of raw pointers during one call of the guest: a walk of its page tables as they are
-// at that moment. Without one, raw pointers fault.
+// The space of raw pointers during one call of the guest: a walk of its page tables as they are at
+// that moment. Without one, raw pointers fault.
 class RawSpace {
  public:
   // `memory` is borrowed.

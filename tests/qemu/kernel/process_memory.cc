@@ -8,15 +8,15 @@ namespace qemu {
 namespace {
 
 // Eight bytes for each page of the user half, were all pages small; a power of two that suffices.
-constexpr uint64_t kFrameBookBytes = 2 << 20;
-static_assert((kUserEnd - kUserBegin) / 4096 * sizeof(uint64_t) <= kFrameBookBytes);
+constexpr uint64_t kFrameListBytes = 2 << 20;
+static_assert((kUserEnd - kUserBegin) / 4096 * sizeof(uint64_t) <= kFrameListBytes);
 
 constexpr uint64_t kStackBytes = 256 << 10;
 
 }  // namespace
 
 void ProcessMemory::Load(const char* image_begin, const char* image_end) {
-  frames_ = KernelPointer<uint64_t>(AllocateContiguous(kFrameBookBytes));
+  frames_ = KernelPointer<uint64_t>(AllocateContiguous(kFrameListBytes));
   space_.Create();
   const auto size = static_cast<uint64_t>(image_end - image_begin);
   for (uint64_t done = 0; done < size; done += PageSize()) {

@@ -1,4 +1,4 @@
-// The memory of a process: its address space, and the kernel's own book of what is mapped where.
+// The memory of a process: its address space, and the kernel's own list of what is mapped where.
 
 #ifndef TESTS_QEMU_KERNEL_PROCESS_MEMORY_H_
 #define TESTS_QEMU_KERNEL_PROCESS_MEMORY_H_
@@ -36,8 +36,8 @@ class ProcessMemory {
   const AddressSpace& space() const { return space_; }
 
  private:
-  // The frame of each page between kUserBegin and kUserEnd, 0 where none is: the kernel's own
-  // book, since not every machine's tables can be searched.
+  // The frame of each page between kUserBegin and kUserEnd, 0 where none is: the kernel's own list,
+  // since not every machine's tables can be searched.
   uint64_t* frames_ = nullptr;
   AddressSpace space_;
 };

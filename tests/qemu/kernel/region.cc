@@ -36,12 +36,12 @@ int64_t HypercallFor(uint64_t index, std::span<const uint64_t, 5> arguments, Reg
 }
 
 int64_t Region::Create(ProcessMemory& process, uint64_t address, uint64_t bytes,
-                       unsigned granule_shift, RegionForm form) {
+                       unsigned granule_shift, RegionKind kind) {
   // A granule of less than a page would put a part of the table beside payload.
-  if (granule_shift < PageShift() || form > kFormPage) return -kEINVAL;
+  if (granule_shift < PageShift() || kind > kRegionPage) return -kEINVAL;
   const auto layout = RegionLayout::Make({address}, bytes, granule_shift);
   if (!layout.ok() || !process.IsFree(address, bytes)) return -kEINVAL;
-  if ((form == kFormPage) != (layout->base_count() == 1)) return -kEINVAL;
+  if ((kind == kRegionPage) != (layout->base_count() == 1)) return -kEINVAL;
 
   // A table of that many granules serves a gigabyte and more.
   constexpr uint64_t kMaxTableGranules = 640;
@@ -49,7 +49,7 @@ int64_t Region::Create(ProcessMemory& process, uint64_t address, uint64_t bytes,
   if (layout->table_granules() > kMaxTableGranules) return -kENOSPC;
   for (uint64_t i = 0; i < layout->table_granules(); ++i) {
     const Protection protection =
-        form == kFormPage ? Protection::kReadWrite : Protection::kReadOnly;
+        kind == kRegionPage ? Protection::kReadWrite : Protection::kReadOnly;
     if (!Granule(process, i, *layout, protection, &granules[i])) return -kEINVAL;
   }
   const auto table = RegionTable<KernelMemory>::Build(memory, *layout, xencomm::kNativeOrder,
@@ -57,9 +57,9 @@ int64_t Region::Create(ProcessMemory& process, uint64_t address, uint64_t bytes,
   if (!table.ok()) return -kEINVAL;
 
   handle_ = RegionHandle::Stateless(table->handle());
-  if (form == kFormRegistered || form == kFormRegisteredRead) {
+  if (kind == kRegionRegistered || kind == kRegionRegisteredRead) {
     const auto access =
-        static_cast<uint64_t>(form == kFormRegistered ? Access::kWrite : Access::kRead);
+        static_cast<uint64_t>(kind == kRegionRegistered ? Access::kWrite : Access::kRead);
     const uint64_t answer = XencommCall(XencommOp::kRegister, table->handle().value, access);
     if (static_cast<int64_t>(answer) < 0) return static_cast<int64_t>(answer);
     handle_ = RegionHandle::FromRegister(answer);

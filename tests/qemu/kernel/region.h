@@ -29,7 +29,7 @@ class Region {
 
   // Answers 0 or a negative errno; then nothing exists.
   int64_t Create(ProcessMemory& process, uint64_t address, uint64_t bytes, unsigned granule_shift,
-                 RegionForm form);
+                 RegionKind kind);
 
   // Granules [first, first + count) of the payload. Stops at the first that cannot be backed. Those
   // for arguments only are the kernel's to write, and read-only for the process.

@@ -58,7 +58,7 @@ int64_t CreateRegion(Process& process) {
     if (region.exists()) continue;
     const int64_t error = region.Create(process.memory, context.argument(0), context.argument(1),
                                         static_cast<unsigned>(context.argument(2)),
-                                        static_cast<RegionForm>(context.argument(3)));
+                                        static_cast<RegionKind>(context.argument(3)));
     return error != 0 ? error : static_cast<int64_t>(number);
   }
   return -kENOSPC;

@@ -1,5 +1,5 @@
-// powernv9: the second stage is the partition-scoped radix tree of partition 1 (partition 0 is
-// the hypervisor's own number and refused outside its state). Outside hypervisor state every
+// powernv9: the second stage is the partition-scoped radix tree of partition 1 (partition 0 is the
+// hypervisor's own number and refused outside its state). Outside hypervisor state every
 // guest-physical address goes through it, translation on or off.
 
 #include "tests/qemu/powernv9/second_stage.h"

@@ -1,7 +1,7 @@
 // The registers of a PowerPC user program that waits in the kernel, as kernel_entry.S stores them.
 //
-// Convention of a system call: number in r0, arguments in r3 to r9, answer in r3; r10 to
-// r12 are lost.
+// Convention of a system call: number in r0, arguments in r3 to r9, answer in r3; r10 to r12 are
+// lost.
 
 #ifndef TESTS_QEMU_POWERPC_USER_CONTEXT_H_
 #define TESTS_QEMU_POWERPC_USER_CONTEXT_H_

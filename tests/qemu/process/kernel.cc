@@ -34,9 +34,9 @@ constexpr std::uint64_t kScattered = 0x1000000;
 constexpr std::uint64_t kScatteredPages = kDomainPages - kScattered / kPage;
 constexpr std::uint64_t kStep = 7919;  // prime: every page once
 
-SpaceKind ModelOf(Meaning meaning) {
-  return meaning == Meaning::kDescriptors || meaning == Meaning::kInline ? SpaceKind::kXcom
-                                                                         : SpaceKind::kRaw;
+SpaceKind KindOf(ProcessSpace space) {
+  return space == ProcessSpace::kDescriptors || space == ProcessSpace::kInline ? SpaceKind::kXcom
+                                                                               : SpaceKind::kRaw;
 }
 
 }  // namespace
@@ -47,8 +47,8 @@ void Require(bool condition, const char* what) {
   std::exit(2);
 }
 
-Kernel::Kernel(std::byte* memory, Meaning meaning, xencomm::ByteOrder order)
-    : meaning_(meaning), order_(order) {
+Kernel::Kernel(std::byte* memory, ProcessSpace space, xencomm::ByteOrder order)
+    : space_(space), order_(order) {
   Require(hypervisor_.Init({.memory = reinterpret_cast<std::uintptr_t>(memory),
                             .pool_begin = kPoolBegin,
                             .pool_end = kPoolEnd,
@@ -60,15 +60,15 @@ Kernel::Kernel(std::byte* memory, Meaning meaning, xencomm::ByteOrder order)
   Require(hypervisor_.BuildDomain({.id = 0,
                                    .pages = kDomainPages,
                                    .order = order,
-                                   .space = ModelOf(meaning),
+                                   .space = KindOf(space),
                                    .privileged = true}) == 0,
           "the domain");
   vcpu_ = hypervisor_.ClaimVcpu(0, 0);
   Require(vcpu_ != nullptr, "the vcpu");
   memory_.emplace(hypervisor_.LockedMemoryOf(*vcpu_));
   call_memory_.emplace(hypervisor_.MemoryOf(*vcpu_));
-  if (meaning == Meaning::kRegistered || meaning == Meaning::kStateless) BuildRegion();
-  if (meaning == Meaning::kRaw) BuildPageTables();
+  if (space == ProcessSpace::kRegistered || space == ProcessSpace::kStateless) BuildRegion();
+  if (space == ProcessSpace::kRaw) BuildPageTables();
 }
 
 std::uint64_t Kernel::GuestPhysical(std::uint64_t offset) const {
@@ -92,7 +92,7 @@ void Kernel::BuildRegion() {
   }
   payload_offset_ = layout->payload_offset();
   region_handle_ = table->handle().value;
-  if (meaning_ == Meaning::kRegistered) {
+  if (space_ == ProcessSpace::kRegistered) {
     const std::int64_t handle = hypervisor_.Call(
         *vcpu_, {.index = xencomm::kXencommOp,
                  .arguments = {static_cast<std::uint64_t>(XencommOp::kRegister), region_handle_,
@@ -122,11 +122,11 @@ void Kernel::BuildPageTables() {
 }
 
 std::uint64_t Kernel::Handle(std::uint64_t address, std::uint64_t bytes) {
-  if (ModelOf(meaning_) != SpaceKind::kXcom) return address;
+  if (KindOf(space_) != SpaceKind::kXcom) return address;
   const std::uint64_t offset = address - kBuffers;
   // Nothing to describe: any descriptor is as good.
   if (bytes == 0) bytes = 1;
-  if (meaning_ == Meaning::kInline && offset % kPage + bytes <= kPage) {
+  if (space_ == ProcessSpace::kInline && offset % kPage + bytes <= kPage) {
     return xencomm::InlineAddress({GuestPhysical(offset)}).value;
   }
   const std::uint64_t entries = xencomm::DescriptorEntries(address, bytes);

@@ -1,7 +1,7 @@
 // A process in the role of machine and kernel: the embedded hypervisor over a file of memory, one
 // domain, and the domain's buffers, whose pages lie scattered in that file. Whoever maps the file's
-// pages at the buffers' addresses is the domain's user program: this process, or another one of
-// the other byte order.
+// pages at the buffers' addresses is the domain's user program: this process, or another one of the
+// other byte order.
 
 #ifndef TESTS_QEMU_PROCESS_KERNEL_H_
 #define TESTS_QEMU_PROCESS_KERNEL_H_
@@ -16,8 +16,8 @@
 
 namespace qemu {
 
-// What a pointer means in the domain's calls.
-enum class Meaning : std::uint64_t {
+// In which space the pointers of the domain's calls are.
+enum class ProcessSpace : std::uint64_t {
   kRegistered,
   kStateless,
   kRaw,
@@ -26,7 +26,7 @@ enum class Meaning : std::uint64_t {
 };
 
 // The buffers: virtual addresses of the user program, where no heap comes: one begins up to 1 GiB
-// behind its program. The region of the first two meanings, table included, is the same range.
+// behind its program. The region of the first two spaces, table included, is the same range.
 inline constexpr std::uint64_t kBuffers = 0x1000000000;
 inline constexpr std::uint64_t kBufferBytes = 12 << 20;
 inline constexpr std::uint64_t kPage = xencomm::hypervisor::kPageSize;
@@ -37,7 +37,7 @@ inline constexpr std::uint64_t kMachineBytes = 0x10000000;
 class Kernel {
  public:
   // `memory` is the file, mapped from its start; its content is zero.
-  Kernel(std::byte* memory, Meaning meaning, xencomm::ByteOrder order);
+  Kernel(std::byte* memory, ProcessSpace space, xencomm::ByteOrder order);
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
@@ -70,7 +70,7 @@ class Kernel {
   void BuildRegion();
   void BuildPageTables();
 
-  Meaning meaning_;
+  ProcessSpace space_;
   xencomm::ByteOrder order_;
   PlainMachine machine_;
   xencomm::hypervisor::Hypervisor hypervisor_;

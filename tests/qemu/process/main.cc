@@ -1,11 +1,11 @@
 // The scenario in a process.
 //
-//   process                     every meaning of a pointer, by itself
-//   process serve ORDER MEANING FILE    hypervisor and kernel for a domain of that byte order
-//   process use MEANING FILE            the user program of such a domain
+//   process                          every space, by itself
+//   process serve ORDER SPACE FILE   hypervisor and kernel for a domain of that byte order
+//   process use SPACE FILE           the user program of such a domain
 //
-// The last two talk over standard input and output, and share the domain's memory by FILE. What
-// the user program has to say goes to standard error then.
+// The last two talk over standard input and output, and share the domain's memory by FILE. What the
+// user program has to say goes to standard error then.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -32,19 +32,19 @@ namespace {
 
 struct Named {
   const char* name;
-  Meaning meaning;
+  ProcessSpace space;
 };
-constexpr Named kMeanings[] = {
-    {"registered", Meaning::kRegistered},
-    {"stateless", Meaning::kStateless},
-    {"raw", Meaning::kRaw},
-    {"descriptors", Meaning::kDescriptors},
-    {"inline", Meaning::kInline},
+constexpr Named kSpaces[] = {
+    {"registered", ProcessSpace::kRegistered},
+    {"stateless", ProcessSpace::kStateless},
+    {"raw", ProcessSpace::kRaw},
+    {"descriptors", ProcessSpace::kDescriptors},
+    {"inline", ProcessSpace::kInline},
 };
 
-Meaning MeaningOf(const char* name) {
-  for (const Named& named : kMeanings) {
-    if (std::strcmp(named.name, name) == 0) return named.meaning;
+ProcessSpace SpaceOf(const char* name) {
+  for (const Named& named : kSpaces) {
+    if (std::strcmp(named.name, name) == 0) return named.space;
   }
   Require(false, name);
   return {};
@@ -97,11 +97,11 @@ void RunIn(const char* name, AnyKernel& kernel, int file) {
 }
 
 int RunAll() {
-  for (const Named& named : kMeanings) {
+  for (const Named& named : kSpaces) {
     const int file = memfd_create("machine", MFD_CLOEXEC);
     Require(file >= 0 && ftruncate(file, kMachineBytes) == 0, "a file of memory");
     std::byte* memory = MapMachine(file);
-    Kernel kernel(memory, named.meaning, xencomm::kNativeOrder);
+    Kernel kernel(memory, named.space, xencomm::kNativeOrder);
     RunIn(named.name, kernel, file);
     munmap(memory, kMachineBytes);
     close(file);
@@ -110,24 +110,24 @@ int RunAll() {
   return 0;
 }
 
-int ServeOther(const char* order, const char* meaning, const char* path) {
+int ServeOther(const char* order, const char* space, const char* path) {
   const int file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
   Require(file >= 0 && ftruncate(file, kMachineBytes) == 0, path);
   Kernel kernel(
-      MapMachine(file), MeaningOf(meaning),
+      MapMachine(file), SpaceOf(space),
       std::strcmp(order, "big") == 0 ? xencomm::ByteOrder::kBig : xencomm::ByteOrder::kLittle);
   Serve(kernel);
   return 0;
 }
 
-int UseOther(const char* meaning, const char* path) {
+int UseOther(const char* space, const char* path) {
   text = stderr;
   RemoteKernel kernel;
   // The first answer comes when the other process has made the file.
   kernel.payload_offset();
   const int file = open(path, O_RDWR);
   Require(file >= 0, path);
-  RunIn(meaning, kernel, file);
+  RunIn(space, kernel, file);
   Print("DONE PASS\n");
   return 0;
 }

@@ -1,7 +1,7 @@
 // Text output for the three bare-metal programs (hypervisor, kernel, user).
 //
-// Each program supplies PutChar; everything else is built on it. Lines that the runner reads
-// begin with a keyword: "CHECK ok|FAIL <name>", "FIGURE <name> <n>", "DIGEST …", "DONE PASS|FAIL".
+// Each program supplies PutChar; everything else is built on it. Lines that the runner reads begin
+// with a keyword: "CHECK ok|FAIL <name>", "FIGURE <name> <n>", "DIGEST …", "DONE PASS|FAIL".
 
 #ifndef TESTS_QEMU_RUNTIME_PRINT_H_
 #define TESTS_QEMU_RUNTIME_PRINT_H_

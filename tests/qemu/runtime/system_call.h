@@ -1,4 +1,4 @@
-// The calls between a user program and the kernel: numbers and meanings, for both sides. Answers
+// The calls between a user program and the kernel: numbers and arguments, for both sides. Answers
 // are 0 or positive, or a negative errno (hcall/hypervisor/base/errno.h has the numbers).
 
 #ifndef TESTS_QEMU_RUNTIME_SYSTEM_CALL_H_
@@ -23,7 +23,7 @@ enum SystemCallNumber : uint64_t {
   // into it.
   kSysHypercall,
 
-  // (address, bytes, granule shift, RegionForm): reserves the range for a region and builds its
+  // (address, bytes, granule shift, RegionKind): reserves the range for a region and builds its
   // table. The table is mapped read-only, the payload not at all yet. Answers the region's number.
   kSysCreateRegion,
   // (region, first granule, granules): backs granules of the payload with cleared memory.
@@ -38,8 +38,7 @@ enum SystemCallNumber : uint64_t {
   kSysRefusal,
 
   // (address, bytes, slot): answers the guest-physical address of a descriptor ('XCOM') of the
-  // range,
-  // which stays until the next call with the same slot, 0 to 7.
+  // range, which stays until the next call with the same slot, 0 to 7.
   kSysDescribe,
 
   // What no kernel would offer, for tests of the hypervisor against a kernel gone wrong:
@@ -55,11 +54,11 @@ enum SystemCallNumber : uint64_t {
   kSysPeek,
 };
 
-enum RegionForm : uint64_t {
-  kFormRegistered,      // checked and held by the hypervisor, for reading and writing
-  kFormRegisteredRead,  // for reading only
-  kFormStateless,       // its table is read in every call
-  kFormPage,            // one granule, writable header and all, stateless: trusts the program
+enum RegionKind : uint64_t {
+  kRegionRegistered,      // checked and held by the hypervisor, for reading and writing
+  kRegionRegisteredRead,  // for reading only
+  kRegionStateless,       // its table is read in every call
+  kRegionPage,            // one granule, writable header and all, stateless: trusts the program
 };
 
 // What an audit found. Texts end with a zero; they are empty, and numbers ~0, where there is none.

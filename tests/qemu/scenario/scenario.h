@@ -1,6 +1,6 @@
 // The scenario: hypercalls with nested pointers, from xen_version to a multicall over a thousand
-// pages, each answer recorded. It is the same in a process and on every machine, and so must be
-// the record.
+// pages, each answer recorded. It is the same in a process and on every machine, and so must be the
+// record.
 
 #ifndef TESTS_QEMU_SCENARIO_SCENARIO_H_
 #define TESTS_QEMU_SCENARIO_SCENARIO_H_

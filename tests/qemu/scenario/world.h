@@ -1,5 +1,5 @@
 // The world that the scenario runs in: memory that hypercalls may touch, and a way to make them.
-// Each machine, and the process, supply one for each meaning that a guest's pointer can have.
+// Each machine, and the process, supply one for each space.
 
 #ifndef TESTS_QEMU_SCENARIO_WORLD_H_
 #define TESTS_QEMU_SCENARIO_WORLD_H_

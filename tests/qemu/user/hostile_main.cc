@@ -43,10 +43,10 @@ constexpr uint64_t kUnbacked = 2;
 // So many that the table takes two granules, where that is not too much memory.
 constexpr uint64_t Granules(unsigned shift) { return shift == 12 ? 600 : 40; }
 
-Target MakeTarget(uint64_t address, unsigned shift, RegionForm form) {
+Target MakeTarget(uint64_t address, unsigned shift, RegionKind kind) {
   const uint64_t granules = Granules(shift);
   const auto layout = RegionLayout::Make({address}, granules << shift, shift);
-  const uint64_t number = SystemCall(kSysCreateRegion, address, layout->length(), shift, form);
+  const uint64_t number = SystemCall(kSysCreateRegion, address, layout->length(), shift, kind);
   const uint64_t table = layout->table_granules();
   const uint64_t end = granules - kUnbacked;
   checks.ExpectEqual("TargetIsBacked",
@@ -90,9 +90,9 @@ int64_t ListTo(const Target& target, uint64_t buffer, uint32_t count) {
       SystemCall(kSysHypercall, __HYPERVISOR_sysctl, target.payload, 0, 0, 0, 0, target.number));
 }
 
-void TryTheTable(const char* form, const Target& target) {
+void TryTheTable(const char* kind, const Target& target) {
   const uint64_t base = target.layout.virtual_base().value;
-  Print("hostile: ", form, "\n");
+  Print("hostile: ", kind, "\n");
   const uint64_t handle = Physical(base);
   const uint64_t first_base = SystemCall(kSysPeek, handle + xencomm::BaseOffset(0));
   checks.ExpectEqual("OutputIntoTheHeaderIsRefused", WriteTo(target, base), -kEFAULT);
@@ -134,22 +134,23 @@ void TryTheKernel(const Target& target, unsigned shift) {
   const uint64_t granule = uint64_t{1} << shift;
   checks.ExpectEqual("RegionOverAnotherIsRefused",
                      Signed(SystemCall(kSysCreateRegion, target.layout.virtual_base().value,
-                                       granule * 4, shift, kFormRegistered)),
+                                       granule * 4, shift, kRegionRegistered)),
                      -kEINVAL);
   checks.ExpectEqual(
       "RegionOverTheProgramIsRefused",
-      Signed(SystemCall(kSysCreateRegion, 0x10000000, granule * 4, shift, kFormRegistered)),
+      Signed(SystemCall(kSysCreateRegion, 0x10000000, granule * 4, shift, kRegionRegistered)),
       -kEINVAL);
   checks.ExpectEqual("RegionOverTheKernelIsRefused",
-                     Signed(SystemCall(kSysCreateRegion, 0, granule * 4, shift, kFormRegistered)),
+                     Signed(SystemCall(kSysCreateRegion, 0, granule * 4, shift, kRegionRegistered)),
                      -kEINVAL);
   checks.ExpectEqual("RegionThatWrapsIsRefused",
                      Signed(SystemCall(kSysCreateRegion, uint64_t{0} - granule * 2, granule * 4,
-                                       shift, kFormRegistered)),
+                                       shift, kRegionRegistered)),
                      -kEINVAL);
   checks.ExpectEqual(
       "GranuleOfLessThanAPageIsRefused",
-      Signed(SystemCall(kSysCreateRegion, 0x2f000000, granule * 4, 11, kFormRegistered)), -kEINVAL);
+      Signed(SystemCall(kSysCreateRegion, 0x2f000000, granule * 4, 11, kRegionRegistered)),
+      -kEINVAL);
   checks.ExpectEqual("BackingTheTableIsRefused",
                      Signed(SystemCall(kSysBackRegion, target.number, 0, 1)), -kEINVAL);
   checks.ExpectEqual(
@@ -410,9 +411,9 @@ bool UserMain(const BootOptions& options) {
     ForgeDescriptors(shift);
     return checks.passed();
   }
-  const Target registered = MakeTarget(0x20000000, shift, kFormRegistered);
+  const Target registered = MakeTarget(0x20000000, shift, kRegionRegistered);
   TryTheTable("registered", registered);
-  const Target stateless = MakeTarget(0x24000000, shift, kFormStateless);
+  const Target stateless = MakeTarget(0x24000000, shift, kRegionStateless);
   TryTheTable("stateless", stateless);
   TryTheKernel(registered, shift);
   TryTheKernelsCalls(registered);

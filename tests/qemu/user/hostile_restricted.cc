@@ -215,7 +215,7 @@ void TryTheRestriction(unsigned page_shift) {
   constexpr uint64_t kAddress = 0x2c000000;
   const auto layout = RegionLayout::Make({kAddress}, kGranules << page_shift, page_shift);
   const uint64_t number =
-      SystemCall(kSysCreateRegion, kAddress, layout->length(), page_shift, kFormRegistered);
+      SystemCall(kSysCreateRegion, kAddress, layout->length(), page_shift, kRegionRegistered);
   checks.ExpectEqual("RestrictedRegionIsBacked",
                      Signed(SystemCall(kSysBackRegion, number, 1, kGranules - 2)), 0);
   checks.ExpectEqual("ProcessIsRestricted", Signed(SystemCall(kSysRestrict, number)), 0);

@@ -1,4 +1,4 @@
-// The scenario, once for each meaning that a pointer can have on this machine, and what each costs.
+// The scenario, once in each space that this machine has, and what each costs.
 
 #include <string.h>
 
@@ -68,9 +68,9 @@ void RunIn(const char* name, World& world) {
 // Regions of thousands of pages, at addresses below and beyond each other.
 constexpr uint64_t kRegionBytes = 12 << 20;
 
-void RunInRegion(const char* name, uint64_t address, unsigned granule_shift, RegionForm form) {
+void RunInRegion(const char* name, uint64_t address, unsigned granule_shift, RegionKind kind) {
   const auto layout = RegionLayout::Make({address}, kRegionBytes, granule_shift);
-  const uint64_t number = SystemCall(kSysCreateRegion, address, kRegionBytes, granule_shift, form);
+  const uint64_t number = SystemCall(kSysCreateRegion, address, kRegionBytes, granule_shift, kind);
   checks.Expect("RegionIsCreated", static_cast<int64_t>(number) >= 0);
   const uint64_t table = layout->table_granules();
   checks.ExpectEqual(
@@ -86,7 +86,7 @@ void RunInRegion(const char* name, uint64_t address, unsigned granule_shift, Reg
 void UsePageForm(uint64_t address, unsigned granule_shift) {
   const auto layout = RegionLayout::Make({address}, uint64_t{1} << granule_shift, granule_shift);
   const uint64_t number =
-      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, kFormPage);
+      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, kRegionPage);
   RegionWorld world(number, *layout);
   auto* text = world.New<char>(XEN_EXTRAVERSION_LEN);
   checks.ExpectEqual("PageFormCarriesAnAnswer",
@@ -98,12 +98,12 @@ void UsePageForm(uint64_t address, unsigned granule_shift) {
 
 // A region grows while it is in use: granules are backed when the program comes to need them, and
 // what it had before stays where it was.
-void GrowInUse(uint64_t address, unsigned granule_shift, RegionForm form) {
+void GrowInUse(uint64_t address, unsigned granule_shift, RegionKind kind) {
   constexpr uint64_t kGranules = 12;
   constexpr uint64_t kFirst = 4;  // granules of the payload at the start, then one by one
   const auto layout = RegionLayout::Make({address}, kGranules << granule_shift, granule_shift);
   const uint64_t number =
-      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, form);
+      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, kind);
   SystemCall(kSysBackRegion, number, 1, kFirst);
   RegionWorld world(number, *layout);
   auto* first = world.New<char>(XEN_EXTRAVERSION_LEN);
@@ -132,7 +132,7 @@ void BeAVictim(uint64_t address, unsigned granule_shift) {
   constexpr uint64_t kGranules = 6;
   const auto layout = RegionLayout::Make({address}, kGranules << granule_shift, granule_shift);
   const uint64_t number =
-      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, kFormRegistered);
+      SystemCall(kSysCreateRegion, address, layout->length(), granule_shift, kRegionRegistered);
   SystemCall(kSysBackRegion, number, 1, kGranules - 1);
   RegionWorld world(number, *layout);
   const uint64_t bytes = (kGranules - 1) << granule_shift;
@@ -156,14 +156,14 @@ void MapBuffers(uint64_t address) {
 
 void RunNative(const BootOptions& options) {
   BeAVictim(0x28000000, options.page_shift);
-  RunInRegion("registered", 0x20000000, options.page_shift, kFormRegistered);
+  RunInRegion("registered", 0x20000000, options.page_shift, kRegionRegistered);
   if (options.page_shift < 16) {
-    RunInRegion("registered-64k-granules", 0x21000000, 16, kFormRegistered);
+    RunInRegion("registered-64k-granules", 0x21000000, 16, kRegionRegistered);
   }
-  RunInRegion("stateless", 0x22000000, options.page_shift, kFormStateless);
+  RunInRegion("stateless", 0x22000000, options.page_shift, kRegionStateless);
   UsePageForm(0x23000000, options.page_shift);
-  GrowInUse(0x23800000, options.page_shift, kFormRegistered);
-  GrowInUse(0x23c00000, options.page_shift, kFormStateless);
+  GrowInUse(0x23800000, options.page_shift, kRegionRegistered);
+  GrowInUse(0x23c00000, options.page_shift, kRegionStateless);
 
   constexpr uint64_t kBuffers = 0x24000000;
   MapBuffers(kBuffers);

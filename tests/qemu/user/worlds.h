@@ -1,4 +1,4 @@
-// The worlds of a user program: what its pointers mean in a hypercall, and where they point.
+// The worlds of a user program: the spaces of its pointers, and where they point.
 
 #ifndef TESTS_QEMU_USER_WORLDS_H_
 #define TESTS_QEMU_USER_WORLDS_H_

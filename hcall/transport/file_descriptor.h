@@ -1,6 +1,6 @@
-// A file descriptor that is closed with its owner, and can be made good for nothing.
-#ifndef HCALL_TRANSPORT_DESCRIPTOR_H_
-#define HCALL_TRANSPORT_DESCRIPTOR_H_
+// A file descriptor that is closed with its owner, and can be made one of /dev/null.
+#ifndef HCALL_TRANSPORT_FILE_DESCRIPTOR_H_
+#define HCALL_TRANSPORT_FILE_DESCRIPTOR_H_
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -10,13 +10,13 @@
 
 namespace xencomm {
 
-class Descriptor {
+class FileDescriptor {
  public:
   // `fd` is taken over; -1 is none.
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  ~Descriptor() {
+  explicit FileDescriptor(int fd = -1) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&&) = delete;
+  ~FileDescriptor() {
     if (fd_ >= 0) close(fd_);
   }
 
@@ -41,4 +41,4 @@ class Descriptor {
 
 }  // namespace xencomm
 
-#endif  // HCALL_TRANSPORT_DESCRIPTOR_H_
+#endif  // HCALL_TRANSPORT_FILE_DESCRIPTOR_H_

@@ -1,4 +1,4 @@
-#include "hcall/transport/embedded/machine.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 
 #include <bit>
 #include <cstdio>

@@ -1,6 +1,6 @@
 // The embedded machine: memory, the hypervisor, and domain 0 with its kernel. All in this process.
-#ifndef HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
-#define HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
+#ifndef HCALL_TRANSPORT_EMBEDDED_EMBEDDED_MACHINE_H_
+#define HCALL_TRANSPORT_EMBEDDED_EMBEDDED_MACHINE_H_
 
 #include <chrono>
 #include <cstdint>
@@ -21,7 +21,7 @@ namespace xencomm::embedded {
 
 class EmbeddedMachine final : private hypervisor::Machine {
  public:
-  // Switched on, with domain 0 up.
+  // Started, with domain 0 up.
   static absl::StatusOr<std::shared_ptr<EmbeddedMachine>> Create(const MachineSetting& setting);
 
   // The machine of this process, made by its first caller. It stays on until the process ends, so
@@ -61,4 +61,4 @@ class EmbeddedMachine final : private hypervisor::Machine {
 
 }  // namespace xencomm::embedded
 
-#endif  // HCALL_TRANSPORT_EMBEDDED_MACHINE_H_
+#endif  // HCALL_TRANSPORT_EMBEDDED_EMBEDDED_MACHINE_H_
