@@ -305,6 +305,41 @@ TEST(RegionTable, HandleMustBeTheFirstBase) {
   EXPECT_EQ(OpenTable(region.memory, {0x1000}, ByteOrder::kLittle).fault().fault, Fault::kNoMemory);
 }
 
+// The bases that lead to a granule, and then its own; the last one tells why there is no more.
+TEST_P(RegionHeaderTest, TraceShowsEachBaseAsItWasRead) {
+  constexpr std::uint64_t kGranule = 262'143;
+  constexpr std::uint64_t kChain[] = {1, 512, kGranule};
+  TestRegion region(kGranule + 1, GetParam());
+  const StatelessRegion<FakeMemory> stateless = region.table.AsStateless();
+  const VirtualAddress pointer = region.layout.virtual_base() + kGranule * kPage + 0x123;
+  const auto expect_steps = [&](const Trace& trace, std::uint64_t last) {
+    ASSERT_EQ(trace.count, std::size(kChain));
+    for (unsigned i = 0; i < trace.count; ++i) {
+      const Step& step = trace.steps[i];
+      const std::uint64_t at = BaseOffset(kChain[i]);
+      EXPECT_STREQ(step.table, "base");
+      EXPECT_EQ(step.level, 0u);
+      EXPECT_EQ(step.index, kChain[i]);
+      EXPECT_EQ(step.address, region.table_pages[at / kPage] + at % kPage);
+      EXPECT_EQ(step.entry, i == 2 ? last : region.table_pages[kChain[i]].value);
+    }
+  };
+  const Trace before = stateless.TraceOf(pointer);
+  EXPECT_EQ(before.end.fault().fault, Fault::kNotBacked);
+  expect_steps(before, kNotBackedBase);
+
+  const PhysicalAddress last = region.BackOne(kGranule);
+  const Trace backed = stateless.TraceOf(pointer);
+  ASSERT_TRUE(backed.end.ok());
+  EXPECT_EQ(backed.end.start(), last + 0x123);
+  EXPECT_EQ(backed.end.length(), kPage - 0x123);
+  expect_steps(backed, last.value);
+
+  const Trace table = stateless.TraceOf(region.layout.virtual_base() + 8);
+  EXPECT_EQ(table.end.fault().fault, Fault::kInTable);
+  EXPECT_EQ(table.count, 0u);
+}
+
 // ---- Both translations, by the same expectations --------------------------------------------
 
 enum class RegionKind { kRegistered, kStateless };
