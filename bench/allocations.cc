@@ -21,7 +21,7 @@
 
 #include "bench/rows.h"
 #include "xencomm/arena.h"
-#include "xencomm/locked_memory.h"
+#include "xencomm/locked_backing.h"
 
 extern "C" {
 #include <xencall.h>
@@ -61,7 +61,8 @@ std::string Name(const char* what, std::uint64_t bytes) {
 
 void AddAllocations(Rows& rows) {
   static const std::unique_ptr<Arena> arena = [] {
-    auto created = Arena::Create(std::make_unique<LockedMemory>(LockedMemory::Locking::kPreferred));
+    auto created =
+        Arena::Create(std::make_unique<LockedBacking>(LockedBacking::Locking::kPreferred));
     if (!created.ok()) GiveUp("an Arena cannot be created");
     return *std::move(created);
   }();

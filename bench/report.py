@@ -191,8 +191,8 @@ def main():
     else:
       group, direction, space, size = parts
       base = times[f'{group}/{direction}/direct/{size}']
-      copies.append({'group': group, 'direction': direction, 'space': space, 'bytes': int(size), **row,
-                     'ratio': time / base})
+      copies.append({'group': group, 'direction': direction, 'space': space, 'bytes': int(size),
+                     **row, 'ratio': time / base})
 
   report = {
       'machine': {key: context[key] for key in ('num_cpus', 'mhz_per_cpu', 'caches', 'load_avg')},

@@ -9,8 +9,7 @@
 //    grown to what a program needs: a freed block is kept for the next of its size. Blocks of more
 //    than 64 pages take a lock.
 // 2. The metadata is kept out of band. Whatever a hypercall writes into the region, and wherever,
-// the
-//    Arena goes on working.
+//    the Arena goes on working.
 // 3. Nothing is freed on a guess. A pointer that is not the start of a live allocation is refused,
 //    with what it is instead.
 // 4. After fork the memory is not in the child. There an Arena refuses everything; the child makes
@@ -26,7 +25,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <type_traits>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -122,7 +120,7 @@ class XENCOMM_API Arena final : private Freer {
 
  private:
   // The metadata counts in lines of 64 bytes, the smallest block. A block is known by its first
-  // one.
+  // line.
   static constexpr std::uint32_t kLineShift = 6;
   static constexpr std::uint32_t kPageShift = 12;
   static constexpr std::uint32_t kLinesPerPage = 1u << (kPageShift - kLineShift);

@@ -4,7 +4,7 @@
 // grows, and gives all of it back at the end. Memory that it has put somewhere stays there: a
 // hypercall may use its address at any time.
 //
-// Implementations: LockedMemory (anonymous, locked); in hcall/transport, memory of Linux's
+// Implementations: LockedBacking (anonymous, locked); in hcall/transport, memory of Linux's
 // hypercall device and the region of the embedded machine.
 #ifndef XENCOMM_BACKING_H_
 #define XENCOMM_BACKING_H_

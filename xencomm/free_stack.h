@@ -22,7 +22,7 @@ class alignas(64) FreeStack {
     PushChain(block, block, link_of);
   }
 
-  // Pieces that are linked already, from `first` to `last`.
+  // Blocks that are linked already, from `first` to `last`.
   template <class LinkOf>
   void PushChain(std::uint32_t first, std::uint32_t last, LinkOf link_of) {
     std::uint64_t head = head_.load(std::memory_order_relaxed);

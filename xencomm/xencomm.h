@@ -112,7 +112,7 @@ enum xencomm_space {
 
 /*
  * How the hypervisor gets from `pointer` to memory in that space: into `translation`, 0 or -1.
- * EFAULT when there is no way, ENOTSUP when the transport cannot know: on real Xen the page tables
+ * EFAULT when it leads nowhere, ENOTSUP when the transport cannot know: on real Xen the page tables
  * are out of reach.
  */
 XENCOMM_API int xencomm_translate(xencomm_context *x, const void *pointer, enum xencomm_space space,

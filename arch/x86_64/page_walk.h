@@ -58,7 +58,7 @@ class PageWalk {
       return Fault::kOverflow;
     if (rules_.mark_accessed()) [[unlikely]] {
       // On a copy, so that this call does not force the cursor into memory.
-      Cursor marked = cursor;
+      Cursor marked = cursor.level != 0 ? cursor : Cursor();
       const Segment segment = WalkAndMark(address.value, length, access, marked);
       cursor = marked;
       return segment;
@@ -149,10 +149,10 @@ class PageWalk {
     const std::uint64_t within = address & (page_bytes - 1);
     const std::uint64_t page = entry & kEntryAddress & ~(page_bytes - 1);
     const std::uint64_t rest = page_bytes - within;
-    if (length <= rest) [[likely]]
-      return {PhysicalAddress{page + within}, length};
-    cursor = {level, address, table, word};
-    return {PhysicalAddress{page + within}, rest};
+    // Only who comes again needs it: for the next page, or for what memory gives later of a large
+    // one.
+    if (length > rest || level > 1) cursor = {level, address, table, word};
+    return {PhysicalAddress{page + within}, length < rest ? length : rest};
   }
 
   // All of a table at once: a copy of many pages then looks it up once for all its entries.

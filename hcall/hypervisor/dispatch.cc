@@ -30,7 +30,7 @@ std::int64_t RunIn(Core& core, Vcpu& vcpu, HypercallFrame& frame, const CallSpac
   Work work(core.config.preempt_interval);
   Call call(core, vcpu, spaces, frame, work);
   call.keeps_pointers = keeps_pointers;
-  const std::int64_t answer = call.UnlessMemoryIsDue(Dispatch(call));
+  const std::int64_t answer = call.UnlessMemoryIsDue(RunHandler(call));
   core.NoteLeg(work);
   return answer;
 }
@@ -69,7 +69,7 @@ std::int64_t RunInRegion(Core& core, Vcpu& vcpu, HypercallFrame& frame, DomainMe
 
 }  // namespace
 
-std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
+std::int64_t Dispatch(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
   frame.continued = false;
   if (!frame.from_kernel) return -kEPERM;
   const Domain& domain = *vcpu.domain;

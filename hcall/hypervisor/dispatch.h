@@ -17,7 +17,7 @@ inline DomainMemory CallMemory(Core& core, Vcpu& vcpu) {
 
 // One leg of a call: refuses a caller that may not call, opens the space that the call's pointers
 // are in and runs the handler. The caller is inside its quiescence section.
-std::int64_t Run(Core& core, Vcpu& vcpu, HypercallFrame& frame);
+std::int64_t Dispatch(Core& core, Vcpu& vcpu, HypercallFrame& frame);
 
 }  // namespace xencomm::hypervisor
 

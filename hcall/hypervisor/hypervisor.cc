@@ -1,6 +1,5 @@
 #include "hcall/hypervisor/hypervisor.h"
 
-#include <bit>
 #include <cstring>
 #include <new>
 
@@ -126,7 +125,7 @@ void Hypervisor::SetRawSpace(Vcpu& vcpu, Space& space) { vcpu.raw_space = &space
 
 std::int64_t Hypervisor::Hypercall(Vcpu& caller, HypercallFrame& frame) {
   core_->quiescence.Enter(*caller.slot);
-  const std::int64_t answer = Run(*core_, caller, frame);
+  const std::int64_t answer = Dispatch(*core_, caller, frame);
   caller.short_legs =
       frame.continued && core_->heap.RanShort(*caller.slot) ? caller.short_legs + 1 : 0;
   caller.domain->dirty_log.EndLeg(caller.slot->writes);

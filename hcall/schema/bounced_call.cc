@@ -15,6 +15,7 @@ constexpr std::uint64_t kAlignment = 8;
 // Of `bytes` of a buffer those that hold results.
 std::uint64_t BytesFilled(const Part& part, std::uint64_t bytes, const void* holder,
                           ByteOrder order, std::int64_t result) {
+  if (part.filled.kind == CountKind::kNone) return bytes;
   const std::uint64_t size = part.element->size;
   return CountFilled(part, bytes / size, holder, order, result) * size;
 }

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "hcall/schema/type.h"
 #include "xencomm/byte_order.h"

@@ -1,10 +1,8 @@
 // xencomm layout: a region and what is in it, drawn.
 
-#include <bit>
 #include <cstdio>
 #include <fstream>
 #include <string>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"

@@ -292,9 +292,8 @@ Command WalkCommand() {
       .summary = "Show how one pointer is translated, step by step",
       .description =
           "Walks the page tables, or a region's bases, from POINTER to guest-physical memory, and "
-          "shows every entry on the way: where it lies, what it holds, its flags by name; and "
-          "where the way ends in a fault, why, with the error code that the processor would give "
-          "with #PF.\n\n"
+          "shows every entry that is read: where it lies, what it holds, its flags by name; and of "
+          "a fault, why it is one, with the error code that the processor would give with #PF.\n\n"
           "With --image, the tables are those in a file that holds guest-physical memory from "
           "address 0 on, as QEMU's pmemsave writes it. Without, they are those of a process on "
           "the embedded machine, which has a region of 2 MiB: POINTER is an address in it, or "

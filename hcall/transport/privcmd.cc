@@ -15,7 +15,7 @@
 
 #include "hcall/transport/hypercall_device.h"
 #include "xencomm/hypercall.h"
-#include "xencomm/locked_memory.h"
+#include "xencomm/locked_backing.h"
 #include "xencomm/sentence.h"
 
 namespace xencomm {
@@ -57,7 +57,7 @@ absl::StatusOr<std::unique_ptr<Backing>> Privcmd::MakeBacking() {
   if (hypercall_device_.is_open()) {
     return std::make_unique<HypercallDevice>(hypercall_device_.get());
   }
-  return std::make_unique<LockedMemory>(LockedMemory::Locking::kRequired);
+  return std::make_unique<LockedBacking>(LockedBacking::Locking::kRequired);
 }
 
 std::int64_t Privcmd::Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) {

@@ -7,7 +7,6 @@
 #define HCALL_TRANSPORT_PRIVCMD_H_
 
 #include <memory>
-#include <string>
 #include <utility>
 
 #include "hcall/transport/file_descriptor.h"

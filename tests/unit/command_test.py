@@ -326,7 +326,7 @@ def indices(pointer, levels):
 
 
 def paged(levels, leaf, leaf_level=1):
-  """POINTER through tables at 0x1000, 0x2000, ...; `leaf` ends the way at `leaf_level`."""
+  """POINTER through tables at 0x1000, 0x2000, ...; `leaf` ends the report at `leaf_level`."""
   image = Image(8)
   table = 0x1000
   for level, index in zip(range(levels, 0, -1), indices(POINTER, levels)):
@@ -348,21 +348,21 @@ class Walk(CommandTest):
     for levels, names in ((4, ['PML4', 'PDPT', 'PD', 'PT']), (5, ['PML5', 'PML4', 'PDPT', 'PD',
                                                                   'PT'])):
       with self.subTest(levels):
-        way = self.walk(paged(levels, 0x6000 | INNER | DIRTY | NO_EXECUTE), f'--levels={levels}')
-        self.assertEqual([step['table'] for step in way['steps']], names)
-        self.assertEqual([step['index'] for step in way['steps']], indices(POINTER, levels))
-        self.assertEqual([step['address'] for step in way['steps']],
+        report = self.walk(paged(levels, 0x6000 | INNER | DIRTY | NO_EXECUTE), f'--levels={levels}')
+        self.assertEqual([step['table'] for step in report['steps']], names)
+        self.assertEqual([step['index'] for step in report['steps']], indices(POINTER, levels))
+        self.assertEqual([step['address'] for step in report['steps']],
                          [hex(0x1000 * (i + 1) + 8 * index)
                           for i, index in enumerate(indices(POINTER, levels))])
-        self.assertEqual(way['steps'][-1]['flags'], ['P', 'RW', 'US', 'A', 'D', 'NX'])
-        self.assertEqual(way['guest_physical'], hex(0x6000 + POINTER % 4096))
-        self.assertNotIn('fault', way)
+        self.assertEqual(report['steps'][-1]['flags'], ['P', 'RW', 'US', 'A', 'D', 'NX'])
+        self.assertEqual(report['guest_physical'], hex(0x6000 + POINTER % 4096))
+        self.assertNotIn('fault', report)
 
   def test_large_pages_end_the_walk(self):
-    way = self.walk(paged(4, 0x4020_0000 | INNER | LARGE, leaf_level=2))
-    self.assertEqual(len(way['steps']), 3)
-    self.assertIn('PS', way['steps'][-1]['flags'])
-    self.assertEqual(way['guest_physical'], hex(0x4020_0000 + POINTER % (2 << 20)))
+    report = self.walk(paged(4, 0x4020_0000 | INNER | LARGE, leaf_level=2))
+    self.assertEqual(len(report['steps']), 3)
+    self.assertIn('PS', report['steps'][-1]['flags'])
+    self.assertEqual(report['guest_physical'], hex(0x4020_0000 + POINTER % (2 << 20)))
 
   def test_names_each_fault_with_its_error_code(self):
     page = 0x6000 | INNER
@@ -374,16 +374,16 @@ class Walk(CommandTest):
         (page | NO_EXECUTE, 1, ['--access=execute'], 0x15, ['P', 'U/S', 'I/D']),
         (page | LARGE, 4, [], 0xd, ['P', 'U/S', 'RSVD'])):
       with self.subTest(hex(leaf)):
-        way = self.walk(paged(4, leaf, leaf_level=level), *arguments)
-        self.assertEqual(way['fault']['level'], level)
-        self.assertEqual(way['fault']['error_code'], code)
-        self.assertEqual(way['fault']['error_flags'], flags)
-        self.assertNotIn('guest_physical', way)
+        report = self.walk(paged(4, leaf, leaf_level=level), *arguments)
+        self.assertEqual(report['fault']['level'], level)
+        self.assertEqual(report['fault']['error_code'], code)
+        self.assertEqual(report['fault']['error_flags'], flags)
+        self.assertNotIn('guest_physical', report)
 
   def test_what_raises_no_page_fault_has_no_error_code(self):
-    way = self.walk(paged(4, 0x7fff_f000 | INNER, leaf_level=2))
-    self.assertIn('no memory', way['fault']['why'])
-    self.assertNotIn('error_code', way['fault'])
+    report = self.walk(paged(4, 0x7fff_f000 | INNER, leaf_level=2))
+    self.assertIn('no memory', report['fault']['why'])
+    self.assertNotIn('error_code', report['fault'])
     with tempfile.TemporaryDirectory() as folder:
       text = self.text('walk', paged(4, 0).file(folder), '--cr3=0x1000', '0x800000000000')
       self.assertIn('Fault: not a canonical address; #GP, not #PF', text)
@@ -464,11 +464,11 @@ class RegionInAnImage(CommandTest):
 
   def test_is_walked(self):
     with tempfile.TemporaryDirectory() as folder:
-      way = self.json('walk', self.image().file(folder), f'--region={self.HEADER}',
+      report = self.json('walk', self.image().file(folder), f'--region={self.HEADER}',
                       hex(self.BASE + 0x2010))
-      self.assertEqual(way['steps'], [{'table': 'base', 'index': 2, 'address': '0x3030',
+      self.assertEqual(report['steps'], [{'table': 'base', 'index': 2, 'address': '0x3030',
                                        'entry': '0x1000'}])
-      self.assertEqual(way['guest_physical'], '0x1010')
+      self.assertEqual(report['guest_physical'], '0x1010')
 
   def test_is_refused_when_it_is_none(self):
     for changes, why in (({'magic': 0x12345678}, 'wrong magic'),

@@ -120,10 +120,10 @@ class AnswersTest : public testing::TestWithParam<WorkingCall> {
 
   // The answers of calls in bad times, each in a line where they are not always the good one.
 
-  std::string WithoutMemoryOfTheirs(const Reach& reach, const HypercallFrame& frame,
+  std::string WithoutMemoryOfTheirs(const Touched& touched, const HypercallFrame& frame,
                                     std::int64_t good) {
     std::ostringstream lines;
-    for (const Extent& extent : reach.extents()) {
+    for (const Extent& extent : touched.extents()) {
       std::ostringstream line;
       bool differs = false;
       const auto without = [&](auto is_there) {
@@ -211,17 +211,17 @@ std::vector<std::uint64_t> Others(std::uint64_t value, std::size_t size) {
 TEST_P(AnswersTest, AreAsTheyWere) {
   if (XEN_DOMCTL_INTERFACE_VERSION != 0x15) GTEST_SKIP() << "they are those of Xen 4.17's headers";
   HypercallFrame frame = Prepare(on().control, GetParam().target);
-  const Reach reach(frame, on().space, on().arguments());
+  const Touched touched(frame, on().space, on().arguments());
 
   std::ostringstream text;
   const std::int64_t good = Make(frame);
   text << GetParam().name << ": " << good << '\n';
-  const auto tell_outputs = [&](const Reach& of, const char* indent) {
+  const auto tell_outputs = [&](const Touched& of, const char* indent) {
     for (const Place& place : of.outputs()) {
       text << indent << place.name << " = " << Shown(Load(place)) << '\n';
     }
   };
-  tell_outputs(reach, "  ");
+  tell_outputs(touched, "  ");
   const auto vary = [&](const std::string& name, std::uint64_t right, std::size_t size,
                         const auto& set) {
     // Of another call of a list, an address may be a number.
@@ -239,7 +239,7 @@ TEST_P(AnswersTest, AreAsTheyWere) {
     set(right);
     if (differs) text << "  " << name << ':' << line.str() << '\n';
   };
-  for (const Place& place : reach.places()) {
+  for (const Place& place : touched.places()) {
     GoBack();
     vary(place.name, Load(place), place.size, [&](std::uint64_t value) { Store(place, value); });
   }
@@ -248,13 +248,13 @@ TEST_P(AnswersTest, AreAsTheyWere) {
          [&](std::uint64_t value) { frame.arguments[i] = value; });
   }
   GoBack();
-  text << WithoutMemoryOfTheirs(reach, frame, good) << WithoutFreePages(good) << InLegs()
+  text << WithoutMemoryOfTheirs(touched, frame, good) << WithoutFreePages(good) << InLegs()
        << AboutOthers(good);
   const HypercallFrame own = Prepare(on().guest, kGuest);
-  const Reach own_reach(own, on().space, on().arguments());
+  const Touched own_touched(own, on().space, on().arguments());
   const std::int64_t own_answer = Make(own);
   text << "  to a guest about itself: " << own_answer << '\n';
-  if (own_answer >= 0) tell_outputs(own_reach, "    ");
+  if (own_answer >= 0) tell_outputs(own_touched, "    ");
   on().caller = on().control;
   found_[GetParam().name] = text.str();
   if (std::getenv("XENCOMM_WRITE_ANSWERS") != nullptr) return;

@@ -393,30 +393,30 @@ class RefusedCallTest : public testing::TestWithParam<WorkingCall> {
     return stage_->IsThere(at, length) ||
            Contains(std::as_bytes(std::span(&batch_lists, 1)), at, length);
   }
-  Reach ReachOf(const HypercallFrame& frame) {
+  Touched TouchedBy(const HypercallFrame& frame) {
     on().space.Watch([&](unsigned, Access, std::byte* at, std::uint64_t length) {
       return IsThere(at, length) ? Fault::kNone : Fault::kNotPresent;
     });
-    Reach reach(frame, on().space, on().arguments());
+    Touched touched(frame, on().space, on().arguments());
     on().space.WatchNothing();
-    return reach;
+    return touched;
   }
 
   // Some calls are made in order to be refused.
-  std::int64_t MakeAsPrepared(const Reach& reach) {
+  std::int64_t MakeAsPrepared(const Touched& touched) {
     const std::int64_t good = Make(frame_);
     const std::int64_t answer = GetParam().answer;
     EXPECT_TRUE(good == answer || answer == kAnyAnswer || stage_ == in_legs_.get());
     stage_->done.Take();
-    if (good < 0) ExpectNothingHalfDone(Cause::kField, frame_, good, reach, arguments_);
+    if (good < 0) ExpectNothingHalfDone(Cause::kField, frame_, good, touched, arguments_);
     return good;
   }
 
   // A refused call, made with these arguments, has changed nothing but what it may.
   void ExpectNothingHalfDone(Cause cause, const HypercallFrame& frame, std::int64_t outcome,
-                             const Reach& reach, const std::vector<std::byte>& arguments) {
+                             const Touched& touched, const std::vector<std::byte>& arguments) {
     for (std::size_t i = 0; i < arguments.size(); ++i) {
-      if (on().arguments()[i] == arguments[i] || reach.MayWrite(i)) continue;
+      if (on().arguments()[i] == arguments[i] || touched.MayWrite(i)) continue;
       ADD_FAILURE() << "guest memory that is no output changed, at " << i;
       break;
     }
@@ -555,8 +555,8 @@ INSTANTIATE_TEST_SUITE_P(, RefusedCallTest, testing::ValuesIn(AllCalls()),
 
 void RefusedCallTest::ExpectNothingHalfDoneByFaults(bool again) {
   Prepare(GetParam().target, again);
-  const Reach reach = ReachOf(frame_);
-  const std::int64_t good = MakeAsPrepared(reach);
+  const Touched touched = TouchedBy(frame_);
+  const std::int64_t good = MakeAsPrepared(touched);
   for (const bool stays : {false, true}) {
     is_report_lost_ = stays;
     for (unsigned n = 0;; n = Stage::Next(n)) {
@@ -582,7 +582,7 @@ void RefusedCallTest::ExpectNothingHalfDoneByFaults(bool again) {
         EXPECT_THAT(stage_->done.Changes(), testing::IsEmpty()) << "is said to be done";
       } else {
         ExpectNothingHalfDone(access == Access::kWrite ? Cause::kWrite : Cause::kRead, frame_,
-                              outcome, reach, arguments_);
+                              outcome, touched, arguments_);
       }
       if (HasFailure()) return;
     }
@@ -608,10 +608,10 @@ TEST_P(RefusedCallTest, ForWantOfMemory) {
       Prepare(GetParam().target, again);
       stage_->LeaveFree(spare);
       Keep();
-      const Reach reach = ReachOf(frame_);
+      const Touched touched = TouchedBy(frame_);
       outcome = Make(frame_);
       if (outcome != good) {
-        ExpectNothingHalfDone(Cause::kMemory, frame_, outcome, reach, arguments_);
+        ExpectNothingHalfDone(Cause::kMemory, frame_, outcome, touched, arguments_);
       }
       if (HasFailure()) return;
     }
@@ -620,16 +620,16 @@ TEST_P(RefusedCallTest, ForWantOfMemory) {
 
 void RefusedCallTest::ExpectNothingHalfDoneByFields(bool again) {
   Prepare(GetParam().target, again);
-  const Reach whole = ReachOf(frame_);
+  const Touched whole = TouchedBy(frame_);
   MakeAsPrepared(whole);
   GoBack();
   const auto attempt = [&](const HypercallFrame& frame) {
     const std::vector<std::byte> arguments(on().arguments().begin(), on().arguments().end());
-    Reach reach = ReachOf(frame);
-    reach.AddOutputsOf(whole);
+    Touched touched = TouchedBy(frame);
+    touched.AddOutputsOf(whole);
     const std::int64_t outcome = Make(frame);
     if (outcome < 0) {
-      ExpectNothingHalfDone(Cause::kField, frame, outcome, reach, arguments);
+      ExpectNothingHalfDone(Cause::kField, frame, outcome, touched, arguments);
     }
     if (outcome >= 0 && !stage_->before.IsCurrent()) on().machine.ExpectBooksAddUp(false);
     GoBack();
@@ -688,13 +688,13 @@ TEST_P(RefusedCallTest, ByAField) {
 TEST_P(RefusedCallTest, BecauseOfItsTarget) {
   stage_ = in_legs_.get();
   Prepare(GetParam().target);
-  const std::int64_t good = MakeAsPrepared(ReachOf(frame_));
+  const std::int64_t good = MakeAsPrepared(TouchedBy(frame_));
   const auto attempt = [&] {
     Keep();
-    const Reach reach = ReachOf(frame_);
+    const Touched touched = TouchedBy(frame_);
     const std::int64_t outcome = Make(frame_);
     if (outcome < 0 && outcome != good) {
-      ExpectNothingHalfDone(Cause::kTarget, frame_, outcome, reach, arguments_);
+      ExpectNothingHalfDone(Cause::kTarget, frame_, outcome, touched, arguments_);
     } else {
       on().machine.ExpectBooksAddUp(false);
     }

@@ -87,9 +87,9 @@ inline bool Contains(std::span<const std::byte> part, const void* at, std::uint6
 }
 
 // What a call reads and writes, by the op table.
-class Reach {
+class Touched {
  public:
-  Reach(const HypercallFrame& frame, Space& space, std::span<const std::byte> arguments)
+  Touched(const HypercallFrame& frame, Space& space, std::span<const std::byte> arguments)
       : arguments_(arguments), writable_(arguments.size()) {
     schema::Call call = {.hypercall = frame.index};
     std::copy(std::begin(frame.arguments), std::end(frame.arguments), call.registers.begin());
@@ -105,7 +105,7 @@ class Reach {
   const std::vector<Place>& outputs() const { return outputs_; }
   const std::vector<Extent>& extents() const { return extents_; }
   bool MayWrite(std::size_t offset) const { return writable_[offset]; }
-  void AddOutputsOf(const Reach& other) {
+  void AddOutputsOf(const Touched& other) {
     for (std::size_t i = 0; i < writable_.size(); ++i) {
       if (other.writable_[i]) writable_[i] = true;
     }

@@ -161,7 +161,7 @@ class Observer {
       ops.insert(op_);
       return true;
     };
-    std::map<Allocation*, Reach> reached;
+    std::map<Allocation*, Touched> reached;
     auto visit = [&](const Buffer& buffer) {
       Visit(buffer, reached);
       return true;
@@ -171,9 +171,10 @@ class Observer {
       Differ(op_ + ": " + (finding.part == nullptr ? "" : finding.part->path),
              Describe(finding.problem));
     }
-    for (const auto& [allocation, reach] : reached) {
+    for (const auto& [allocation, touched] : reached) {
       const std::size_t size = allocation->bytes.size();
-      if (!allocation->in_pages && reach.end != size) Differ(reach.where, Sizes(reach.end, size));
+      if (!allocation->in_pages && touched.end != size)
+        Differ(touched.where, Sizes(touched.end, size));
     }
     Fill(reached);
     const long answer = use_->answer(call);
@@ -192,7 +193,7 @@ class Observer {
 
  private:
   // How far the walk of a call comes in a buffer, and of what it is.
-  struct Reach {
+  struct Touched {
     std::string where;
     std::uint64_t end = 0;
     bool reads = false;
@@ -201,12 +202,12 @@ class Observer {
   };
   // A buffer in a call: what it held before, and what it was filled with for an answer.
   struct Seen {
-    Reach reach;
+    Touched touched;
     std::vector<std::byte> held;
     std::byte answer;
   };
 
-  void Visit(const Buffer& buffer, std::map<Allocation*, Reach>& reached) {
+  void Visit(const Buffer& buffer, std::map<Allocation*, Touched>& reached) {
     const std::string where = op_ + ": " + buffer.part->path;
     pointers.insert(where);
     const std::uint64_t start = buffer.address.value;
@@ -218,22 +219,22 @@ class Observer {
       return;
     }
     allocation->is_reached = true;
-    Reach& reach = reached[allocation];
-    reach.where = where;
-    reach.end = std::max(reach.end, start + buffer.bytes - allocation->start());
-    reach.reads |= buffer.reads();
-    reach.writes |= buffer.writes();
+    Touched& touched = reached[allocation];
+    touched.where = where;
+    touched.end = std::max(touched.end, start + buffer.bytes - allocation->start());
+    touched.reads |= buffer.reads();
+    touched.writes |= buffer.writes();
     const schema::Record* const record = buffer.element_record;
-    reach.is_structure |=
+    touched.is_structure |=
         record != nullptr && (record == &buffer.op->argument || record->has_pointers);
   }
 
   // What libxenctrl itself looks into is left as it is.
-  void Fill(const std::map<Allocation*, Reach>& reached) {
-    for (const auto& [allocation, reach] : reached) {
-      if (reach.is_structure) continue;
+  void Fill(const std::map<Allocation*, Touched>& reached) {
+    for (const auto& [allocation, touched] : reached) {
+      if (touched.is_structure) continue;
       const auto answer = std::byte(0x80 + seen_.size());
-      seen_.push_back({reach, allocation->bytes, answer});
+      seen_.push_back({touched, allocation->bytes, answer});
       std::fill(allocation->bytes.begin(), allocation->bytes.end(), answer);
     }
   }
@@ -247,10 +248,10 @@ class Observer {
             std::equal(seen.held.begin(), seen.held.begin() + length, memory.original.begin());
         const bool out = memory.bytes.front() == seen.answer;
         if (!in && !out) continue;
-        directed.insert(seen.reach.where);
-        if (in != seen.reach.reads || out != seen.reach.writes) {
-          Differ(seen.reach.where, "table " + Ways(seen.reach.reads, seen.reach.writes) +
-                                       ", libxenctrl " + Ways(in, out));
+        directed.insert(seen.touched.where);
+        if (in != seen.touched.reads || out != seen.touched.writes) {
+          Differ(seen.touched.where, "table " + Ways(seen.touched.reads, seen.touched.writes) +
+                                         ", libxenctrl " + Ways(in, out));
         }
       }
     }

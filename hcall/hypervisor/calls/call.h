@@ -130,6 +130,7 @@ std::int64_t GrantTableOp(Call& call);
 OpAnswer AskGrantTableOp(std::uint64_t op);
 std::int64_t Multicall(Call& call);
 std::int64_t RegionOp(Call& call);
+
 }  // namespace xencomm::hypervisor
 
 #endif  // HCALL_HYPERVISOR_CALLS_CALL_H_

@@ -44,7 +44,7 @@ const HypercallEntry* FindEntry(std::uint64_t number) {
 
 }  // namespace
 
-std::int64_t Dispatch(Call& call) {
+std::int64_t RunHandler(Call& call) {
   const HypercallEntry* entry = FindEntry(call.frame.index & ~kRegionCall);
   return entry != nullptr ? entry->run(call) : -kENOSYS;
 }

@@ -10,8 +10,8 @@ namespace xencomm::hypervisor {
 
 class Call;
 
-// Any hypercall by the frame's index; -ENOSYS for an unknown one.
-std::int64_t Dispatch(Call& call);
+// Of any hypercall, by the frame's index; -ENOSYS for an unknown one.
+std::int64_t RunHandler(Call& call);
 
 // Whether there is a handler for an op, and what it is answered when there is none. By the tables
 // that calls are dispatched by.

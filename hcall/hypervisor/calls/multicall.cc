@@ -33,7 +33,7 @@ HypercallFrame FrameOfEntry(const std::uint64_t (&words)[kEntryWords]) {
 std::int64_t RunEntry(Call& inner, std::uint64_t index) {
   if (IsForKernels(index)) return -kEPERM;
   if ((index & kRegionCall) != 0) return -kENOSYS;
-  return inner.UnlessMemoryIsDue(Dispatch(inner));
+  return inner.UnlessMemoryIsDue(RunHandler(inner));
 }
 
 }  // namespace

@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <new>
 #include <type_traits>
-#include <utility>
 
 #include "hcall/hypervisor/memory/frame_heap.h"
 

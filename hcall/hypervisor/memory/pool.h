@@ -20,7 +20,7 @@ class Pool {
   FrameHeap heap;
   Quiescence quiescence;
 
-  std::uint64_t total_pages = 0;
+  std::uint64_t total_pages = 0;  // without the frame table
 };
 
 }  // namespace xencomm::hypervisor

@@ -44,8 +44,8 @@ class GuestProcess {
     SpaceOver<x86_64::PageWalk<hypervisor::DomainMemory>, hypervisor::DomainMemory> space;
   };
 
-  // The hypervisor's space for a call that names no region; and for the historical ABI, to the
-  // kernel when it describes them. Made when the first call is.
+  // The hypervisor's space for a call that names no region. Made when the first call is, as is what
+  // describes the buffers of calls in the historical ABI.
   Space& WalkOf(const VcpuPool::Lease& vcpu);
   DescribedCalls& Described() ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -1,6 +1,5 @@
 #include "hcall/transport/embedded/guest_region.h"
 
-#include <cstring>
 #include <utility>
 
 #include "xencomm/sentence.h"

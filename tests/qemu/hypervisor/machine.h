@@ -2,6 +2,7 @@
 // file names:
 //
 //   arch.h           the library's backend, as namespace arch
+//   entry.S          from the machine's first instruction to HypervisorMain
 //   devices.cc       PutChar (runtime/print.h), StartConsole, Exit
 //   second_stage.cc  how the guest's physical addresses reach machine frames
 //   guest.cc         RunGuest and the calls that only this machine's kernel makes
@@ -64,7 +65,7 @@ void InstallVectors();
 [[noreturn]] void Exit(bool pass);
 
 // The space of the machine's own kernel: kRegion where page tables cannot be walked.
-extern const xencomm::hypervisor::SpaceKind kNativePointers;
+extern const xencomm::hypervisor::SpaceKind kNativeSpace;
 
 // The space of raw pointers during one call of the guest: a walk of its page tables as they are at
 // that moment. Without one, raw pointers fault.

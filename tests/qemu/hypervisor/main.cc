@@ -146,7 +146,7 @@ extern "C" [[noreturn]] void HypervisorMain() {
   const BootOptions options = {.page_shift = BootByte(kBootPageShift),
                                .planted = static_cast<Planted>(BootByte(kBootPlanted)),
                                .xcom = BootByte(kBootXcom) != 0};
-  BuildDomain0(options.xcom ? SpaceKind::kXcom : kNativePointers);
+  BuildDomain0(options.xcom ? SpaceKind::kXcom : kNativeSpace);
   LoadKernel();
   RunGuest(kGuestMemory, options.Pack());
 }

@@ -25,7 +25,7 @@ constexpr uint64_t kSlbUserKey = 0x400;
 }  // namespace
 
 // The page tables of a domain are not walked for it here.
-const xencomm::hypervisor::SpaceKind kNativePointers = xencomm::hypervisor::SpaceKind::kRegion;
+const xencomm::hypervisor::SpaceKind kNativeSpace = xencomm::hypervisor::SpaceKind::kRegion;
 
 RawSpace::RawSpace(xencomm::hypervisor::DomainMemory&) {}
 

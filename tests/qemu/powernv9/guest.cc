@@ -11,7 +11,7 @@
 namespace qemu {
 
 // The page tables of a domain are not walked for it here.
-const xencomm::hypervisor::SpaceKind kNativePointers = xencomm::hypervisor::SpaceKind::kRegion;
+const xencomm::hypervisor::SpaceKind kNativeSpace = xencomm::hypervisor::SpaceKind::kRegion;
 
 RawSpace::RawSpace(xencomm::hypervisor::DomainMemory&) {}
 

@@ -132,7 +132,7 @@ void Serve(GeneralRegisters& registers) {
 
 }  // namespace
 
-const xencomm::hypervisor::SpaceKind kNativePointers = xencomm::hypervisor::SpaceKind::kRaw;
+const xencomm::hypervisor::SpaceKind kNativeSpace = xencomm::hypervisor::SpaceKind::kRaw;
 
 // The walk that the processor itself would make for the user program.
 RawSpace::RawSpace(DomainMemory& memory) {

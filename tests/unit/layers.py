@@ -1,9 +1,9 @@
 """Whether the house stands: nothing calls up.
 
-    floors.py SOURCES ARCHIVE...
+    layers.py SOURCES ARCHIVE...
 
-A file includes what lies on its own floor or below, and the headers of a floor have an order, too.
-Objects of the archives want no symbol that a higher floor defines, as a function would be that is
+A file includes what lies on its own layer or below, and the headers of a layer have an order, too.
+Objects of the archives want no symbol that a higher layer defines, as a function would be that is
 declared below and defined above. Runs in the build folder, where an archive lies as its sources do.
 """
 
@@ -16,7 +16,7 @@ import sys
 
 # The lowest first. Of two that fit, the longer one is a file's: the hypervisor's own folder is what
 # lies on top of its rooms.
-FLOORS = [
+LAYERS = [
   'xencomm',
   'arch',
   'hcall/schema',
@@ -35,10 +35,10 @@ top = pathlib.Path(sys.argv[1])
 faults = []
 
 
-def floor_of(name):
-  """Its number, or None: no floor of the house, as of a library's header."""
-  fitting = [floor for floor in FLOORS if name.startswith(floor + '/')]
-  return FLOORS.index(max(fitting, key=len)) if fitting else None
+def layer_of(name):
+  """Its number, or None: no layer of the house, as of a library's header."""
+  fitting = [layer for layer in LAYERS if name.startswith(layer + '/')]
+  return LAYERS.index(max(fitting, key=len)) if fitting else None
 
 
 def check_includes():
@@ -56,12 +56,12 @@ def check_includes():
           continue
         count += 1
         included = include[1]
-        floor = floor_of(included)
-        if floor is None and (top / included).exists():
+        layer = layer_of(included)
+        if layer is None and (top / included).exists():
           faults.append(f'{name}:{number} includes {included}, which is outside')
-        elif floor is not None and floor > floor_of(name):
+        elif layer is not None and layer > layer_of(name):
           faults.append(f'{name}:{number} includes {included}, which runs up from '
-                        f'{FLOORS[floor_of(name)]} to {FLOORS[floor]}')
+                        f'{LAYERS[layer_of(name)]} to {LAYERS[layer]}')
         elif path.suffix == '.h':
           headers.setdefault(name, set()).add(included)
   try:
@@ -76,7 +76,7 @@ def check_symbols(archives):
   defined, wanted = {}, []
   for archive in archives:
     folder = os.path.relpath(archive.parent)
-    # As Meson names objects. One of a generated source is on the folder's own floor.
+    # As Meson names objects. One of a generated source is on the folder's own layer.
     names = {path.relative_to(top / folder).as_posix().replace('/', '_') + '.o':
              path.relative_to(top).as_posix() for path in (top / folder).glob('**/*.cc')}
     source = None
@@ -92,7 +92,7 @@ def check_symbols(archives):
         defined[symbol] = source
   found = [(source, symbol) for source, symbol in wanted if symbol in defined]
   for source, symbol in found:
-    if floor_of(source) < floor_of(defined[symbol]):
+    if layer_of(source) < layer_of(defined[symbol]):
       faults.append(f'{source} wants {symbol} of {defined[symbol]}')
   return len(found)
 

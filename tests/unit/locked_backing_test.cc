@@ -1,4 +1,4 @@
-#include "xencomm/locked_memory.h"
+#include "xencomm/locked_backing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -81,8 +81,8 @@ using testing::MappingAt;
 
 constexpr std::uint64_t kPage = 4096;
 
-TEST(LockedMemory, IsLockedPopulatedAndZero) {
-  auto arena = *Arena::Create(std::make_unique<LockedMemory>(LockedMemory::Locking::kRequired));
+TEST(LockedBacking, IsLockedPopulatedAndZero) {
+  auto arena = *Arena::Create(std::make_unique<LockedBacking>(LockedBacking::Locking::kRequired));
   auto* const memory = static_cast<unsigned char*>(*arena->Allocate(100000));
   EXPECT_EQ(memory[0], 0);
   EXPECT_EQ(memory[99999], 0);
@@ -92,9 +92,9 @@ TEST(LockedMemory, IsLockedPopulatedAndZero) {
   for (const unsigned char page : present) EXPECT_EQ(page & 1, 1);
 }
 
-TEST(LockedMemory, IsNotInAForkedChild) {
+TEST(LockedBacking, IsNotInAForkedChild) {
   const auto arena =
-      *Arena::Create(std::make_unique<LockedMemory>(LockedMemory::Locking::kRequired));
+      *Arena::Create(std::make_unique<LockedBacking>(LockedBacking::Locking::kRequired));
   void* const memory = *arena->Allocate(4096);
   const pid_t child = fork();
   if (child == 0) {
@@ -121,11 +121,11 @@ int ExitCodeWithLimit(rlim_t limit, Body body) {
   return WEXITSTATUS(status);
 }
 
-TEST(LockedMemory, WhereLockingIsRequiredTheLimitIsNamed) {
+TEST(LockedBacking, WhereLockingIsRequiredTheLimitIsNamed) {
   EXPECT_EQ(ExitCodeWithLimit(256 << 10,
                               [] {
-                                auto arena = *Arena::Create(std::make_unique<LockedMemory>(
-                                    LockedMemory::Locking::kRequired));
+                                auto arena = *Arena::Create(std::make_unique<LockedBacking>(
+                                    LockedBacking::Locking::kRequired));
                                 if (!arena->Allocate(128 << 10).ok()) return 1;
                                 const absl::Status status = arena->Allocate(512 << 10).status();
                                 if (status.code() != absl::StatusCode::kResourceExhausted) return 2;
@@ -138,13 +138,13 @@ TEST(LockedMemory, WhereLockingIsRequiredTheLimitIsNamed) {
             0);
 }
 
-TEST(LockedMemory, WhereLockingIsPreferredItWarnsOnceAndGoesOn) {
+TEST(LockedBacking, WhereLockingIsPreferredItWarnsOnceAndGoesOn) {
   EXPECT_EQ(
       ExitCodeWithLimit(0,
                         [] {
                           std::vector<std::string> warnings;
-                          auto arena = *Arena::Create(std::make_unique<LockedMemory>(
-                              LockedMemory::Locking::kPreferred,
+                          auto arena = *Arena::Create(std::make_unique<LockedBacking>(
+                              LockedBacking::Locking::kPreferred,
                               [&](const std::string& sentence) { warnings.push_back(sentence); }));
                           const auto one = arena->Allocate(64 << 10);
                           const auto two = arena->Allocate(1 << 20);
@@ -158,19 +158,19 @@ TEST(LockedMemory, WhereLockingIsPreferredItWarnsOnceAndGoesOn) {
 }
 
 // Linux as a test has it.
-class LockedMemoryRefused : public ::testing::Test {
+class LockedBackingRefused : public ::testing::Test {
  protected:
   static constexpr std::uint64_t kOffset = 2 * kPage;
   static constexpr std::uint64_t kLength = 3 * kPage;
 
-  LockedMemoryRefused() { mlocks = 0; }
-  ~LockedMemoryRefused() override { Allow(); }
+  LockedBackingRefused() { mlocks = 0; }
+  ~LockedBackingRefused() override { Allow(); }
 
   void Allow() {
     mlock_error = mprotect_error = madvise_error = 0;
     refused_advice = -1;
   }
-  std::byte* Reserve(LockedMemory& memory) {
+  std::byte* Reserve(LockedBacking& memory) {
     const Backing::Reservation reservation = *memory.Reserve(8 * kPage);
     EXPECT_EQ(reservation.payload_offset, 0u);
     EXPECT_EQ(reservation.payload_size, 8 * kPage);
@@ -195,8 +195,8 @@ class LockedMemoryRefused : public ::testing::Test {
   }
 };
 
-TEST_F(LockedMemoryRefused, WhereItIsRequiredNothingStaysBehind) {
-  LockedMemory memory(LockedMemory::Locking::kRequired);
+TEST_F(LockedBackingRefused, WhereItIsRequiredNothingStaysBehind) {
+  LockedBacking memory(LockedBacking::Locking::kRequired);
   std::byte* const base = Reserve(memory);
   ExpectPopulated(base, false);
   for (int i = 0; i < 2; ++i) {
@@ -217,12 +217,12 @@ TEST_F(LockedMemoryRefused, WhereItIsRequiredNothingStaysBehind) {
   EXPECT_EQ(MappingAt(base + 8 * kPage - 1).access, "");
 }
 
-TEST_F(LockedMemoryRefused, WhereItIsPreferredItIsGivenUpForGood) {
+TEST_F(LockedBackingRefused, WhereItIsPreferredItIsGivenUpForGood) {
   for (const bool warned : {true, false}) {
     std::vector<std::string> warnings;
     const auto warn = [&](const std::string& sentence) { warnings.push_back(sentence); };
-    LockedMemory memory(LockedMemory::Locking::kPreferred,
-                        warned ? std::function<void(const std::string&)>(warn) : nullptr);
+    LockedBacking memory(LockedBacking::Locking::kPreferred,
+                         warned ? std::function<void(const std::string&)>(warn) : nullptr);
     std::byte* const base = Reserve(memory);
     mlocks = 0;
     mlock_error = ENOMEM;
@@ -242,8 +242,8 @@ TEST_F(LockedMemoryRefused, WhereItIsPreferredItIsGivenUpForGood) {
   }
 }
 
-TEST_F(LockedMemoryRefused, MemoryThatCannotBeHadIsNamedAndTheRangeStays) {
-  LockedMemory memory(LockedMemory::Locking::kPreferred);
+TEST_F(LockedBackingRefused, MemoryThatCannotBeHadIsNamedAndTheRangeStays) {
+  LockedBacking memory(LockedBacking::Locking::kPreferred);
   std::byte* const base = Reserve(memory);
   const auto expect_none = [&] {
     const absl::Status status = memory.Populate(kOffset, kLength);
@@ -264,8 +264,8 @@ TEST_F(LockedMemoryRefused, MemoryThatCannotBeHadIsNamedAndTheRangeStays) {
   memory.Release();
 }
 
-TEST_F(LockedMemoryRefused, WhatAChildWouldHaveIsNoMemory) {
-  LockedMemory memory(LockedMemory::Locking::kRequired);
+TEST_F(LockedBackingRefused, WhatAChildWouldHaveIsNoMemory) {
+  LockedBacking memory(LockedBacking::Locking::kRequired);
   refused_advice = MADV_DONTFORK;
   madvise_error = EPERM;
   const absl::Status status = memory.Reserve(8 * kPage).status();
@@ -274,8 +274,8 @@ TEST_F(LockedMemoryRefused, WhatAChildWouldHaveIsNoMemory) {
   EXPECT_EQ(MappingAt(advised).access, "");
 }
 
-TEST(LockedMemory, NoAddressSpaceIsNamed) {
-  LockedMemory memory(LockedMemory::Locking::kRequired);
+TEST(LockedBacking, NoAddressSpaceIsNamed) {
+  LockedBacking memory(LockedBacking::Locking::kRequired);
   const auto reservation = memory.Reserve(std::uint64_t{1} << 60);
   EXPECT_EQ(reservation.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(reservation.status().message()),

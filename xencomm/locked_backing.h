@@ -1,11 +1,11 @@
-// LockedMemory: anonymous memory that a hypercall may touch by its address in this process.
+// LockedBacking: anonymous memory that a hypercall may touch by its address in this process.
 //
 // Locked, so that the hypervisor finds the pages present; kept out of forked children, so that
 // copy-on-write never moves a page from under a call; populated at once, so that the first use does
 // not fault. What it cannot do is hold a page in place while the kernel migrates it: where the
 // kernel offers memory made for hypercalls (/dev/xen/hypercall), that is better.
-#ifndef XENCOMM_LOCKED_MEMORY_H_
-#define XENCOMM_LOCKED_MEMORY_H_
+#ifndef XENCOMM_LOCKED_BACKING_H_
+#define XENCOMM_LOCKED_BACKING_H_
 
 #include <functional>
 #include <string>
@@ -14,15 +14,15 @@
 
 namespace xencomm {
 
-class LockedMemory final : public Backing {
+class LockedBacking final : public Backing {
  public:
   enum class Locking {
     kRequired,   // Populate fails with kResourceExhausted when memory cannot be locked
     kPreferred,  // `warn` gets one sentence, once, and unlocked memory is given
   };
 
-  explicit LockedMemory(Locking locking,
-                        std::function<void(const std::string& sentence)> warn = nullptr);
+  explicit LockedBacking(Locking locking,
+                         std::function<void(const std::string& sentence)> warn = nullptr);
 
   absl::StatusOr<Reservation> Reserve(std::uint64_t payload_size) override;
   absl::Status Populate(std::uint64_t offset, std::uint64_t length) override;
@@ -40,4 +40,4 @@ class LockedMemory final : public Backing {
 
 }  // namespace xencomm
 
-#endif  // XENCOMM_LOCKED_MEMORY_H_
+#endif  // XENCOMM_LOCKED_BACKING_H_

@@ -1,4 +1,4 @@
-#include "xencomm/locked_memory.h"
+#include "xencomm/locked_backing.h"
 
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -11,10 +11,10 @@
 
 namespace xencomm {
 
-LockedMemory::LockedMemory(Locking locking, std::function<void(const std::string& sentence)> warn)
+LockedBacking::LockedBacking(Locking locking, std::function<void(const std::string& sentence)> warn)
     : locking_(locking), warn_(std::move(warn)) {}
 
-absl::StatusOr<Backing::Reservation> LockedMemory::Reserve(std::uint64_t payload_size) {
+absl::StatusOr<Backing::Reservation> LockedBacking::Reserve(std::uint64_t payload_size) {
   void* const range =
       mmap(nullptr, payload_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (range == MAP_FAILED) {
@@ -31,7 +31,7 @@ absl::StatusOr<Backing::Reservation> LockedMemory::Reserve(std::uint64_t payload
   return Reservation{.base = base_, .payload_size = payload_size};
 }
 
-absl::Status LockedMemory::Populate(std::uint64_t offset, std::uint64_t length) {
+absl::Status LockedBacking::Populate(std::uint64_t offset, std::uint64_t length) {
   std::byte* const start = base_ + offset;
   if (mprotect(start, length, PROT_READ | PROT_WRITE) != 0) {
     return absl::ResourceExhaustedError(Sentence("%u bytes of memory cannot be had", length));
@@ -57,7 +57,7 @@ absl::Status LockedMemory::Populate(std::uint64_t offset, std::uint64_t length) 
   return absl::OkStatus();
 }
 
-absl::Status LockedMemory::Lock(std::byte* start, std::uint64_t length) {
+absl::Status LockedBacking::Lock(std::byte* start, std::uint64_t length) {
   // Not mlock: the address sanitizer turns that into nothing.
   if (mlock2(start, length, 0) == 0) return absl::OkStatus();
   munlock(start, length);  // what was locked before the limit was met
@@ -69,6 +69,6 @@ absl::Status LockedMemory::Lock(std::byte* start, std::uint64_t length) {
       length, limit.rlim_cur));
 }
 
-void LockedMemory::Release() { munmap(base_, size_); }
+void LockedBacking::Release() { munmap(base_, size_); }
 
 }  // namespace xencomm
