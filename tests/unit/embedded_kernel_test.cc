@@ -343,6 +343,18 @@ TEST_P(EveryKernel, TracesEachByteOfThePayloadAndNoOther) {
   }
 }
 
+// The table is a page that the process may read, and in a region no place at all.
+TEST_P(EveryKernel, PointersMeanWhatTheOptionSays) {
+  const auto process = *Open();
+  const bool is_walk = GetParam() == SpaceOption::kWalk4 || GetParam() == SpaceOption::kWalk5;
+  const auto write = [&](const void* text) {
+    return process->transport.Call(__HYPERVISOR_console_io,
+                                   {CONSOLEIO_write, 8, std::bit_cast<std::uint64_t>(text), 0, 0});
+  };
+  EXPECT_EQ(write(process->arena->region().data()), is_walk ? 0 : -EFAULT);
+  EXPECT_EQ(write(*process->arena->Allocate(8, Contents::kCleared)), 0);
+}
+
 TEST_P(EveryKernel, FramesThatRunOutLeaveNothingBehind) {
   bool done = false;
   for (std::uint64_t left = 0; !done; ++left) {
@@ -477,6 +489,14 @@ class DescribedKernel : public EveryKernel {
 
 INSTANTIATE_TEST_SUITE_P(, DescribedKernel,
                          ::testing::Values(SpaceOption::kXcom, SpaceOption::kInline), SpaceName);
+
+TEST_P(DescribedKernel, NamesWhatIsContiguousAsTheOptionSays) {
+  const auto process = *Open();
+  const void* const text = *process->arena->Allocate(16);
+  const std::uint64_t before = frames_.free();
+  EXPECT_EQ(Extraversion(*process, text), 0);
+  EXPECT_EQ(before - frames_.free(), GetParam() == SpaceOption::kInline ? 0 : kBlockFrames);
+}
 
 TEST_P(DescribedKernel, KeepsABlockForTheNextCallAndNoMore) {
   {
