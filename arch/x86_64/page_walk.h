@@ -149,8 +149,7 @@ class PageWalk {
     const std::uint64_t within = address & (page_bytes - 1);
     const std::uint64_t page = entry & kEntryAddress & ~(page_bytes - 1);
     const std::uint64_t rest = page_bytes - within;
-    // Only who comes again needs it: for the next page, or for what memory gives later of a large
-    // one.
+    // Only who comes again needs it: for the next page, or the rest of a large one.
     if (length > rest || level > 1) cursor = {level, address, table, word};
     return {PhysicalAddress{page + within}, length < rest ? length : rest};
   }

@@ -167,6 +167,19 @@ TEST(PageWalk, LooksALeafTableUpOnceInACopy) {
   EXPECT_EQ(guest.memory.maps() - before, kPages + 3 * 4);
 }
 
+// Memory gives a large page piece by piece.
+TEST(PageWalk, LooksALargePageUpOnceInACopy) {
+  Tables tables(4, 2);
+  constexpr std::uint64_t kPages = 16;
+  const VirtualAddress start = {Address(4) & ~(kPageBytes[2] - 1)};
+  for (std::uint64_t i = 0; i < kPages; ++i) tables.memory.AddPage(kFrame[2] + i * kPage);
+  SpaceOver space(PageWalk<FakeMemory>(tables.memory, tables.state), tables.memory);
+  std::vector<std::byte> bytes(kPages * kPage);
+  const std::uint64_t before = tables.memory.maps();
+  ASSERT_TRUE(CopyFrom(space, start, 0, bytes.data(), bytes.size()).ok());
+  EXPECT_EQ(tables.memory.maps() - before, kPages + 3);
+}
+
 TEST(PageWalk, RemembersRightsOfTheTablesItKept) {
   AddressSpace guest(4);
   const auto frames = xencomm::testing::ScatteredPages(guest.memory, 2);
@@ -178,7 +191,9 @@ TEST(PageWalk, RemembersRightsOfTheTablesItKept) {
   const PagingState state{.cr3 = 0x2000};
   const PageWalk<FakeMemory> walk(guest.memory, state);
   typename PageWalk<FakeMemory>::Cursor cursor;
-  EXPECT_TRUE(walk.Translate({0x1000}, 0, 1, Access::kRead, cursor).ok());
+  // More is wanted than the page has, so that its table is kept.
+  EXPECT_TRUE(walk.Translate({0x1000}, 0, kPage + 1, Access::kRead, cursor).ok());
+  EXPECT_EQ(cursor.level, 1u);
   const Segment second = walk.Translate({0x2000}, 0, 1, Access::kWrite, cursor);
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.fault(), FaultInfo(Fault::kProtection, 1, kErrP | kErrU | kErrW));

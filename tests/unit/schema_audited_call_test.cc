@@ -236,16 +236,19 @@ class ChangingSpace final : public Space {
 
   Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
               Cursor* cursor) override {
-    if (has_been_read_) std::memcpy(at_, &value_, sizeof(value_));
-    has_been_read_ = true;
-    return own_.Map(pointer, offset, length, access, cursor);
+    const Mapping run = own_.Map(pointer, offset, length, access, cursor);
+    if (access == Access::kWrite) return run;
+    // What is read is handed out as a copy, so that it changes at once.
+    std::vector<std::byte>& copy = copies_.emplace_back(run.start(), run.start() + run.length());
+    std::memcpy(at_, &value_, sizeof(value_));
+    return {copy.data(), copy.size()};
   }
 
  private:
   OwnSpace own_;
   void* at_;
   std::uint32_t value_;
-  bool has_been_read_ = false;
+  std::vector<std::vector<std::byte>> copies_;
 };
 
 TEST_F(AuditedCallTest, DecidesWhatToCopyBackByTheOpThatItPassedOn) {

@@ -27,35 +27,30 @@ constexpr Change kChanges[] = {
     [](std::byte byte) { return std::byte(std::to_integer<unsigned>(byte) - 1); },
 };
 
-// What was read changes as soon as it has been used: at the next access.
+// What is read is handed out as a copy and changes at once: whoever looks again, by the space or
+// past it, finds something else.
 class ChangingSpace final : public Space {
  public:
-  // But for what lies at `scratch`, which is not the program's.
+  // But for what lies at `scratch`, which is not the program's. Without a change nothing changes.
   ChangingSpace(CallSpace& space, const std::byte* scratch, Change change)
       : space_(space), scratch_(scratch), change_(change) {}
 
   Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
               Cursor* cursor) override {
-    ChangeWhatWasRead();
     const Mapping run = space_.Map(pointer, offset, length, access, cursor);
-    if (run.ok() && access != Access::kWrite) Note({run.start(), run.length()});
-    return run;
+    if (!run.ok() || access == Access::kWrite || change_ == nullptr) return run;
+    const std::span<std::byte> read(run.start(), run.length());
+    if (static_cast<std::size_t>(read.data() - scratch_) < CallMemory::kHoleBytes) return run;
+    std::vector<std::byte>& copy = copies_.emplace_back(read.begin(), read.end());
+    std::ranges::transform(read, read.begin(), change_);
+    return {copy.data(), copy.size()};
   }
 
  private:
-  void Note(std::span<std::byte> read) {
-    const auto into = static_cast<std::size_t>(read.data() - scratch_);
-    if (into >= CallMemory::kHoleBytes) read_ = read;
-  }
-  void ChangeWhatWasRead() {
-    if (change_ != nullptr) std::ranges::transform(read_, read_.begin(), change_);
-    read_ = {};
-  }
-
   CallSpace& space_;
   const std::byte* const scratch_;
-  const Change change_;  // nullptr: none
-  std::span<std::byte> read_;
+  const Change change_;
+  std::vector<std::vector<std::byte>> copies_;
 };
 
 struct Audited {
