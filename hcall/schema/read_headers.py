@@ -179,12 +179,14 @@ class Types:
         return name
 
     def field(self, record, member):
+        arrays = (TypeKind.CONSTANTARRAY, TypeKind.INCOMPLETEARRAY)
         type_, array, count = member.type, "", 1
-        while type_.get_canonical().kind in (TypeKind.CONSTANTARRAY, TypeKind.INCOMPLETEARRAY):
-            type_ = type_.get_canonical()
-            if array and not count:
-                break
-            count *= max(type_.element_count, 0) if type_.kind == TypeKind.CONSTANTARRAY else 0
+        written = type_
+        while type_.get_canonical().kind in arrays:
+            if written.kind in arrays:
+                written = written.element_type
+            type_ = type_ if type_.kind in arrays else type_.get_canonical()
+            count *= type_.element_count if type_.kind == TypeKind.CONSTANTARRAY else 0
             array = f"[{count or ''}]"
             type_ = type_.element_type
         canonical = type_.get_canonical()
@@ -197,7 +199,7 @@ class Types:
             array = f":{member.get_bitfield_width()}@{bit - offset * 8}"
         nested = f"{record}.{name if name != '-' else f'@{offset}'}"
         inner = self.type_of(type_, nested, member)
-        spelling = inner if inner in self.handles else spell(type_)
+        spelling = inner if inner in self.handles else spell(written)
         return f"  {offset} {size * count} {name} {inner}{array} {spelling}"
 
     def type_of(self, written, nested, member):
