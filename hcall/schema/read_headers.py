@@ -20,18 +20,10 @@ import sys
 from clang import cindex
 from clang.cindex import CursorKind, TypeKind
 
-# The toolstack's view of every header that declares a hypercall. xen.h comes first, the others rely
-# on it.
-HEADERS = ["xen.h", "arch-x86/xen-mca.h", "argo.h", "callback.h", "domctl.h", "event_channel.h",
-           "grant_table.h", "hvm/dm_op.h", "hvm/hvm_op.h", "hvm/params.h", "hypfs.h", "kexec.h",
-           "memory.h", "nmi.h", "physdev.h", "platform.h", "pmu.h", "sched.h", "sysctl.h", "tmem.h",
-           "vcpu.h", "version.h", "xenoprof.h", "xsm/flask_op.h"]
-# Releases drop hypercalls, and these are none that one could drop.
-REQUIRED = ["xen.h", "domctl.h", "sysctl.h", "platform.h", "memory.h"]
+import headers
 
 # The layout is x86-64's, whatever machine reads it: all targets share this ABI.
-ARGUMENTS = ["-x", "c++", "-std=gnu++20", "-target", "x86_64-linux-gnu", "-ferror-limit=0",
-             "-D__XEN_TOOLS__=1"]
+ARGUMENTS = ["-x", "c++", "-std=gnu++20", "-target", "x86_64-linux-gnu", "-ferror-limit=0"]
 
 # Structures that the public headers leave to words.
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -47,18 +39,12 @@ INTEGERS = {
 REMOVED = re.compile(r"^/\*\s*#define[ \t]+(\w+)[ \t]+(\d+)[ \t\-]*([^*\n]*)\*/", re.MULTILINE)
 
 
-class Headers:
-    """One release's headers."""
+class Parsed:
+    """One release's headers, parsed."""
 
     def __init__(self, include):
         self.include = str(include.absolute())
-        missing = [name for name in REQUIRED if not (include / "xen" / name).is_file()]
-        if missing:
-            raise SystemExit(f"{include}/xen/{missing[0]} is not there: expected the folder that "
-                             "holds xen/")
-        present = [name for name in HEADERS if (include / "xen" / name).is_file()]
-        self.source = "".join(f"#include <{name}>\n" for name in
-                              ["cstddef", "cstdint", *(f"xen/{name}" for name in present), ABI])
+        self.source = headers.source(include) + f"#include <{ABI}>\n"
         unit = self.parse(self.source, cindex.TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD)
         errors = [str(d) for d in unit.diagnostics if d.severity >= cindex.Diagnostic.Error]
         if errors:
@@ -86,11 +72,11 @@ class Headers:
 # --- constants -----------------------------------------------------------------------------------
 
 
-def read_constants(headers):
+def read_constants(parsed):
     """The lines of every macro without parameters whose value is an integer, and of every
     enumerator, in the order of the headers."""
     extents = {}
-    for cursor in headers.cursors:
+    for cursor in parsed.cursors:
         if cursor.kind == CursorKind.STRUCT_DECL:
             extents.setdefault(cursor.location.file.name, []).append(
                 (cursor.extent.start.line, cursor.extent.end.line, cursor.spelling))
@@ -98,8 +84,8 @@ def read_constants(headers):
     is_function.argtypes = [cindex.Cursor]
     is_function.restype = ctypes.c_uint
     found = {}  # by name: (header, line), scope
-    for cursor in headers.cursors:
-        place = (headers.header(cursor.location.file.name), cursor.location.line)
+    for cursor in parsed.cursors:
+        place = (parsed.header(cursor.location.file.name), cursor.location.line)
         if cursor.kind == CursorKind.MACRO_DEFINITION:
             if is_function(cursor) or len(list(cursor.get_tokens())) < 2:
                 continue
@@ -115,10 +101,10 @@ def read_constants(headers):
                     found[child.spelling] = (place[0], child.location.line), scope
     # The compiler is the judge of a constant's value: an enumerator is initialised with each, and
     # those it refuses are no integers.
-    probe = headers.source + "".join(
+    probe = parsed.source + "".join(
         f"enum : long long {{ probe_{name} = static_cast<long long>({name}) }};\n"
         for name in found)
-    unit = headers.parse(probe)
+    unit = parsed.parse(probe)
     refused = {d.location.line for d in unit.diagnostics
                if d.severity >= cindex.Diagnostic.Error and str(d.location.file) == "headers.cc"}
     values = {}
@@ -133,11 +119,11 @@ def read_constants(headers):
     return lines
 
 
-def read_removed(headers):
+def read_removed(parsed):
     lines = []
-    for path in headers.files:
+    for path in parsed.files:
         for name, number, words in REMOVED.findall(pathlib.Path(path).read_text()):
-            lines.append(f"removed {name} {number} {headers.header(path)} {words.strip(' ()')}"
+            lines.append(f"removed {name} {number} {parsed.header(path)} {words.strip(' ()')}"
                          .rstrip())
     return lines
 
@@ -148,13 +134,13 @@ def read_removed(headers):
 class Types:
     """The lines of all records and handles, by name."""
 
-    def __init__(self, headers):
-        self.headers = headers
+    def __init__(self, parsed):
+        self.parsed = parsed
         self.records, self.handles = {}, {}
-        self.wide = {(c.location.file.name, c.location.line) for c in headers.cursors
+        self.wide = {(c.location.file.name, c.location.line) for c in parsed.cursors
                      if c.kind == CursorKind.MACRO_INSTANTIATION
                      and c.spelling == "XEN_GUEST_HANDLE_64"}
-        for cursor in headers.cursors:
+        for cursor in parsed.cursors:
             if cursor.kind in (CursorKind.STRUCT_DECL, CursorKind.UNION_DECL):
                 if cursor.is_definition() and cursor.spelling and not is_unnamed(cursor):
                     self.record(cursor.type)
@@ -174,7 +160,7 @@ class Types:
                         for child in declaration.get_children())
         lines = self.records[name] = [
             f"{'union' if is_union else 'struct'} {name} {type_.get_size()} {type_.get_align()} "
-            f"{self.headers.header(declaration.location.file.name)}{' packed' if is_packed else ''}"]
+            f"{self.parsed.header(declaration.location.file.name)}{' packed' if is_packed else ''}"]
         lines += [self.field(name, member) for member in type_.get_fields()]
         return name
 
@@ -253,13 +239,13 @@ def spell(type_):
 
 
 def release_file(release, include):
-    headers = Headers(include)
-    types = Types(headers)
+    parsed = Parsed(include)
+    types = Types(parsed)
     lines = ["# What the public headers of one Xen release say. Made by hcall/schema/read_headers.py,",
              "# read by hcall/schema/layout.py: do not edit.",
              "xencomm-layout 1", f"release {release}"]
-    lines += read_constants(headers)
-    lines += read_removed(headers)
+    lines += read_constants(parsed)
+    lines += read_removed(parsed)
     lines += [line for _, line in sorted(types.handles.items())]
     for _, record in sorted(types.records.items()):
         lines += record
@@ -273,7 +259,10 @@ def main():
                         help="the folder that holds xen/")
     parser.add_argument("--output", type=pathlib.Path, help="the file to write; default: stdout")
     options = parser.parse_args()
-    text = release_file(options.release, options.include)
+    try:
+        text = release_file(options.release, options.include)
+    except headers.HeadersError as error:
+        raise SystemExit(error) from None
     if options.output:
         options.output.write_text(text)
     else:
