@@ -8,6 +8,7 @@ A file is text, one thing a line; a line that begins with '#' is a comment.
                                           enumeration inside whose braces it stands
   removed NAME NUMBER HEADER [WORDS…]     a number that a comment says is out of use
   handle SPELLING ELEMENT [const]         a guest pointer, and what it points at
+  typedef NAME TYPE HEADER
   struct NAME SIZE ALIGNMENT HEADER [packed]
   union NAME SIZE ALIGNMENT HEADER [packed]
     OFFSET SIZE FIELD TYPE SPELLING…      of the record above
@@ -66,6 +67,19 @@ class Handle:
 
 
 @dataclass(eq=False)
+class Typedef:
+    name: str
+    type: "Scalar | Record" = field(repr=False)  # of one element
+    count: int
+    is_array: bool
+    header: str
+
+    @property
+    def size(self):
+        return self.type.size * self.count
+
+
+@dataclass(eq=False)
 class Field:
     name: str  # "": an unnamed record, whose fields belong to the scope around it
     offset: int  # of a bit-field: its storage's
@@ -97,13 +111,14 @@ class Record:
 class Release:
     """All that the headers of one release say.
 
-    `constants`, `handles` and `records` are dicts by name, `removed` is a list. Of the records each
-    needs only those before it, also for what its handles point at."""
+    `constants`, `handles`, `typedefs` and `records` are dicts by name, `removed` is a list. Of the
+    records each needs only those before it, also for what its handles point at."""
 
     def __init__(self, path):
         self.path = path
         self.name = ""
-        self.constants, self.removed, self.handles, records = {}, [], {}, {}
+        self.constants, self.removed, self.handles, self.typedefs = {}, [], {}, {}
+        records = {}
         later = []  # what names types that may follow: (number, words, record or handle)
         record = None
         with open(path, encoding="utf-8") as file:
@@ -128,20 +143,26 @@ class Release:
                 case ["handle", name, element] | ["handle", name, element, "const"]:
                     handle = Handle(name, None, len(words) == 4)
                     self.add(number, self.handles, handle)
-                    later.append((number, [element], handle))
+                    later.append((number, words, handle))
+                case ["typedef", name, type_, header]:
+                    typedef = Typedef(name, None, 1, False, header)
+                    self.add(number, self.typedefs, typedef)
+                    later.append((number, words, typedef))
                 case (["struct" | "union" as kind, name, size, alignment, header] |
                       ["struct" | "union" as kind, name, size, alignment, header, "packed"]):
                     record = Record(name, kind == "union", self.integer(number, size),
                                     self.integer(number, alignment), header, len(words) == 6)
                     self.add(number, records, record)
                 case _:
-                    self.fail(number, f"'{line}'", "constant, removed, handle, struct or union, "
-                              "with all that belongs to it")
+                    self.fail(number, f"'{line}'", "constant, removed, handle, typedef, struct or "
+                              "union, with all that belongs to it")
         types = SCALARS | records | self.handles
         lines_of = {}  # of a record: the first of its fields' lines
         for number, words, owner in later:
             if isinstance(owner, Handle):
-                owner.element = self.lookup(number, types, words[0])
+                owner.element = self.lookup(number, types, words[2])[0]
+            elif isinstance(owner, Typedef):
+                owner.type, owner.count, owner.is_array, *_ = self.lookup(number, types, words[2])
             else:
                 lines_of.setdefault(owner.name, number)
                 self.add_field(number, types, owner, words)
@@ -167,32 +188,34 @@ class Release:
             self.fail(number, f"{thing.name} once more", "each name once")
         things[thing.name] = thing
 
-    def lookup(self, number, types, name):
+    def lookup(self, number, types, text):
+        """What a TYPE is of, how many, whether it is an array; the width and first bit of a
+        bit-field."""
+        name, length, width, bit = re.fullmatch(
+            r"(.*?)(?:\[(\d*)\]|:(\d+)@(\d+))?", text).groups()
         if name not in types:
-            self.fail(number, f"type '{name}'", "a scalar, or a record or handle of this file")
-        return types[name]
+            self.fail(number, f"type '{text}'", "a scalar, or a record or handle of this file")
+        is_array = length is not None
+        return (types[name], int(length or 0) if is_array else 1, is_array, int(width or 0),
+                int(bit or 0))
 
     def add_field(self, number, types, record, words):
         if len(words) < 5:
             self.fail(number, f"'{' '.join(words)}'", "OFFSET SIZE FIELD TYPE SPELLING")
-        offset, size, name, text = (self.integer(number, words[0]), self.integer(number, words[1]),
-                                    words[2].removeprefix("-"), words[3])
-        type_, length, width, bit = re.fullmatch(
-            r"(.*?)(?:\[(\d*)\]|:(\d+)@(\d+))?", text).groups()
-        type_ = self.lookup(number, types, type_)
-        is_array = length is not None
-        count = int(length or 0) if is_array else 1
+        offset, size = self.integer(number, words[0]), self.integer(number, words[1])
+        name, text = words[2].removeprefix("-"), words[3]
+        type_, count, is_array, width, bit = self.lookup(number, types, text)
         if size != type_.size * count:
             self.fail(number, f"{size} bytes of {text}", f"{type_.size * count}")
         if offset < 0 or offset + size > record.size:
             self.fail(number, f"'{name}' at {offset} to {offset + size}",
                       f"a place in the {record.size} bytes of {record.name}")
-        if width is not None and not 0 < int(width) <= size * 8 - int(bit):
+        if ":" in text and not 0 < width <= size * 8 - bit:
             self.fail(number, f"{width} bits from bit {bit}", f"bits of a {type_.name}")
         if name and any(name == each.name for each in record.fields):
             self.fail(number, f"{record.name}.{name} once more", "each name once")
-        record.fields.append(Field(name, offset, size, type_, count, is_array, int(width or 0),
-                                   int(bit or 0), " ".join(words[4:])))
+        record.fields.append(Field(name, offset, size, type_, count, is_array, width, bit,
+                                   " ".join(words[4:])))
 
     def order(self, lines_of, record, around):
         """Appends to `records` what this one needs, then itself."""

@@ -132,11 +132,11 @@ def read_removed(parsed):
 
 
 class Types:
-    """The lines of all records and handles, by name."""
+    """The lines of all records, handles and typedefs, by name."""
 
     def __init__(self, parsed):
         self.parsed = parsed
-        self.records, self.handles = {}, {}
+        self.records, self.handles, self.typedefs = {}, {}, {}
         self.wide = {(c.location.file.name, c.location.line) for c in parsed.cursors
                      if c.kind == CursorKind.MACRO_INSTANTIATION
                      and c.spelling == "XEN_GUEST_HANDLE_64"}
@@ -145,9 +145,7 @@ class Types:
                 if cursor.is_definition() and cursor.spelling and not is_unnamed(cursor):
                     self.record(cursor.type)
             elif cursor.kind == CursorKind.TYPEDEF_DECL:
-                inner = cursor.underlying_typedef_type.get_canonical()
-                if inner.kind == TypeKind.RECORD and "__guest_handle_" not in inner.spelling:
-                    self.record(inner)
+                self.typedef(cursor)
 
     def record(self, type_, nested=None):
         """The name of a record, read on first sight; `nested` is that of one without its own."""
@@ -164,29 +162,30 @@ class Types:
         lines += [self.field(name, member) for member in type_.get_fields()]
         return name
 
+    def typedef(self, cursor):
+        element, array, _ = elements(cursor.underlying_typedef_type)
+        kind = element.get_canonical().kind
+        if "__guest_handle_" in cursor.spelling or kind == TypeKind.POINTER:
+            return  # has a line of its own where it is used
+        name = self.type_of(element, None, cursor)
+        if name != cursor.spelling:
+            self.typedefs[cursor.spelling] = (
+                f"typedef {cursor.spelling} {name}{array} "
+                f"{self.parsed.header(cursor.location.file.name)}")
+
     def field(self, record, member):
-        arrays = (TypeKind.CONSTANTARRAY, TypeKind.INCOMPLETEARRAY)
-        type_, array, count = member.type, "", 1
-        written = type_
-        while type_.get_canonical().kind in arrays:
-            if written.kind in arrays:
-                written = written.element_type
-            type_ = type_ if type_.kind in arrays else type_.get_canonical()
-            count *= type_.element_count if type_.kind == TypeKind.CONSTANTARRAY else 0
-            array = f"[{count or ''}]"
-            type_ = type_.element_type
-        canonical = type_.get_canonical()
+        element, array, count = elements(member.type)
         name = "-" if is_unnamed(member) else member.spelling
-        size = canonical.get_size()
+        size = element.get_canonical().get_size()
         bit = member.get_field_offsetof()
         offset = bit // 8
         if member.is_bitfield():
             offset = offset // size * size
             array = f":{member.get_bitfield_width()}@{bit - offset * 8}"
         nested = f"{record}.{name if name != '-' else f'@{offset}'}"
-        inner = self.type_of(type_, nested, member)
-        spelling = inner if inner in self.handles else spell(written)
-        return f"  {offset} {size * count} {name} {inner}{array} {spelling}"
+        type_ = self.type_of(element, nested, member)
+        spelling = type_ if type_ in self.handles else spell(member.type)
+        return f"  {offset} {size * count} {name} {type_}{array} {spelling}"
 
     def type_of(self, written, nested, member):
         type_ = written.get_canonical()
@@ -227,8 +226,24 @@ def is_unnamed(cursor):
     return not cursor.spelling or "(unnamed" in cursor.spelling or "(anonymous" in cursor.spelling
 
 
+ARRAYS = (TypeKind.CONSTANTARRAY, TypeKind.INCOMPLETEARRAY)
+
+
+def elements(type_):
+    """What an array is of, its length in brackets, and as a number; of no array: itself, "", 1."""
+    array, count = "", 1
+    while type_.get_canonical().kind in ARRAYS:
+        type_ = type_ if type_.kind in ARRAYS else type_.get_canonical()
+        count *= type_.element_count if type_.kind == TypeKind.CONSTANTARRAY else 0
+        array = f"[{count or ''}]"
+        type_ = type_.element_type
+    return type_, array, count
+
+
 def spell(type_):
-    """The type as the header writes it."""
+    """The type as the header writes it before a member's name."""
+    while type_.kind in ARRAYS:
+        type_ = type_.element_type
     name = type_.spelling
     if "(unnamed" in name or "(anonymous" in name:
         return "union" if type_.get_declaration().kind == CursorKind.UNION_DECL else "struct"
@@ -247,6 +262,7 @@ def release_file(release, include):
     lines += read_constants(parsed)
     lines += read_removed(parsed)
     lines += [line for _, line in sorted(types.handles.items())]
+    lines += [line for _, line in sorted(types.typedefs.items())]
     for _, record in sorted(types.records.items()):
         lines += record
     return "\n".join(lines) + "\n"
