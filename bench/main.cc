@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   xencomm::bench::Rows rows;
   xencomm::bench::AddCopies(rows);
   xencomm::bench::AddAllocations(rows);
+  xencomm::bench::AddAudits(rows);
   if (argc == 2 && std::strcmp(argv[1], "--instructions") == 0) {
     rows.CountInstructions();
     return 0;

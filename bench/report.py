@@ -138,6 +138,12 @@ def print_instructions(rows):
   table('instructions, one structure through a typed handle', ['', *SPACES.values()], text)
 
 
+def print_audits(rows):
+  lines = [[row['call'], nanoseconds(row['nanoseconds']), f"{row['instructions']:.0f}"]
+           for row in rows]
+  table('audit of a call', ['', 'time', 'instructions'], lines)
+
+
 def plot(copies, allocations):
   import matplotlib
   matplotlib.use('svg')
@@ -182,12 +188,14 @@ def main():
   times, context = measure(arguments.quick)
   instructions = count_instructions()
 
-  copies, allocations = [], []
+  copies, allocations, audits = [], [], []
   for name, time in times.items():
     parts = name.split('/')
     row = {'nanoseconds': time, 'instructions': instructions.get(name)}
     if parts[0] == 'allocate':
       allocations.append({'allocator': parts[1], 'bytes': int(parts[2]), **row})
+    elif parts[0] == 'audit':
+      audits.append({'call': parts[1], **row})
     else:
       group, direction, space, size = parts
       base = times[f'{group}/{direction}/direct/{size}']
@@ -198,6 +206,7 @@ def main():
       'machine': {key: context[key] for key in ('num_cpus', 'mhz_per_cpu', 'caches', 'load_avg')},
       'copies': copies,
       'allocations': allocations,
+      'audits': audits,
   }
   (OUT / 'report.json').write_text(json.dumps(report, indent=2) + '\n')
   plot(copies, allocations)
@@ -211,6 +220,7 @@ def main():
   print_copies(copies, 'spread', 'from', 'one structure from another page each time, 8 MiB in all')
   print_instructions(copies)
   print_allocations(allocations)
+  print_audits(audits)
   print('\nwritten: build/bench/report.json, copies.svg, allocations.svg')
 
 

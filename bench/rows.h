@@ -48,6 +48,7 @@ class Rows {
 
 void AddCopies(Rows& rows);
 void AddAllocations(Rows& rows);
+void AddAudits(Rows& rows);
 
 }  // namespace xencomm::bench
 

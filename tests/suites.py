@@ -153,7 +153,7 @@ SUITES = {
     'unit': (unit, 'GoogleTest programs, plain and under the sanitizers'),
     'ppc64': (lambda: bare_metal('ppc64'), 'PowerPC without firmware in QEMU: 970, powernv9'),
     'x86_64': (lambda: bare_metal('x86_64'), 'ring 0 and ring 3 of x86-64 in QEMU'),
-    'xen': (xen, 'toolstack calls, good ones and refused ones, on real Xen 4.17 in QEMU'),
+    'xen': (xen, 'toolstack calls, good ones and refused ones, on real Xen 4.17 and 4.20 in QEMU'),
     'fuzz': (fuzz, 'libFuzzer targets, a fixed number of inputs each'),
     'faults': (faults, 'a few planted faults, drawn by the state of the tree, against the floors'),
 }

@@ -9,6 +9,8 @@
 #include <compare>
 #include <cstdint>
 
+#include "xencomm/language.h"
+
 namespace xencomm {
 
 template <class Kind>

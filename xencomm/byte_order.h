@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "xencomm/language.h"
+
 namespace xencomm {
 
 enum class ByteOrder : std::uint8_t { kLittle, kBig };

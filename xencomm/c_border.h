@@ -13,6 +13,8 @@
 #include <exception>
 #include <type_traits>
 
+#include "xencomm/language.h"
+
 namespace xencomm {
 
 // The answer of a function that failed.

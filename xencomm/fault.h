@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "xencomm/language.h"
+
 namespace xencomm {
 
 enum class Fault : std::uint8_t {

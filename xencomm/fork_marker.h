@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <new>
 
+#include "xencomm/language.h"
+
 namespace xencomm {
 
 class ForkMarker {

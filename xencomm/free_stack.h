@@ -9,6 +9,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "xencomm/language.h"
+
 namespace xencomm {
 
 // On a cache line of its own: threads that allocate different sizes do not disturb one another.

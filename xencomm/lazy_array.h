@@ -12,6 +12,8 @@
 #include <new>
 #include <type_traits>
 
+#include "xencomm/language.h"
+
 namespace xencomm {
 
 // `T` is valid when all its bytes are zero, and is never constructed nor destroyed.

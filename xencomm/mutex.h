@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
+#include "xencomm/language.h"
 
 namespace xencomm {
 

@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "xencomm/language.h"
+
 namespace xencomm {
 
 // Where an owner gives its memory back.

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
+#include "xencomm/language.h"
 
 namespace xencomm {
 

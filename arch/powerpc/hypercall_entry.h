@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "xencomm/language.h"
+
 namespace xencomm::powerpc {
 
 // MSR[PR], problem state, as SRR1 keeps it across the system call interrupt (Power ISA v3.0B Book

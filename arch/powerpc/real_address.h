@@ -3,6 +3,8 @@
 #ifndef ARCH_POWERPC_REAL_ADDRESS_H_
 #define ARCH_POWERPC_REAL_ADDRESS_H_
 
+#include "xencomm/language.h"
+
 namespace xencomm::powerpc {
 
 // The real address bits that the architecture lets an effective address have (Power ISA v3.0B Book

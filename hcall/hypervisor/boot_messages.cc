@@ -1,5 +1,6 @@
 #include "hcall/hypervisor/boot_messages.h"
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -52,8 +53,12 @@ void Print(Core& core, const Parts&... parts) {
 void PrintBootMessages(Core& core) {
   const MachineConfig& config = core.config;
   const std::uint64_t bytes = config.pool_end - config.pool_begin;
-  Print(core, "Xen version 4.17.7 (xencomm@embedded) (", __VERSION__, ")");
-  Print(core, "Embedded hypervisor of xencomm, answering as Xen 4.17");
+  const schema::ReleaseNumber release =
+      schema::ReleaseNumbers()[static_cast<std::size_t>(std::countr_zero(config.release))];
+  const unsigned major = release.major;
+  const unsigned minor = release.minor;
+  Print(core, "Xen version ", major, ".", minor, ".7 (xencomm@embedded) (", __VERSION__, ")");
+  Print(core, "Embedded hypervisor of xencomm, answering as Xen ", major, ".", minor);
   Print(core, "Command line: ");
   Print(core, "System RAM: ", bytes >> 20, "MB (", bytes >> 10, "kB)");
   Print(core, "Domain heap initialised");

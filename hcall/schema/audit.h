@@ -51,12 +51,12 @@ class AllowedOps {
   // All that the table knows.
   static constexpr AllowedOps All() { return AllowedOps(); }
 
-  constexpr bool Contains(const Op& op) const {
-    if (IsForKernels(op.hypercall->number)) return false;
+  constexpr bool Contains(const Hypercall& hypercall, std::uint64_t op) const {
+    if (IsForKernels(hypercall.number)) return false;
     if (is_all_) return true;
     for (const AllowedOp& each : list_) {
-      if (each.hypercall != op.hypercall->number) continue;
-      if (op.hypercall->op_place == OpPlace::kNone || each.op == op.number) return true;
+      if (each.hypercall != hypercall.number) continue;
+      if (hypercall.op_place == OpPlace::kNone || each.op == op) return true;
     }
     return false;
   }
@@ -97,6 +97,10 @@ struct AuditPolicy {
 // good.
 Finding Audit(const Call& call, const Caller& caller, const AuditPolicy& policy,
               const Range& copy = {}, BufferVisitor visit = {});
+
+// The same for a program that knows where its own structures lie: each buffer in one of the ranges.
+Finding AuditRanges(const Call& call, const Caller& caller, std::span<const Range> ranges,
+                    AllowedOps allowed);
 
 }  // namespace xencomm::schema
 

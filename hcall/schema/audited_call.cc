@@ -1,7 +1,7 @@
 #include "hcall/schema/audited_call.h"
 
 #include "hcall/schema/count.h"
-#include "hcall/schema/generated/layout.h"
+#include "hcall/schema/generated/xen.h"
 #include "xencomm/copy.h"
 
 namespace xencomm::schema {
@@ -39,12 +39,12 @@ bool AuditedCall::Refuse(Problem problem, const Hypercall& hypercall, const Part
 
 // Where it lies and how long it is, the registers say; what is in it is looked at in the copy.
 bool AuditedCall::CopyArgument(const Hypercall& hypercall, const AuditPolicy& policy) {
-  const Part* const pointer = BufferOf(hypercall.ops[0].registers);
+  const Part* const pointer = BufferOf(hypercall.ops()[0].registers());
   const RecordView registers(call_.registers.data(), kNativeOrder);
-  original_ = {registers.Read({pointer->offset, sizeof(std::uint64_t)})};
+  original_ = {registers.Read(pointer->offset, sizeof(std::uint64_t))};
   const Result<std::uint64_t> count =
-      hypercall.holds_calls ? Evaluate(pointer->room, registers) : Result<std::uint64_t>(1);
-  const std::uint64_t size = pointer->element->size;
+      hypercall.holds_calls ? Evaluate(pointer->room(), registers) : Result<std::uint64_t>(1);
+  const std::uint64_t size = pointer->element().size;
   const std::uint64_t room = scratch_.memory.size();
   if (!count.ok() || *count > room / size) return Refuse(Problem::kTooMany, hypercall, pointer);
   const std::uint64_t bytes = *count * size;
@@ -70,12 +70,12 @@ bool AuditedCall::CopyArgument(const Hypercall& hypercall, const AuditPolicy& po
 }
 
 void AuditedCall::CheckEntries() {
-  constexpr std::uint32_t kNumber = layout::multicall_entry_fields[0].offset;
-  constexpr std::uint32_t kSize = layout::multicall_entry.size;
+  constexpr std::uint64_t kSize = sizeof(multicall_entry);
   for (std::uint64_t i = 0; i < copied_ / kSize; ++i) {
     const RecordView entry(scratch_.memory.data() + i * kSize, caller_.order);
     // Known, as the audit passed it.
-    const Hypercall* hypercall = Find(entry.Read({kNumber, sizeof(std::uint64_t)}));
+    const Hypercall* hypercall =
+        Find(entry.Read(offsetof(multicall_entry, op), sizeof(std::uint64_t)));
     const OpPlace place = hypercall->op_place;
     if (place == OpPlace::kNone || place == OpPlace::kRegister) continue;
     finding_ = {.problem = Problem::kNotAllowed, .hypercall = hypercall, .entry = i};
@@ -88,10 +88,10 @@ CopyResult AuditedCall::CopyBack() {
   for (std::uint64_t at = 0; at < copied_; at += element_->size) {
     const std::byte* const copy = scratch_.memory.data() + at;
     const RecordView view(copy, caller_.order);
-    for (const Part& part : record_->parts) {
+    for (const Part& part : record_->parts()) {
       if (part.is_buffer() || !part.writes() || !view.Has(part, Phase::kAfter)) continue;
       const CopyResult result =
-          CopyTo(caller_.space, original_, at + part.offset, copy + part.offset, part.size);
+          CopyTo(caller_.space, original_, at + part.offset, copy + part.offset, part.size());
       if (!result.ok()) return result;
     }
   }

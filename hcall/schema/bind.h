@@ -12,7 +12,7 @@
 // 1. The argument is a copy of one's own, in the processor's byte order (swap.h): a guest could
 //    change its own between the count and the pointer.
 // 2. Counts are checked for overflow: kOverflow, when the elements would be 2^64 bytes or more.
-// 3. Null is not refused here. What it means is the op's to say: see Part::null.
+// 3. Null is not refused here. What it means is the op's to say: see Part::may_be_null.
 #ifndef HCALL_SCHEMA_BIND_H_
 #define HCALL_SCHEMA_BIND_H_
 
@@ -38,7 +38,6 @@ struct BufferRow {
   using Handle =
       GuestHandle<std::conditional_t<kDirection == Direction::kIn, const Element, Element>>;
 
-  const char* path;
   std::uint32_t offset;  // of the pointer in the argument; of a trailing array, its own
   std::uint32_t own_offset;
   bool is_trailing;
@@ -46,28 +45,23 @@ struct BufferRow {
   Amount filled;
 };
 
-// A handle to the buffer of `row` that `argument` points at.
-template <class Argument, class Own, class Element, Direction kDirection>
-Result<typename BufferRow<Argument, Own, Element, kDirection>::Handle> Bind(
-    const BufferRow<Argument, Own, Element, kDirection>& row, const Argument& argument,
-    Space& space, ByteOrder order) {
-  const RecordView view(&argument, kNativeOrder);
-  const Result<std::uint64_t> count = Evaluate(row.room, view);
-  if (!count.ok()) return count.fault();
-  const VirtualAddress pointer = {view.Read({row.offset, sizeof(std::uint64_t)})};
-  return BufferRow<Argument, Own, Element, kDirection>::Handle::Make(space, pointer, *count, order);
-}
+// A field that the base release's structure lacks, in the argument of the releases that have it.
+struct FieldRow {
+  Releases releases;
+  Ref field;
+};
 
-// The same from the op's own part of the argument.
-template <class Argument, class Own, class Element, Direction kDirection>
-requires(!std::is_same_v<Argument, Own>)
+// A handle to the buffer of `row` that `argument`, or the op's own part of it, points at.
+template <class Argument, class Own, class Element, Direction kDirection, class Given>
+requires(std::is_same_v<Given, Argument> || std::is_same_v<Given, Own>)
     Result<typename BufferRow<Argument, Own, Element, kDirection>::Handle> Bind(
-        const BufferRow<Argument, Own, Element, kDirection>& row, const Own& own, Space& space,
-        ByteOrder order) {
-  const RecordView view(&own, kNativeOrder, row.own_offset);
+        const BufferRow<Argument, Own, Element, kDirection>& row, const Given& argument,
+        Space& space, ByteOrder order) {
+  const RecordView view(&argument, kNativeOrder,
+                        std::is_same_v<Given, Argument> ? 0 : row.own_offset);
   const Result<std::uint64_t> count = Evaluate(row.room, view);
   if (!count.ok()) return count.fault();
-  const VirtualAddress pointer = {view.Read({row.offset, sizeof(std::uint64_t)})};
+  const VirtualAddress pointer = {view.Read(row.offset, sizeof(std::uint64_t))};
   return BufferRow<Argument, Own, Element, kDirection>::Handle::Make(space, pointer, *count, order);
 }
 

@@ -18,13 +18,14 @@ namespace xencomm::schema {
 // how many of its bytes are missing in front, when only a part of it is at hand.
 class RecordView {
  public:
-  RecordView(const void* record, ByteOrder order, std::uint32_t base = 0)
+  RecordView(const void* record, ByteOrder order, std::uint64_t base = 0)
       : bytes_(static_cast<const std::byte*>(record)), base_(base), order_(order) {}
 
   // 0 of no field at all.
-  std::uint64_t Read(Ref ref) const {
-    const std::byte* from = bytes_ + (ref.offset - base_);
-    switch (ref.size) {
+  std::uint64_t Read(Ref ref) const { return Read(ref.offset, ref.size); }
+  std::uint64_t Read(std::uint64_t offset, std::uint64_t size) const {
+    const std::byte* from = bytes_ + (offset - base_);
+    switch (size) {
       case 1:
         return LoadField<std::uint8_t>(from, order_);
       case 2:
@@ -44,13 +45,16 @@ class RecordView {
   }
   // Whether the field is there, in this record, before the call or after it.
   bool Has(const Part& part, Phase phase) const {
-    return (part.phase == Phase::kBoth || part.phase == phase) && Has(part);
+    return (part.phase() == Phase::kBoth || part.phase() == phase) && Holds(part.when());
   }
-  bool Has(const Part& part) const { return Holds(part.tests[0]) && Holds(part.tests[1]); }
+  bool Holds(const Variant& variant) const {
+    // Most are there always: then the first test is the one that always holds.
+    return variant.test_indices[0] == 0 || (Holds(variant.test(0)) && Holds(variant.test(1)));
+  }
 
  private:
   const std::byte* bytes_;
-  std::uint32_t base_;
+  std::uint64_t base_;
   ByteOrder order_;
 };
 
@@ -79,14 +83,9 @@ inline Result<std::uint64_t> Evaluate(const Amount& amount, const RecordView& re
       if (__builtin_add_overflow(last - first, 1, &count)) return Fault::kOverflow;
       return count;
     }
-    case CountKind::kText:
-    case CountKind::kUntilZero:
-    case CountKind::kInside:
-    case CountKind::kReturned:
-    case CountKind::kVcpus:
+    default:
       return Fault::kOutOfRange;
   }
-  return Fault::kOutOfRange;
 }
 
 }  // namespace xencomm::schema

@@ -1,5 +1,6 @@
 #include "hcall/schema/swap.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -7,58 +8,31 @@
 #include "hcall/schema/count.h"
 
 namespace xencomm::schema {
-namespace {
-
-void Reverse(std::byte* bytes, std::uint32_t size) {
-  for (std::uint32_t i = 0; i < size / 2; ++i) {
-    const std::byte low = bytes[i];
-    bytes[i] = bytes[size - 1 - i];
-    bytes[size - 1 - i] = low;
-  }
-}
-
-void SwapField(const Field& field, std::byte* record) {
-  if (field.bit_offset != 0) return;  // stands in the storage of the bit-field before it
-  for (std::uint32_t i = 0; i < field.count; ++i) {
-    Swap(*field.type, record + field.offset + i * field.type->size);
-  }
-}
-
-}  // namespace
 
 void Swap(const Type& type, void* value) {
-  std::byte* bytes = static_cast<std::byte*>(value);
-  switch (type.kind) {
-    case Kind::kVoid:
-    case Kind::kCharacter:
-      return;
-    case Kind::kUnsigned:
-    case Kind::kSigned:
-    case Kind::kHandle:
-      return Reverse(bytes, type.size);
-    case Kind::kUnion:
-      if (type.common != nullptr) SwapField(*type.common, bytes);
-      return;
-    case Kind::kStruct:
-      for (const Field& field : type.members()) SwapField(field, bytes);
-      return;
+  std::byte* const bytes = static_cast<std::byte*>(value);
+  if (type.is_number()) return std::reverse(bytes, bytes + type.size);
+  for (const Field& field : type.fields()) {
+    for (std::uint32_t i = 0; i < field.count; ++i) {
+      Swap(field.type(), bytes + field.offset + i * field.type().size);
+    }
   }
 }
 
 void SwapPart(const Part& part, void* field) {
-  std::byte* bytes = static_cast<std::byte*>(field);
-  for (std::uint32_t at = 0; at < part.size; at += part.type->size) Swap(*part.type, bytes + at);
+  std::byte* const bytes = static_cast<std::byte*>(field);
+  const Type& type = part.type();
+  for (std::uint32_t at = 0; at < part.size(); at += type.size) Swap(type, bytes + at);
 }
 
 void Swap(const Record& record, void* bytes, ByteOrder order) {
   // Which parts are there is found out before any changes: discriminators are swapped too.
   std::array<bool, kMaxParts> is_there;
   const RecordView view(bytes, order);
-  for (std::size_t i = 0; i < record.parts.size(); ++i)
-    is_there[i] = view.Has(record.parts[i], Phase::kBefore);
-  for (std::size_t i = 0; i < record.parts.size(); ++i) {
-    const Part& part = record.parts[i];
-    if (is_there[i]) SwapPart(part, static_cast<std::byte*>(bytes) + part.offset);
+  const std::span<const Part> parts = record.parts();
+  for (std::size_t i = 0; i < parts.size(); ++i) is_there[i] = view.Has(parts[i], Phase::kBefore);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (is_there[i]) SwapPart(parts[i], static_cast<std::byte*>(bytes) + parts[i].offset);
   }
 }
 

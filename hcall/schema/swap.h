@@ -3,8 +3,8 @@
 // An argument is swapped once when it was read and once before it is written back. Swapping twice
 // changes nothing, so that what the hypervisor leaves alone comes back as it was.
 //
-// Buffers are swapped element by element, by GuestHandle and the generated SwapBytes; here are the
-// structures that need a look at a discriminator.
+// Buffers are swapped element by element, by GuestHandle with SwapBytes (cpp_type.h); arguments
+// field by field, as some need a look at a discriminator.
 //
 // Not swapped:
 // 1. Bytes (void, char, uint8_t): bitmaps have bit n in byte n / 8 in either order, and what lies
@@ -17,7 +17,6 @@
 #define HCALL_SCHEMA_SWAP_H_
 
 #include "hcall/schema/op.h"
-#include "hcall/schema/type.h"
 #include "xencomm/byte_order.h"
 
 namespace xencomm::schema {

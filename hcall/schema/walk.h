@@ -34,6 +34,9 @@ struct Caller {
   Space& space;
   ByteOrder order = kNativeOrder;
   std::uint32_t vcpus = 1;  // of the calling domain: bitmaps of vcpus have no other length
+  // What the hypervisor may be. A call that states an interface version is read as one of these
+  // that has it; every call as the newest that is left.
+  Releases releases = kAllReleases;
 };
 
 inline constexpr std::uint64_t kNoIndex = ~std::uint64_t{0};
@@ -103,40 +106,29 @@ struct Finding {
   bool ok() const { return problem == Problem::kNone; }
 };
 
-// A reference to a callable that takes a const Buffer& and answers whether to go on. It lives as
-// long as the call it is passed to.
-class BufferVisitor {
+// A reference to a callable that takes a const T& and answers whether to go on. It lives as long as
+// the call it is passed to.
+template <class T>
+class Visitor {
  public:
-  BufferVisitor() = default;  // goes on
+  Visitor() = default;  // goes on
   template <class F>
-  requires(std::predicate<F&, const Buffer&> && !std::same_as<F, BufferVisitor>) BufferVisitor(F& f)
-      : object_(&f), call_([](void* object, const Buffer& buffer) -> bool {
-          return (*static_cast<F*>(object))(buffer);
+  requires(std::predicate<F&, const T&> && !std::same_as<F, Visitor>) Visitor(F& f)
+      : object_(&f), call_([](void* object, const T& seen) -> bool {
+          return (*static_cast<F*>(object))(seen);
         }) {}
 
-  bool operator()(const Buffer& buffer) const { return call_ == nullptr || call_(object_, buffer); }
+  bool operator()(const T& seen) const { return call_ == nullptr || call_(object_, seen); }
 
  private:
   void* object_ = nullptr;
-  bool (*call_)(void*, const Buffer&) = nullptr;
+  bool (*call_)(void*, const T&) = nullptr;
 };
 
-// The same for each op that the walk comes to, before its buffers: a call's own, and those of the
-// entries of a list of calls.
-class OpVisitor {
- public:
-  OpVisitor() = default;  // goes on
-  template <class F>
-  requires(std::predicate<F&, const Op&> && !std::same_as<F, OpVisitor>) OpVisitor(F& f)
-      : object_(&f),
-        call_([](void* object, const Op& op) -> bool { return (*static_cast<F*>(object))(op); }) {}
-
-  bool operator()(const Op& op) const { return call_ == nullptr || call_(object_, op); }
-
- private:
-  void* object_ = nullptr;
-  bool (*call_)(void*, const Op&) = nullptr;
-};
+using BufferVisitor = Visitor<Buffer>;
+// Of each op that the walk comes to, before its buffers: a call's own, and those of the entries of
+// a list of calls.
+using OpVisitor = Visitor<Op>;
 
 // A buffer is visited before those that it points at.
 Finding ForEachBuffer(const Call& call, const Caller& caller, BufferVisitor visit,

@@ -12,6 +12,7 @@
 #include "hcall/schema/count.h"
 #include "hcall/schema/own_space.h"
 #include "hcall/schema/print.h"
+#include "hcall/schema/words.h"
 
 namespace xencomm::tools {
 namespace {
@@ -66,40 +67,38 @@ class Filler {
       : op_(op), elements_(elements), arena_(arena) {}
 
   absl::StatusOr<schema::Call> Fill() {
-    schema::Call call = {.hypercall = op_.hypercall->number};
+    schema::Call call = {.hypercall = op_.hypercall().number};
     auto* const registers = reinterpret_cast<std::byte*>(call.registers.data());
     const Fields fields(registers, kNativeOrder);
-    if (op_.hypercall->op_place == OpPlace::kRegister) {
-      fields.Write(op_.hypercall->op_field, op_.number);
+    if (op_.hypercall().op_place == OpPlace::kRegister) {
+      fields.Write(op_.hypercall().op_field, op_.number);
     }
-    const absl::Status filled = op_.hypercall->op_place == OpPlace::kFirstBuffer
+    const absl::Status filled = op_.hypercall().op_place == OpPlace::kFirstBuffer
                                     ? FillBufferList(fields)
-                                    : FillRecord(op_.registers, fields);
+                                    : FillRecord(op_.registers(), fields);
     if (!filled.ok()) return filled;
     return call;
   }
 
  private:
   static bool Holds(const Fields& fields, const Part& part) {
-    return part.is_buffer() && part.direction != schema::Direction::kIgnored &&
+    return part.is_buffer() && part.direction() != schema::Direction::kIgnored &&
            fields.view().Has(part, schema::Phase::kBefore);
   }
 
-  // The version of the headers, or else the last one that had the op.
+  // The oldest that has the op.
   static std::uint32_t VersionOf(const Op& op) {
-    std::uint32_t version = op.hypercall->version;
-    if (op.IsIn(version)) return version;
-    for (const std::uint32_t each : op.hypercall->versions) {
-      if (op.IsIn(each)) version = each;
+    for (const schema::Version& each : op.hypercall().versions()) {
+      if ((each.releases & op.releases) != 0 && !op.is_stable) return each.number;
     }
-    return version;
+    return 0;
   }
 
   // --- Which case ---
 
   static void Satisfy(const Fields& fields, const schema::Test& test) {
     if (!test.field || fields.view().Holds(test)) return;
-    const auto value = static_cast<std::uint64_t>(test.values[0]);
+    const auto value = static_cast<std::uint64_t>(test.values()[0]);
     const std::uint64_t now = fields.Read(test.field);
     if (test.is_flags) {
       fields.Write(test.field, test.is_not ? now & ~value : now | value);
@@ -114,33 +113,32 @@ class Filler {
   // How much there is to see: buffers, and most of all those that lead on.
   static unsigned Score(const Fields& fields, const Record& record) {
     unsigned score = 0;
-    for (const Part& part : record.parts) {
+    for (const Part& part : record.parts()) {
       if (!Holds(fields, part)) continue;
-      score += part.element_record != nullptr && part.element_record->has_pointers ? 10 : 1;
+      score += part.element_record() != nullptr && part.element_record()->has_pointers ? 10 : 1;
     }
     return score;
   }
 
   static bool IsKnown(const Fields& fields, const Record& record) {
-    if (record.variants.empty()) return true;
-    return std::any_of(record.variants.begin(), record.variants.end(), [&](const auto& variant) {
-      return fields.view().Holds(variant.tests[0]) && fields.view().Holds(variant.tests[1]);
+    if (record.variants().empty()) return true;
+    return std::ranges::any_of(record.variants(), [&](const schema::Variant& variant) {
+      return fields.view().Holds(variant);
     });
   }
 
   static void ChooseCase(const Record& record, std::byte* bytes, std::size_t size,
                          ByteOrder order) {
-    std::vector<std::span<const schema::Test>> cases;
-    for (const schema::Variant& each : record.variants) cases.emplace_back(each.tests);
-    for (const Part& each : record.parts) {
-      if (each.is_buffer()) cases.emplace_back(each.tests);
+    std::vector<schema::Variant> cases(record.variants().begin(), record.variants().end());
+    for (const Part& each : record.parts()) {
+      if (each.is_buffer()) cases.push_back(each.when());
     }
     std::vector<std::byte> best(bytes, bytes + size);
     int best_score = -1;
-    for (const std::span<const schema::Test> tests : cases) {
+    for (const schema::Variant& each : cases) {
       std::vector<std::byte> tried(bytes, bytes + size);
       const Fields trial(tried.data(), order);
-      for (const schema::Test& test : tests) Satisfy(trial, test);
+      for (std::size_t i = 0; i < std::size(each.test_indices); ++i) Satisfy(trial, each.test(i));
       const int score = static_cast<int>(Score(trial, record));
       if (!IsKnown(trial, record) || score <= best_score) continue;
       best = tried;
@@ -152,15 +150,16 @@ class Filler {
   // --- How many ---
 
   std::uint64_t Wanted(const Part& part) const {
-    const bool leads_on = (part.element_record != nullptr && part.element_record->has_pointers) ||
-                          op_.hypercall->holds_calls;
+    const bool leads_on =
+        (part.element_record() != nullptr && part.element_record()->has_pointers) ||
+        op_.hypercall().holds_calls;
     const std::uint64_t wanted = leads_on ? std::min(kFew, elements_) : elements_;
-    const std::uint64_t most = part.room.most;
+    const std::uint64_t most = part.room().most;
     return most == 0 ? wanted : std::min(wanted, most);
   }
 
   void ChooseCount(const Part& part, const Fields& fields) const {
-    const schema::Amount& room = part.room;
+    const schema::Amount& room = part.room();
     const std::uint64_t wanted = Wanted(part);
     if (room.kind == CountKind::kRange) {
       if (fields.Read(room.b) == 0) fields.WriteAtMost(room.b, fields.Read(room.a) + wanted - 1);
@@ -176,18 +175,18 @@ class Filler {
 
   // Elements of a buffer, as the walk will count them.
   std::uint64_t CountOf(const Part& part, const Fields& fields) const {
-    switch (part.room.kind) {
+    switch (part.room().kind) {
       case CountKind::kText:
         return sizeof(kText);
       case CountKind::kUntilZero:
         return kFew + 1;
       case CountKind::kInside:
         return std::max<std::uint64_t>(Wanted(part),
-                                       part.room.scale + part.room.at + part.room.per);
+                                       part.room().scale + part.room().at + part.room().per);
       case CountKind::kVcpus:
         return sizeof(std::uint64_t);
       default: {
-        const Result<std::uint64_t> count = schema::Evaluate(part.room, fields.view());
+        const Result<std::uint64_t> count = schema::Evaluate(part.room(), fields.view());
         return count.ok() ? *count : 0;
       }
     }
@@ -202,25 +201,25 @@ class Filler {
   }
 
   absl::Status FillRecord(const Record& record, const Fields& fields) {
-    for (const Part& part : record.parts) {
+    for (const Part& part : record.parts()) {
       if (Holds(fields, part)) ChooseCount(part, fields);
     }
-    for (const Part& part : record.parts) {
-      if (!Holds(fields, part) || part.is_trailing) continue;
+    for (const Part& part : record.parts()) {
+      if (!Holds(fields, part) || part.is_trailing()) continue;
       const std::uint64_t count = CountOf(part, fields);
       if (count == 0) continue;
       const absl::StatusOr<std::byte*> buffer = FillBuffer(part, count);
       if (!buffer.ok()) return buffer.status();
       const Ref pointer = {part.offset, sizeof(std::uint64_t)};
-      const std::uint64_t flags = fields.Read(pointer) & ~part.address_bits;
+      const std::uint64_t flags = fields.Read(pointer) & ~part.address_bits();
       fields.Write(pointer, std::bit_cast<std::uint64_t>(*buffer) | flags);
     }
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::byte*> FillBuffer(const Part& part, std::uint64_t count) {
-    const std::uint64_t size = part.element->size;
-    const Record* const record = part.element_record;
+    const std::uint64_t size = part.element().size;
+    const Record* const record = part.element_record();
     const absl::StatusOr<std::byte*> buffer = Allocate(count * size + TailOf(record, count));
     if (!buffer.ok()) return buffer.status();
     FillEnds(part, count, *buffer);
@@ -236,8 +235,8 @@ class Filler {
   std::uint64_t TailOf(const Record* record, std::uint64_t count) const {
     std::uint64_t tail = 0;
     if (record == nullptr || count != 1) return tail;
-    for (const Part& part : record->parts) {
-      if (part.is_trailing) tail += elements_ * part.element->size;
+    for (const Part& part : record->parts()) {
+      if (part.is_trailing()) tail += elements_ * part.element().size;
     }
     return tail;
   }
@@ -245,24 +244,24 @@ class Filler {
   // What the walk counts by when no field tells.
   static void FillEnds(const Part& part, std::uint64_t count, std::byte* buffer) {
     const Fields fields(buffer, kNativeOrder);
-    if (part.room.kind == CountKind::kText) {
+    if (part.room().kind == CountKind::kText) {
       for (std::uint64_t i = 0; i + 1 < count; ++i) {
-        fields.Write({static_cast<std::uint32_t>(i * part.element->size), part.element->size},
+        fields.Write({static_cast<std::uint32_t>(i * part.element().size), part.element().size},
                      static_cast<std::uint64_t>(kText[i]));
       }
-    } else if (part.room.kind == CountKind::kUntilZero) {
+    } else if (part.room().kind == CountKind::kUntilZero) {
       for (std::uint64_t i = 0; i + 1 < count; ++i) {
-        Fields(buffer + i * part.element->size, kNativeOrder).Write(part.room.a, i + 1);
+        Fields(buffer + i * part.element().size, kNativeOrder).Write(part.room().a, i + 1);
       }
-    } else if (part.room.kind == CountKind::kInside) {
-      fields.WriteAtMost({part.room.at, part.room.per}, count - part.room.scale);
+    } else if (part.room().kind == CountKind::kInside) {
+      fields.WriteAtMost({part.room().at, part.room().per}, count - part.room().scale);
     }
   }
 
   absl::Status FillElement(const Record& record, std::byte* bytes, std::uint64_t size) {
     const Fields fields(bytes, arena_.order());
-    const schema::Hypercall& hypercall = *op_.hypercall;
-    if (&record == &op_.argument && hypercall.op_place != OpPlace::kRegister &&
+    const schema::Hypercall& hypercall = op_.hypercall();
+    if (&record == &op_.argument() && hypercall.op_place != OpPlace::kRegister &&
         hypercall.op_place != OpPlace::kNone) {
       fields.Write(hypercall.op_field, op_.number);
       if (hypercall.version_field) fields.Write(hypercall.version_field, VersionOf(op_));
@@ -289,35 +288,35 @@ class Filler {
   // dm_op: the registers point at a list of buffers, the first of which is the argument.
   absl::Status FillBufferList(const Fields& registers) {
     const Part* list = nullptr;
-    for (const Part& part : op_.registers.parts) {
+    for (const Part& part : op_.registers().parts()) {
       if (part.is_buffer()) list = &part;
     }
-    const std::uint64_t count = op_.buffers.size() + 1;
-    const absl::StatusOr<std::byte*> listed = Allocate(count * list->element->size);
+    const std::uint64_t count = op_.buffers().size() + 1;
+    const absl::StatusOr<std::byte*> listed = Allocate(count * list->element().size);
     if (!listed.ok()) return listed.status();
-    registers.Write(list->room.a, count);
+    registers.Write(list->room().a, count);
     registers.Write({list->offset, 8}, std::bit_cast<std::uint64_t>(*listed));
 
-    const std::uint64_t argument_size = op_.hypercall->type->size;
+    const std::uint64_t argument_size = op_.hypercall().type()->size;
     const absl::StatusOr<std::byte*> argument = Allocate(argument_size);
     if (!argument.ok()) return argument.status();
-    const absl::Status filled = FillElement(op_.argument, *argument, argument_size);
+    const absl::Status filled = FillElement(op_.argument(), *argument, argument_size);
     if (!filled.ok()) return filled;
-    for (const Part& part : op_.buffers) ChooseCount(part, Fields(*argument, arena_.order()));
+    for (const Part& part : op_.buffers()) ChooseCount(part, Fields(*argument, arena_.order()));
 
     for (std::uint32_t i = 0; i < count; ++i) {
       std::uint64_t bytes = argument_size;
       std::byte* buffer = *argument;
       if (i != 0) {
-        const Part& part = op_.buffers[i - 1];
+        const Part& part = op_.buffers()[i - 1];
         const std::uint64_t elements = CountOf(part, Fields(*argument, arena_.order()));
-        bytes = (elements == 0 ? elements_ : elements) * part.element->size;
+        bytes = (elements == 0 ? elements_ : elements) * part.element().size;
         const absl::StatusOr<std::byte*> allocated = Allocate(bytes);
         if (!allocated.ok()) return allocated.status();
         buffer = *allocated;
       }
       // struct xen_dm_op_buf, xen/hvm/dm_op.h: handle, size.
-      const Fields entry(*listed + i * list->element->size, arena_.order());
+      const Fields entry(*listed + i * list->element().size, arena_.order());
       entry.Write({0, 8}, std::bit_cast<std::uint64_t>(buffer));
       entry.Write({8, 8}, bytes);
     }
@@ -345,7 +344,7 @@ absl::StatusOr<schema::Call> ExampleCall(const Op& op, std::uint64_t elements, A
   if (buffers == 0) {
     return absl::FailedPreconditionError(
         absl::StrFormat("%s.%s takes registers alone: there is nothing of it in memory",
-                        op.hypercall->name, op.name));
+                        schema::WordsOf(op.hypercall()).name, schema::WordsOf(op).name));
   }
   return call;
 }

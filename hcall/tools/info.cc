@@ -13,9 +13,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/schema/op.h"
 #include "hcall/schema/print.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/words.h"
 #include "hcall/tools/command.h"
 #include "hcall/tools/print.h"
 #include "xencomm/client.h"
@@ -40,10 +41,10 @@ std::string Text(Client& client, std::uint64_t op) {
 // The machine's abilities by their constants' names, without what all of these begin with.
 std::vector<std::string> Abilities(std::uint64_t capabilities) {
   const schema::Op* const op = schema::Find("sysctl", "physinfo");
-  for (const schema::Part& part : op->argument.parts) {
-    if (std::string_view(part.path) != "capabilities") continue;
+  for (const schema::Part& part : op->argument().parts()) {
+    if (std::string_view(schema::WordsOf(part).path) != "capabilities") continue;
     const std::string names = schema::NameValue(part, capabilities);
-    return absl::StrSplit(absl::StrReplaceAll(names, {{part.prefix, ""}}), " | ");
+    return absl::StrSplit(absl::StrReplaceAll(names, {{schema::WordsOf(part).prefix, ""}}), " | ");
   }
   return {};
 }

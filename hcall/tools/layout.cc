@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hcall/schema/op.h"
+#include "hcall/schema/words.h"
 #include "hcall/tools/command.h"
 #include "hcall/tools/embedded_process.h"
 #include "hcall/tools/example_call.h"
@@ -26,7 +27,7 @@ absl::StatusOr<const schema::Op*> FindOp(const std::string& name) {
   if (dot != std::string::npos) {
     op = schema::Find(name.substr(0, dot), name.substr(dot + 1));
   } else if (const schema::Hypercall* const hypercall = schema::Find(name)) {
-    if (hypercall->op_place == schema::OpPlace::kNone) op = &hypercall->ops[0];
+    if (hypercall->op_place == schema::OpPlace::kNone) op = &hypercall->ops()[0];
   }
   if (op != nullptr) return op;
   return absl::InvalidArgumentError(absl::StrFormat(
@@ -35,12 +36,12 @@ absl::StatusOr<const schema::Op*> FindOp(const std::string& name) {
 
 // The call of `op` whose argument a dump holds at `argument`.
 absl::StatusOr<schema::Call> CallOf(const schema::Op& op, std::uint64_t argument) {
-  const schema::Hypercall& hypercall = *op.hypercall;
+  const schema::Hypercall& hypercall = op.hypercall();
   if (hypercall.op_place != schema::OpPlace::kArgument) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "--op=%s.%s: of a dump, expected an op whose argument says all, as those of domctl, "
         "sysctl and platform_op",
-        hypercall.name, op.name));
+        schema::WordsOf(hypercall).name, schema::WordsOf(op).name));
   }
   schema::Call call = {.hypercall = hypercall.number};
   call.registers[static_cast<std::size_t>(hypercall.pointer)] = argument;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/tools/command.h"
 #include "hcall/tools/print.h"
 #include "xencomm/client.h"

@@ -10,6 +10,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "hcall/schema/op.h"
+#include "hcall/schema/words.h"
 #include "hcall/tools/command.h"
 
 namespace xencomm::tools {
@@ -61,8 +62,9 @@ std::string SeeAlso(const std::string& self) {
 std::string OpNames() {
   std::vector<std::string> names;
   for (const schema::Hypercall& hypercall : schema::Hypercalls()) {
-    for (const schema::Op& op : hypercall.ops) {
-      const std::string name = absl::StrCat(hypercall.name, ".", op.name);
+    for (const schema::Op& op : hypercall.ops()) {
+      const std::string name =
+          absl::StrCat(schema::WordsOf(hypercall).name, ".", schema::WordsOf(op).name);
       // One that differs between interface versions has a row for each.
       if (names.empty() || names.back() != name) names.push_back(name);
     }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "hcall/schema/count.h"
 #include "hcall/schema/print.h"
+#include "hcall/schema/words.h"
 #include "xencomm/copy.h"
 #include "xencomm/region_translation.h"
 
@@ -85,12 +86,12 @@ class Collector {
       map_.cut = true;
       return false;
     }
-    if (buffer.part->is_trailing) {
+    if (buffer.part->is_trailing()) {
       Lengthen(buffer);
       return true;
     }
-    Structure structure = {.name = buffer.part->path,
-                           .type = buffer.element->name,
+    Structure structure = {.name = schema::WordsOf(*buffer.part).path,
+                           .type = schema::WordsOf(*buffer.element).name,
                            .count = buffer.count,
                            .element_size = buffer.element->size,
                            .address = buffer.address,
@@ -130,16 +131,17 @@ class Collector {
     if (!CopyFrom(space_, buffer.address, 0, bytes.data(), bytes.size()).ok()) return;
     const schema::RecordView view(bytes.data(), order_);
     if (buffer.element_record != nullptr) {
-      for (const schema::Part& part : buffer.element_record->parts) {
-        if (part.direction == schema::Direction::kIgnored || part.is_trailing) continue;
+      for (const schema::Part& part : buffer.element_record->parts()) {
+        if (part.direction() == schema::Direction::kIgnored || part.is_trailing()) continue;
         if (!view.Has(part, schema::Phase::kBefore)) continue;
-        AddField(part.path, part.offset, part.size, Value(part, view, *buffer.op), structure);
+        AddField(schema::WordsOf(part).path, part.offset, part.size(),
+                 Value(part, view, *buffer.op), structure);
       }
     } else if (buffer.element->is_record()) {
-      for (const schema::Field& field : buffer.element->members()) {
-        const bool scalar = !field.is_array && !field.type->is_record();
+      for (const schema::Member& field : schema::MembersOf(*buffer.element)) {
+        const bool scalar = !field.is_array && !field.type().is_record();
         AddField(field.name, field.offset, field.size,
-                 scalar ? absl::StrFormat("%u", view.Read({field.offset, field.size})) : "",
+                 scalar ? absl::StrFormat("%u", view.Read(field.offset, field.size)) : "",
                  structure);
       }
     }
@@ -158,15 +160,16 @@ class Collector {
       const std::uint64_t pointer = view.Read({part.offset, sizeof(std::uint64_t)});
       return pointer == 0 ? "null" : Hex(pointer);
     }
-    if (part.type->is_record() || (part.field != nullptr && part.field->is_array)) return "";
-    const std::uint64_t value = view.Read({part.offset, part.size});
+    const schema::Member* const member = schema::WordsOf(part).member();
+    if (part.type().is_record() || (member != nullptr && member->is_array)) return "";
+    const std::uint64_t value = view.Read({part.offset, part.size()});
     // The number of the op itself has its constant's name.
-    const schema::Ref number = op.hypercall->op_field;
-    const bool in_argument = op.hypercall->op_place == schema::OpPlace::kArgument ||
-                             op.hypercall->op_place == schema::OpPlace::kFirstBuffer;
-    if (in_argument && op.constant != nullptr && value == op.number &&
-        part.offset == number.offset && part.size == number.size) {
-      return op.constant;
+    const schema::Ref number = op.hypercall().op_field;
+    const bool in_argument = op.hypercall().op_place == schema::OpPlace::kArgument ||
+                             op.hypercall().op_place == schema::OpPlace::kFirstBuffer;
+    if (in_argument && schema::WordsOf(op).constant != nullptr && value == op.number &&
+        part.offset == number.offset && part.size() == number.size) {
+      return schema::WordsOf(op).constant;
     }
     return schema::NameValue(part, value);
   }
@@ -190,7 +193,7 @@ class Collector {
       }
       const std::uint64_t element = offset / each.element_size;
       if (element >= kMaxElements) return;
-      const char* const path = buffer.part->path;
+      const char* const path = schema::WordsOf(*buffer.part).path;
       const std::string name =
           each.count > 1 ? absl::StrFormat("[%u].%s", element, path) : std::string(path);
       each.fields.push_back({offset, 8, name, Hex(buffer.address.value), target});
@@ -254,7 +257,8 @@ absl::Status AddCall(MemoryView& memory, ByteOrder order, const schema::Call& ca
   Collector collector(space, order, map);
   auto visit = [&](const schema::Buffer& buffer) { return collector.Add(buffer); };
   auto enter = [&](const schema::Op& op) {
-    if (map.call.empty()) map.call = absl::StrCat(op.hypercall->name, ".", op.name);
+    if (map.call.empty())
+      map.call = absl::StrCat(schema::WordsOf(op.hypercall()).name, ".", schema::WordsOf(op).name);
     return true;
   };
   const schema::Finding finding = schema::ForEachBuffer(call, {space, order}, visit, enter);

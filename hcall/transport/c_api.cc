@@ -7,23 +7,19 @@
 #include <string>
 #include <utility>
 
-#include "xencomm/c_border.h"
-#include "xencomm/client.h"
+#include "hcall/transport/c_border.h"
 #include "xencomm/private.h"
 #include "xencomm/sentence.h"
 #include "xencomm/xencomm.h"
 
-struct xencomm_context {
-  std::shared_ptr<xencomm::Client> client;
-};
-
 namespace xencomm {
-namespace {
 
 std::string& LastError() {
   thread_local std::string error;
   return error;
 }
+
+namespace {
 
 int ErrnoOf(absl::StatusCode code) {
   switch (code) {
@@ -47,6 +43,8 @@ int ErrnoOf(absl::StatusCode code) {
   }
 }
 
+}  // namespace
+
 int Refuse(int error, std::string sentence) {
   LastError() = std::move(sentence);
   errno = error;
@@ -57,16 +55,26 @@ int Refuse(const absl::Status& status) {
   return Refuse(ErrnoOf(status.code()), std::string(status.message()));
 }
 
+std::int64_t AnswerOf(unsigned hypercall, std::int64_t answer) {
+  if (answer >= 0) return answer;
+  const int error = static_cast<int>(-answer);
+  // The call was made: what it answered is told also where there is no memory for the sentence.
+  Guarded([&] {
+    const char* const name = strerrorname_np(error);
+    return Refuse(error, Sentence("hypercall %u answered %s (%s)", hypercall,
+                                  name == nullptr ? std::to_string(-error).c_str() : name,
+                                  strerrordesc_np(error)));
+  });
+  errno = error;
+  return -1;
+}
+
+namespace {
+
 void* PointerOrRefuse(const absl::StatusOr<void*>& memory) {
   if (memory.ok()) return *memory;
   Refuse(memory.status());
   return nullptr;
-}
-
-template <class Body>
-auto Guarded(Body body) -> decltype(body()) {
-  // A sentence so short that it takes no memory.
-  return AtBorder(body, [] { LastError() = "out of memory"; });
 }
 
 }  // namespace
@@ -142,18 +150,7 @@ int xencomm_check(xencomm_context* x, const void* pointer, size_t count, size_t 
 std::int64_t xencomm_call(xencomm_context* x, unsigned op, uint64_t arg1, uint64_t arg2,
                           uint64_t arg3, uint64_t arg4, uint64_t arg5) {
   return Guarded([&]() -> std::int64_t {
-    const std::int64_t answer = x->client->CallWith(op, {arg1, arg2, arg3, arg4, arg5});
-    if (answer >= 0) return answer;
-    const int error = static_cast<int>(-answer);
-    // The call was made: what it answered is told also where there is no memory for the sentence.
-    Guarded([&] {
-      const char* const name = strerrorname_np(error);
-      return Refuse(error, Sentence("hypercall %u answered %s (%s)", op,
-                                    name == nullptr ? std::to_string(-error).c_str() : name,
-                                    strerrordesc_np(error)));
-    });
-    errno = error;
-    return -1;
+    return xencomm::AnswerOf(op, x->client->CallWith(op, {arg1, arg2, arg3, arg4, arg5}));
   });
 }
 

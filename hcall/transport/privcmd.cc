@@ -4,16 +4,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <xen/xen.h>
-
-#include <xen/version.h>
-
-#include <xen/sys/privcmd.h>
-
 #include <algorithm>
 #include <cerrno>
 
+#include "hcall/schema/generated/xen.h"
 #include "hcall/transport/hypercall_device.h"
+#include "hcall/transport/privcmd_calls.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/locked_backing.h"
 #include "xencomm/sentence.h"
@@ -61,11 +57,11 @@ absl::StatusOr<std::unique_ptr<Backing>> Privcmd::MakeBacking() {
 }
 
 std::int64_t Privcmd::Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) {
-  privcmd_hypercall_t call = {};
+  PrivcmdHypercall call = {};
   call.op = op;
   std::copy(arguments.begin(), arguments.end(), call.arg);
   // Not through ioctl's int: maximum_ram_page and its like answer more than 31 bits.
-  const long answer = syscall(SYS_ioctl, privcmd_.get(), IOCTL_PRIVCMD_HYPERCALL, &call);
+  const long answer = syscall(SYS_ioctl, privcmd_.get(), kPrivcmdHypercall, &call);
   return answer == -1 ? -errno : answer;
 }
 

@@ -5,15 +5,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <xen/xen.h>
-
-#include <xen/sys/privcmd.h>
-
 #include <bit>
 #include <cerrno>
 #include <limits>
 
 #include "hcall/transport/privcmd.h"
+#include "hcall/transport/privcmd_calls.h"
 
 namespace xencomm {
 namespace {
@@ -30,13 +27,13 @@ int RetryPagedOut(int fd, std::uint32_t domain, std::byte* start,
   for (std::size_t i = 0; i < frames.size(); ++i) {
     while (errors[i] == -ENOENT) {
       nanosleep(&kPause, nullptr);
-      privcmd_mmapbatch_v2_t one = {};
+      PrivcmdMapBatch one = {};
       one.num = 1;
-      one.dom = static_cast<domid_t>(domain);
+      one.dom = static_cast<std::uint16_t>(domain);
       one.addr = std::bit_cast<std::uint64_t>(start + (i << kPageShift));
       one.arr = frames.data() + i;
       one.err = errors.data() + i;
-      if (ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &one) != 0 && errno != ENOENT) return -errno;
+      if (ioctl(fd, kPrivcmdMapBatch, &one) != 0 && errno != ENOENT) return -errno;
     }
   }
   return 0;
@@ -50,8 +47,8 @@ int MapRange(int fd, ForeignMemory::Placement& placement, std::size_t bytes) {
   return 0;
 }
 
-privcmd_mmap_resource_t ResourceCall(const ForeignMemory::Resource& resource, void* address) {
-  privcmd_mmap_resource_t call = {};
+PrivcmdMapResource ResourceCall(const ForeignMemory::Resource& resource, void* address) {
+  PrivcmdMapResource call = {};
   call.dom = resource.domain;
   call.type = resource.type;
   call.id = resource.id;
@@ -81,14 +78,13 @@ int PrivcmdForeignMemory::Map(std::uint32_t domain, Placement& placement,
   int result = MapRange(fd_, placement, bytes);
   if (result != 0) return result;
 
-  static_assert(sizeof(xen_pfn_t) == sizeof(std::uint64_t));
-  privcmd_mmapbatch_v2_t call = {};
+  PrivcmdMapBatch call = {};
   call.num = static_cast<unsigned>(frames.size());
-  call.dom = static_cast<domid_t>(domain);
+  call.dom = static_cast<std::uint16_t>(domain);
   call.addr = std::bit_cast<std::uint64_t>(placement.address);
   call.arr = frames.data();
   call.err = errors.data();
-  if (ioctl(fd_, IOCTL_PRIVCMD_MMAPBATCH_V2, &call) != 0) {
+  if (ioctl(fd_, kPrivcmdMapBatch, &call) != 0) {
     result =
         errno == ENOENT
             ? RetryPagedOut(fd_, domain, static_cast<std::byte*>(placement.address), frames, errors)
@@ -108,8 +104,8 @@ int PrivcmdForeignMemory::MapResource(const Resource& resource, Placement& place
   const std::size_t bytes = resource.count << kPageShift;
   const int result = MapRange(fd_, placement, bytes);
   if (result != 0) return result;
-  privcmd_mmap_resource_t call = ResourceCall(resource, placement.address);
-  if (ioctl(fd_, IOCTL_PRIVCMD_MMAP_RESOURCE, &call) == 0) return 0;
+  PrivcmdMapResource call = ResourceCall(resource, placement.address);
+  if (ioctl(fd_, kPrivcmdMapResource, &call) == 0) return 0;
   const int error = errno;
   munmap(placement.address, bytes);
   return Unsupported(error);
@@ -121,18 +117,18 @@ int PrivcmdForeignMemory::UnmapResource(void* address, std::size_t pages) {
 
 int PrivcmdForeignMemory::ResourceSize(const Resource& resource, std::size_t* size) {
   // Nothing to map, nowhere: privcmd then asks how much there is.
-  privcmd_mmap_resource_t call = ResourceCall(resource, nullptr);
+  PrivcmdMapResource call = ResourceCall(resource, nullptr);
   call.idx = 0;
   call.num = 0;
-  if (ioctl(fd_, IOCTL_PRIVCMD_MMAP_RESOURCE, &call) != 0) return Unsupported(errno);
+  if (ioctl(fd_, kPrivcmdMapResource, &call) != 0) return Unsupported(errno);
   *size = call.num << kPageShift;
   return 0;
 }
 
 int PrivcmdForeignMemory::Restrict(std::uint16_t domain) {
-  const domid_t id = domain;
+  const std::uint16_t id = domain;
   // Of this one the original shows what privcmd answers, ENOTTY included.
-  return ioctl(fd_, IOCTL_PRIVCMD_RESTRICT, &id) == 0 ? 0 : -errno;
+  return ioctl(fd_, kPrivcmdRestrict, &id) == 0 ? 0 : -errno;
 }
 
 }  // namespace xencomm

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "hcall/schema/words.h"
 #include "xencomm/address.h"
 #include "xencomm/sentence.h"
 
@@ -77,10 +78,25 @@ struct Option : EmbeddedOption {
   std::function<bool(const std::string&, EmbeddedSetting&)> parse;
 };
 
+std::string ReleaseNames() {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < schema::ReleaseNumbers().size(); ++i) {
+    names.push_back(schema::ReleasesText(static_cast<schema::Releases>(1 << i)));
+  }
+  return absl::StrJoin(names, ", ");
+}
+
 const std::vector<Option>& Options() {
+  static const auto* const kReleases = new std::string(ReleaseNames());
   static const auto* const kSpaces = new std::string(SpaceNames());
   static const auto* const kOptions = new std::vector<Option>{
       {{"space", kSpaces->c_str(), "how the hypervisor reaches arguments (region)"}, ParseSpace},
+      {{"release", kReleases->c_str(), "the release of Xen that it answers as (4.17)"},
+       [](const std::string& value, EmbeddedSetting& setting) {
+         const std::optional<schema::Releases> release = schema::ParseRelease(value);
+         if (release) setting.machine.release = *release;
+         return release.has_value();
+       }},
       {{"memory", "64M to 64G", "the machine's memory (8G)"},
        [](const std::string& value, EmbeddedSetting& setting) {
          const auto bytes = ParseBytes(value, std::uint64_t{64} << 20, std::uint64_t{64} << 30);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "hcall/schema/op.h"
 
 namespace xencomm {
 
@@ -36,6 +37,8 @@ struct MachineSetting {
   unsigned vcpus = 16;   // of domain 0: as many calls at once
   bool console = false;  // what the hypervisor prints goes to stderr
   bool xcom = false;     // domain 0 speaks the historical ABI, and nothing else
+  // The Xen that it answers as: a set of one.
+  schema::Releases release = schema::kBaseRelease;
 
   friend bool operator==(const MachineSetting&, const MachineSetting&) = default;
 };

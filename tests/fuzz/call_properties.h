@@ -12,10 +12,11 @@
 #include <vector>
 
 #include "hcall/schema/audit.h"
-#include "hcall/schema/bounced_call.h"
-#include "hcall/schema/described_call.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/schema/print.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/words.h"
+#include "hcall/transport/bounced_call.h"
+#include "hcall/transport/embedded/described_call.h"
 #include "tests/fuzz/random_call.h"
 #include "xencomm/descriptor.h"
 
@@ -32,6 +33,7 @@ class CallProperties {
   CallProperties(const schema::Op& op, ByteOrder order, const schema::Call& call,
                  const RandomCall* made, CallMemory& memory, Random& random)
       : op_(op),
+        release_(schema::NewestOf(op.releases)),
         order_(order),
         made_(made),
         call_(call),
@@ -57,7 +59,7 @@ class CallProperties {
   // wrong is named.
   std::string CheckHostile() {
     for (const ByteOrder order : {order_, Opposite(order_)}) {
-      const schema::Caller caller = {space_, order, RandomCall::kVcpus};
+      const schema::Caller caller = {space_, order, RandomCall::kVcpus, release_};
       std::uint64_t outside = 0;
       auto look = [&](const Buffer& buffer) {
         if (!Contains(memory_.address(), CallMemory::kBytes, buffer.address.value, buffer.bytes)) {
@@ -121,14 +123,15 @@ class CallProperties {
   std::string WalkFindsWhatWasMade() {
     std::vector<Row> found;
     auto note = [&](const Buffer& buffer) {
-      found.emplace_back(buffer.part->path, buffer.address.value, buffer.bytes);
+      found.emplace_back(schema::WordsOf(*buffer.part).path, buffer.address.value, buffer.bytes);
       return true;
     };
-    const Finding finding = ForEachBuffer(call_, {space_, order_, RandomCall::kVcpus}, note);
+    const Finding finding =
+        ForEachBuffer(call_, {space_, order_, RandomCall::kVcpus, release_}, note);
     if (!finding.ok()) return "walk: " + PrintFinding(finding);
     std::vector<Row> made;
     for (const auto& each : made_->expected()) {
-      made.emplace_back(each.part->path, each.address, each.bytes);
+      made.emplace_back(schema::WordsOf(*each.part).path, each.address, each.bytes);
     }
     std::sort(found.begin(), found.end());
     std::sort(made.begin(), made.end());
@@ -140,32 +143,32 @@ class CallProperties {
   // the argument with the op's number.
   static bool IsReadFirst(const Buffer& buffer) {
     using schema::CountKind;
-    const CountKind kind = buffer.part->room.kind;
-    const auto& registers = buffer.op->registers.parts;
+    const CountKind kind = buffer.part->room().kind;
+    const auto& registers = buffer.op->registers().parts();
     const bool is_register =
         std::any_of(registers.begin(), registers.end(),
                     [&](const schema::Part& part) { return &part == buffer.part; });
     return kind == CountKind::kText || kind == CountKind::kUntilZero ||
            kind == CountKind::kInside ||
-           (buffer.op->hypercall->op_place != schema::OpPlace::kRegister &&
-            (is_register || buffer.element_record == &buffer.op->argument));
+           (buffer.op->hypercall().op_place != schema::OpPlace::kRegister &&
+            (is_register || buffer.element_record == &buffer.op->argument()));
   }
 
   std::string AuditNamesWhatIsOut() {
-    const schema::Caller caller = {space_, order_, RandomCall::kVcpus};
+    const schema::Caller caller = {space_, order_, RandomCall::kVcpus, release_};
     const schema::AuditPolicy policy = {memory_.layout()};
     const Finding whole = Audit(call_, caller, policy);
     if (!whole.ok()) return "audit: " + PrintFinding(whole);
 
     std::vector<CollectedBuffer> buffers;
-    CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
+    CollectBuffers(call_, order_, RandomCall::kVcpus, release_, buffers);
     for (const CollectedBuffer& each : buffers) {
       const Buffer& buffer = each.buffer;
       // Into the table, across the region's end, and to the end of all addresses.
       const std::uint64_t places[] = {memory_.address() + 64, memory_.end() - buffer.bytes + 16,
                                       (0 - buffer.bytes) & ~std::uint64_t{15}};
       const std::uint64_t place = places[IsReadFirst(buffer) ? 0 : random_.Below(3)];
-      const std::uint64_t flags = ~buffer.part->address_bits;
+      const std::uint64_t flags = ~buffer.part->address_bits();
       schema::Call moved = call_;
       std::uint64_t bits = 0;
       if (each.pointer == nullptr) {
@@ -178,15 +181,17 @@ class CallProperties {
       const Finding finding = Audit(moved, caller, policy);
       if (each.pointer != nullptr) StoreField(each.pointer, bits, order_);
       const std::string text = PrintFinding(finding);
-      if (finding.ok()) return std::string("the audit passes a moved ") + buffer.part->path;
+      if (finding.ok())
+        return std::string("the audit passes a moved ") + schema::WordsOf(*buffer.part).path;
       if (finding.hypercall == nullptr) return "no hypercall in: " + text;
       if (IsReadFirst(buffer)) continue;
       if (finding.problem != Problem::kOutside && finding.problem != Problem::kOverflow) {
-        return "moved " + std::string(buffer.part->path) + ", found: " + text;
+        return "moved " + std::string(schema::WordsOf(*buffer.part).path) + ", found: " + text;
       }
       if (finding.op != buffer.op || finding.part != buffer.part || finding.index != buffer.index ||
           finding.entry != buffer.entry || finding.address.value != place) {
-        return "moved " + std::string(buffer.part->path) + ", but named is: " + text;
+        return "moved " + std::string(schema::WordsOf(*buffer.part).path) +
+               ", but named is: " + text;
       }
     }
     return "";
@@ -196,12 +201,14 @@ class CallProperties {
 
   // Whether a field of a record is a hypervisor's to write, and nothing else depends on it.
   bool IsPlainOutput(const schema::Record& record, const schema::Part& part) const {
-    if (part.is_buffer() || !part.writes() || part.field->bit_width != 0) return false;
+    if (part.is_buffer() || !part.writes() || schema::WordsOf(part).member()->bit_width != 0)
+      return false;
     // The arguments of a list's entries are pointers too.
-    if (&record == &op_.argument && op_.hypercall->holds_calls && part.reads()) return false;
-    for (const schema::Part& each : record.parts) {
-      for (const schema::Test& test : each.tests) {
-        if (test.field && test.field.offset < part.offset + part.size &&
+    if (&record == &op_.argument() && op_.hypercall().holds_calls && part.reads()) return false;
+    for (const schema::Part& each : record.parts()) {
+      for (const schema::Index index : each.when().test_indices) {
+        const schema::Test& test = schema::facts::kTests[index];
+        if (test.field && test.field.offset < part.offset + part.size() &&
             part.offset < test.field.offset + test.field.size) {
           return false;
         }
@@ -222,7 +229,7 @@ class CallProperties {
     std::uint64_t entry;
     std::uint64_t size;  // of an element
 
-    std::uint64_t room() const { return bytes / part.element->size; }
+    std::uint64_t room() const { return bytes / part.element().size; }
   };
 
   template <class Visit>
@@ -237,8 +244,8 @@ class CallProperties {
                   in_register ? kNativeOrder : order, buffer.entry, buffer.element->size});
       if (each.tail == 0) continue;
       const schema::Part& tail = *each.tail_part;
-      visit(Piece{each.data() + buffer.bytes, each.tail, tail, tail.element_record, tail.writes(),
-                  each.data(), order, buffer.entry, tail.element->size});
+      visit(Piece{each.data() + buffer.bytes, each.tail, tail, tail.element_record(), tail.writes(),
+                  each.data(), order, buffer.entry, tail.element().size});
     }
   }
 
@@ -252,10 +259,10 @@ class CallProperties {
     }
     for (std::uint64_t at = 0; at < bytes; at += piece.size) {
       const schema::RecordView view(piece.data + at, order_);
-      for (const schema::Part& part : piece.record->parts) {
+      for (const schema::Part& part : piece.record->parts()) {
         if (!IsPlainOutput(*piece.record, part) || !view.Has(part, schema::Phase::kAfter)) continue;
-        if (at + part.offset + part.size > bytes) continue;
-        write(part, piece.data + at + part.offset, part.size);
+        if (at + part.offset + part.size() > bytes) continue;
+        write(part, piece.data + at + part.offset, part.size());
       }
     }
   }
@@ -263,16 +270,16 @@ class CallProperties {
   // Whether some other field's elements are counted by it: a result, in a list of calls, as well.
   bool IsCount(const Piece& piece, const schema::Part& part) const {
     if (piece.record == nullptr) return false;
-    if (piece.record == &op_.argument && op_.hypercall->holds_calls) return true;
-    return std::ranges::any_of(piece.record->parts, [&](const schema::Part& other) {
+    if (piece.record == &op_.argument() && op_.hypercall().holds_calls) return true;
+    return std::ranges::any_of(piece.record->parts(), [&](const schema::Part& other) {
       const auto is_it = [&](schema::Ref ref) { return ref && ref.offset == part.offset; };
-      return is_it(other.filled.a) || is_it(other.filled.b);
+      return is_it(other.filled().a) || is_it(other.filled().b);
     });
   }
 
   // Bytes of a piece that the call filled, by a count of this file's own.
   static std::uint64_t BytesFilled(const Piece& piece, std::int64_t result) {
-    const schema::Amount& filled = piece.part.filled;
+    const schema::Amount& filled = piece.part.filled();
     if (filled.kind == schema::CountKind::kNone || result < 0) return piece.bytes;
     auto count = static_cast<std::uint64_t>(result);
     if (filled.kind == schema::CountKind::kNumber) {
@@ -283,7 +290,7 @@ class CallProperties {
       }
       count = (count + filled.per - 1) / filled.per;
     }
-    return count < piece.room() ? count * piece.part.element->size : piece.bytes;
+    return count < piece.room() ? count * piece.part.element().size : piece.bytes;
   }
 
   // A number of elements, as a call returns it or leaves it in a field: few, too many, or, where a
@@ -297,7 +304,7 @@ class CallProperties {
   // answers. With `behind`, what it did not fill is overwritten too, by whoever it is.
   std::int64_t Run(const schema::Call& call, std::uint64_t seed, bool behind = false) {
     std::vector<CollectedBuffer> buffers;
-    CollectBuffers(call, order_, RandomCall::kVcpus, buffers);
+    CollectBuffers(call, order_, RandomCall::kVcpus, release_, buffers);
     Random random(seed);
     Random other(~seed);
     const std::int64_t answer = Answer(random);
@@ -310,7 +317,7 @@ class CallProperties {
       ForEachOutput(
           piece, filled, [&](const schema::Part& part, std::byte* to, std::uint64_t bytes) {
             if (bytes <= 8 && IsCount(piece, part)) {
-              StoreNumber(to, {0, part.size}, static_cast<std::uint64_t>(Answer(random)), order_);
+              StoreNumber(to, {0, part.size()}, static_cast<std::uint64_t>(Answer(random)), order_);
             } else {
               random.Fill(to, bytes);
             }
@@ -341,7 +348,7 @@ class CallProperties {
     const std::vector<std::byte> in_place(memory_.used().begin(), memory_.used().end());
     Restore();
     Heap heap;
-    schema::BouncedCall bounced(call_, order_, heap, RandomCall::kVcpus);
+    schema::BouncedCall bounced(call_, order_, heap, RandomCall::kVcpus, release_);
     if (!bounced.ok()) return "bounce: " + PrintFinding(bounced.finding());
     const std::int64_t result = Run(bounced.call(), seed, true);
     if (!IsUnchanged()) return "a bounced call wrote to the original";
@@ -354,7 +361,7 @@ class CallProperties {
   // Whatever a hypervisor does to the copies, only outputs come back.
   std::string BounceCopiesOutputsOnly() {
     std::vector<CollectedBuffer> buffers;
-    CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
+    CollectBuffers(call_, order_, RandomCall::kVcpus, release_, buffers);
     std::vector<bool> may_change(before_.size());
     ForEachPiece(call_, order_, buffers, [&](const Piece& piece) {
       auto allow = [&](std::uint64_t at, std::uint64_t length) {
@@ -364,17 +371,17 @@ class CallProperties {
       if (piece.record == nullptr && piece.writes) allow(0, piece.bytes);
       if (piece.record == nullptr) return;
       for (std::uint64_t at = 0; at < piece.bytes; at += piece.size) {
-        for (const schema::Part& part : piece.record->parts) {
+        for (const schema::Part& part : piece.record->parts()) {
           if (part.is_buffer() || !part.writes()) continue;
-          if (at + part.offset + part.size <= piece.bytes) allow(at + part.offset, part.size);
+          if (at + part.offset + part.size() <= piece.bytes) allow(at + part.offset, part.size());
         }
       }
     });
     {
       Heap heap;
-      schema::BouncedCall bounced(call_, order_, heap, RandomCall::kVcpus);
+      schema::BouncedCall bounced(call_, order_, heap, RandomCall::kVcpus, release_);
       std::vector<CollectedBuffer> copies;
-      CollectBuffers(bounced.call(), order_, RandomCall::kVcpus, copies);
+      CollectBuffers(bounced.call(), order_, RandomCall::kVcpus, release_, copies);
       for (const CollectedBuffer& each : copies) random_.Fill(each.data(), each.bytes());
       bounced.CopyBack(Answer(random_));
     }
@@ -418,13 +425,14 @@ class CallProperties {
   // Handles are put back whatever happens: also when there is no memory for a descriptor half way.
   std::string DescribesAndPutsBack() {
     std::vector<CollectedBuffer> buffers;
-    CollectBuffers(call_, order_, RandomCall::kVcpus, buffers);
+    CollectBuffers(call_, order_, RandomCall::kVcpus, release_, buffers);
     const bool is_short = random_.OneIn(2) && !buffers.empty();
     const std::uint64_t room = is_short ? random_.Below(buffers.size()) : buffers.size();
     Physical physical(room);
     {
       using Outcome = schema::DescribedCall::Outcome;
-      schema::DescribedCall described(call_, order_, physical, RandomCall::kVcpus);
+      schema::DescribedCall described(call_, order_, physical, RandomCall::kVcpus,
+                                      schema::DescribedCall::Inline::kNever, release_);
       const Outcome want = is_short ? Outcome::kNoMemory : Outcome::kDescribed;
       if (described.outcome() != want) return "describe: another outcome";
       if (!is_short) {
@@ -432,13 +440,14 @@ class CallProperties {
           const std::uint64_t bits = each.pointer == nullptr
                                          ? described.call().registers[each.register_index]
                                          : LoadField<std::uint64_t>(each.pointer, order_);
-          const std::byte* descriptor = Physical::Back(bits & each.buffer.part->address_bits);
+          const std::byte* descriptor = Physical::Back(bits & each.buffer.part->address_bits());
           if (LoadField<std::uint32_t>(descriptor, order_) != kDescriptorMagic) {
-            return std::string("no descriptor behind ") + each.buffer.part->path;
+            return std::string("no descriptor behind ") + schema::WordsOf(*each.buffer.part).path;
           }
           const auto first = LoadField<std::uint64_t>(descriptor + 8, order_);
           if (Physical::Back(first) != each.data()) {
-            return std::string("another page described for ") + each.buffer.part->path;
+            return std::string("another page described for ") +
+                   schema::WordsOf(*each.buffer.part).path;
           }
         }
       }
@@ -447,6 +456,7 @@ class CallProperties {
   }
 
   const schema::Op& op_;
+  const schema::Releases release_;
   ByteOrder order_;
   const RandomCall* made_;
   schema::Call call_;

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "hcall/schema/collect.h"
+#include "hcall/transport/collect.h"
 #include "tests/fuzz/random_call.h"
 
 namespace xencomm::fuzz {
@@ -65,9 +65,9 @@ inline void Apply(const Edit& edit, const std::vector<schema::CollectedBuffer>& 
   const std::uint64_t start = edit.element % count * element.size;
   schema::Ref field = {0, std::min<std::uint32_t>(element.size, 8)};
   if (buffer.buffer.element_record != nullptr) {
-    const auto& parts = buffer.buffer.element_record->parts;
+    const auto& parts = buffer.buffer.element_record->parts();
     const schema::Part& part = parts[edit.part % parts.size()];
-    field = {part.offset, part.is_trailing ? 1 : std::min<std::uint32_t>(part.size, 8)};
+    field = {part.offset, part.is_trailing() ? 1 : std::min<std::uint32_t>(part.size(), 8)};
   }
   if (start + field.offset + field.size > buffer.bytes()) return;
   StoreNumber(buffer.data() + start, field, value, order);

@@ -34,7 +34,8 @@ struct Input {
 
 void Expect(const schema::Op& op, const std::string& wrong) {
   if (wrong.empty()) return;
-  std::fprintf(stderr, "%s.%s: %s\n", op.hypercall->name, op.name, wrong.c_str());
+  std::fprintf(stderr, "%s.%s: %s\n", schema::WordsOf(op.hypercall()).name,
+               schema::WordsOf(op).name, wrong.c_str());
   std::abort();
 }
 
@@ -50,7 +51,7 @@ void Run(const Input& input) {
   Expect(op, CallProperties(op, order, made.call(), &made, memory, random).Check());
 
   std::vector<schema::CollectedBuffer> buffers;
-  CollectBuffers(made.call(), order, RandomCall::kVcpus, buffers);
+  CollectBuffers(made.call(), order, RandomCall::kVcpus, made.release(), buffers);
   schema::Call call = made.call();
   for (std::size_t i = 0; i < input.edits; ++i) Apply(input.edit[i], buffers, order, memory, call);
   Expect(op, CallProperties(op, order, call, nullptr, memory, random).CheckHostile());

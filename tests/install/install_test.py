@@ -1,8 +1,8 @@
 """Installs to a temporary root, and builds and runs README's examples against what is there.
 
-    install_test.py SOURCE BUILD SANITIZER PROGRAM
+    install_test.py SOURCE BUILD SANITIZER PROGRAM RELEASE
 
-PROGRAM is one of libxenctrl that checks what it is answered.
+PROGRAM is one of libxenctrl that checks what it is answered, and of that release of Xen.
 """
 
 import json
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import unittest
 
-PROGRAM = sys.argv[4]
+PROGRAM, RELEASE = sys.argv[4:]
 SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])
 if sys.argv[3] != 'none':
   print('skipped: a sanitized library wants programs that are built alike; these are built as '
@@ -32,6 +32,40 @@ ENVIRONMENT = {**os.environ,
                'PKG_CONFIG_PATH': str(LIBDIR / 'pkgconfig')}
 
 EXAMPLES = {'c': ['gcc', '-std=gnu11'], 'cpp': ['g++', '-std=gnu++20']}
+# What a C program includes, too.
+FOR_C = ('export.h', 'op_table.h', 'xencomm.h')
+# A kernel's check of a call that points out of its region.
+AUDIT = r'''
+#include <cstdio>
+
+#include "hcall/schema/audit.h"
+#include "hcall/schema/generated/xen.h"
+
+using namespace xencomm;
+
+struct OwnMemory final : Space {
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+              Cursor*) override {
+    return Mapping(reinterpret_cast<std::byte*>(pointer.value + offset), length);
+  }
+};
+
+int main() {
+  xen_domctl_getdomaininfo info;
+  xen_sysctl sysctl = {};
+  sysctl.cmd = XEN_SYSCTL_getdomaininfolist;
+  sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+  sysctl.u.getdomaininfolist.max_domains = 1;
+  set_xen_guest_handle(sysctl.u.getdomaininfolist.buffer, &info);
+  const auto address = reinterpret_cast<std::uint64_t>(&sysctl);
+  const schema::Range range = {{address}, sizeof(sysctl)};
+  OwnMemory space;
+  const schema::Finding finding =
+      schema::AuditRanges({.hypercall = __HYPERVISOR_sysctl, .registers = {address}}, {space},
+                          {&range, 1}, schema::AllowedOps::All());
+  std::puts(finding.problem == schema::Problem::kOutside ? "outside" : "wrong");
+}
+'''
 EXPECTED = re.compile(r'domain 0 has \d+ pages\n')
 
 
@@ -45,9 +79,10 @@ def run(*command, **options):
   return done.stdout
 
 
-def example(language, folder):
+def example(language, folder, number='1'):
   path = pathlib.Path(folder) / f'example.{language}'
-  run(sys.executable, SOURCE / 'tests/unit/readme_example.py', SOURCE / 'README.md', language, path)
+  run(sys.executable, SOURCE / 'tests/unit/readme_example.py', SOURCE / 'README.md', language, path,
+      number)
   return path
 
 
@@ -85,6 +120,8 @@ class Install(unittest.TestCase):
               f'{OPTIONS["libdir"]}/xencomm/libxenforeignmemory.so.1',
               f'{OPTIONS["includedir"]}/xencomm/xencomm.h',
               f'{OPTIONS["includedir"]}/xencomm/client.h',
+              f'{OPTIONS["includedir"]}/xencomm/op_table.h',
+              f'{OPTIONS["datadir"]}/xencomm/op_table.json',
               f'{OPTIONS["mandir"]}/man1/xencomm.1',
               f'{OPTIONS["datadir"]}/bash-completion/completions/xencomm']
     wanted += [f'{OPTIONS["mandir"]}/man1/xencomm-{name}.1' for name in commands()]
@@ -96,11 +133,13 @@ class Install(unittest.TestCase):
   def test_exports_nothing_without_a_version(self):
     symbols = exports(LIBDIR / 'libxencomm.so.1')
     versions = {version for _, version in symbols}
-    self.assertEqual(versions, {'XENCOMM_1.0', 'XENCOMM_CPP_1.0', 'XENCOMM_PRIVATE'})
-    c_interface = {name for name, version in symbols if version == 'XENCOMM_1.0'}
-    header = (PREFIX / OPTIONS['includedir'] / 'xencomm/xencomm.h').read_text()
-    declared = set(re.findall(r'^XENCOMM_API [^(]*?(xencomm_\w+)\(', header, re.MULTILINE))
-    self.assertEqual(c_interface - {'XENCOMM_1.0'}, declared)
+    self.assertEqual(versions,
+                     {'XENCOMM_1.0', 'XENCOMM_1.1', 'XENCOMM_CPP_1.0', 'XENCOMM_PRIVATE'})
+    for wanted, name in (('XENCOMM_1.0', 'xencomm.h'), ('XENCOMM_1.1', 'op_table.h')):
+      c_interface = {name for name, version in symbols if version == wanted}
+      header = (PREFIX / OPTIONS['includedir'] / 'xencomm' / name).read_text()
+      declared = set(re.findall(r'^XENCOMM_API [^(]*?(xencomm_\w+)\(', header, re.MULTILINE))
+      self.assertEqual(c_interface - {wanted}, declared)
     for name, version in symbols:
       if version == 'XENCOMM_CPP_1.0' and name != version:
         self.assertRegex(name, r'^_ZN?K?[TVIS]*N?K?7xencomm(5Arena|6Client)')
@@ -128,6 +167,13 @@ class PkgConfig(unittest.TestCase):
       run(*EXAMPLES['cpp'], source, '-o', program, *self.flags('xencomm-cpp'))
       self.assertRegex(run(program), EXPECTED)
 
+  def test_builds_the_example_of_the_op_table(self):
+    with tempfile.TemporaryDirectory() as folder:
+      program = pathlib.Path(folder) / 'example'
+      source = example('cpp', folder, '2')
+      run(*EXAMPLES['cpp'], source, '-o', program, *self.flags('xencomm'))
+      self.assertRegex(run(program), r'^xen_version.extraversion: [^\0]*\n\.\d+\n$')
+
   def test_every_header_finds_what_it_includes(self):
     flags = [flag for flag in self.flags('xencomm-cpp') if not flag.startswith(('-l', '-L'))]
     for header in (PREFIX / OPTIONS['includedir'] / 'xencomm').glob('*.h'):
@@ -137,16 +183,37 @@ class PkgConfig(unittest.TestCase):
   def test_builds_a_program_of_nothing_but_the_freestanding_headers(self):
     flags = self.flags('xencomm-freestanding')
     headers = PREFIX / OPTIONS['includedir'] / 'xencomm-freestanding'
-    self.assertEqual(flags, [f'-I{headers}'])
+    self.assertEqual(flags, [f'-I{headers}', f'-L{LIBDIR}', '-lxencomm-freestanding'])
     every = [word for path in sorted(headers.rglob('*.h'))
              for word in ('-include', path.relative_to(headers))]
     self.assertIn(pathlib.Path('arch/powerpc/real_address.h'), every)
     with tempfile.TemporaryDirectory() as folder:
       program = pathlib.Path(folder) / 'freestanding'
       run(*EXAMPLES['cpp'], '-O2', '-ffreestanding', '-fno-exceptions', '-fno-rtti', '-fno-builtin',
-          '-fno-stack-protector', '-nostdlib', '-static', *flags, *every,
-          SOURCE / 'tests/unit/freestanding.cc', '-o', program)
+          '-fno-stack-protector', '-nostdlib', '-static', *every,
+          SOURCE / 'tests/unit/freestanding.cc', '-o', program, *flags)
       run(program)
+
+  def test_audits_with_the_freestanding_library(self):
+    with tempfile.TemporaryDirectory() as folder:
+      source, program = pathlib.Path(folder, 'audit.cc'), pathlib.Path(folder, 'audit')
+      source.write_text(AUDIT)
+      run(*EXAMPLES['cpp'], source, '-o', program, *self.flags('xencomm-freestanding'))
+      self.assertEqual(run(program), 'outside\n')
+
+  def test_an_older_language_is_told_so_once(self):
+    headers = [*(PREFIX / OPTIONS['includedir'] / 'xencomm').glob('*.h'),
+               *(PREFIX / OPTIONS['includedir'] / 'xencomm-freestanding').rglob('*.h')]
+    flags = self.flags('xencomm-cpp', 'xencomm-freestanding')
+    for header in headers:
+      if header.name in FOR_C:
+        continue
+      with self.subTest(header.name):
+        done = subprocess.run(['g++', '-std=c++17', '-fsyntax-only', '-x', 'c++', header, *flags],
+                              text=True, stderr=subprocess.PIPE)
+        errors = [line for line in done.stderr.splitlines() if ' error: ' in line]
+        self.assertEqual(len(errors), 2, errors)  # the sentence, and where the compiler stops
+        self.assertIn('#error "xencomm needs C++20: compile with -std=c++20"', errors[0])
 
   def test_says_the_project_s_version(self):
     self.assertEqual(run('pkg-config', '--modversion', 'xencomm').strip(),
@@ -187,7 +254,7 @@ class Command(unittest.TestCase):
     libraries = run(PREFIX / 'bin/xencomm', 'run', '--', 'ldd', PROGRAM)
     self.assertIn(f'{DROP_INS}/libxencall.so.1', libraries)
     self.assertIn(f'{DROP_INS}/libxenforeignmemory.so.1', libraries)
-    done = run(PREFIX / 'bin/xencomm', 'run', '--', PROGRAM)
+    done = run(PREFIX / 'bin/xencomm', 'run', f'--release={RELEASE}', '--', PROGRAM)
     self.assertRegex(done.splitlines()[-1], r'^\d+ passed, 0 failed$')
 
   def test_manual_pages_are_well_formed(self):

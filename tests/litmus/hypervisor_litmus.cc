@@ -90,7 +90,7 @@ class HypervisorLitmus : public testing::Test {
   }
   void PrepareBalloon(std::uint64_t gfn) {
     xen_memory_reservation reservation = {};
-    set_xen_guest_handle_raw(
+    set_xen_guest_handle(
         reservation.extent_start,
         reinterpret_cast<xen_pfn_t*>(InlineAddress({kExtents << kPageShift}).value));
     reservation.nr_extents = 1;

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "xencomm/xencomm.h"
 
 namespace {
@@ -22,6 +22,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using namespace xencomm::xen;
 
 constexpr char kEmbedded[] = "embedded:memory=512M,dom0=128M";
 
@@ -152,7 +153,7 @@ TEST_F(CApi, RefusesToFreeWhatIsNotLive) {
 }
 
 TEST_F(CApi, HandlesNameLiveMemoryOnly) {
-  XEN_GUEST_HANDLE_64(uint8) handle = {};
+  GuestPointer<std::uint8_t> handle = {};
   auto* const memory = static_cast<std::uint8_t*>(xencomm_alloc(x_, 256));
   EXPECT_EQ(XENCOMM_SET_HANDLE(x_, handle, memory, 256), 0);
   EXPECT_EQ(handle.p, memory);

@@ -24,8 +24,9 @@
 #include <string>
 #include <vector>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "tests/unit/failing_memory.h"
+#include "xencomm/op_table.h"
 #include "xencomm/private.h"
 #include "xencomm/xencomm.h"
 
@@ -45,6 +46,7 @@ namespace {
 using xencomm::allocations_left;
 using xencomm::ran_out;
 using xencomm::Unlimited;
+using namespace xencomm::xen;
 
 constexpr std::size_t kHuge[] = {std::numeric_limits<std::size_t>::max(),
                                  std::numeric_limits<std::size_t>::max() >> 1,
@@ -104,6 +106,13 @@ bool FreeBlock(T* block) {
   std::free(block);
   return block != nullptr;
 }
+
+// A call that points at something.
+struct VersionCall {
+  char text[XEN_EXTRAVERSION_LEN] = {};
+  xencomm_hypercall call = {__HYPERVISOR_xen_version,
+                            {XENVER_extraversion, reinterpret_cast<std::uint64_t>(text)}};
+};
 
 constexpr char kWatched[] = "/local/domain/0/name";
 constexpr char kToken[] = "a token of some length";
@@ -183,6 +192,25 @@ const std::map<std::string, Case>& Cases() {
          xencomm_translation translation;
          const int result = xencomm_translate(open.x, memory, XENCOMM_SPACE_WALK, &translation);
          return FreeAll(open, memory) && result == 0;
+       }}},
+      {"xencomm_for_each_buffer", {[](Open&) {
+         VersionCall call;
+         const auto visit = [](void*, const xencomm_buffer*) { return 0; };
+         return xencomm_for_each_buffer(&call.call, nullptr, visit, nullptr) == 0;
+       }}},
+      {"xencomm_describe", {[](Open&) {
+         VersionCall call;
+         return FreeBlock(xencomm_describe(&call.call, nullptr));
+       }}},
+      {"xencomm_audit", {[](Open&) {
+         VersionCall call;
+         const xencomm_range range = {call.text, sizeof(call.text)};
+         const xencomm_allowed_op allowed = {kVersion, XENVER_extraversion};
+         return xencomm_audit(&call.call, nullptr, &range, 1, &allowed, 1) == 0;
+       }}},
+      {"xencomm_call_anywhere", {[](Open& open) {
+         VersionCall call;
+         return xencomm_call_anywhere(open.x, &call.call, nullptr) == 0;
        }}},
       {"xencomm_private_fd", {[](Open& open) { return xencomm_private_fd(open.x) >= -1; }}},
       {"xencomm_private_restrict", {[](Open&) {

@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/transport/embedded/descriptor_memory.h"
 #include "hcall/transport/embedded/embedded_transport.h"
 #include "hcall/transport/embedded/region_backing.h"

@@ -1,8 +1,9 @@
 """Runs a libxenctrl program on the embedded hypervisor in every space.
 
-    every_space.py XENCOMM PROGRAM
+    every_space.py XENCOMM RELEASE PROGRAM
 
-Each run must pass its own checks, and all must print the same, line by line.
+The hypervisor answers as RELEASE of Xen, which is the program's. Each run must pass its own checks,
+and all must print the same, line by line.
 """
 
 import difflib
@@ -14,12 +15,12 @@ SPACES = ['direct', 'walk4', 'walk5', 'region', 'stateless', 'xcom', 'inline']
 
 
 def main():
-  xencomm, program = sys.argv[1:]
+  xencomm, release, program = sys.argv[1:]
   transcripts = {}
   failed = False
   for space in SPACES:
-    run = subprocess.run([xencomm, 'run', f'--space={space}', '--', program], text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run = subprocess.run([xencomm, 'run', f'--space={space}', f'--release={release}', '--', program],
+                         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     transcripts[space] = run.stdout.splitlines(keepends=True)
     closing = transcripts[space][-1].strip() if transcripts[space] else 'nothing printed'
     print(f'{space}: {closing}')

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/transport/embedded/embedded_foreign_memory.h"
 #include "tests/unit/embedded_machine.h"
 #include "tests/unit/failing_memory.h"

@@ -1,8 +1,8 @@
 """What the comments of Xen's public headers say of fields: IN, OUT, or both; must be zero.
 
-The headers are read as text, comments and all, as the preprocessor leaves it: guest handles have
-one name there, and what is not for this machine is gone. Nothing else tells what a structure's
-fields are.
+The headers are read as text, comments and all, as the preprocessor leaves it (cc -E -C): guest
+handles have one name there, and what is not for this machine is gone. Nothing else tells what a
+structure's fields are.
 
 A comment is of the field that it stands behind, or of those that it stands before: when it says
 nothing but a direction to the next one that does, else to the next comment or blank line.
@@ -11,7 +11,6 @@ nothing but a direction to the next one that does, else to the next comment or b
 import dataclasses
 import pathlib
 import re
-import subprocess
 
 DIRECTION = re.compile(r"\b(IN|OUT)\b")
 # "IN variables.", "[IN]", "IN or OUT": nothing but a direction.
@@ -51,11 +50,7 @@ class Leaf:
 
 
 class Headers:
-    def __init__(self, compiler, source):
-        text = subprocess.run(
-            [*compiler, "-std=gnu++20", f"-I{source}", "-E", "-C", "-x", "c++",
-             pathlib.Path(source, "hcall/schema/xen.h")],
-            check=True, stdout=subprocess.PIPE, text=True).stdout
+    def __init__(self, text):
         self.tokens = [(match[0], match.start() - text.rfind("\n", 0, match.start()))
                        for match in TOKEN.finditer(text) if match[0][0] != "#"]
         self.at = 0

@@ -319,8 +319,10 @@ class Books::Counting {
       if (vcpu->context != nullptr) {
         ClaimOverhead(core_.frames.MfnOfPointer(vcpu->context), kContextOrder, "a context");
       }
-      for (const HeldArea::Part& part : vcpu->runstate_area.parts_) {
-        if (part.length != 0 && Has(part.mfn, "an area")) ++RowOf(part.mfn).pins;
+      for (const HeldArea* area : {&vcpu->runstate_area, &vcpu->time_area}) {
+        for (const HeldArea::Part& part : area->parts_) {
+          if (part.length != 0 && Has(part.mfn, "an area")) ++RowOf(part.mfn).pins;
+        }
       }
       if (vcpu->in_multicall) Fault("domain ", domain.id, ", vcpu ", i, " is in a list of calls");
       if (vcpu->claimed != (vcpu->slot != nullptr)) Fault("vcpu ", i, " has a slot or none");

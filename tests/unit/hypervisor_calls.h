@@ -4,6 +4,7 @@
 #ifndef TESTS_UNIT_HYPERVISOR_CALLS_H_
 #define TESTS_UNIT_HYPERVISOR_CALLS_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -162,6 +163,15 @@ struct WorkingCall {
 };
 
 inline constexpr std::int64_t kAnyAnswer = std::int64_t{1} << 40;
+
+// What a call wrote: it need not be aligned where it lies.
+template <class T>
+std::vector<T> CopyOf(const void* start, std::size_t count) {
+  std::vector<T> copy(count);
+  std::copy_n(static_cast<const std::byte*>(start), count * sizeof(T),
+              std::as_writable_bytes(std::span(copy)).begin());
+  return copy;
+}
 
 // By hypercall; both together are all.
 std::span<const WorkingCall> WorkingControlCalls();  // domctl, sysctl, platform_op

@@ -17,9 +17,10 @@
 
 #include "hcall/hypervisor/calls/hypercall_table.h"
 #include "hcall/hypervisor/domain/domain.h"
-#include "hcall/schema/collect.h"
 #include "hcall/schema/count.h"
 #include "hcall/schema/op.h"
+#include "hcall/schema/words.h"
+#include "hcall/transport/collect.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "xencomm/hypercall.h"
 
@@ -45,8 +46,8 @@ class Uses {
     bytes_.resize(arguments_.size());
     call_.hypercall = frame.index;
     std::ranges::copy(frame.arguments, call_.registers.begin());
-    const schema::Finding finding =
-        schema::CollectBuffers(call_, kNativeOrder, on.control->domain->max_vcpus, buffers_);
+    const schema::Finding finding = schema::CollectBuffers(
+        call_, kNativeOrder, on.control->domain->max_vcpus, schema::kBaseRelease, buffers_);
     // Xen's continuations and the library's own hypercall: what they read is not told.
     if (finding.problem == schema::Problem::kUnknownOp ||
         finding.problem == schema::Problem::kUnknownHypercall) {
@@ -70,9 +71,9 @@ class Uses {
                    schema::Phase::kAfter);
       if (each.tail == 0) continue;
       const schema::Part& tail = *each.tail_part;
-      const std::uint64_t filled = schema::CountFilled(tail, each.tail / tail.element->size,
+      const std::uint64_t filled = schema::CountFilled(tail, each.tail / tail.element().size,
                                                        each.data(), kNativeOrder, answer);
-      Note(each.data() + buffer.bytes, filled * tail.element->size, tail, false, tail.writes());
+      Note(each.data() + buffer.bytes, filled * tail.element().size, tail, false, tail.writes());
     }
   }
 
@@ -113,12 +114,12 @@ class Uses {
         for (Byte& byte : UsesOf(element, size)) byte.is_padding = true;
       }
       const schema::RecordView view(element, kNativeOrder);
-      for (const schema::Part& part : buffer.element_record->parts) {
-        if (part.is_trailing || !view.Has(part, phase)) continue;
+      for (const schema::Part& part : buffer.element_record->parts()) {
+        if (part.is_trailing() || !view.Has(part, phase)) continue;
         // Of a pointer the direction is that of what it points at.
         const bool reads = part.is_pointer() || part.reads();
         const bool writes = !part.is_pointer() && part.writes();
-        Note(element + part.offset, part.size, part, before && reads, !before && writes);
+        Note(element + part.offset, part.size(), part, before && reads, !before && writes);
       }
     }
   }
@@ -175,9 +176,10 @@ TEST_P(WorkingCallTest, ChangesItsOutputsAndNothingElse) {
       if (!use.is_written) {
         const bool is_cleared = use.is_padding && bytes[i] == std::byte{0};
         if (changed && !is_cleared) faults.insert("byte " + std::to_string(i) + " is no output");
-      } else if (!use.is_read && !changed && !MayStay(call, use.part->path)) {
+      } else if (!use.is_read && !changed && !MayStay(call, schema::WordsOf(*use.part).path)) {
         // What is written may be what stood there, but not both times.
-        if (unchanged.contains(i)) faults.insert(std::string(use.part->path) + " is not written");
+        if (unchanged.contains(i))
+          faults.insert(std::string(schema::WordsOf(*use.part).path) + " is not written");
         unchanged.insert(i);
       }
     }
@@ -189,17 +191,19 @@ TEST(WorkingCallsTest, AreRefusedWhereWhatMustBeZeroIsNot) {
   unsigned fields = 0;
   for (const WorkingCall& call : AllWorkingCalls()) {
     const schema::Op* const op = schema::Find(call.hypercall, call.op);
-    if (op == nullptr || op->argument.type == nullptr) continue;
-    const schema::Part& pointer = *schema::BufferOf(op->registers);
-    for (const schema::Part& part : op->argument.parts) {
-      if (part.note == nullptr || std::string_view(part.note) != "must be zero") continue;
+    if (op == nullptr || op->argument().type() == nullptr) continue;
+    const schema::Part& pointer = *schema::BufferOf(op->registers());
+    for (const schema::Part& part : op->argument().parts()) {
+      if (schema::WordsOf(part).note == nullptr ||
+          std::string_view(schema::WordsOf(part).note) != "must be zero")
+        continue;
       ++fields;
-      SCOPED_TRACE(std::string(call.name) + ": " + part.path);
+      SCOPED_TRACE(std::string(call.name) + ": " + schema::WordsOf(part).path);
       CallsMachine on;
       const HypercallFrame frame = call.prepare(on, call.target);
       auto* const argument =
           reinterpret_cast<std::byte*>(frame.arguments[pointer.offset / sizeof(std::uint64_t)]);
-      argument[part.offset + part.size - 1] = std::byte{1};
+      argument[part.offset + part.size() - 1] = std::byte{1};
       EXPECT_EQ(on.machine.hypervisor.Call(*on.control, frame), -kEINVAL);
     }
   }
@@ -227,11 +231,12 @@ TEST(WorkingCallsTest, EveryOpHasOne) {
   std::set<std::pair<std::uint64_t, std::uint64_t>> there;
   for (const WorkingCall& call : AllWorkingCalls()) there.insert({call.hypercall, call.op});
   for (const schema::Hypercall& hypercall : schema::Hypercalls()) {
-    for (const schema::Op& op : hypercall.ops) {
-      if (!op.IsIn(hypercall.version) && hypercall.version != 0) continue;
+    for (const schema::Op& op : hypercall.ops()) {
+      if ((op.releases & schema::kBaseRelease) == 0) continue;
       if (!Ask(hypercall.number, op.number).is_implemented) continue;
       EXPECT_TRUE(there.contains({hypercall.number, op.number}))
-          << hypercall.name << ' ' << op.name << " has no working call";
+          << schema::WordsOf(hypercall).name << ' ' << schema::WordsOf(op).name
+          << " has no working call";
     }
   }
   // The library's own, which are in no table.

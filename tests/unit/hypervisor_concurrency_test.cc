@@ -27,7 +27,7 @@ class Caller {
  public:
   Caller(TestMachine& machine, unsigned vcpu)
       : machine_(machine), vcpu_(vcpu == 0 ? machine.vcpu : machine.hypervisor.ClaimVcpu(0, vcpu)) {
-    machine.hypervisor.SetRawSpace(*vcpu_, direct_);
+    machine.hypervisor.SetRawSpace(*vcpu_, machine.direct);  // the vcpu outlives its caller
   }
 
   template <class... Arguments>
@@ -44,7 +44,6 @@ class Caller {
 
  private:
   TestMachine& machine_;
-  DirectSpace direct_;
   Vcpu* vcpu_;
 };
 
@@ -224,8 +223,8 @@ TEST(HypervisorConcurrencyTest, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
   xen_pfn_t frame = kTarget;
   std::memcpy(memory.Map({8 << 12}, 8, Access::kWrite).start(), &frame, sizeof(frame));
   xen_memory_reservation reservation = {};
-  set_xen_guest_handle_raw(reservation.extent_start,
-                           reinterpret_cast<xen_pfn_t*>(InlineAddress({8 << 12}).value));
+  set_xen_guest_handle(reservation.extent_start,
+                       reinterpret_cast<xen_pfn_t*>(InlineAddress({8 << 12}).value));
   reservation.nr_extents = 1;
   reservation.domid = DOMID_SELF;
   std::memcpy(memory.Map({9 << 12}, sizeof(reservation), Access::kWrite).start(), &reservation,

@@ -341,7 +341,7 @@ void GetHvmVcpuContext(CallsMachine& on, xen_domctl_t& op) {
   PutContext(on, op);
 }
 void GetHvmContextPartialSize(CallsMachine&, xen_domctl_t& op) {
-  op.u.hvmcontext_partial.type = HVM_SAVE_CODE(MTRR);
+  op.u.hvmcontext_partial.type = sizeof(__HVM_SAVE_TYPE_MTRR::c);
   op.u.hvmcontext_partial.instance = 1;
 }
 void GetHvmContextPartial(CallsMachine& on, xen_domctl_t& op) {
@@ -536,7 +536,7 @@ void GetIdleTime(CallsMachine& on, xen_platform_op_t& op) {
 // All are asked for; there are two, of which the first makes the call.
 std::int64_t IdleTimeDiffers(CallsMachine& on) {
   const xenpf_getidletime& idle = on.First<xen_platform_op_t>().u.getidletime;
-  const std::span<const std::uint64_t> times(idle.idletime.p, kBits);
+  const auto times = CopyOf<std::uint64_t>(idle.idletime.p, kBits);
   return Differs({idle.cpumap_bitmap.p, kBitmapBytes}, 2) || times[1] == 0 ||
          times[1] != idle.now || std::ranges::count(times, 0u) != kBits - 1;
 }

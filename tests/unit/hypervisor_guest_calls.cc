@@ -200,7 +200,7 @@ HypercallFrame BatchForeign(CallsMachine& on, std::uint16_t target) {
 // The first error, or 0.
 std::int64_t BatchResult(CallsMachine& on) {
   const auto& batch = ArgumentOf<xen_add_to_physmap_batch>(on);
-  const std::span errors(batch.errs.p, batch.size);
+  const auto errors = CopyOf<int>(batch.errs.p, batch.size);
   const auto error = std::ranges::find_if(errors, [](int each) { return each != 0; });
   return error == errors.end() ? 0 : *error;
 }

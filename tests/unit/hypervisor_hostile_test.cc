@@ -1,6 +1,7 @@
 // Guests that mean harm: what they do to their own domain must not reach another one, nor the
 // hypervisor's own books.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>

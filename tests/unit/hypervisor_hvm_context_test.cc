@@ -162,28 +162,34 @@ class HypervisorHvmContextTest : public ToolstackTest {
     mtrr.msr_pat_cr = 0x0007040600070406;
     mtrr.msr_mtrr_cap = 0x508;
     const Records parts[] = {
-        {RecordOf(HVM_SAVE_CODE(HEADER), 0, header)},
+        {RecordOf(sizeof(__HVM_SAVE_TYPE_HEADER::c), 0, header)},
         for_vcpus(vcpus_up,
-                  [](unsigned i) { return RecordOf(HVM_SAVE_CODE(CPU), i, CpuOf(ContextOf(i))); }),
+                  [](unsigned i) {
+                    return RecordOf(sizeof(__HVM_SAVE_TYPE_CPU::c), i, CpuOf(ContextOf(i)));
+                  }),
         for_vcpus(kVcpus,
                   [](unsigned i) {
                     hvm_hw_lapic lapic = {};
                     lapic.apic_base_msr = i == 0 ? 0xfee00900 : 0xfee00800;
-                    return RecordOf(HVM_SAVE_CODE(LAPIC), i, lapic);
+                    return RecordOf(sizeof(__HVM_SAVE_TYPE_LAPIC::c), i, lapic);
                   }),
-        for_vcpus(
-            kVcpus,
-            [](unsigned i) { return RecordOf(HVM_SAVE_CODE(LAPIC_REGS), i, LapicRegistersOf(i)); }),
-        {RecordOf(HVM_SAVE_CODE(PCI_IRQ), 0, hvm_hw_pci_irqs{}),
-         RecordOf(HVM_SAVE_CODE(ISA_IRQ), 0, hvm_hw_isa_irqs{}),
-         RecordOf(HVM_SAVE_CODE(PCI_LINK), 0, hvm_hw_pci_link{})},
-        for_vcpus(kVcpus, [&](unsigned i) { return RecordOf(HVM_SAVE_CODE(MTRR), i, mtrr); }),
-        for_vcpus(
-            kVcpus,
-            [](unsigned i) { return RecordOf(HVM_SAVE_CODE(VMCE_VCPU), i, hvm_vmce_vcpu{}); }),
-        for_vcpus(
-            kVcpus,
-            [](unsigned i) { return RecordOf(HVM_SAVE_CODE(TSC_ADJUST), i, hvm_tsc_adjust{}); }),
+        for_vcpus(kVcpus,
+                  [](unsigned i) {
+                    return RecordOf(sizeof(__HVM_SAVE_TYPE_LAPIC_REGS::c), i, LapicRegistersOf(i));
+                  }),
+        {RecordOf(sizeof(__HVM_SAVE_TYPE_PCI_IRQ::c), 0, hvm_hw_pci_irqs{}),
+         RecordOf(sizeof(__HVM_SAVE_TYPE_ISA_IRQ::c), 0, hvm_hw_isa_irqs{}),
+         RecordOf(sizeof(__HVM_SAVE_TYPE_PCI_LINK::c), 0, hvm_hw_pci_link{})},
+        for_vcpus(kVcpus,
+                  [&](unsigned i) { return RecordOf(sizeof(__HVM_SAVE_TYPE_MTRR::c), i, mtrr); }),
+        for_vcpus(kVcpus,
+                  [](unsigned i) {
+                    return RecordOf(sizeof(__HVM_SAVE_TYPE_VMCE_VCPU::c), i, hvm_vmce_vcpu{});
+                  }),
+        for_vcpus(kVcpus,
+                  [](unsigned i) {
+                    return RecordOf(sizeof(__HVM_SAVE_TYPE_TSC_ADJUST::c), i, hvm_tsc_adjust{});
+                  }),
         {{0, 0, {}}},  // the end
     };
     Records all;
@@ -231,7 +237,7 @@ TEST_F(HypervisorHvmContextTest, BeginsAsHardwareComesOutOfReset) {
   op.u.vcpucontext.ctxt.p = &context;
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kHvm, op), 0);
   Records records = AtFirst(kVcpus);
-  records[1] = RecordOf(HVM_SAVE_CODE(CPU), 0, CpuOf(context));
+  records[1] = RecordOf(sizeof(__HVM_SAVE_TYPE_CPU::c), 0, CpuOf(context));
   EXPECT_EQ(Image(), ImageOf(records));
 }
 
@@ -243,7 +249,7 @@ TEST_F(HypervisorHvmContextTest, IsHandedOutAsItWasGiven) {
       byte = next = static_cast<std::uint8_t>(next * 5 + 3);
   }
   // One of a device that there is not, which may have any size.
-  records.insert(records.end() - 1, {HVM_SAVE_CODE(PIC), 0, {1, 2, 3}});
+  records.insert(records.end() - 1, {sizeof(__HVM_SAVE_TYPE_PIC::c), 0, {1, 2, 3}});
   records.insert(records.end() - 1, {HVM_SAVE_CODE_MAX, 0, {4}});
   for (unsigned i = 0; i < kVcpus; ++i) {
     xen_domctl_t op = {};
@@ -295,7 +301,7 @@ TEST_F(HypervisorHvmContextTest, WantsRoomForAllThatThereCanBe) {
 
 TEST_F(HypervisorHvmContextTest, IsRefusedWhenItIsNoList) {
   const Records good = AtFirst(kVcpus);
-  ASSERT_EQ(good[1].type, HVM_SAVE_CODE(CPU));
+  ASSERT_EQ(good[1].type, sizeof(__HVM_SAVE_TYPE_CPU::c));
   const struct {
     const char* what;
     std::function<void(Records&)> change;
@@ -305,7 +311,7 @@ TEST_F(HypervisorHvmContextTest, IsRefusedWhenItIsNoList) {
       {"a shorter header", [](Records& r) { r[0].contents.pop_back(); }},
       {"a longer header", [](Records& r) { r[0].contents.push_back(0); }},
       {"no header", [](Records& r) { r.erase(r.begin()); }},
-      {"a header of another type", [](Records& r) { r[0].type = HVM_SAVE_CODE(PIC); }},
+      {"a header of another type", [](Records& r) { r[0].type = sizeof(__HVM_SAVE_TYPE_PIC::c); }},
       {"an end in front", [](Records& r) { r.insert(r.begin(), Record{}); }},
       {"no end", [](Records& r) { r.pop_back(); }},
       {"a type that there is not", [](Records& r) { r[2].type = HVM_SAVE_CODE_MAX + 1; }},
@@ -341,18 +347,18 @@ TEST_F(HypervisorHvmContextTest, RecordsThatThereAreNot) {
     std::uint32_t instance;
     std::int64_t answer;
   } kMissing[] = {
-      {0, 0, -kEINVAL},                    // the end
-      {1, 0, -kEINVAL},                    // the header
-      {HVM_SAVE_CODE(CPU), 0, -kENODATA},  // of a vcpu that is not up
-      {HVM_SAVE_CODE(CPU), kVcpus - 1, -kENODATA},
-      {HVM_SAVE_CODE(CPU), kVcpus, -kENOENT},  // of one that there is not
-      {HVM_SAVE_CODE(LAPIC), kVcpus, -kENOENT},
-      {HVM_SAVE_CODE(PIC), 0, -kENOENT},
-      {HVM_SAVE_CODE(PCI_IRQ), 1, -kENOENT},
-      {HVM_SAVE_CODE(VIRIDIAN_DOMAIN), 0, -kENOENT},
+      {0, 0, -kEINVAL},                                // the end
+      {1, 0, -kEINVAL},                                // the header
+      {sizeof(__HVM_SAVE_TYPE_CPU::c), 0, -kENODATA},  // of a vcpu that is not up
+      {sizeof(__HVM_SAVE_TYPE_CPU::c), kVcpus - 1, -kENODATA},
+      {sizeof(__HVM_SAVE_TYPE_CPU::c), kVcpus, -kENOENT},  // of one that there is not
+      {sizeof(__HVM_SAVE_TYPE_LAPIC::c), kVcpus, -kENOENT},
+      {sizeof(__HVM_SAVE_TYPE_PIC::c), 0, -kENOENT},
+      {sizeof(__HVM_SAVE_TYPE_PCI_IRQ::c), 1, -kENOENT},
+      {sizeof(__HVM_SAVE_TYPE_VIRIDIAN_DOMAIN::c), 0, -kENOENT},
       {CPU_XSAVE_CODE, 0, -kENODATA},
       {CPU_XSAVE_CODE, kVcpus, -kENOENT},
-      {HVM_SAVE_CODE(VIRIDIAN_VCPU), 0, -kENODATA},
+      {sizeof(__HVM_SAVE_TYPE_VIRIDIAN_VCPU::c), 0, -kENODATA},
       {CPU_MSR_CODE, 0, -kENODATA},
       {CPU_MSR_CODE, kVcpus, -kENOENT},
       {HVM_SAVE_CODE_MAX + 1, 0, -kEINVAL},
@@ -365,7 +371,7 @@ TEST_F(HypervisorHvmContextTest, RecordsThatThereAreNot) {
   }
   EXPECT_EQ(room, Bytes(room.size()));
   for (const std::uint16_t domain : {std::uint16_t{0}, kPv}) {
-    part.type = HVM_SAVE_CODE(MTRR);
+    part.type = sizeof(__HVM_SAVE_TYPE_MTRR::c);
     part.instance = 0;
     EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext_partial, domain, op), -kEINVAL);
     EXPECT_EQ(machine.Domctl(XEN_DOMCTL_gethvmcontext, domain, op), -kEINVAL);

@@ -116,7 +116,7 @@ class HypervisorLockdownTest : public testing::Test {
   void PutList(std::uint64_t at = Address(kList)) {
     xen_machphys_mfn_list frames = {};
     frames.max_extents = 1;
-    set_xen_guest_handle_raw(frames.extent_start, reinterpret_cast<xen_pfn_t*>(Address(kTarget)));
+    set_xen_guest_handle(frames.extent_start, reinterpret_cast<xen_pfn_t*>(Address(kTarget)));
     Put(Address(kFrames), frames);
     Put(Address(kDomain), xen_memory_domain{.domid = DOMID_SELF});
     multicall_entry_t entries[2] = {};
@@ -205,8 +205,8 @@ TEST_F(HypervisorLockdownTest, OutputsOfAStructureGoIntoItsCopyAndBack) {
   op.cmd = XEN_SYSCTL_getdomaininfolist;
   op.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
   op.u.getdomaininfolist.max_domains = 1;
-  set_xen_guest_handle_raw(op.u.getdomaininfolist.buffer,
-                           reinterpret_cast<xen_domctl_getdomaininfo_t*>(Address(kTarget)));
+  set_xen_guest_handle(op.u.getdomaininfolist.buffer,
+                       reinterpret_cast<xen_domctl_getdomaininfo_t*>(Address(kTarget)));
   Put(Address(kList), op);
   // Another op, when it is too late.
   EXPECT_EQ(Audited(0, __HYPERVISOR_sysctl, {Address(kList)},

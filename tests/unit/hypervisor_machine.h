@@ -18,7 +18,7 @@
 
 #include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/hypervisor.h"
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 #include "tests/unit/hypervisor_books.h"
 #include "xencomm/space.h"
 
@@ -39,6 +39,7 @@ struct TestMachineOptions {
   // The pool's machine address. Not 0: a machine address taken for an offset shows.
   std::uint64_t pool_begin = std::uint64_t{1} << 30;
   bool pool_is_zero = false;
+  schema::Releases release = schema::kBaseRelease;
   std::uint64_t pages = 256;  // of domain 0
   unsigned cpus = 2;
   unsigned vcpus = 2;
@@ -66,6 +67,7 @@ class TestMachine final : public Machine {
         .pool_begin = pool_begin_,
         .pool_end = pool_begin_ + options.pool_bytes,
         .pool_is_zero = options.pool_is_zero,
+        .release = options.release,
         .cpus = options.cpus,
         .preempt_interval = options.preempt_interval,
         .dom0_scales_frequency = options.dom0_scales_frequency,

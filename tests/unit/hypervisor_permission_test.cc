@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "hcall/hypervisor/calls/hypercall_table.h"
 #include "hcall/schema/op.h"
+#include "hcall/schema/words.h"
 #include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "xencomm/address.h"
@@ -35,15 +36,16 @@ std::span<const std::byte> StructureOf(CallsMachine& on, const WorkingCall& call
   const schema::Hypercall* hypercall = schema::Find(call.hypercall);
   const schema::Op* op = schema::Find(call.hypercall, call.op);
   if (op == nullptr) return on.arguments();  // one that only Xen makes
-  if (hypercall->pointer < 0 || op->argument.type == nullptr) return {};
+  if (hypercall->pointer < 0 || op->argument().type() == nullptr) return {};
   return {reinterpret_cast<const std::byte*>(frame.arguments[hypercall->pointer]),
-          op->argument.type->size};
+          op->argument().type()->size};
 }
 
 // The field of a structure that says what became of the call; nothing, when there is none.
 std::span<const std::byte> StatusIn(std::span<const std::byte> structure, const WorkingCall& call) {
-  for (const schema::Part& part : schema::Find(call.hypercall, call.op)->argument.parts) {
-    if (part.path == std::string_view("status")) return structure.subspan(part.offset, part.size);
+  for (const schema::Part& part : schema::Find(call.hypercall, call.op)->argument().parts()) {
+    if (schema::WordsOf(part).path == std::string_view("status"))
+      return structure.subspan(part.offset, part.size());
   }
   return structure.first(0);
 }
@@ -343,13 +345,15 @@ TEST(PermissionsTest, ExtentsAreNoLargerThanACallerMayHaveThem) {
 
 // The parts of a record and of what its buffers hold that say a domain's id to the hypervisor.
 bool NamesADomain(const schema::Record& record) {
-  return std::ranges::any_of(record.parts, [](const schema::Part& part) {
+  return std::ranges::any_of(record.parts(), [](const schema::Part& part) {
     // Where a list of domains begins is not whom it is about.
-    if (!part.reads() || std::string_view(part.path).ends_with("first_domain")) return false;
+    if (!part.reads() || std::string_view(schema::WordsOf(part).path).ends_with("first_domain"))
+      return false;
     if (part.is_buffer()) {
-      return part.element_record != nullptr && NamesADomain(*part.element_record);
+      return part.element_record() != nullptr && NamesADomain(*part.element_record());
     }
-    return part.field != nullptr && std::string_view(part.field->spelling) == "domid_t";
+    const schema::Member* const member = schema::WordsOf(part).member();
+    return member != nullptr && std::string_view(member->spelling) == "domid_t";
   });
 }
 
@@ -361,12 +365,12 @@ TEST(PermissionsTest, AreAskedOfEveryOpThatNamesADomain) {
     if (IsAboutTarget(on, call)) about.insert({call.hypercall, call.op});
   }
   for (const schema::Hypercall& hypercall : schema::Hypercalls()) {
-    for (const schema::Op& op : hypercall.ops) {
-      if (hypercall.version != 0 && !op.IsIn(hypercall.version)) continue;
+    for (const schema::Op& op : hypercall.ops()) {
+      if ((op.releases & schema::kBaseRelease) == 0) continue;
       if (!Ask(hypercall.number, op.number).is_implemented) continue;
-      if (!NamesADomain(op.argument) && !NamesADomain(op.registers)) continue;
+      if (!NamesADomain(op.argument()) && !NamesADomain(op.registers())) continue;
       EXPECT_TRUE(about.contains({hypercall.number, op.number}))
-          << hypercall.name << ' ' << op.name;
+          << schema::WordsOf(hypercall).name << ' ' << schema::WordsOf(op).name;
     }
   }
 }

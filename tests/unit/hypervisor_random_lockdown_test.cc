@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "hcall/schema/audited_call.h"
+#include "hcall/schema/words.h"
 #include "tests/fuzz/random_call.h"
 #include "tests/unit/hypervisor_machine.h"
 #include "xencomm/region_table.h"
@@ -104,13 +105,13 @@ class Guest {
 // The bytes that a call of this op leaves outputs in, of `bytes` at its argument's copy.
 std::vector<bool> Outputs(const schema::Op& op, const std::byte* copy, std::uint64_t bytes,
                           ByteOrder order) {
-  const schema::Part* const pointer = schema::BufferOf(op.registers);
+  const schema::Part* const pointer = schema::BufferOf(op.registers());
   std::vector<bool> written(bytes);
-  for (std::uint64_t at = 0; at < bytes; at += pointer->element->size) {
+  for (std::uint64_t at = 0; at < bytes; at += pointer->element().size) {
     const schema::RecordView view(copy + at, order);
-    for (const schema::Part& part : pointer->element_record->parts) {
+    for (const schema::Part& part : pointer->element_record()->parts()) {
       if (part.is_buffer() || !part.writes() || !view.Has(part, schema::Phase::kAfter)) continue;
-      for (std::uint64_t i = 0; i < part.size; ++i) written[at + part.offset + i] = true;
+      for (std::uint64_t i = 0; i < part.size(); ++i) written[at + part.offset + i] = true;
     }
   }
   return written;
@@ -153,7 +154,7 @@ class Lockdown {
     memory_.Clear();
     memory_.New(kGuardedAt - kPageSize - std::min(first, kGuardedAt - kPageSize));
     Random random(seed);
-    const RandomCall made(op, order_, random, memory_);
+    const RandomCall made(op, order_, random, memory_, schema::kBaseRelease);
     if (!made.ok()) return "";
     std::vector<std::byte> payload(CallMemory::kBytes);
     std::copy(memory_.used().begin(), memory_.used().end(), payload.begin());
@@ -165,7 +166,7 @@ class Lockdown {
     const std::vector<std::byte> others(guarded, guarded + kPageSize);
     const std::uint64_t address = memory_.address() + kGuardedAt;
     const AuditScratch scratch = {{address + kOwnAt}, {guarded + kOwnAt, kOwnBytes}};
-    const schema::Caller caller = {guest_->space(), order_, 2};
+    const schema::Caller caller = {guest_->space(), order_, 2, schema::kBaseRelease};
     AuditedCall audited(call, caller,
                         {.region = memory_.layout(), .arguments_only = {{address}, kPageSize}},
                         scratch);
@@ -204,39 +205,42 @@ class Lockdown {
 
  private:
   static std::size_t RegisterOf(const schema::Op& op) {
-    return op.hypercall->pointer < 0 ? 0 : static_cast<std::size_t>(op.hypercall->pointer);
+    return op.hypercall().pointer < 0 ? 0 : static_cast<std::size_t>(op.hypercall().pointer);
   }
   std::uint64_t CopiedBytes(const schema::Op& op, const schema::Call& call,
                             const schema::Call& passed) const {
     if (call.registers == passed.registers) return 0;
-    const schema::Part* const pointer = schema::BufferOf(op.registers);
+    const schema::Part* const pointer = schema::BufferOf(op.registers());
     const schema::RecordView registers(call.registers.data(), kNativeOrder);
-    return pointer->element->size *
-           (op.hypercall->holds_calls ? *schema::Evaluate(pointer->room, registers) : 1);
+    return pointer->element().size *
+           (op.hypercall().holds_calls ? *schema::Evaluate(pointer->room(), registers) : 1);
   }
   // A call of a list that is continued keeps its progress in its registers.
   static bool IsProgress(const schema::Op& op, std::uint64_t at) {
     constexpr std::uint64_t kFirstByte = 8;  // of the op only: its result comes next, an output
-    return op.hypercall->holds_calls && at % sizeof(multicall_entry_t) >= kFirstByte;
+    return op.hypercall().holds_calls && at % sizeof(multicall_entry_t) >= kFirstByte;
   }
   // Turns the call into one that this hypervisor goes far into: of its version, of a domain and a
   // vcpu that there are, without progress.
   schema::Call Aim(const schema::Op& op, const RandomCall& made, Random& random,
                    std::vector<std::byte>& payload) {
     schema::Call call = made.call();
-    const schema::Hypercall& hypercall = *op.hypercall;
+    const schema::Hypercall& hypercall = op.hypercall();
     if (hypercall.op_place == schema::OpPlace::kRegister) call.registers[0] = op.number;
-    for (const schema::Part& part : op.registers.parts) {
+    for (const schema::Part& part : op.registers().parts()) {
       const std::size_t index = part.offset / sizeof(std::uint64_t);
       if (!part.is_buffer() && index != 0) call.registers[index] &= 1;
     }
     if (made.expected().empty() || hypercall.holds_calls) return call;
     const std::uint64_t argument = made.expected()[0].address - memory_.address();
-    if (hypercall.version_field && op.IsIn(hypercall.version)) {
-      StoreField(&payload[argument + hypercall.version_field.offset], hypercall.version, order_);
+    if (hypercall.version_field && (op.releases & schema::kBaseRelease) != 0) {
+      StoreField(&payload[argument + hypercall.version_field.offset],
+                 hypercall.versions()[0].number, order_);
     }
-    for (const schema::Part& part : op.argument.parts) {
-      if (part.size != sizeof(domid_t) || std::strstr(part.path, "dom") == nullptr) continue;
+    for (const schema::Part& part : op.argument().parts()) {
+      if (part.size() != sizeof(domid_t) ||
+          std::strstr(schema::WordsOf(part).path, "dom") == nullptr)
+        continue;
       const domid_t domain = random.OneIn(2) ? domid_t{0} : domid_t{DOMID_SELF};
       StoreField(&payload[argument + part.offset], domain, order_);
     }
@@ -258,14 +262,15 @@ INSTANTIATE_TEST_SUITE_P(, RandomLockdownTest, testing::Values(ByteOrder::kLittl
 
 TEST_P(RandomLockdownTest, WhatChangesAfterTheAuditReachesNoCopy) {
   Lockdown lockdown(GetParam());
-  for (const schema::Op* op : fuzz::AllOps()) {
+  for (const schema::Op* op : fuzz::AllOps(schema::kBaseRelease)) {
     for (std::uint64_t seed = 0; seed < kRounds; ++seed) {
       const std::string wrong = lockdown.Check(*op, seed);
-      EXPECT_EQ(wrong, "") << op->hypercall->name << "." << op->name << ", seed " << seed;
+      EXPECT_EQ(wrong, "") << schema::WordsOf(op->hypercall()).name << "."
+                           << schema::WordsOf(*op).name << ", seed " << seed;
       if (!wrong.empty()) break;
     }
   }
-  EXPECT_GT(lockdown.audited(), fuzz::AllOps().size() * kRounds / 4);
+  EXPECT_GT(lockdown.audited(), fuzz::AllOps(schema::kBaseRelease).size() * kRounds / 4);
 }
 
 }  // namespace

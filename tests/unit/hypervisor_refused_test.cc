@@ -756,7 +756,9 @@ class RefusedOnXenTest : public testing::TestWithParam<refused_call> {
   }
   void TearDown() override { running = nullptr; }
 
-  TestMachine machine{{.preempt_interval = 64}};
+  // Of the release whose headers the checks are compiled with.
+  TestMachine machine{
+      {.release = schema::ParseRelease(XEN_RELEASE).value(), .preempt_interval = 64}};
   ProtectedSpace space;
 };
 

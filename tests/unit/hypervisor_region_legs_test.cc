@@ -375,8 +375,7 @@ TEST_F(HypervisorLargeGranulesTest, OneWithABadPageIsLetGoAndSaidToItsOwnCall) {
   reservation.nr_extents = 1;
   reservation.domid = DOMID_SELF;
   ASSERT_GT(kernel.Register(1), 0);
-  set_xen_guest_handle_raw(reservation.extent_start,
-                           reinterpret_cast<xen_pfn_t*>(kBase + (8 << 12)));
+  set_xen_guest_handle(reservation.extent_start, reinterpret_cast<xen_pfn_t*>(kBase + (8 << 12)));
   kernel.Write(9 << 12, &reservation, sizeof(reservation));
   ASSERT_EQ(kernel.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, kBase + (9 << 12)), 1);
   ASSERT_EQ(kernel.Unregister(), 0);

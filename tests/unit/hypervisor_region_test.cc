@@ -59,11 +59,11 @@ TEST_P(HypervisorRegionTest, AnswersASysctlWhoseBufferStraddlesGranules) {
   op.cmd = XEN_SYSCTL_getdomaininfolist;
   op.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
   op.u.getdomaininfolist.max_domains = 4;
-  set_xen_guest_handle_raw(op.u.getdomaininfolist.buffer,
-                           reinterpret_cast<xen_domctl_getdomaininfo_t*>(kBase + list_at));
+  set_xen_guest_handle(op.u.getdomaininfolist.buffer,
+                       reinterpret_cast<xen_domctl_getdomaininfo_t*>(kBase + list_at));
   const schema::Op* row = schema::Find(__HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist);
   ASSERT_NE(row, nullptr);
-  if (GetParam().order != kNativeOrder) schema::Swap(row->argument, &op, kNativeOrder);
+  if (GetParam().order != kNativeOrder) schema::Swap(row->argument(), &op, kNativeOrder);
   kernel.Write(op_at, &op, sizeof(op));
 
   EXPECT_EQ(kernel.Call(__HYPERVISOR_sysctl, kBase + op_at), 0);
@@ -71,7 +71,7 @@ TEST_P(HypervisorRegionTest, AnswersASysctlWhoseBufferStraddlesGranules) {
   xen_sysctl_t answer;
   kernel.Read(op_at, &answer, sizeof(answer));
   if (GetParam().order != kNativeOrder)
-    schema::Swap(row->argument, &answer, Opposite(kNativeOrder));
+    schema::Swap(row->argument(), &answer, Opposite(kNativeOrder));
   EXPECT_EQ(answer.u.getdomaininfolist.num_domains, 1u);
   EXPECT_EQ(reinterpret_cast<std::uint64_t>(answer.u.getdomaininfolist.buffer.p), kBase + list_at);
   xen_domctl_getdomaininfo_t info;
@@ -185,7 +185,7 @@ TEST_F(HypervisorRegistryTest, PinnedFramesCannotBeGivenUp) {
   xen_pfn_t frames[2] = {kernel.GranulePlace(3).value >> 12, 900};
   kernel.Write(8192, frames, sizeof(frames));
   xen_memory_reservation reservation = {};
-  set_xen_guest_handle_raw(reservation.extent_start, reinterpret_cast<xen_pfn_t*>(kBase + 8192));
+  set_xen_guest_handle(reservation.extent_start, reinterpret_cast<xen_pfn_t*>(kBase + 8192));
   reservation.nr_extents = 2;
   reservation.domid = DOMID_SELF;
   kernel.Write(4096, &reservation, sizeof(reservation));

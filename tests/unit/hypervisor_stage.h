@@ -16,6 +16,7 @@
 
 #include "hcall/schema/count.h"
 #include "hcall/schema/walk.h"
+#include "hcall/schema/words.h"
 #include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_calls.h"
 #include "tests/unit/hypervisor_image.h"
@@ -61,10 +62,10 @@ inline void AddScalars(const schema::Type& type, std::byte* at, const std::strin
     places.push_back({at, type.size, name, type.kind == schema::Kind::kHandle});
     return;
   }
-  for (const schema::Field& field : type.members()) {
+  for (const schema::Member& field : schema::MembersOf(type)) {
     ForSome(field.count, [&](std::uint64_t i) {
-      const std::string inner = name + '.' + (field.name == nullptr ? "" : field.name);
-      AddScalars(*field.type, at + field.offset + i * field.type->size,
+      const std::string inner = name + '.' + field.name;
+      AddScalars(field.type(), at + field.offset + i * field.type().size,
                  Numbered(inner, i, field.count), places);
     });
   }
@@ -97,7 +98,8 @@ class Touched {
       Visit(buffer);
       return true;
     };
-    static_cast<void>(schema::ForEachBuffer(call, {.space = space, .vcpus = 2}, visit));
+    static_cast<void>(schema::ForEachBuffer(
+        call, {.space = space, .vcpus = 2, .releases = schema::kBaseRelease}, visit));
   }
 
   // What it says, and where it is answered.
@@ -116,7 +118,7 @@ class Touched {
     auto* const at = reinterpret_cast<std::byte*>(buffer.address.value);
     const std::uint32_t size = buffer.element->size;
     if (buffer.bytes != 0) {
-      const std::string name = buffer.part->path;
+      const std::string name = schema::WordsOf(*buffer.part).path;
       extents_.push_back({buffer.index == schema::kNoIndex
                               ? name
                               : name + '[' + std::to_string(buffer.index) + ']',
@@ -126,7 +128,7 @@ class Touched {
       if (buffer.writes()) AddWritable(at, buffer.bytes);
       if (!Contains(arguments_, at, buffer.bytes)) return;
       ForSome(buffer.count, [&](std::uint64_t i) {
-        const std::string name = Numbered(buffer.part->path, i, buffer.count);
+        const std::string name = Numbered(schema::WordsOf(*buffer.part).path, i, buffer.count);
         if (buffer.reads()) AddScalars(*buffer.element, at + i * size, name, places_);
         if (buffer.writes()) AddScalars(*buffer.element, at + i * size, name, outputs_);
       });
@@ -135,28 +137,29 @@ class Touched {
     if (!Contains(arguments_, at, buffer.bytes)) return;
     for (std::uint64_t i = 0; i < buffer.count; ++i) {
       const schema::RecordView view(at + i * size, kNativeOrder);
-      for (const schema::Part& part : buffer.element_record->parts) {
-        if (!view.Has(part)) continue;
-        if (part.writes() && !part.is_buffer()) AddWritable(at + i * size + part.offset, part.size);
+      for (const schema::Part& part : buffer.element_record->parts()) {
+        if (!view.Holds(part.when())) continue;
+        if (part.writes() && !part.is_buffer())
+          AddWritable(at + i * size + part.offset, part.size());
       }
     }
     ForSome(buffer.count, [&](std::uint64_t i) {
       const schema::RecordView view(at + i * size, kNativeOrder);
-      for (const schema::Part& part : buffer.element_record->parts) {
-        if (part.is_trailing) continue;
+      for (const schema::Part& part : buffer.element_record->parts()) {
+        if (part.is_trailing()) continue;
         std::byte* const field = at + i * size + part.offset;
-        const std::string name = Numbered(part.path, i, buffer.count);
+        const std::string name = Numbered(schema::WordsOf(part).path, i, buffer.count);
         const bool is_there = view.Has(part, schema::Phase::kBefore);
         if (part.is_buffer()) {
-          if (is_there) places_.push_back({field, part.size, name, true});
+          if (is_there) places_.push_back({field, part.size(), name, true});
           continue;
         }
-        const std::uint64_t count = part.size / part.type->size;
+        const std::uint64_t count = part.size() / part.type().size;
         ForSome(count, [&](std::uint64_t j) {
-          std::byte* const place = field + j * part.type->size;
+          std::byte* const place = field + j * part.type().size;
           const std::string one = Numbered(name, j, count);
-          if (is_there && part.reads()) AddScalars(*part.type, place, one, places_);
-          if (part.writes()) AddScalars(*part.type, place, one, outputs_);
+          if (is_there && part.reads()) AddScalars(part.type(), place, one, places_);
+          if (part.writes()) AddScalars(part.type(), place, one, outputs_);
         });
       }
     });

@@ -160,6 +160,7 @@ inline auto CpuPolicy() {
 
 inline void PxStatistics(xc_interface* x, User& u) {
   xc_px_stat statistics = {};
+  statistics.total = 6;  // 4.17's asks for it
   statistics.trans_pt = u(6 * 6 * sizeof(std::uint64_t));
   statistics.pt = u(6 * sizeof(xc_px_val));
   xc_pm_get_pxstat(x, 1, &statistics);
@@ -228,6 +229,26 @@ inline void Hypfs() {
 
 inline const Use kUses[] = {
 
+#if XEN_DOMCTL_INTERFACE_VERSION == 0x15
+    // Until 4.17.
+    CALL(xc_domain_getinfo(x, kDomain, 3, u.Out())),
+    CALL(xc_livepatch_upload(x, u.Text("name"), u(1000), 1000)),
+    CALL(xc_microcode_update(x, u(1000), 1000)),
+#else
+    // Since then.
+    CALL(xc_domain_getinfo_single(x, kDomain, u.Out())),
+    CALL(xc_domain_gsi_permission(x, kDomain, 1, XEN_DOMCTL_GSI_GRANT)),
+    CALL(xc_domain_set_llc_colors(x, kDomain, u(3 * sizeof(std::uint32_t)), 3)),
+    CALL(xc_monitor_io(x, kDomain, true)),
+    CALL(xc_livepatch_upload(x, u.Text("name"), u(1000), 1000, true)),
+    CALL(xc_set_cpufreq_cppc(x, 1, u.Out())),
+    CALL(xc_microcode_update(x, u(1000), 1000, XENPF_UCODE_FORCE)),
+    CALL(xc_get_cpu_version(x, u.Out())),
+    CALL(xc_get_ucode_revision(x, u.Out())),
+    CALL(std::free(xc_xenver_extraversion(x))),
+    CALL(std::free(xc_xenver_commandline(x))),
+#endif
+
     // domctl
     CALL(xc_domain_create(x, u.Out(), u.Out())),
     CALL(xc_domain_max_vcpus(x, kDomain, 4)),
@@ -244,7 +265,6 @@ inline const Use kUses[] = {
                              XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT)),
     CALL(xc_vcpu_getaffinity(x, kDomain, 0, u(kCpuMap), nullptr, XEN_VCPUAFFINITY_HARD)),
     CALL(xc_domain_get_guest_width(x, kDomain, u.Out())),
-    CALL(xc_domain_getinfo(x, kDomain, 3, u.Out())),
     CALL(xc_vcpu_setcontext(x, kDomain, 0, u(sizeof(vcpu_guest_context_any_t)))),
     CALL(xc_vcpu_setcontext(x, kDomain, 0, nullptr)),
     CALL(xc_vcpu_getcontext(x, kDomain, 0, u(sizeof(vcpu_guest_context_any_t)))),
@@ -400,7 +420,6 @@ inline const Use kUses[] = {
     CALL(xc_psr_cmt_get_total_rmid(x, u.Out())),
     CALL(xc_psr_cmt_get_l3_cache_size(x, 1, u.Out())),
     CALL(xc_psr_get_hw_info(x, 0, XC_PSR_CAT_L3, u.Out())),
-    CALL(xc_livepatch_upload(x, u.Text("name"), u(1000), 1000)),
     CALL(xc_livepatch_get(x, u.Text("name"), u.Out())),
     CALL(xc_livepatch_list_get_sizes(x, u.Out(), u.Out(), u.Out())),
     CALL(xc_livepatch_list(x, 3, 0, u(3 * sizeof(xen_livepatch_status)), u(60), u(3 * 4), 60, u(50),
@@ -423,7 +442,6 @@ inline const Use kUses[] = {
     CALL(xc_query_page_offline_status(x, 10, 15, u(6 * 4))),
 
     // platform_op
-    CALL(xc_microcode_update(x, u(1000), 1000)),
     CALL(ResourceOps(x, u, 1)),
     CALL(ResourceOps(x, u, 2)),
 

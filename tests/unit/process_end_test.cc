@@ -13,7 +13,7 @@
 
 #include <gtest/gtest.h>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/setting.h"
 #include "tests/unit/hypervisor_books.h"

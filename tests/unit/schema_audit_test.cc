@@ -5,6 +5,7 @@
 
 #include "gtest/gtest.h"
 #include "hcall/schema/audit.h"
+#include "hcall/schema/words.h"
 #include "tests/unit/schema_guest.h"
 
 namespace xencomm::schema {
@@ -46,8 +47,8 @@ TEST_F(AuditTest, RefusesABufferPartlyOutside) {
   for (const auto& [address, count] : kCases) {
     const Finding finding = Check(ReadConsole(address, count));
     EXPECT_EQ(finding.problem, Problem::kOutside) << address << " x" << count;
-    EXPECT_STREQ(finding.op->name, "readconsole");
-    EXPECT_STREQ(finding.part->path, "buffer");
+    EXPECT_STREQ(schema::WordsOf(*finding.op).name, "readconsole");
+    EXPECT_STREQ(schema::WordsOf(*finding.part).path, "buffer");
     EXPECT_EQ(finding.address.value, address);
     EXPECT_EQ(finding.bytes, count);
   }
@@ -68,14 +69,14 @@ TEST_F(AuditTest, LetsOnlyANamedSetThrough) {
   const Finding finding = Check(
       MakeCall(__HYPERVISOR_domctl, {Domctl(XEN_DOMCTL_destroydomain, [](auto&) {})}), allowed);
   EXPECT_EQ(finding.problem, Problem::kNotAllowed);
-  EXPECT_STREQ(finding.op->name, "destroydomain");
+  EXPECT_STREQ(schema::WordsOf(*finding.op).name, "destroydomain");
 }
 
 TEST_F(AuditTest, AnEmptySetLetsNothingThrough) {
   const Finding finding =
       Check(ReadConsole(Guest::kBase + 0x1000, 8), std::span<const AllowedOp>());
   EXPECT_EQ(finding.problem, Problem::kNotAllowed);
-  EXPECT_STREQ(finding.op->name, "readconsole");
+  EXPECT_STREQ(schema::WordsOf(*finding.op).name, "readconsole");
 }
 
 // An op that is let through still has to point into the region: op, field, index and address.
@@ -93,8 +94,8 @@ TEST_F(AuditTest, NamesTheElementOfAnAllowedOpThatLeadsOutside) {
   const Finding finding =
       Check(MakeCall(__HYPERVISOR_kexec_op, {KEXEC_CMD_kexec_load, guest_.New(load)}), kAllowed);
   EXPECT_EQ(finding.problem, Problem::kOutside);
-  EXPECT_STREQ(finding.op->name, "kexec_load");
-  EXPECT_STREQ(finding.part->path, "buf.h");
+  EXPECT_STREQ(schema::WordsOf(*finding.op).name, "kexec_load");
+  EXPECT_STREQ(schema::WordsOf(*finding.part).path, "buf.h");
   EXPECT_EQ(finding.index, 2u);
   EXPECT_EQ(finding.address.value, Guest::kBase + 0xfff8);
   EXPECT_EQ(finding.bytes, 16u);
@@ -125,13 +126,11 @@ TEST(AllowedOps, NoSetHasWhatIsForKernels) {
   // As if the table had a row for it.
   Hypercall hypercall = {};
   hypercall.number = kXencommOp;
-  Op op = {};
-  op.hypercall = &hypercall;
   constexpr AllowedOp kNamed[] = {{kXencommOp, 0}};
-  EXPECT_FALSE(AllowedOps::All().Contains(op));
-  EXPECT_FALSE(AllowedOps(kNamed).Contains(op));
+  EXPECT_FALSE(AllowedOps::All().Contains(hypercall, 0));
+  EXPECT_FALSE(AllowedOps(kNamed).Contains(hypercall, 0));
   hypercall.number = __HYPERVISOR_domctl;
-  EXPECT_TRUE(AllowedOps::All().Contains(op));
+  EXPECT_TRUE(AllowedOps::All().Contains(hypercall, 0));
 }
 
 }  // namespace

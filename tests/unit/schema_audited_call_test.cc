@@ -7,8 +7,9 @@
 
 #include "gtest/gtest.h"
 #include "hcall/schema/audited_call.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/schema/own_space.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/words.h"
 
 namespace xencomm::schema {
 namespace {
@@ -105,7 +106,7 @@ TEST_F(AuditedCallTest, RefusesAnOpThatIsNotNamed) {
   op->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
   const AuditedCall audited = Audited(MakeCall(__HYPERVISOR_domctl, Address(op)));
   EXPECT_EQ(audited.finding().problem, Problem::kNotAllowed);
-  EXPECT_STREQ(audited.finding().op->name, "destroydomain");
+  EXPECT_STREQ(schema::WordsOf(*audited.finding().op).name, "destroydomain");
 }
 
 TEST_F(AuditedCallTest, RefusesABufferInTheScratchOfNoOneAndInTheTable) {
@@ -113,7 +114,7 @@ TEST_F(AuditedCallTest, RefusesABufferInTheScratchOfNoOneAndInTheTable) {
     xen_sysctl* op = NewList(memory_ + page * kPage, 1);
     const AuditedCall audited = Audited(MakeCall(__HYPERVISOR_sysctl, Address(op)));
     EXPECT_EQ(audited.finding().problem, Problem::kOutside);
-    EXPECT_STREQ(audited.finding().part->path, "buffer");
+    EXPECT_STREQ(schema::WordsOf(*audited.finding().part).path, "buffer");
     EXPECT_EQ(audited.finding().address.value, Address(memory_) + page * kPage);
   }
 }
@@ -174,7 +175,7 @@ TEST_F(AuditedCallTest, RefusesEveryPointerToTheKernelsCopiesButItsOwn) {
     xen_sysctl* op = NewList(reinterpret_cast<void*>(at), 1);
     const Call list = MakeCall(__HYPERVISOR_sysctl, Address(op));
     EXPECT_EQ(Audited(list).finding().problem, Problem::kArgumentsOnly);
-    EXPECT_STREQ(Audited(list).finding().part->path, "buffer");
+    EXPECT_STREQ(schema::WordsOf(*Audited(list).finding().part).path, "buffer");
     // A register that the program fills: of an op that a register names, and of one that is copied.
     const Call query =
         MakeCall(__HYPERVISOR_memory_op, XENMEM_current_reservation, at & ~std::uint64_t{1});
@@ -274,8 +275,9 @@ TEST_F(AuditedCallTest, DecidesWhatToCopyBackByTheOpThatItPassedOn) {
 TEST_F(AuditedCallTest, CopiesNothingThatACallFillsInPart) {
   for (const Hypercall& hypercall : Hypercalls()) {
     if (hypercall.op_place != OpPlace::kArgument && !hypercall.holds_calls) continue;
-    for (const Op& op : hypercall.ops) {
-      EXPECT_EQ(BufferOf(op.registers)->filled.kind, CountKind::kNone) << op.name;
+    for (const Op& op : hypercall.ops()) {
+      EXPECT_EQ(BufferOf(op.registers())->filled().kind, CountKind::kNone)
+          << schema::WordsOf(op).name;
     }
   }
 }

@@ -7,9 +7,9 @@
 
 #include "gtest/gtest.h"
 #include "hcall/schema/audit.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/schema/print.h"
 #include "hcall/schema/walk.h"
-#include "hcall/schema/xen.h"
 #include "tests/fuzz/random_call.h"
 
 namespace xencomm::schema {
@@ -245,7 +245,8 @@ TEST_F(BadInput, UnknownHypercallsOpsAndVersions) {
   EXPECT_EQ(Text({__HYPERVISOR_xsm_op, {Structure<xen_flask_op>(99, 1, kNothing)}}),
             "xsm_op: cmd: unknown op: 99");
   EXPECT_EQ(Text({__HYPERVISOR_domctl, {Structure<xen_domctl>(1, 0x14, kNothing)}}),
-            "domctl: interface_version: unknown interface version: 0x14, known are 0x15");
+            "domctl: interface_version: unknown interface version: 0x14, known are 0x15, 0x16, "
+            "0x17, 0x18");
   EXPECT_EQ(Text({__HYPERVISOR_platform_op, {Structure<xen_platform_op>(17, 0, kNothing)}}),
             "platform_op: interface_version: unknown interface version: 0x0, known are 0x3000001");
   EXPECT_EQ(Text({__HYPERVISOR_xsm_op, {Structure<xen_flask_op>(1, 2, kNothing)}}),

@@ -10,6 +10,7 @@
 #include "hcall/schema/op.h"
 #include "hcall/schema/own_space.h"
 #include "hcall/schema/swap.h"
+#include "hcall/schema/words.h"
 
 namespace xencomm::schema {
 namespace {
@@ -40,7 +41,7 @@ static_assert(std::same_as<HandleOf<decltype(rows::domctl::gdbsx_guestmemio::uva
 TEST(SchemaFind, AnswersRowsByNumberAndByName) {
   const Op* op = Find(__HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist);
   ASSERT_NE(op, nullptr);
-  EXPECT_STREQ(op->name, "getdomaininfolist");
+  EXPECT_STREQ(schema::WordsOf(*op).name, "getdomaininfolist");
   EXPECT_EQ(op->own_offset, offsetof(xen_sysctl, u.getdomaininfolist));
   EXPECT_EQ(op, Find("sysctl", "getdomaininfolist"));
 }
@@ -144,11 +145,11 @@ TEST(SchemaSwap, TurnsTheUnionMemberThatTheOpNames) {
   const Op* op = Find("sysctl", "readconsole");
   ASSERT_NE(op, nullptr);
 
-  Swap(op->argument, &sysctl, kNativeOrder);
+  Swap(op->argument(), &sysctl, kNativeOrder);
   EXPECT_EQ(sysctl.cmd, __builtin_bswap32(XEN_SYSCTL_readconsole));
   EXPECT_EQ(sysctl.u.readconsole.index, 0x04030201u);
   EXPECT_EQ(sysctl.u.readconsole.clear, 1);
-  Swap(op->argument, &sysctl, Opposite(kNativeOrder));
+  Swap(op->argument(), &sysctl, Opposite(kNativeOrder));
   EXPECT_EQ(std::memcmp(&sysctl, &before, sizeof(sysctl)), 0);
 }
 
@@ -160,13 +161,13 @@ TEST(SchemaSwap, TurnsTheMemberThatTheDiscriminatorNames) {
   const Op* op = Find("domctl", "scheduler_op");
   ASSERT_NE(op, nullptr);
   xen_domctl swapped = domctl;
-  Swap(op->argument, &swapped, kNativeOrder);
+  Swap(op->argument(), &swapped, kNativeOrder);
   EXPECT_EQ(swapped.u.scheduler_op.u.credit.weight, 0x0201);
 
   domctl.u.scheduler_op.sched_id = XEN_SCHEDULER_RTDS;
   domctl.u.scheduler_op.u.rtds.period = 0x01020304;
   swapped = domctl;
-  Swap(op->argument, &swapped, kNativeOrder);
+  Swap(op->argument(), &swapped, kNativeOrder);
   EXPECT_EQ(swapped.u.scheduler_op.u.rtds.period, 0x04030201u);
 }
 
@@ -174,17 +175,18 @@ TEST(SchemaSwap, TurnsTheMemberThatTheDiscriminatorNames) {
 // first.
 TEST(SchemaSwap, TwiceChangesNothing) {
   for (const Hypercall& hypercall : Hypercalls()) {
-    for (const Op& op : hypercall.ops) {
-      if (op.argument.type == nullptr) continue;
-      std::vector<unsigned char> bytes(op.argument.type->size);
+    for (const Op& op : hypercall.ops()) {
+      if (op.argument().type() == nullptr) continue;
+      std::vector<unsigned char> bytes(op.argument().type()->size);
       for (unsigned seed = 0; seed < 8; ++seed) {
         for (std::size_t i = 0; i < bytes.size(); ++i) {
           bytes[i] = static_cast<unsigned char>(i % 4 == 0 ? seed : i * 37 + seed);
         }
         const std::vector<unsigned char> before = bytes;
-        Swap(op.argument, bytes.data(), kNativeOrder);
-        Swap(op.argument, bytes.data(), kOther);
-        EXPECT_EQ(bytes, before) << hypercall.name << "." << op.name;
+        Swap(op.argument(), bytes.data(), kNativeOrder);
+        Swap(op.argument(), bytes.data(), kOther);
+        EXPECT_EQ(bytes, before) << schema::WordsOf(hypercall).name << "."
+                                 << schema::WordsOf(op).name;
       }
     }
   }

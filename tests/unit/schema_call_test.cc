@@ -8,9 +8,10 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "hcall/schema/bounced_call.h"
-#include "hcall/schema/described_call.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
+#include "hcall/schema/words.h"
+#include "hcall/transport/bounced_call.h"
+#include "hcall/transport/embedded/described_call.h"
 #include "xencomm/descriptor.h"
 
 namespace xencomm::schema {
@@ -318,7 +319,7 @@ TEST(BouncedCall, RefusesAPointerInAnotherBuffersData) {
   Heap heap;
   BouncedCall bounced(OverItself(sysctl), kNativeOrder, heap);
   EXPECT_EQ(bounced.finding().problem, Problem::kOverlap);
-  EXPECT_STREQ(bounced.finding().op->name, "readconsole");
+  EXPECT_STREQ(schema::WordsOf(*bounced.finding().op).name, "readconsole");
 }
 
 // The process's addresses are the guest-physical ones, but for one page that has none.

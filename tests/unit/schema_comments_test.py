@@ -5,21 +5,18 @@ An op uses a field in no way that its comment does not name; all ops that have t
 together, in every way that the comment names. Every guest handle has a row that says what it points
 at. What differs is listed here, each with the reason why the table is right.
 
-Arguments: the program that writes the JSON export, the source tree, and the C++ compiler's command.
+Arguments: those of installed_release.py.
 """
 
 import collections
-import json
-import pathlib
 import re
-import subprocess
 import sys
 import unittest
 
 from header_comments import REGISTER, Headers, argument_named, op_comments
+from installed_release import EXPORT, INCLUDE, RELEASE, compiled
 
-EXPORT = json.loads(subprocess.run([sys.argv[1]], check=True, stdout=subprocess.PIPE).stdout)
-HEADERS = Headers(sys.argv[3:], pathlib.Path(sys.argv[2]))
+HEADERS = Headers(compiled("-E", "-C"))
 # Of hypercalls whose ops each have an argument of their own, what the ops' constants begin with.
 PREFIXES = {
     "XEN_ARGO_OP_": "argo_op", "CALLBACKOP_": "callback_op", "EVTCHNOP_": "event_channel_op",
@@ -52,10 +49,6 @@ JUDGED = {
     "sysctl.getcpuinfo: info": ("in, but out", POINTED_AT),
     "sysctl.perfc_op: nr_counters": ("out, but in/out", "Xen trusts the room; we want it said"),
     "sysctl.perfc_op: nr_vals": ("out, but in/out", "Xen trusts the room; we want it said"),
-    "sysctl.livepatch_op: u.list.name_total_size":
-        ("out, but in/out", "Xen trusts the room; we want it said"),
-    "sysctl.livepatch_op: u.list.metadata_total_size":
-        ("out, but in/out", "Xen trusts the room; we want it said"),
     "platform_op.firmware_info: u.disk_info.edd_params":
         ("out, but in/out", "its first two bytes say how long it is"),
     "platform_op.firmware_info: u.efi_info.vendor.bufsz":
@@ -83,32 +76,56 @@ JUDGED = {
     "xenpf_resource_entry.u.ret": ("out, but unused", "the bytes have their row as u.cmd"),
     "xen_hvm_altp2m_op.u.view.hvmmem_default_access": ("in/out, but in", ONLY_READ),
 }
+# The same of some releases only, from the first to the last.
+WHOLE = ("out, but unused", "the bytes have their rows as u.s")
+ONLY_TOTAL = ("in/out, but out", "the comment is of total, which stands before")
+JUDGED_IN = {
+    ("4.17", "4.20"): {
+        f"sysctl.livepatch_op: u.list.{field}":
+            ("out, but in/out", "Xen trusts the room; we want it said")
+        for field in ("name_total_size", "metadata_total_size")},
+    ("4.18", "4.20"): {
+        f"xen_sysctl_pm_op.u.get_para.u.cppc_para.{field}": WHOLE
+        for field in ("features", "lowest", "lowest_nonlinear", "nominal", "highest", "minimum",
+                      "maximum", "desired", "energy_perf", "activity_window")},
+    ("4.19", "4.20"): {
+        f"xen_sysctl_get_pmstat.u.getpx.{field}": ONLY_TOTAL
+        for field in ("usable", "last", "cur")},
+}
+for (first, last), judged in JUDGED_IN.items():
+    if first <= RELEASE <= last:
+        JUDGED |= judged
 
 # How much is compared, at least: less means that comments, or rows, are no longer found.
-DIRECTIONS, OPS, HANDLES, ZEROES = 857, 215, 132, 15
+DIRECTIONS, OPS, HANDLES, ZEROES = 857, 215, 132, 14
 ARGUMENTS, LISTS = 47, 6
 
 STRUCTURES = {type_["name"] for type_ in EXPORT["types"].values() if type_["kind"] == "struct"}
-MISNAMED = ["vcpu_register_time_info_memory_area"]  # it has no "info"
+# What the comment names is called otherwise, or is a structure like it.
+MISNAMED = ["VCPUOP_register_vcpu_time_memory_area", "XENVER_build_id"]
 
 
 def words(ways):
     return "/".join(sorted(ways)) or "unused"
 
 
+def name_of(type_id):
+    return EXPORT["types"][type_id]["name"]
+
+
 def own_structures():
     """(where, structure, rows) for each op's own structure and each one that buffers hold."""
     for call in EXPORT["hypercalls"]:
         arguments = [(op["name"], op["argument"]) for op in call["ops"] if "argument" in op]
-        shared = {argument["type"] for _, argument in arguments
+        shared = {name_of(argument["type"]) for _, argument in arguments
                   if argument["own_type"] != argument["type"]}
         for name, argument in arguments:
-            if argument["own_type"] not in shared:
-                yield (f"{call['name']}.{name}", EXPORT["types"][argument["own_type"]]["name"],
+            if name_of(argument["own_type"]) not in shared:
+                yield (f"{call['name']}.{name}", name_of(argument["own_type"]),
                        [row for row in argument["fields"]
                         if row["offset"] >= argument["own_offset"]])
     for name, rows in EXPORT["records"].items():
-        yield name, EXPORT["types"][name]["name"], rows
+        yield name, name_of(name), rows
     for call in EXPORT["hypercalls"]:
         for op in call["ops"]:
             yield from plain_elements(f"{call['name']}.{op['name']}", op)
@@ -120,7 +137,7 @@ def plain_elements(where, op):
     others = {argument.get("type"), argument.get("own_type"), *EXPORT["records"]}
     for row in argument.get("fields", []) + op["registers"] + op.get("buffers", []):
         if "buffer" in row and row["buffer"]["element"] not in others:
-            structure = EXPORT["types"][row["buffer"]["element"]]["name"]
+            structure = name_of(row["buffer"]["element"])
             yield (f"{where}: {row['path']}[]", structure,
                    [{"path": leaf.path, "direction": row["direction"]}
                     for leaf in HEADERS.leaves(structure)])
@@ -204,7 +221,7 @@ class OpComments(unittest.TestCase):
                for call in EXPORT["hypercalls"]}
         # (constant, its comment, the op's registers that are pointers)
         cls.found = []
-        for constant, text in op_comments("/usr/include/xen"):
+        for constant, text in op_comments(INCLUDE / "xen"):
             prefix = next(filter(constant.startswith, PREFIXES), None)
             op = prefix and ops[PREFIXES[prefix]].get(constant.removeprefix(prefix))
             if op:
@@ -215,7 +232,7 @@ class OpComments(unittest.TestCase):
     def assert_type(self, register, name, constant):
         """Of what is no structure, names are only the headers'."""
         type_ = EXPORT["types"][register["buffer"]["element"]]
-        if name in STRUCTURES or type_["kind"] == "struct" and name not in MISNAMED:
+        if constant not in MISNAMED and (name in STRUCTURES or type_["kind"] == "struct"):
             self.assertEqual(type_["name"], name, constant)
 
     def test_name_the_argument_that_the_op_has(self):

@@ -3,14 +3,13 @@
 
 Layout comes from the debug information that the compiler writes (the table's from libclang), op
 numbers from the text of the headers. Every member of guest-handle type, every embedded bitmap and
-every op number of domctl, sysctl, platform_op and memory_op must have its row, at the same offset and
-with the same size; and every field of every structure in the export must lie where the debug
-information says.
+every op number of domctl, sysctl, platform_op and memory_op must have its row, at the same offset
+and with the same size; and every field of every structure in the export must lie where the debug
+information says. The table is that of the release whose headers are installed.
 
-Arguments: the program that writes the JSON export, the source tree, and the C++ compiler's command.
+Arguments: those of installed_release.py.
 """
 
-import json
 import pathlib
 import re
 import subprocess
@@ -18,9 +17,7 @@ import sys
 import tempfile
 import unittest
 
-EXPORT = json.loads(subprocess.run([sys.argv[1]], check=True, stdout=subprocess.PIPE).stdout)
-SOURCE, CXX = pathlib.Path(sys.argv[2]), sys.argv[3:]
-HEADERS = pathlib.Path("/usr/include/xen")
+from installed_release import EXPORT, INCLUDE, RELEASE, compiled
 
 DIE = re.compile(r"^ <([0-9a-f]+)><([0-9a-f]+)>: Abbrev Number: \d+ \((DW_TAG_\w+)\)")
 # In front of the value stands its form, and of a name where it is kept.
@@ -32,10 +29,8 @@ class Debug:
 
     def __init__(self):
         with tempfile.TemporaryDirectory() as folder:
-            unit, output = pathlib.Path(folder, "headers.cc"), pathlib.Path(folder, "headers.o")
-            unit.write_text('#include "hcall/schema/abi.h"\n#include "hcall/schema/xen.h"\n')
-            subprocess.run([*CXX, "-std=gnu++20", "-g", "-fno-eliminate-unused-debug-types",
-                            f"-I{SOURCE}", "-c", unit, "-o", output], check=True)
+            output = pathlib.Path(folder, "headers.o")
+            compiled("-g", "-fno-eliminate-unused-debug-types", "-c", "-o", output)
             dump = subprocess.run(["readelf", "--wide", "--debug-dump=info", output], check=True,
                                   stdout=subprocess.PIPE, text=True).stdout
         self.dies, parents = {}, []
@@ -116,15 +111,19 @@ class Debug:
 
 
 DEBUG = Debug()
-MACROS = set(re.findall(r"^#define (\w+)", subprocess.run(
-    [*CXX, "-std=gnu++20", f"-I{SOURCE}", "-E", "-dM", "-x", "c++", SOURCE / "hcall/schema/xen.h"],
-    check=True, stdout=subprocess.PIPE, text=True).stdout, re.MULTILINE))
+MACROS = set(re.findall(r"^#define (\w+)", compiled("-E", "-dM"), re.MULTILINE))
 OPS = [(call["name"], op) for call in EXPORT["hypercalls"] for op in call["ops"]]
 
 
+def name_of(type_id):
+    return EXPORT["types"][type_id]["name"]
+
+
 # Structures of which ops have a member each.
-SHARED = {op["argument"]["type"] for _, op in OPS
+SHARED = {name_of(op["argument"]["type"]) for _, op in OPS
           if "argument" in op and op["argument"]["own_type"] != op["argument"]["type"]}
+# Their structure's other member is meant, a physical address.
+PHYSICAL = ["register_runstate_phys_area", "register_vcpu_time_phys_area"]
 
 
 def pointers(fields):
@@ -135,7 +134,7 @@ def pointers(fields):
 
 def own_record(op):
     """The op's own structure in the debug information, and where it begins in the argument."""
-    name = EXPORT["types"][op["argument"]["own_type"]]["name"]
+    name = name_of(op["argument"]["own_type"])
     if name in DEBUG.named:
         return DEBUG.named[name], op["argument"]["own_offset"]
     # Without a name of its own: a member's type, called after it.
@@ -154,7 +153,7 @@ class Layout(unittest.TestCase):
             if "argument" not in op:
                 continue
             record, base = own_record(op)
-            if op["argument"]["own_type"] == op["argument"]["type"] in SHARED:
+            if name_of(op["argument"]["own_type"]) in SHARED or op["name"] in PHYSICAL:
                 continue  # an op that names no member of the union
             rows = pointers(op["argument"]["fields"])
             for path, offset in DEBUG.handles(record, base):
@@ -165,7 +164,7 @@ class Layout(unittest.TestCase):
     def test_every_handle_of_an_element_has_a_row(self):
         for name, fields in EXPORT["records"].items():
             rows = pointers(fields)
-            record = DEBUG.named[EXPORT["types"][name]["name"]]
+            record = DEBUG.named[name_of(name)]
             for path, offset in DEBUG.handles(record):
                 self.assertIn(offset, rows, f"{name}: {path} at {offset} has no row")
 
@@ -190,7 +189,7 @@ class Layout(unittest.TestCase):
                 parts = parts + op["argument"]["fields"]
             names |= {part["buffer"]["element"] for part in parts if "buffer" in part}
         for name in names:
-            reach(DEBUG.named.get(EXPORT["types"][name]["name"], {"children": []}))
+            reach(DEBUG.named.get(name_of(name), {"children": []}))
         for name, record in DEBUG.named.items():
             if "__guest_handle_" in name:
                 continue
@@ -216,8 +215,9 @@ class Layout(unittest.TestCase):
 
     def test_every_field_lies_where_the_compiler_puts_it(self):
         compared = 0
-        for identifier, type_ in EXPORT["types"].items():
-            if type_["kind"] not in ("struct", "union") or identifier not in DEBUG.named:
+        for type_ in EXPORT["types"].values():
+            if type_["kind"] not in ("struct", "union") or type_["name"] not in DEBUG.named or \
+                    RELEASE not in type_["releases"]:
                 continue
             record = DEBUG.named[type_["name"]]
             self.assertEqual(type_["size"], DEBUG.size(record), type_["name"])
@@ -239,7 +239,7 @@ class Layout(unittest.TestCase):
 def defined(header, pattern, inside=None):
     """Name and number of the definitions in a header's text that the compiler sees too: not in
     comments, nor for the hypervisor alone."""
-    text = (HEADERS / header).read_text()
+    text = (INCLUDE / "xen" / header).read_text()
     if inside:
         text = text[text.index(inside):]
         text = text[:text.index("\n};")]

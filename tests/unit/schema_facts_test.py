@@ -9,7 +9,7 @@ after the call is written; of what a pointer leads to it also knows the length. 
 A row uses a field at least so; what a pointer leads to, exactly so, and by the same count. What
 differs is listed with the reason why the table is right.
 
-Arguments: the program that writes the JSON export, the source tree, and the C++ compiler's command.
+Arguments: those of installed_release.py.
 """
 
 import re

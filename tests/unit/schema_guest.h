@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/schema/walk.h"
-#include "hcall/schema/xen.h"
 #include "xencomm/space.h"
 
 namespace xencomm::schema {

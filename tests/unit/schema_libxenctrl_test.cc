@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "hcall/schema/walk.h"
+#include "hcall/schema/words.h"
 #include "tests/unit/libxenctrl_calls.h"
 #include "xencomm/space.h"
 
@@ -36,6 +37,9 @@ namespace {
 using schema::Buffer;
 using schema::Finding;
 using schema::Op;
+
+// The one that libxenctrl is of.
+const schema::Releases kRelease = schema::ParseRelease(XEN_RELEASE).value();
 
 // Where, and what. The reason is that of the whole group.
 using Differences = std::set<std::pair<std::string, std::string>>;
@@ -157,7 +161,7 @@ class Observer {
     const schema::Call call = {.hypercall = hypercall, .registers = registers};
     op_ = std::to_string(hypercall);
     auto enter = [&](const Op& op) {
-      op_ = std::string(op.hypercall->name) + "." + op.name;
+      op_ = std::string(schema::WordsOf(op.hypercall()).name) + "." + schema::WordsOf(op).name;
       ops.insert(op_);
       return true;
     };
@@ -166,9 +170,10 @@ class Observer {
       Visit(buffer, reached);
       return true;
     };
-    const Finding finding = ForEachBuffer(call, {.space = buffers}, visit, enter);
+    const Finding finding =
+        ForEachBuffer(call, {.space = buffers, .releases = kRelease}, visit, enter);
     if (!finding.ok()) {
-      Differ(op_ + ": " + (finding.part == nullptr ? "" : finding.part->path),
+      Differ(op_ + ": " + (finding.part == nullptr ? "" : schema::WordsOf(*finding.part).path),
              Describe(finding.problem));
     }
     for (const auto& [allocation, touched] : reached) {
@@ -208,7 +213,7 @@ class Observer {
   };
 
   void Visit(const Buffer& buffer, std::map<Allocation*, Touched>& reached) {
-    const std::string where = op_ + ": " + buffer.part->path;
+    const std::string where = op_ + ": " + schema::WordsOf(*buffer.part).path;
     pointers.insert(where);
     const std::uint64_t start = buffer.address.value;
     Allocation* const allocation = buffers.Find(start, buffer.bytes);
@@ -226,7 +231,7 @@ class Observer {
     touched.writes |= buffer.writes();
     const schema::Record* const record = buffer.element_record;
     touched.is_structure |=
-        record != nullptr && (record == &buffer.op->argument || record->has_pointers);
+        record != nullptr && (record == &buffer.op->argument() || record->has_pointers);
   }
 
   // What libxenctrl itself looks into is left as it is.

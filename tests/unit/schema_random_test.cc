@@ -25,7 +25,7 @@ void ForEachCall(Check check) {
   CallMemory memory;
   unsigned checked = 0;
   for (const schema::Op* op : AllOps()) {
-    const std::size_t cases = std::max(op->argument.variants.size(), std::size_t{1});
+    const std::size_t cases = std::max(op->argument().variants().size(), std::size_t{1});
     for (std::uint64_t seed = 0; seed < kRounds * cases; ++seed) {
       memory.Clear();
       Random random(seed);
@@ -34,7 +34,8 @@ void ForEachCall(Check check) {
       if (!call.ok()) continue;
       ++checked;
       const std::string wrong = check(*op, order, call, memory, random);
-      EXPECT_EQ(wrong, "") << op->hypercall->name << "." << op->name << ", seed " << seed;
+      EXPECT_EQ(wrong, "") << schema::WordsOf(op->hypercall()).name << "."
+                           << schema::WordsOf(*op).name << ", seed " << seed;
       if (!wrong.empty()) break;
     }
   }
@@ -46,9 +47,9 @@ std::set<const schema::Part*> CountedArrays() {
   std::set<const schema::Part*> arrays;
   for (const schema::Op* op : AllOps()) {
     for (const std::span<const schema::Part> parts :
-         {op->registers.parts, op->argument.parts, op->buffers}) {
+         {op->registers().parts(), op->argument().parts(), op->buffers()}) {
       for (const schema::Part& part : parts) {
-        if (part.filled.kind != schema::CountKind::kNone) arrays.insert(&part);
+        if (part.filled().kind != schema::CountKind::kNone) arrays.insert(&part);
       }
     }
   }
@@ -65,7 +66,7 @@ TEST(RandomCalls, KeepWhatHoldsForAll) {
     for (const schema::Part* part : properties.cut_short()) never_cut_short.erase(part);
     return wrong;
   });
-  for (const schema::Part* part : never_cut_short) ADD_FAILURE() << part->path;
+  for (const schema::Part* part : never_cut_short) ADD_FAILURE() << schema::WordsOf(*part).path;
 }
 
 // Counts, pointers and discriminators of all kinds of bad values, one after the other.
@@ -74,7 +75,7 @@ TEST(RandomCalls, AreRefusedByNameWhenTheyAreHostile) {
   ForEachCall([&](const schema::Op& op, ByteOrder order, const RandomCall& made, CallMemory& memory,
                   Random& random) -> std::string {
     std::vector<schema::CollectedBuffer> buffers;
-    CollectBuffers(made.call(), order, RandomCall::kVcpus, buffers);
+    CollectBuffers(made.call(), order, RandomCall::kVcpus, made.release(), buffers);
     schema::Call call = made.call();
     for (unsigned i = 0; i < 8; ++i) {
       const std::uint64_t bits = random.Next();

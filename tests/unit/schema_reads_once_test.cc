@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "hcall/schema/audited_call.h"
+#include "hcall/schema/words.h"
 #include "tests/fuzz/random_call.h"
 
 namespace xencomm::fuzz {
@@ -59,17 +60,17 @@ struct Audited {
   std::vector<std::byte> copy;
 };
 
-Audited Audit(CallMemory& memory, const schema::Call& call, ByteOrder order, Change change) {
+Audited Audit(CallMemory& memory, const RandomCall& made, ByteOrder order, Change change) {
   std::byte* const scratch = reinterpret_cast<std::byte*>(memory.address() + kScratchAt);
   std::memset(scratch, 0, kScratchBytes);
   CallSpace direct(memory);
   ChangingSpace space(direct, scratch, change);
-  const schema::Caller caller = {space, order, RandomCall::kVcpus};
+  const schema::Caller caller = {space, order, RandomCall::kVcpus, made.release()};
   const VirtualAddress at = {memory.address() + kScratchAt};
   const AuditScratch own = {at, {scratch, kScratchBytes}};
   const AuditedCall audited(
-      call, caller, {.region = memory.layout(), .arguments_only = {at, CallMemory::kHoleBytes}},
-      own);
+      made.call(), caller,
+      {.region = memory.layout(), .arguments_only = {at, CallMemory::kHoleBytes}}, own);
   return {audited.finding().problem, audited.call(), {scratch, scratch + kScratchBytes}};
 }
 
@@ -85,17 +86,18 @@ TEST(RandomCalls, AreAuditedByWhatWasReadFirst) {
       const RandomCall made(*op, order, random, memory);
       if (!made.ok()) continue;
       const std::vector<std::byte> before(memory.used().begin(), memory.used().end());
-      const Audited expected = Audit(memory, made.call(), order, nullptr);
+      const Audited expected = Audit(memory, made, order, nullptr);
       passed += expected.problem == schema::Problem::kNone;
       for (const Change change : kChanges) {
-        const Audited audited = Audit(memory, made.call(), order, change);
+        const Audited audited = Audit(memory, made, order, change);
         std::ranges::copy(before, memory.used().begin());
         EXPECT_EQ(audited.problem, expected.problem)
-            << op->hypercall->name << "." << op->name << ", seed " << seed;
+            << schema::WordsOf(op->hypercall()).name << "." << schema::WordsOf(*op).name
+            << ", seed " << seed;
         if (expected.problem != schema::Problem::kNone) continue;
         EXPECT_EQ(audited.passed.registers, expected.passed.registers);
-        EXPECT_EQ(audited.copy, expected.copy)
-            << op->hypercall->name << "." << op->name << ", seed " << seed;
+        EXPECT_EQ(audited.copy, expected.copy) << schema::WordsOf(op->hypercall()).name << "."
+                                               << schema::WordsOf(*op).name << ", seed " << seed;
       }
     }
   }

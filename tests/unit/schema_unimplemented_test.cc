@@ -10,6 +10,7 @@
 #include "hcall/hypervisor/calls/hypercall_table.h"
 #include "hcall/hypervisor/calls/op_table.h"
 #include "hcall/schema/op.h"
+#include "hcall/schema/words.h"
 #include "tests/unit/hypervisor_machine.h"
 
 namespace xencomm::hypervisor {
@@ -28,26 +29,27 @@ class OneCall {
   }
 
   std::int64_t Make() {
-    const Hypercall& hypercall = *op_.hypercall;
+    const Hypercall& hypercall = op_.hypercall();
     HypercallFrame frame;
     frame.index = hypercall.number;
     if (hypercall.op_place == OpPlace::kRegister) {
       frame.arguments[hypercall.op_field.offset / 8] = op_.number;
     } else if (hypercall.op_place == OpPlace::kArgument) {
       Set(hypercall.op_field, op_.number);
-      Set(hypercall.version_field, hypercall.version);
+      if (hypercall.version_field) Set(hypercall.version_field, hypercall.versions()[0].number);
       if (hypercall.number == __HYPERVISOR_domctl) Set({offsetof(xen_domctl, domain), 2}, kDomain);
     }
     // A command that the op has.
-    if (!op_.argument.variants.empty()) {
-      for (const schema::Test& test : op_.argument.variants[0].tests) {
-        if (test.field) Set(test.field, static_cast<std::uint64_t>(test.values[0]));
+    if (!op_.argument().variants().empty()) {
+      for (std::size_t i = 0; i < 2; ++i) {
+        const schema::Test& test = op_.argument().variants()[0].test(i);
+        if (test.field) Set(test.field, static_cast<std::uint64_t>(test.values()[0]));
       }
     }
-    for (const schema::Part& part : op_.registers.parts) {
+    for (const schema::Part& part : op_.registers().parts()) {
       if (!part.is_buffer()) continue;
       frame.arguments[part.offset / 8] = reinterpret_cast<std::uint64_t>(argument_.data());
-      if (part.room.a) frame.arguments[part.room.a.offset / 8] = 1;
+      if (part.room().a) frame.arguments[part.room().a.offset / 8] = 1;
     }
     Prepare(frame);
     return machine_.hypervisor.Call(*machine_.vcpu, frame);
@@ -82,8 +84,8 @@ class OneCall {
 template <class Visit>
 void ForEachOp(Visit visit) {
   for (const Hypercall& hypercall : schema::Hypercalls()) {
-    for (const Op& op : hypercall.ops) {
-      if (op.IsIn(hypercall.version)) visit(hypercall, op);
+    for (const Op& op : hypercall.ops()) {
+      if ((op.releases & schema::kBaseRelease) != 0) visit(hypercall, op);
     }
   }
 }
@@ -92,7 +94,8 @@ TEST(Unimplemented, IsWhatIsAnsweredSo) {
   unsigned implemented = 0;
   unsigned unimplemented = 0;
   ForEachOp([&](const Hypercall& hypercall, const Op& op) {
-    const std::string name = std::string(hypercall.name) + "." + op.name;
+    const std::string name =
+        std::string(schema::WordsOf(hypercall).name) + "." + schema::WordsOf(op).name;
     const OpAnswer known = Ask(hypercall.number, op.number);
     // Where domain 0 does not scale the processors' frequency, this one is not there (Xen 4.17,
     // platform_hypercall.c).
@@ -131,8 +134,9 @@ TEST(Unimplemented, IsAnsweredAsAXenWithoutItDoes) {
   for (const auto& [hypercall, number, answer] : kCases) {
     const Op* const op = schema::Find(hypercall, number);
     ASSERT_NE(op, nullptr);
-    EXPECT_FALSE(Ask(hypercall, number).is_implemented) << op->name;
-    EXPECT_EQ(OneCall(*op).Make(), answer) << op->hypercall->name << "." << op->name;
+    EXPECT_FALSE(Ask(hypercall, number).is_implemented) << schema::WordsOf(*op).name;
+    EXPECT_EQ(OneCall(*op).Make(), answer)
+        << schema::WordsOf(op->hypercall()).name << "." << schema::WordsOf(*op).name;
   }
 }
 
@@ -141,7 +145,8 @@ TEST(Unimplemented, IsAllThatThereIsNoNumberFor) {
     if (hypercall.op_place == OpPlace::kNone) continue;
     for (const std::uint64_t op : {std::uint64_t{63}, std::uint64_t{4096}, ~std::uint64_t{0}}) {
       if (schema::Find(hypercall.number, op) != nullptr) continue;
-      EXPECT_FALSE(Ask(hypercall.number, op).is_implemented) << hypercall.name << " " << op;
+      EXPECT_FALSE(Ask(hypercall.number, op).is_implemented)
+          << schema::WordsOf(hypercall).name << " " << op;
     }
   }
   for (const std::uint64_t hypercall : {std::uint64_t{63}, std::uint64_t{64}, ~std::uint64_t{0}}) {

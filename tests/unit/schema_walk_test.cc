@@ -11,6 +11,7 @@
 #include "hcall/schema/op.h"
 #include "hcall/schema/swap.h"
 #include "hcall/schema/walk.h"
+#include "hcall/schema/words.h"
 #include "tests/unit/schema_guest.h"
 
 namespace xencomm::schema {
@@ -46,7 +47,8 @@ class Walk : public GuestCalls {
                             ByteOrder order = kNativeOrder) {
     std::vector<Seen> seen;
     auto note = [&](const Buffer& buffer) {
-      seen.push_back({buffer.part->path, buffer.count, buffer.bytes, buffer.direction});
+      seen.push_back(
+          {schema::WordsOf(*buffer.part).path, buffer.count, buffer.bytes, buffer.direction});
       return true;
     };
     finding_ = ForEachBuffer(MakeCall(hypercall, arguments), {guest_, order, 70}, note);
@@ -74,7 +76,7 @@ TEST_F(Walk, FindsTheSameInTheOtherOrder) {
   sysctl.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
   sysctl.u.readconsole.count = 77;
   Set(sysctl.u.readconsole.buffer, guest_.Room(77));
-  Swap(Find("sysctl", "readconsole")->argument, &sysctl, kNativeOrder);
+  Swap(Find("sysctl", "readconsole")->argument(), &sysctl, kNativeOrder);
   EXPECT_THAT(
       Buffers(__HYPERVISOR_sysctl, {guest_.New(sysctl)}, kOther),
       ElementsAre(Seen{"u_sysctl", 1, sizeof(xen_sysctl), kInOut}, Seen{"buffer", 77, 77, kOut}));
@@ -175,10 +177,10 @@ TEST(Rows, HaveTheDirectionsOfTheHypervisor) {
   };
   for (const auto& row : kRows) {
     bool is_found = false;
-    for (const Part& part : Find(row.hypercall, row.op)->argument.parts) {
-      if (std::string(part.path) != row.path) continue;
+    for (const Part& part : Find(row.hypercall, row.op)->argument().parts()) {
+      if (std::string(schema::WordsOf(part).path) != row.path) continue;
       is_found = true;
-      EXPECT_EQ(part.direction, row.direction) << row.op << " " << row.path;
+      EXPECT_EQ(part.direction(), row.direction) << row.op << " " << row.path;
     }
     EXPECT_TRUE(is_found) << row.op << " " << row.path;
   }
@@ -217,7 +219,7 @@ TEST_F(Walk, RefusesTextWithoutAnEnd) {
   Set(op.u.efi_runtime_call.u.get_variable.name, guest_.New(letters.data(), letters.size()));
   Buffers(__HYPERVISOR_platform_op, {guest_.New(op)});
   EXPECT_EQ(finding_.problem, Problem::kEndless);
-  EXPECT_STREQ(finding_.part->path, "u.get_variable.name");
+  EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "u.get_variable.name");
 }
 
 TEST_F(Walk, CountsATrapTableToItsZero) {
@@ -293,7 +295,8 @@ TEST(Rows, FindAnOpByTheBitsThatTheHypervisorLooksAt) {
     for (unsigned bit = 0; bit < 64; ++bit) {
       const std::uint64_t other = number ^ std::uint64_t{1} << bit;
       const bool is_same = Find(hypercall, other) == op;
-      EXPECT_EQ(is_same, (bits >> bit & 1) == 0) << op->hypercall->name << ", bit " << bit;
+      EXPECT_EQ(is_same, (bits >> bit & 1) == 0)
+          << schema::WordsOf(op->hypercall()).name << ", bit " << bit;
     }
   }
 }
@@ -461,8 +464,8 @@ TEST_F(Walk, TellsNullsApart) {
       Sysctl(XEN_SYSCTL_getdomaininfolist, [&](auto& u) { u.getdomaininfolist.max_domains = 9; });
   Buffers(__HYPERVISOR_sysctl, {list});
   EXPECT_EQ(finding_.problem, Problem::kNull);
-  EXPECT_STREQ(finding_.op->name, "getdomaininfolist");
-  EXPECT_STREQ(finding_.part->path, "buffer");
+  EXPECT_STREQ(schema::WordsOf(*finding_.op).name, "getdomaininfolist");
+  EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "buffer");
 }
 
 TEST_F(Walk, NamesWhatItDoesNotKnow) {
@@ -489,7 +492,7 @@ TEST_F(Walk, NamesWhatItDoesNotKnow) {
           {Sysctl(XEN_SYSCTL_cpupool_op, [](auto& u) { u.cpupool_op.op = 77; })});
   EXPECT_EQ(finding_.problem, Problem::kUnknownVariant);
   EXPECT_EQ(finding_.number, 77u);
-  EXPECT_STREQ(finding_.part->path, "op");
+  EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "op");
 }
 
 TEST_F(Walk, RefusesCountsThatPassTheLastAddress) {
@@ -509,7 +512,7 @@ TEST_F(Walk, RefusesCountsThatPassTheLastAddress) {
     Set(reservation.extent_start, address);
     Buffers(__HYPERVISOR_memory_op, {XENMEM_populate_physmap, guest_.New(reservation)});
     EXPECT_EQ(finding_.problem, Problem::kOverflow) << extents << " at " << address;
-    EXPECT_STREQ(finding_.part->path, "extent_start");
+    EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "extent_start");
   }
 }
 
@@ -565,7 +568,7 @@ TEST_F(Walk, SurvivesRandomArguments) {
     Guest guest;
     guest.New(words.data(), words.size());
     for (const Hypercall& hypercall : Hypercalls()) {
-      for (const Op& op : hypercall.ops) {
+      for (const Op& op : hypercall.ops()) {
         Call call = {.hypercall = hypercall.number};
         for (std::uint64_t& each : call.registers) each = Guest::kBase + random() % 0x8000;
         if (hypercall.op_place == OpPlace::kRegister) call.registers[0] = op.number;

@@ -19,7 +19,7 @@
 #include <thread>
 #include <vector>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "hcall/transport/embedded/embedded_transport.h"
 #include "tests/unit/embedded_machine.h"
 #include "tests/unit/hypervisor_books.h"
@@ -343,7 +343,7 @@ TEST(Setting, Options) {
       {"space=raw", "space=raw: expected direct, walk4, walk5, region, stateless, xcom, inline"},
       {"size=1",
        "'size=1' is no option of the embedded hypervisor: expected OPTION=VALUE with one of space, "
-       "memory, dom0, cpus, vcpus, console"},
+       "release, memory, dom0, cpus, vcpus, console"},
       {"space", "expected OPTION=VALUE"},
       {",", "'' is no option"},
       {"memory=1", "memory=1: expected 64M to 64G"},

@@ -21,7 +21,7 @@
 #include <string>
 #include <vector>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "tests/unit/fake_privcmd.h"
 #include "tests/unit/process_mapping.h"
 
@@ -39,6 +39,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using xencomm::testing::FakePrivcmd;
 using xencomm::testing::MappingAt;
+using namespace xencomm::xen;
 
 // A logger that keeps what it is told.
 struct RecordingLogger : xentoollog_logger {

@@ -136,8 +136,8 @@ static void check_hvm_context(uint32_t domid) {
   registers->x64.user_regs.rflags = 2;
   registers->x64.flags = VGCF_online;
   CHECK(xc_vcpu_setcontext(xch, domid, 0, registers) == 0);
-  xc_dominfo_t info;
-  CHECK(xc_domain_getinfo(xch, domid, 1, &info) == 1 && info.nr_online_vcpus == 1);
+  xc_domaininfo_t info;
+  CHECK(find_domain(domid, &info) && info.nr_online_vcpus == 1);
   const int length = xc_domain_hvm_getcontext(xch, domid, context, (uint32_t)size);
   const int cpu_record = sizeof(struct hvm_save_descriptor) + sizeof(struct hvm_hw_cpu);
   CHECK(length == without_vcpu + cpu_record);

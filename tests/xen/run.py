@@ -1,13 +1,17 @@
-"""Runs programs on real Xen 4.17: QEMU boots it with a Linux dom0 made of Debian's packages.
+"""Runs programs on real Xen: QEMU boots it with a Linux dom0 made of Debian's packages.
 
     /usr/bin/python3 tests/xen/run.py BUILD
 
-Nothing is installed: the packages are downloaded and unpacked into BUILD/xen, once. An image is a
-few megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
+The Xen of this machine's Debian gets all programs; where that is older than 4.20, release.c runs on
+Debian 13's, too. The embedded hypervisor must answer release.c as real Xen 4.20 does.
+
+Nothing is installed: the packages are downloaded and unpacked into BUILD, once. An image is a few
+megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
 machine prints on its serial line decides; an image that does not print its closing line has failed.
 """
 
 import gzip
+import lzma
 import pathlib
 import re
 import shutil
@@ -15,16 +19,11 @@ import subprocess
 import sys
 
 import packages
+import release
 import stock
 
 MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
-PACKAGES = ['xen-hypervisor-4.17-amd64', 'busybox-static', *packages.UTILITIES]
-
-PROGRAMS = [*stock.PROGRAMS, *stock.COMMAND]
-
-# They close with how many of their checks passed and failed. They come last: they clear Xen's
-# console, which others print.
-CHECKS = ['refused', 'toolstack']
+PACKAGES = ['xen-hypervisor-{xen}-amd64', 'busybox-static']
 
 # Whose libxencall and libxenforeignmemory the programs get.
 LIBRARY_SETS = {'stock': '', 'xencomm': '/drop-in'}
@@ -34,22 +33,6 @@ def command(*words, **options):
   return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
 
-def unpack_packages(folder):
-  """Debian's Xen, kernel, programs and libraries, unpacked."""
-  depends = command('apt-cache', 'depends', '--important', 'linux-image-amd64')
-  kernel = re.search(r'Depends: (linux-image-\S+)', depends).group(1)
-  return packages.unpack(folder, [*PACKAGES, kernel])
-
-
-def needed_libraries(program, *search):
-  """The files that the loader would take for a program, found without running it."""
-  environment = {'LD_LIBRARY_PATH': ':'.join(map(str, search))}
-  lines = command('ldd', str(program), env={'PATH': '/usr/bin:/bin', **environment})
-  if 'not found' in lines:
-    sys.exit(f'{program}: a library is missing:\n{lines}')
-  return [pathlib.Path(path) for path in re.findall(r'(?:=> )?(/\S+) \(0x', lines)]
-
-
 def add_stripped(path, place):
   """A program or library without its debug information, which is most of it: all that is in the
   image takes memory of the machine twice, packed and unpacked."""
@@ -57,46 +40,76 @@ def add_stripped(path, place):
   place.chmod(0o755)
 
 
-def build_image(folder, root, build):
-  """The initramfs: busybox, the modules, the programs, and two sets of libraries."""
-  image = folder / 'image'
-  shutil.rmtree(image, ignore_errors=True)
-  for name in ['bin', 'lib', 'lib64', 'drop-in', 'modules', 'proc', 'run', 'sys', 'dev', 'var']:
-    (image / name).mkdir(parents=True)
-  shutil.copy(root / 'bin' / 'busybox', image / 'bin')
-  for module in MODULES:
-    found = list(root.glob(f'lib/modules/*/kernel/drivers/xen/**/{module}.ko*'))
-    if len(found) != 1:
-      sys.exit(f'the kernel has no module {module}')
-    shutil.copy(found[0], image / 'modules' / f'{module}.ko')
+class Machine:
+  """A release of Debian's Xen, its kernel, and what dom0 runs over each set of libraries.
 
-  def add_libraries(program, *search):
-    for path in needed_libraries(program, *search):
-      place = image / ('lib64' if path.name.startswith('ld-linux') else 'lib') / path.name
-      if not place.exists() and not (image / 'drop-in' / path.name).exists():
-        add_stripped(path, place)
+  `archive` has the packages, besides which `more` are wanted. `programs` print what stock.py says;
+  `checks` close with how many of their checks passed and failed. Those come last: they clear Xen's
+  console, which others print.
+  """
 
-  # The stock libraries first: what the drop-ins replace is found beside them, never instead.
-  stock_programs = {root / packages.PROGRAMS / words.split()[0] for words in stock.PROGRAMS}
-  own_programs = [*(build / 'tests' / 'xen' / name for name in CHECKS),
-                  build / 'hcall' / 'tools' / 'xencomm']
-  for program in [*own_programs, *sorted(stock_programs)]:
-    add_stripped(program, image / 'bin' / program.name)
-    add_libraries(program, root / packages.LIBRARIES)
-  drop_ins = sorted((build / 'hcall' / 'xencall').glob('lib*.so.1'))
-  if not drop_ins:
-    sys.exit(f'{build} has no drop-in libraries')  # or the run would be the stock one once more
-  for library in drop_ins:
-    add_stripped(library, image / 'drop-in' / library.name)
-    add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport', root / packages.LIBRARIES)
+  def __init__(self, folder, archive, more):
+    self.folder, self.xen = folder, archive.xen
+    kernel = archive.needed_by('linux-image-amd64', r'(linux-image-\S+)')
+    self.root = archive.unpack(folder, [*PACKAGES, kernel, *more])
+    self.programs, self.checks = [], []
 
-  init = image / 'init'
-  # What a program prints stands between a line with its name and one with its exit code.
-  steps = '\n'.join(f'''echo "run: {name}: {words}"
+  def needed_libraries(self, program, *search):
+    """The files that the loader would take for a program, found without running it."""
+    loaders = [top / 'lib64' / 'ld-linux-x86-64.so.2' for top in (self.root, pathlib.Path('/'))]
+    loader = next(path for path in loaders if path.exists())
+    environment = {'LD_LIBRARY_PATH': ':'.join(map(str, [*search, self.root / packages.LIBRARIES]))}
+    lines = command(str(loader), '--list', str(program), env=environment)
+    libraries = re.findall(r'(?:=> )(/\S+) \(0x', lines)
+    return [loader, *(pathlib.Path(path) for path in libraries if 'ld-linux' not in path)]
+
+  def build_image(self, build):
+    """The initramfs: busybox, the modules, the programs, and two sets of libraries."""
+    image = self.folder / 'image'
+    shutil.rmtree(image, ignore_errors=True)
+    for name in ['bin', 'lib', 'lib64', 'drop-in', 'modules', 'proc', 'run', 'sys', 'dev', 'var']:
+      (image / name).mkdir(parents=True)
+    shutil.copy(self.root / 'bin' / 'busybox', image / 'bin')
+    for module in MODULES:
+      found = list((self.root / 'lib').glob(f'modules/*/kernel/drivers/xen/**/{module}.ko*'))
+      if len(found) != 1:
+        sys.exit(f'the kernel has no module {module}')
+      content = found[0].read_bytes()
+      # busybox takes them as they are.
+      content = lzma.decompress(content) if found[0].suffix == '.xz' else content
+      (image / 'modules' / f'{module}.ko').write_bytes(content)
+
+    def add_libraries(program, *search):
+      for path in self.needed_libraries(program, *search):
+        place = image / ('lib64' if path.name.startswith('ld-linux') else 'lib') / path.name
+        if not place.exists() and not (image / 'drop-in' / path.name).exists():
+          add_stripped(path, place)
+
+    # The stock libraries first: what the drop-ins replace is found beside them, never instead.
+    stock_programs = packages.utilities_of(self.root)
+    for words in self.programs:
+      name = words.split()[0]
+      own = build / 'hcall' / 'tools' / name
+      program = own if own.exists() else stock_programs / name
+      add_stripped(program, image / 'bin' / name)
+      add_libraries(program)
+    for program in self.checks:
+      add_stripped(program, image / 'bin' / program.name)
+      add_libraries(program)
+    drop_ins = sorted((build / 'hcall' / 'xencall').glob('lib*.so.1'))
+    if not drop_ins:
+      sys.exit(f'{build} has no drop-in libraries')  # or the run would be the stock one once more
+    for library in drop_ins:
+      add_stripped(library, image / 'drop-in' / library.name)
+      add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport')
+
+    init = image / 'init'
+    # What a program prints stands between a line with its name and one with its exit code.
+    steps = '\n'.join(f'''echo "run: {name}: {words}"
 LD_LIBRARY_PATH={path}:/lib {words} </dev/null 2>&1
-echo "ended: $?"''' for words in [*PROGRAMS, *CHECKS]
-                    for name, path in LIBRARY_SETS.items())
-  init.write_text(f'''#!/bin/busybox sh
+echo "ended: $?"''' for words in [*self.programs, *(path.name for path in self.checks)]
+                      for name, path in LIBRARY_SETS.items())
+    init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
 mount -t sysfs none /sys
@@ -109,32 +122,73 @@ mkdir -p /run/lock /var/lock
 echo "run: end: "
 poweroff -f
 ''')
-  init.chmod(0o755)
-  names = command('find', '.', cwd=image)
-  archive = folder / 'initramfs.cpio.gz'
-  with archive.open('wb') as out:
-    packed = subprocess.run(['cpio', '-o', '-H', 'newc', '--quiet'], cwd=image, check=True,
-                            input=names.encode(), stdout=subprocess.PIPE).stdout
-    out.write(gzip.compress(packed, 1))
-  return archive
+    init.chmod(0o755)
+    names = command('find', '.', cwd=image)
+    archive = self.folder / 'initramfs.cpio.gz'
+    with archive.open('wb') as out:
+      packed = subprocess.run(['cpio', '-o', '-H', 'newc', '--quiet'], cwd=image, check=True,
+                              input=names.encode(), stdout=subprocess.PIPE).stdout
+      out.write(gzip.compress(packed, 1))
+    return archive
 
+  def boot(self, archive):
+    """Boots and answers what dom0 printed."""
+    xen = self.folder / 'xen.elf'
+    packed = self.root / 'boot' / f'xen-{self.xen}-amd64.gz'
+    xen.write_bytes(gzip.decompress(packed.read_bytes()))
+    kernel = next((self.root / 'boot').glob('vmlinuz-*'))
+    log = self.folder / 'serial.log'
+    log.unlink(missing_ok=True)
+    # No comma may stand in Linux' own arguments: QEMU separates modules by them. QEMU's exit code
+    # says nothing.
+    subprocess.run([
+        'timeout', '300', 'qemu-system-x86_64', '-machine', 'pc', '-accel', 'tcg', '-cpu',
+        'qemu64,+npt', '-m', '768', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot',
+        '-serial', f'file:{log}', '-kernel', str(xen), '-append',
+        'console=com1 com1=115200,8n1 dom0_mem=400M,max:400M loglvl=all guest_loglvl=all',
+        '-initrd', f'{kernel} console=hvc0 quiet panic=-1 preempt=full,{archive}'])
+    return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
 
-def boot(folder, root, archive):
-  """Boots and answers what dom0 printed."""
-  xen = folder / 'xen.elf'
-  xen.write_bytes(gzip.decompress((root / 'boot' / 'xen-4.17-amd64.gz').read_bytes()))
-  kernel = next((root / 'boot').glob('vmlinuz-*'))
-  log = folder / 'serial.log'
-  log.unlink(missing_ok=True)
-  # No comma may stand in Linux' own arguments: QEMU separates modules by them. QEMU's exit code
-  # says nothing.
-  subprocess.run([
-      'timeout', '300', 'qemu-system-x86_64', '-machine', 'pc', '-accel', 'tcg', '-cpu',
-      'qemu64,+npt', '-m', '512', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot',
-      '-serial', f'file:{log}', '-kernel', str(xen), '-append',
-      'console=com1 com1=115200,8n1 dom0_mem=256M,max:256M loglvl=all guest_loglvl=all', '-initrd',
-      f'{kernel} console=hvc0 quiet panic=-1 preempt=full,{archive}'])
-  return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
+  def run(self, build):
+    """Prints what was not as it should be; answers how many passed, and how many failed."""
+    text = self.boot(self.build_image(build))
+    passed = failed = 0
+    parts = re.split(r'^run: (.*)$', text, flags=re.MULTILINE)
+    outputs = dict(zip(parts[1::2], parts[2::2]))
+    for name in LIBRARY_SETS:
+      title = f'Xen {self.xen}, {name}'
+      for words in (path.name for path in self.checks):
+        output = outputs.get(f'{name}: {words}', '')
+        counts = re.search(r'^(\d+) passed, (\d+) failed', output, flags=re.MULTILINE)
+        for line in without_console(output):
+          print(f'{title}: {line}')
+        if counts is None:
+          print(f'{title}: {words} ended without its closing line')
+          failed += 1
+        else:
+          passed += int(counts.group(1))
+          failed += int(counts.group(2))
+        for wanted in re.findall(r'^the console has: (.*)$', output, flags=re.MULTILINE):
+          if not re.search(f'^{re.escape(wanted)}$', output, flags=re.MULTILINE):
+            print(f'{title}: {words}: the console has no line {wanted!r}')
+            failed += 1
+      for words in self.programs:
+        output, _, ended = outputs.get(f'{name}: {words}', '').partition('ended: ')
+        # Xen's own messages come in between, but where they are asked for.
+        lines = output.splitlines() if words == 'xl dmesg' else without_console(output)
+        problem = stock.difference(words, '\n'.join(lines), self.xen)
+        if not ended.startswith('0'):
+          problem = f'{words}: ended with {ended.split()[:1]}'
+        if problem is None:
+          passed += 1
+        else:
+          print(f'{title}: {problem}')
+          failed += 1
+    if 'end: ' not in outputs:
+      print('\n'.join(text.splitlines()[-30:]))
+      print(f'Xen {self.xen}: the machine stopped before its end')
+      failed += 1
+    return passed, failed
 
 
 def without_console(output):
@@ -142,49 +196,46 @@ def without_console(output):
           if line.strip() and not line.startswith(('(XEN)', 'ended: '))]
 
 
+def run_here(build, program):
+  """The same for release.c on the embedded hypervisor, in each space but xcom and inline: there the
+  kernel knows every pointer of a list of calls, or refuses the list, and one call is unknown."""
+  passed = failed = 0
+  for space in ['direct', 'walk4', 'region', 'stateless']:
+    done = subprocess.run([build / 'hcall' / 'tools' / 'xencomm', 'run', f'--space={space}',
+                           f'--release={release.XEN}', '--', program], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    *lines, closing = done.stdout.splitlines() or ['']
+    counts = re.fullmatch(r'(\d+) passed, (\d+) failed', closing)
+    if counts is None:
+      lines.append(f'{closing}\nended without its closing line')
+    for line in lines:
+      print(f'embedded, {space}: {line}')
+    passed += int(counts.group(1)) if counts else 0
+    failed += int(counts.group(2)) if counts else 1
+  return passed, failed
+
+
 def main():
   if len(sys.argv) != 2:
     sys.exit('usage: run.py BUILD, the build folder')
   build = pathlib.Path(sys.argv[1]).resolve()
-  folder = build / 'xen'
-  root = unpack_packages(folder)
-  text = boot(folder, root, build_image(folder, root, build))
+  own = Machine(build / 'xen', packages.Archive(), packages.UTILITIES)
+  own.programs = [*stock.PROGRAMS, *stock.COMMAND]
+  built = build / 'tests' / 'xen'
+  own.checks = [built / 'refused', built / 'toolstack']
+  machines = [own]
+  here = built / 'release'
+  if here.exists():
+    own.checks.append(here)
+  else:
+    folder = build / f'xen-{release.DEBIAN}'
+    other = Machine(folder, release.archive(folder), release.PACKAGES)
+    other.checks = [release.compiled(other.root, folder / 'release')]
+    here = release.compiled(other.root, folder / 'release-here', runs_here=True)
+    machines.append(other)
 
-  passed = failed = 0
-  parts = re.split(r'^run: (.*)$', text, flags=re.MULTILINE)
-  outputs = dict(zip(parts[1::2], parts[2::2]))
-  for name in LIBRARY_SETS:
-    for words in CHECKS:
-      output = outputs.get(f'{name}: {words}', '')
-      counts = re.search(r'^(\d+) passed, (\d+) failed', output, flags=re.MULTILINE)
-      for line in without_console(output):
-        print(f'{name}: {line}')
-      if counts is None:
-        print(f'{name}: {words} ended without its closing line')
-        failed += 1
-      else:
-        passed += int(counts.group(1))
-        failed += int(counts.group(2))
-      for wanted in re.findall(r'^the console has: (.*)$', output, flags=re.MULTILINE):
-        if not re.search(f'^{re.escape(wanted)}$', output, flags=re.MULTILINE):
-          print(f'{name}: {words}: the console has no line {wanted!r}')
-          failed += 1
-    for words in PROGRAMS:
-      output, _, ended = outputs.get(f'{name}: {words}', '').partition('ended: ')
-      # Xen's own messages come in between, but where they are asked for.
-      lines = output.splitlines() if words == 'xl dmesg' else without_console(output)
-      problem = stock.difference(words, '\n'.join(lines))
-      if not ended.startswith('0'):
-        problem = f'{words}: ended with {ended.split()[:1]}'
-      if problem is None:
-        passed += 1
-      else:
-        print(f'{name}: {problem}')
-        failed += 1
-  if 'end: ' not in outputs:
-    print('\n'.join(text.splitlines()[-30:]))
-    print('the machine stopped before its end')
-    failed += 1
+  counts = [run_here(build, here), *(machine.run(build) for machine in machines)]
+  passed, failed = map(sum, zip(*counts))
   print(f'{passed} passed, {failed} failed')
   return 1 if failed else 0
 

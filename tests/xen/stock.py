@@ -4,7 +4,7 @@ by line in shape, but for the numbers."""
 import re
 
 # A program's arguments; the lines that it prints, as regular expressions: those with `*` in front
-# come any number of times in this place, those with `+` at least once.
+# come any number of times in this place, those with `+` at least once. MINOR is the release of Xen.
 PROGRAMS = {
     'xen-cpuid': [
         r'nr_features: \d+', r' +KEY 1d +1c .*', 'Static sets:', r'+[A-Z][A-Za-z ]+ [0-9a-f:]+',
@@ -39,7 +39,8 @@ PROGRAMS = {
         r'hw_caps +: [0-9a-f]{8}(:[0-9a-f]{8}){7}', r'virt_caps +: pv hvm hap gnttab-v1 gnttab-v2',
         r'total_memory +: \d+', r'free_memory +: \d+', r'sharing_freed_memory +: 0',
         r'sharing_used_memory +: 0', r'outstanding_claims +: 0', r'free_cpus +: 0',
-        r'xen_major +: 4', r'xen_minor +: 17', r'xen_extra +: \.\d+', r'xen_version +: 4\.17\.\d+',
+        r'xen_major +: 4', r'xen_minor +: MINOR', r'xen_extra +: \.\d+(-\w+)?',
+        r'xen_version +: 4\.MINOR\.\d+(-\w+)?',
         r'xen_caps +: xen-3\.0-x86_64 hvm-3\.0-x86_32 hvm-3\.0-x86_32p hvm-3\.0-x86_64 ?',
         r'xen_scheduler +: credit2', r'xen_pagesize +: 4096',
         r'platform_params +: virt_start=0xffff800000000000', r'xen_changeset +: .*',
@@ -48,7 +49,7 @@ PROGRAMS = {
         r'xend_config_format +: 4',
     ],
     'xl dmesg': [
-        r'\(XEN\) Xen version 4\.17\.\d+ .*', r'+\(XEN\) .*',
+        r'\(XEN\) Xen version 4\.MINOR\.\d+(-\w+)? .*', r'+\(XEN\) .*',
         r'\(XEN\) Using scheduler: SMP Credit Scheduler rev2 \(credit2\)', r'+\(XEN\) .*',
         r'\(XEN\) Brought up \d+ CPUs', r'+\(XEN\) .*',
     ],
@@ -57,13 +58,14 @@ PROGRAMS = {
 # The same of this project's command, on real Xen.
 COMMAND = {
     'xencomm info --xen': [
-        r'transport +privcmd', r'Xen +4\.17\.\d+', r'guests +xen-3\.0-x86_64 .*', r'*changeset +.*',
-        r'cpus +1, on 1 node, \d+ MHz', r'memory +5\d\d MiB, \d+ MiB free', r'it can +hvm pv hap .*',
+        r'transport +privcmd', r'Xen +4\.MINOR\.\d+(-\w+)?', r'guests +xen-3\.0-x86_64 .*',
+        r'*changeset +.*',
+        r'cpus +1, on 1 node, \d+ MHz', r'memory +7\d\d MiB, \d+ MiB free', r'it can +hvm pv hap .*',
         r'regions +not known: .*', r'arena +up to 256 MiB', r'*lockable +.*', r'library +xencomm .*',
     ],
     'xencomm list --xen': [
         r' +ID +UUID +Mem \(MiB\) +VCPUs +State +Time \(s\)',
-        r' +0 +0{8}(-0{4}){3}-0{12} +256 +1 +r---- +\d+\.\d',
+        r' +0 +0{8}(-0{4}){3}-0{12} +400 +1 +r---- +\d+\.\d',
     ],
 }
 
@@ -71,11 +73,12 @@ COMMAND = {
 NOISE = re.compile(r'Failed to read config file: /etc/xen/xl\.conf: .*')
 
 
-def difference(program, text):
-  """What is not as expected in what `program` printed; None when all is."""
+def difference(program, text, xen):
+  """What is not as expected in what `program` printed on a release of Xen; None when all is."""
   lines = [line for line in text.splitlines() if line.strip() and not NOISE.fullmatch(line)]
   at = 0
-  patterns = {**PROGRAMS, **COMMAND}[program]
+  minor = xen.partition('.')[2]
+  patterns = [line.replace('MINOR', minor) for line in {**PROGRAMS, **COMMAND}[program]]
   for index, pattern in enumerate(patterns):
     many, pattern = (pattern[0], pattern[1:]) if pattern[0] in '*+' else ('', pattern)
     following = patterns[index + 1] if index + 1 < len(patterns) else None

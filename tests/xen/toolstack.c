@@ -1,4 +1,5 @@
-// A toolstack's calls through stock libxenctrl: what real Xen 4.17 answers, line by line.
+// A toolstack's calls through stock libxenctrl: what real Xen answers, line by line: 4.17 on
+// Debian 12, 4.20 on Debian 13.
 //
 // The same program runs on real Xen under Debian's libxencall and under ours, and on the embedded
 // hypervisor in every space. A check that only one of them passes is a bug of the other, or of the
@@ -46,9 +47,14 @@ uint32_t create_domain_with_pages(uint32_t flags, unsigned max_vcpus, unsigned p
   return domid;
 }
 
+bool find_domain(uint32_t domid, xc_domaininfo_t *info) {
+  // Xen answers with the next domain that there is.
+  return xc_domain_getinfolist(xch, domid, 1, info) == 1 && info->domain == domid;
+}
+
 static void check_version(void) {
   const int version = xc_version(xch, XENVER_version, NULL);
-  CHECK(version >> 16 == 4 && (version & 0xffff) == 17);
+  CHECK(version >> 16 == 4 && (version & 0xffff) == kMinor);
 
   xen_extraversion_t extraversion;
   memset(extraversion, '?', sizeof(extraversion));
@@ -118,17 +124,10 @@ static void check_host_basics(void) {
 
 // Domain 0 and what stands for a domain that is not there.
 static void check_domain_info(void) {
-  xc_dominfo_t info[4];
-  CHECK(xc_domain_getinfo(xch, 0, 1, info) == 1);
-  CHECK(info[0].domid == 0 && info[0].nr_online_vcpus >= 1 && info[0].nr_pages > 0);
-  CHECK(!info[0].dying && !info[0].hvm);
-
-  // Xen answers with the next domain that there is, ESRCH when there is none.
-  CHECK_REFUSED(xc_domain_getinfo(xch, kNobody, 1, info), ESRCH);
-
   xc_domaininfo_t list[4];
   CHECK(xc_domain_getinfolist(xch, 0, 4, list) == 1);
-  CHECK(list[0].domain == 0 && list[0].tot_pages > 0);
+  CHECK(list[0].domain == 0 && list[0].nr_online_vcpus >= 1 && list[0].tot_pages > 0);
+  CHECK((list[0].flags & (XEN_DOMINF_dying | XEN_DOMINF_hvm_guest)) == 0);
   CHECK(xc_domain_getinfolist(xch, kNobody, 4, list) == 0);
   CHECK(xc_domain_getinfolist(xch, 0, 0, list) == 0);
 
@@ -175,10 +174,10 @@ static void check_domain(void) {
   CHECK(xc_physinfo(xch, &before) == 0);
 
   const uint32_t domid = create_domain(0, 4);
-  xc_dominfo_t info;
-  CHECK(xc_domain_getinfo(xch, domid, 1, &info) == 1);
-  CHECK(info.domid == domid && info.paused && !info.running && !info.hvm);
-  CHECK(info.nr_pages == 0 && info.nr_online_vcpus == 0);
+  xc_domaininfo_t info;
+  CHECK(find_domain(domid, &info) && (info.flags & XEN_DOMINF_paused) != 0);
+  CHECK((info.flags & (XEN_DOMINF_running | XEN_DOMINF_hvm_guest)) == 0);
+  CHECK(info.tot_pages == 0 && info.nr_online_vcpus == 0);
   CHECK(info.handle[0] == 0xa5 && info.handle[15] == 0xa5);
 
   CHECK(xc_domain_max_vcpus(xch, domid, 4) == 0);
@@ -205,8 +204,8 @@ static void check_domain(void) {
   CHECK(xc_domain_populate_physmap(xch, domid, 1, 0, 0, extents) == 0);
   CHECK_REFUSED(xc_domain_populate_physmap_exact(xch, domid, 1, 0, 0, extents), EBUSY);
 
-  CHECK(xc_domain_getinfo(xch, domid, 1, &info) == 1);
-  CHECK(info.nr_pages == 1024 && info.max_memkb == 4096 && info.max_vcpu_id == 3);
+  CHECK(find_domain(domid, &info) && info.max_vcpu_id == 3);
+  CHECK(info.tot_pages == 1024 && info.max_pages == 1024);
 
   xc_domaininfo_t list[4];
   const int listed = xc_domain_getinfolist(xch, 0, 4, list);
@@ -218,7 +217,7 @@ static void check_domain(void) {
   CHECK(xc_domain_pause(xch, domid) == 0);
 
   CHECK(xc_domain_destroy(xch, domid) == 0);
-  CHECK_REFUSED(xc_domain_getinfo(xch, domid, 1, &info), ESRCH);
+  CHECK(!find_domain(domid, &info));
   // Xen gives memory back behind the call's back, and its own heap may keep a few pages of it.
   const uint64_t kept = 16;
   for (int i = 0; i < 100; i++) {

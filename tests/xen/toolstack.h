@@ -13,6 +13,8 @@
 #include <xen/hvm/params.h>
 #include <xenguest.h>
 
+#include "tests/xen/minor.h"
+
 // Exported by libxenctrl, in no installed header: turns frame numbers into their types.
 int xc_get_pfn_type_batch(xc_interface *xch, uint32_t dom, unsigned num, xen_pfn_t *types);
 
@@ -28,6 +30,9 @@ uint32_t create_domain(uint32_t flags, unsigned max_vcpus);
 // by which the toolstack names them and may be null.
 uint32_t create_domain_with_pages(uint32_t flags, unsigned max_vcpus, unsigned pages,
                                   xen_pfn_t *frames);
+
+// Whether there is such a domain, and what Xen tells of it.
+bool find_domain(uint32_t domid, xc_domaininfo_t *info);
 
 void check_host_calls(void);
 void check_domain_state(void);

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <span>
 
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 
 namespace xencomm::hypervisor {
 

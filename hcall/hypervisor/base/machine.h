@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "hcall/schema/op.h"
 #include "xencomm/address.h"
 #include "xencomm/byte_order.h"
 
@@ -35,6 +36,9 @@ struct MachineConfig {
   // The pool reads as zero and costs nothing until it is touched (a sparse memfd): pages that were
   // never handed out are then not cleared.
   bool pool_is_zero = false;
+
+  // The release of Xen that it answers as: one of the op table's, as a set.
+  schema::Releases release = schema::kBaseRelease;
 
   unsigned cpus = 1;
   // Extents, entries or pages that one leg of a long call works on before it stops to be continued.

@@ -3,6 +3,11 @@
 // It is copied in once, at the size of its type; what is checked is what is used. Of the structure
 // only what the op's row calls an output is written back, so that everything else in guest memory
 // stays as the guest wrote it.
+//
+// Handlers see the base release's structure in the processor's byte order. Where the release that
+// this machine answers as lays it out otherwise, Select moves the fields to where handlers look for
+// them, and Store to where the guest does: by the table (Op::moves), as it is swapped by the table.
+// What the base release has no field for is read by a row of its own.
 #ifndef HCALL_HYPERVISOR_CALLS_ARGUMENT_H_
 #define HCALL_HYPERVISOR_CALLS_ARGUMENT_H_
 
@@ -12,7 +17,7 @@
 
 #include "hcall/hypervisor/calls/call.h"
 #include "hcall/schema/bind.h"
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 #include "hcall/schema/op.h"
 
 namespace xencomm::hypervisor {
@@ -20,8 +25,12 @@ namespace xencomm::hypervisor {
 // The part that does not depend on the structure's type. `value` is its storage.
 class ArgumentBase {
  protected:
-  ArgumentBase(Call& call, std::uint64_t pointer, void* value, std::uint64_t size)
-      : call_(call), pointer_(pointer), value_(value), size_(size) {}
+  ArgumentBase(Call& call, std::uint64_t pointer, void* value, void* theirs, std::uint64_t size)
+      : call_(call),
+        pointer_(pointer),
+        value_(static_cast<std::byte*>(value)),
+        theirs_(static_cast<std::byte*>(theirs)),
+        size_(size) {}
 
   bool FetchBytes();
   bool SelectRow(std::uint64_t hypercall, std::uint64_t op);
@@ -29,7 +38,8 @@ class ArgumentBase {
 
   Call& call_;
   std::uint64_t pointer_;
-  void* value_;
+  std::byte* value_;
+  std::byte* theirs_;  // as the guest lays it out, when that is otherwise
   std::uint64_t size_;
   const schema::Op* op_ = nullptr;
 };
@@ -38,7 +48,8 @@ template <class T>
 class Argument : private ArgumentBase {
  public:
   // `pointer` is what a register of the call holds.
-  Argument(Call& call, std::uint64_t pointer) : ArgumentBase(call, pointer, &value_, sizeof(T)) {}
+  Argument(Call& call, std::uint64_t pointer)
+      : ArgumentBase(call, pointer, &value_, theirs_bytes_, sizeof(T)) {}
 
   // Copies it in, in the guest's byte order still. False: -EFAULT.
   [[nodiscard]] bool Fetch() { return FetchBytes(); }
@@ -49,7 +60,15 @@ class Argument : private ArgumentBase {
     return InOrder(static_cast<std::make_unsigned_t<Field>>(field), call_.domain.order);
   }
 
-  // Swaps it into the processor's byte order, by the op's row. False when there is no such op.
+  // Whether it states the interface version that this machine's release has for the op.
+  bool StatesVersion(std::uint64_t hypercall) const {
+    const schema::Hypercall& row = *schema::Find(hypercall);
+    return schema::ReleasesThatTake(row, schema::FormsOf(row, Raw(value_.cmd)),
+                                    Raw(value_.interface_version), call_.core.config.release) != 0;
+  }
+
+  // Swaps it into the processor's byte order and the base release's layout, by the op's row. False
+  // when this release has no such op.
   [[nodiscard]] bool Select(std::uint64_t hypercall, std::uint64_t op) {
     return SelectRow(hypercall, op);
   }
@@ -61,6 +80,18 @@ class Argument : private ArgumentBase {
   T* operator->() { return &value_; }
   T& operator*() { return value_; }
 
+  // The op's own part, of an op that the base release lacks.
+  template <class Own>
+  Own& Part() {
+    static_assert(sizeof(Own) <= sizeof(T) && alignof(Own) <= alignof(T));
+    return *reinterpret_cast<Own*>(ArgumentBase::value_ + op_->own_offset);
+  }
+  // A field that the base release lacks; 0 where this machine's release lacks it, too.
+  std::uint64_t Read(const schema::FieldRow& row) const {
+    if ((call_.core.config.release & row.releases) == 0) return 0;
+    return schema::RecordView(theirs_, kNativeOrder).Read(row.field);
+  }
+
   // The buffer that a pointer of the structure leads to, by its row (hcall/schema/bind.h). One of
   // 2^64 bytes or more has no elements: whatever is read or written there faults.
   template <class Row>
@@ -68,7 +99,7 @@ class Argument : private ArgumentBase {
     const auto bound = schema::Bind(row, value_, call_.space, call_.domain.order);
     if (bound.ok()) return *bound;
     const schema::RecordView view(&value_, kNativeOrder);
-    return {call_.space, {view.Read({row.offset, sizeof(std::uint64_t)})}, 0};
+    return {call_.space, {view.Read(row.offset, sizeof(std::uint64_t))}, 0};
   }
 
   // Writes back what the op's row calls its outputs; or of one field only, if it is one. False:
@@ -84,6 +115,7 @@ class Argument : private ArgumentBase {
 
  private:
   T value_;
+  alignas(T) std::byte theirs_bytes_[sizeof(T)];
 };
 
 }  // namespace xencomm::hypervisor

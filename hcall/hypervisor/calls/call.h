@@ -48,6 +48,11 @@ class Call {
   // Whether what a pointer leads to may be held beyond the call.
   bool keeps_pointers = true;
 
+  // Whether the release that this machine answers as has an op.
+  bool Knows(std::uint64_t hypercall, std::uint64_t op) const {
+    return schema::Find(hypercall, op, core.config.release) != nullptr;
+  }
+
   // To be asked after each piece of work: whether it is time to stop and be continued.
   bool ShouldPreempt(std::uint64_t pieces = 1) { return work.Done(pieces); }
 
@@ -118,6 +123,8 @@ std::int64_t PlatformOp(Call& call);
 OpAnswer AskPlatformOp(std::uint64_t op);
 std::int64_t ConsoleIo(Call& call);
 OpAnswer AskConsoleIo(std::uint64_t op);
+std::int64_t PhysdevOp(Call& call);
+OpAnswer AskPhysdevOp(std::uint64_t op);
 std::int64_t VcpuOp(Call& call);
 OpAnswer AskVcpuOp(std::uint64_t op);
 std::int64_t SchedOp(Call& call);

@@ -1,7 +1,7 @@
 // console_io (18): domain 0 writes on the console; there is nobody to read from.
 
 #include "hcall/hypervisor/calls/call.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 
 namespace xencomm::hypervisor {
 namespace {

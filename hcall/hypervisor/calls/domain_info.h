@@ -4,7 +4,7 @@
 #define HCALL_HYPERVISOR_CALLS_DOMAIN_INFO_H_
 
 #include "hcall/hypervisor/domain/core.h"
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 #include "xencomm/guest_handle.h"
 
 namespace xencomm::hypervisor {

@@ -7,11 +7,12 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// Of a domain that does not exist, the next one is described.
+// Of a domain that does not exist, the next one is described, in Xen 4.17.
 std::int64_t GetDomainInfo(DomctlCall& op) {
   const std::uint16_t wanted = op.argument->domain;
   const Domain* domain = op.target;
   if (domain == nullptr) {
+    if ((op.call.core.config.release & schema::kSince4_18) != 0) return -kESRCH;
     if (wanted >= DOMID_FIRST_RESERVED) return -kEINVAL;
     domain = op.call.core.domains.FindFrom(wanted);
     if (domain == nullptr) return -kESRCH;
@@ -22,14 +23,50 @@ std::int64_t GetDomainInfo(DomctlCall& op) {
   return 0;
 }
 
+// By the number of the interrupt's line on the machine's only I/O APIC.
+std::int64_t GsiPermission(DomctlCall& op) {
+  constexpr std::uint32_t kLines = 24;
+  const auto& request = op.argument.Part<xen_domctl_gsi_permission>();
+  if ((request.flags & ~std::uint32_t{XEN_DOMCTL_GSI_ACTION_MASK}) != 0) return -kEINVAL;
+  // The timer's line, by either of its numbers, is the hypervisor's own.
+  if (request.gsi == 0 || request.gsi == 2) return -kEINVAL;
+  return request.gsi < kLines ? 0 : -kERANGE;
+}
+
+// For machines that are started with parts of their last level cache set aside.
+std::int64_t SetLlcColors(DomctlCall& op) {
+  return op.argument.Part<xen_domctl_set_llc_colors>().pad != 0 ? -kEINVAL : -kEOPNOTSUPP;
+}
+
+// The op whose interface is stable. That a domain has changed is not kept: DOMID_INVALID, which
+// asks for one that has, is nobody.
+std::int64_t GetDomainState(DomctlCall& op) {
+  auto& state = op.argument.Part<xen_domctl_get_domain_state>();
+  if (state.pad0 != 0) return -kEINVAL;
+  const Domain& domain = *op.target;
+  state = {};
+  state.state = XEN_DOMCTL_GETDOMSTATE_STATE_EXIST;
+  if (domain.dying()) state.state |= XEN_DOMCTL_GETDOMSTATE_STATE_DYING;
+  if (domain.privileged) {
+    state.caps = XEN_DOMCTL_GETDOMSTATE_CAP_CONTROL | XEN_DOMCTL_GETDOMSTATE_CAP_HARDWARE;
+  }
+  if ((domain.options & XEN_DOMCTL_CDF_xs_domain) != 0) {
+    state.caps |= XEN_DOMCTL_GETDOMSTATE_CAP_XENSTORE;
+  }
+  state.unique_id = std::uint64_t{domain.id} + 1;
+  op.copy_back = true;
+  return 0;
+}
+
 // As Xen's dummy policy has it (xsm/dummy.h): the domain of xenstore may ask who is there.
 bool MayMake(const Domain& caller, std::uint32_t cmd) {
   const bool is_xenstore = (caller.options & XEN_DOMCTL_CDF_xs_domain) != 0;
-  return caller.privileged || (is_xenstore && cmd == XEN_DOMCTL_getdomaininfo);
+  return caller.privileged ||
+         (is_xenstore && (cmd == XEN_DOMCTL_getdomaininfo || cmd == XEN_DOMCTL_get_domain_state));
 }
 
 // Xen 4.17 without an IOMMU has nothing to assign; without PSR, nothing to monitor or to allocate.
-constexpr OpTable<DomctlCall, 88> kOps = {
+constexpr OpTable<DomctlCall, XEN_DOMCTL_get_domain_state + 1> kOps = {
     {XEN_DOMCTL_createdomain, CreateDomainOp},
     {XEN_DOMCTL_destroydomain, DestroyDomainOp},
     {XEN_DOMCTL_pausedomain, PauseDomainOp},
@@ -64,6 +101,9 @@ constexpr OpTable<DomctlCall, 88> kOps = {
     {XEN_DOMCTL_gethvmcontext, GetHvmContextOp},
     {XEN_DOMCTL_gethvmcontext_partial, GetHvmContextPartialOp},
     {XEN_DOMCTL_sethvmcontext, SetHvmContextOp},
+    {XEN_DOMCTL_gsi_permission, GsiPermission},
+    {XEN_DOMCTL_set_llc_colors, SetLlcColors},
+    {XEN_DOMCTL_get_domain_state, GetDomainState},
     {XEN_DOMCTL_assign_device, nullptr, -kEOPNOTSUPP},
     {XEN_DOMCTL_test_assign_device, nullptr, -kEOPNOTSUPP},
     {XEN_DOMCTL_deassign_device, nullptr, -kEOPNOTSUPP},
@@ -79,7 +119,7 @@ OpAnswer AskDomctl(std::uint64_t op) { return kOps.Ask(op); }
 std::int64_t Domctl(Call& call) {
   Argument<xen_domctl_t> argument(call, call.frame.arguments[0]);
   if (!argument.Fetch()) return -kEFAULT;
-  if (argument.Raw(argument->interface_version) != XEN_DOMCTL_INTERFACE_VERSION) return -kEACCES;
+  if (!argument.StatesVersion(__HYPERVISOR_domctl)) return -kEACCES;
 
   const std::uint32_t cmd = argument.Raw(argument->cmd);
   Domain* target = nullptr;

@@ -4,6 +4,7 @@
 
 #include "hcall/hypervisor/calls/domctl.h"
 #include "hcall/hypervisor/domain/domain_life.h"
+#include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -21,8 +22,21 @@ constexpr std::uint32_t kKnownOptions = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap 
                                         XEN_DOMCTL_CDF_xs_domain | XEN_DOMCTL_CDF_iommu |
                                         XEN_DOMCTL_CDF_nested_virt | XEN_DOMCTL_CDF_vpmu;
 
+// Which alternative p2ms a domain may have, as later releases say when it is created.
+struct Altp2m {
+  std::uint64_t mode;
+  std::uint64_t count;
+};
+
+Altp2m Altp2mOf(const DomctlCall& op) {
+  namespace rows = schema::rows::domctl::createdomain;
+  return {op.argument.Read(rows::altp2m_opts) + op.argument.Read(rows::altp2m_opts_4_21),
+          op.argument.Read(rows::altp2m_nr)};
+}
+
 // What Xen refuses a configuration for, in its order.
-std::int64_t CheckConfig(const xen_domctl_createdomain& config) {
+std::int64_t CheckConfig(const xen_domctl_createdomain& config, const Altp2m& altp2m,
+                         schema::Releases release) {
   const bool hvm = (config.flags & XEN_DOMCTL_CDF_hvm) != 0;
   const bool hap = (config.flags & XEN_DOMCTL_CDF_hap) != 0;
   if ((config.flags & ~kKnownOptions) != 0) return -kEINVAL;
@@ -32,22 +46,29 @@ std::int64_t CheckConfig(const xen_domctl_createdomain& config) {
   // A machine without an IOMMU, without tracing and without a virtual PMU.
   if ((config.flags & (XEN_DOMCTL_CDF_iommu | XEN_DOMCTL_CDF_vpmu)) != 0) return -kEINVAL;
   if (config.iommu_opts != 0 || config.vmtrace_size != 0) return -kEINVAL;
+  if (altp2m.mode > XEN_DOMCTL_ALTP2M_limited || (altp2m.mode != 0 && !hvm)) return -kEINVAL;
+  if (altp2m.mode == 0 && altp2m.count != 0) return -kEINVAL;
 
   if (config.max_vcpus > (hvm ? kMaxHvmVcpus : kMaxPvVcpus)) return -kEINVAL;
-  if ((config.flags & XEN_DOMCTL_CDF_nested_virt) != 0 && !hap) return -kEINVAL;
+  const bool nested = (config.flags & XEN_DOMCTL_CDF_nested_virt) != 0;
+  if (nested && (!hap || altp2m.mode != 0)) return -kEINVAL;
   if ((config.arch.misc_flags & ~std::uint32_t{XEN_X86_MSR_RELAXED}) != 0) return -kEINVAL;
 
   const std::uint32_t emulation = config.arch.emulation_flags;
   if ((emulation & ~std::uint32_t{XEN_X86_EMU_ALL}) != 0) return -kEINVAL;
-  const bool emulation_ok =
-      hvm ? emulation == (XEN_X86_EMU_ALL & ~XEN_X86_EMU_VPCI) || emulation == XEN_X86_EMU_LAPIC
-          : emulation == 0 || emulation == XEN_X86_EMU_PIT;
+  // Whether interrupts are routed to event channels became the toolstack's choice.
+  const std::uint32_t chosen = (release & schema::kSince4_19) != 0 ? XEN_X86_EMU_USE_PIRQ : 0;
+  const std::uint32_t all = XEN_X86_EMU_ALL & ~XEN_X86_EMU_VPCI;
+  const bool emulation_ok = hvm ? (emulation | chosen) == all || emulation == XEN_X86_EMU_LAPIC
+                                : emulation == 0 || emulation == XEN_X86_EMU_PIT;
   if (!emulation_ok) return -kEOPNOTSUPP;
 
   const std::uint32_t version = config.grant_opts & XEN_DOMCTL_GRANT_version_mask;
   if (version == 0 || version > kMaxGrantVersion) return -kEINVAL;
-  if (config.max_grant_frames == 0 || config.max_grant_frames > kMaxGrantFrames ||
-      config.max_maptrack_frames > kMaxMaptrackFrames) {
+  if (config.max_grant_frames == 0) return -kEINVAL;
+  // The hypervisor's own limits were a domain's, too.
+  if ((release & schema::kSince4_18) == 0 && (config.max_grant_frames > kMaxGrantFrames ||
+                                              config.max_maptrack_frames > kMaxMaptrackFrames)) {
     return -kEINVAL;
   }
   if (config.cpupool_id != 0) return -kESRCH;
@@ -80,13 +101,15 @@ std::int64_t CreateDomainOp(DomctlCall& op) {
   const xen_domctl_createdomain& config = op.argument->u.createdomain;
   DomainTraits traits;
   std::int64_t error = ChooseId(op.call.core, op.argument->domain, &traits.id);
-  if (error == 0) error = CheckConfig(config);
+  const Altp2m altp2m = Altp2mOf(op);
+  if (error == 0) error = CheckConfig(config, altp2m, op.call.core.config.release);
   if (error != 0) return error;
 
   traits.hvm = (config.flags & XEN_DOMCTL_CDF_hvm) != 0;
   traits.translated = traits.hvm;
   traits.options = config.flags;
   traits.ssidref = config.ssidref;
+  traits.altp2m_mode = altp2m.mode;
   traits.emulation_flags = config.arch.emulation_flags;
   traits.max_vcpus = config.max_vcpus;
   traits.max_event_port = config.max_evtchn_port < 0x7fffffff ? config.max_evtchn_port : 0x7fffffff;

@@ -30,14 +30,19 @@ constexpr std::uint32_t kFileMagic = 0x54381286;
 constexpr std::uint32_t kFileVersion = 1;
 constexpr std::uint32_t kDescriptorBytes = 8;
 
-// What Xen 4.17 saves of a domain with a local APIC and no other device, in its order.
+// What Xen saves of a domain with a local APIC and no other device, in its order.
 struct RecordKind {
   std::uint16_t type;
   std::uint32_t bytes;
   bool of_vcpu;
+  std::uint32_t bytes_since_4_18 = bytes;
+
+  std::uint32_t Bytes(const Core& core) const {
+    return (core.config.release & schema::kSince4_18) != 0 ? bytes_since_4_18 : bytes;
+  }
 };
 constexpr RecordKind kKinds[] = {
-    {kCpu, kCpuBytes, true}, {kLapic, 24, true}, {kLapicRegisters, 1024, true},
+    {kCpu, kCpuBytes, true}, {kLapic, 24, true, 32}, {kLapicRegisters, 1024, true},
     {7, 16, false},                           // PCI_IRQ
     {8, 8, false},                            // ISA_IRQ
     {9, 8, false},                            // PCI_LINK
@@ -120,7 +125,7 @@ void FillLapicRegisters(std::uint8_t* to, unsigned vcpu, ByteOrder order) {
 
 void Fill(Core& core, Domain& domain, const RecordKind& kind, unsigned vcpu, std::uint8_t* to) {
   const ByteOrder order = domain.order;
-  std::memset(to, 0, kind.bytes);
+  std::memset(to, 0, kind.Bytes(core));
   switch (kind.type) {
     case kCpu:
       return FillCpu(to, KeptContextOf(core, *domain.vcpu(vcpu)), order);
@@ -154,17 +159,18 @@ bool ForEachRecord(Core& core, Domain& domain, Emit emit) {
       if (kind.of_vcpu && vcpu == nullptr) continue;
       if (kind.type == kCpu && !vcpu->online) continue;
       Fill(core, domain, kind, i, contents);
-      if (!emit(kind.type, i, std::span<const std::uint8_t>(contents, kind.bytes))) return false;
+      if (!emit(kind.type, i, std::span<const std::uint8_t>(contents, kind.Bytes(core))))
+        return false;
     }
   }
   return emit(kEnd, 0u, std::span<const std::uint8_t>());
 }
 
 // Of all records that there can be: vcpus come up.
-std::uint32_t MostBytes(const Domain& domain) {
+std::uint32_t MostBytes(const Core& core, const Domain& domain) {
   std::uint32_t bytes = 2 * kDescriptorBytes + kHeaderBytes;
   for (const RecordKind& kind : kKinds) {
-    bytes += (kDescriptorBytes + kind.bytes) * (kind.of_vcpu ? domain.max_vcpus : 1);
+    bytes += (kDescriptorBytes + kind.Bytes(core)) * (kind.of_vcpu ? domain.max_vcpus : 1);
   }
   return bytes;
 }
@@ -214,7 +220,7 @@ std::int64_t GetHvmContextOp(DomctlCall& op) {
   const auto buffer = op.argument.Bind(rows::gethvmcontext::buffer);
   const HvmState* state = target.hvm_state;
   const bool given = state != nullptr && state->context_bytes != 0;
-  const std::uint32_t most = MostBytes(target);
+  const std::uint32_t most = MostBytes(op.call.core, target);
   const std::uint32_t bytes = given && state->context_bytes > most ? state->context_bytes : most;
   if (buffer.is_null()) {
     request.size = bytes;

@@ -104,6 +104,9 @@ std::int64_t SetParam(Call& call, Domain& target, std::uint32_t index, std::uint
   if (&target == &call.domain && !GuestMaySet(index)) return -kEPERM;
   HvmState* state = HvmStateOf(target);
   if (state == nullptr) return -kENOMEM;
+  // Later releases are told when the domain is created.
+  const bool is_told = (call.core.config.release & schema::kSince4_19) != 0;
+  if (index == HVM_PARAM_ALTP2M && is_told) return -kEEXIST;
   const std::uint64_t old = state->params[index];
   if (IsSetOnce(index) && old != 0 && value != old) return -kEEXIST;
   if (!IsValid(index, value)) return -kEINVAL;
@@ -121,6 +124,10 @@ std::int64_t GetParam(Call& call, Domain& target, std::uint32_t index, std::uint
   if (&target == &call.domain && !GuestMayGet(index)) return -kEPERM;
   HvmState* state = HvmStateOf(target);
   if (state == nullptr) return -kENOMEM;
+  if (index == HVM_PARAM_ALTP2M && target.altp2m_mode != 0) {
+    *value = target.altp2m_mode;
+    return 0;
+  }
   *value = index == HVM_PARAM_VM86_TSS
                ? static_cast<std::uint32_t>(state->params[HVM_PARAM_VM86_TSS_SIZED])
                : state->params[index];

@@ -3,7 +3,7 @@
 #include <iterator>
 
 #include "hcall/hypervisor/calls/call.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "xencomm/hypercall.h"
 
 namespace xencomm::hypervisor {
@@ -25,6 +25,7 @@ struct Hypercalls {
     entries[__HYPERVISOR_grant_table_op] = {GrantTableOp, AskGrantTableOp};
     entries[__HYPERVISOR_event_channel_op] = {EventChannelOp, AskEventChannelOp};
     entries[__HYPERVISOR_hvm_op] = {HvmOp, AskHvmOp};
+    entries[__HYPERVISOR_physdev_op] = {PhysdevOp, AskPhysdevOp};
     entries[__HYPERVISOR_vcpu_op] = {VcpuOp, AskVcpuOp};
     entries[__HYPERVISOR_sched_op] = {SchedOp, AskSchedOp};
     entries[__HYPERVISOR_console_io] = {ConsoleIo, AskConsoleIo};

@@ -9,7 +9,7 @@
 
 #include "hcall/hypervisor/calls/call.h"
 #include "hcall/hypervisor/calls/hypercall_table.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "xencomm/hypercall.h"
 
 namespace xencomm::hypervisor {

@@ -32,8 +32,11 @@ std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint64_t in
       if (error != 0) return call.IsMemoryDue() ? -kENOMEM : error;
       return physmap.Move(mfn, gfn, P2mType::kShared);
     }
-    case XENMAPSPACE_gmfn:
-      return physmap.MoveGfn(index, gfn);
+    case XENMAPSPACE_gmfn: {
+      const std::int64_t error = physmap.MoveGfn(index, gfn);
+      const bool is_told = (call.core.config.release & schema::kSince4_19) != 0;
+      return error == -kEACCES && !is_told ? -kEINVAL : error;
+    }
     case XENMAPSPACE_gmfn_foreign: {
       // A caller that may not is not told whether there is such a domain. DOMID_SELF names none.
       if (!call.domain.privileged) return -kEPERM;

@@ -77,12 +77,36 @@ std::int64_t SetTime(PlatformCall& op) {
   return request.cmd == XENPF_settime64 && request.u.settime64.mbz != 0 ? -kEINVAL : 0;
 }
 
-constexpr OpTable<PlatformCall, 64> kOps = {
+// No microcode was loaded since the machine was built.
+std::int64_t GetUcodeRevision(PlatformCall& op) {
+  auto& revision = op.request.Part<xenpf_ucode_revision>();
+  if (revision.cpu >= op.call.core.config.cpus) return -kENOENT;
+  revision.signature = 0;
+  revision.pf = 0;
+  revision.revision = 0;
+  return 0;
+}
+
+// A screen of text, as a machine has that was started by a BIOS.
+std::int64_t GetDom0Console(PlatformCall& op) {
+  auto& console = op.request.Part<dom0_vga_console_info>();
+  std::memset(&console, 0, sizeof(console));
+  console.video_type = XEN_VGATYPE_TEXT_MODE_3;
+  console.u.text_mode_3.font_height = 16;
+  console.u.text_mode_3.rows = 25;
+  console.u.text_mode_3.columns = 80;
+  return sizeof(console);
+}
+
+constexpr OpTable<PlatformCall, XENPF_microcode_update2 + 1> kOps = {
     {XENPF_getidletime, GetIdleTime},
     {XENPF_get_cpuinfo, GetCpuInfoOp},
     {XENPF_get_cpu_version, GetCpuVersion},
     {XENPF_settime32, SetTime},
     {XENPF_settime64, SetTime},
+    {XENPF_get_ucode_revision, GetUcodeRevision},
+    {XENPF_get_dom0_console, GetDom0Console},
+    {XENPF_microcode_update2, nullptr, -kEINVAL},  // there is none that fits the processor
 };
 
 }  // namespace
@@ -92,7 +116,7 @@ OpAnswer AskPlatformOp(std::uint64_t op) { return kOps.Ask(op); }
 std::int64_t PlatformOp(Call& call) {
   Argument<xen_platform_op_t> request(call, call.frame.arguments[0]);
   if (!request.Fetch()) return -kEFAULT;
-  if (request.Raw(request->interface_version) != XENPF_INTERFACE_VERSION) return -kEACCES;
+  if (!request.StatesVersion(__HYPERVISOR_platform_op)) return -kEACCES;
   if (!call.domain.privileged) return -kEPERM;
   if (!request.Select(__HYPERVISOR_platform_op, request.Raw(request->cmd))) return -kENOSYS;
   std::int64_t answer;
@@ -101,7 +125,7 @@ std::int64_t PlatformOp(Call& call) {
     PlatformCall op = {call, request};
     answer = kOps.Run(request->cmd, op);
   }
-  if (answer == 0 && !request.Store()) return -kEFAULT;
+  if (answer >= 0 && !request.Store()) return -kEFAULT;
   return answer;
 }
 

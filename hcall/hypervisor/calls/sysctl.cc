@@ -63,7 +63,7 @@ OpAnswer AskSysctl(std::uint64_t op) { return kOps.Ask(op); }
 std::int64_t Sysctl(Call& call) {
   Argument<xen_sysctl_t> argument(call, call.frame.arguments[0]);
   if (!argument.Fetch()) return -kEFAULT;
-  if (argument.Raw(argument->interface_version) != XEN_SYSCTL_INTERFACE_VERSION) return -kEACCES;
+  if (!argument.StatesVersion(__HYPERVISOR_sysctl)) return -kEACCES;
   if (!call.domain.privileged) return -kEPERM;
   if (!argument.Select(__HYPERVISOR_sysctl, argument.Raw(argument->cmd))) return -kENOSYS;
 

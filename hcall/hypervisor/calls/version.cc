@@ -1,17 +1,18 @@
-// xen_version (17): what hypervisor this is. It says what Xen 4.17 says, so that a toolstack finds
-// what it was built for; who asks closer finds this library's name in the build's description.
+// xen_version (17): what hypervisor this is. It says what the Xen says that it answers as, so that
+// a toolstack finds what it was built for; who asks closer finds this library's name in the build's
+// description.
 
+#include <bit>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #include "hcall/hypervisor/calls/call.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/types.h"
 
 namespace xencomm::hypervisor {
 namespace {
 
-constexpr std::int64_t kMajor = 4;
-constexpr std::int64_t kMinor = 17;
 constexpr std::string_view kExtraVersion = ".7";
 constexpr std::string_view kChangeset = "xencomm embedded hypervisor";
 constexpr std::string_view kCapabilities =
@@ -50,8 +51,12 @@ std::int64_t CompileInfo(Call& call) {
   return handle.Write(0, bytes).ok() ? 0 : -kEFAULT;
 }
 
-std::uint32_t FeaturesOf(const Domain& domain) {
+std::uint32_t FeaturesOf(const Domain& domain, schema::Releases release) {
   std::uint32_t features = 1u << XENFEAT_memory_op_vnode_supported;
+  if ((release & schema::kSince4_18) != 0) {
+    features |= 1u << XENFEAT_runstate_phys_area | 1u << XENFEAT_vcpu_time_phys_area;
+  }
+  if ((release & schema::kSince4_19) != 0) features |= 1u << XENFEAT_dm_msix_all_writes;
   if (domain.translated()) {
     features |= 1u << XENFEAT_writable_page_tables | 1u << XENFEAT_auto_translated_physmap |
                 1u << XENFEAT_not_direct_mapped;
@@ -74,25 +79,44 @@ std::int64_t GetFeatures(Call& call) {
   std::uint32_t submap_idx;
   if (!words.Read(0, submap_idx).ok()) return -kEFAULT;
   if (submap_idx != 0) return -kEINVAL;
-  return words.Write(1, FeaturesOf(call.domain)).ok() ? 0 : -kEFAULT;
+  return words.Write(1, FeaturesOf(call.domain, call.core.config.release)).ok() ? 0 : -kEFAULT;
 }
 
-std::int64_t BuildId(Call& call) {
-  if (!call.domain.privileged) return -kEPERM;
+// Bytes of any length, behind the number of those that there is room for (xen_varbuf,
+// xen_build_id). Without a pointer, how many there are.
+std::int64_t WriteSized(Call& call, std::span<const std::uint8_t> bytes) {
   const std::uint64_t pointer = call.frame.arguments[1];
-  if (pointer == 0) return sizeof(kBuildId);
+  const auto size = static_cast<std::int64_t>(bytes.size());
+  if (pointer == 0) return size;
   std::uint32_t len;
   const auto head = call.Handle<const std::uint32_t>(pointer, 1);
   if (!head.Read(0, len).ok()) return -kEFAULT;
-  if (len == 0) return -kEINVAL;
-  if (sizeof(kBuildId) > len) return -kENOBUFS;
-  const auto bytes =
-      call.HandleCountedInMemory<std::uint8_t>(pointer, sizeof(xen_build_id) + sizeof(kBuildId));
-  if (!bytes.Write(offsetof(xen_build_id, buf), kBuildId).ok()) return -kEFAULT;
-  return sizeof(kBuildId);
+  // No room at all was a mistake, before there were texts that may be empty.
+  if (len == 0 && (call.core.config.release & schema::kSince4_20) == 0) return -kEINVAL;
+  if (bytes.size() > len) return -kENOBUFS;
+  const auto room =
+      call.HandleCountedInMemory<std::uint8_t>(pointer, sizeof(xen_build_id) + bytes.size());
+  return room.Write(offsetof(xen_build_id, buf), bytes).ok() ? size : -kEFAULT;
 }
 
-std::int64_t Version(Call&) { return kMajor << 16 | kMinor; }
+std::int64_t WriteSized(Call& call, std::string_view text) {
+  // A text's characters are bytes.
+  return WriteSized(call, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+}
+
+std::int64_t BuildId(Call& call) {
+  return call.domain.privileged ? WriteSized(call, kBuildId) : -kEPERM;
+}
+
+// The release as a number of its own.
+schema::ReleaseNumber NumberOf(schema::Releases release) {
+  return schema::ReleaseNumbers()[static_cast<std::size_t>(std::countr_zero(release))];
+}
+
+std::int64_t Version(Call& call) {
+  const schema::ReleaseNumber number = NumberOf(call.core.config.release);
+  return std::int64_t{number.major} << 16 | number.minor;
+}
 
 std::int64_t ExtraVersion(Call& call) {
   return WriteText<XEN_EXTRAVERSION_LEN>(call, kExtraVersion);
@@ -125,7 +149,17 @@ std::int64_t CommandLine(Call& call) {
   return WriteText<sizeof(xen_commandline_t)>(call, kCommandLine);
 }
 
-constexpr OpTable<Call, XENVER_build_id + 1> kOps = {
+std::int64_t ExtraVersion2(Call& call) { return WriteSized(call, kExtraVersion); }
+
+std::int64_t Capabilities2(Call& call) { return WriteSized(call, kCapabilities); }
+
+std::int64_t Changeset2(Call& call) { return WriteSized(call, kChangeset); }
+
+std::int64_t CommandLine2(Call& call) {
+  return call.domain.privileged ? WriteSized(call, kCommandLine) : -kEPERM;
+}
+
+constexpr OpTable<Call, XENVER_commandline2 + 1> kOps = {
     {XENVER_version, Version},
     {XENVER_extraversion, ExtraVersion},
     {XENVER_compile_info, CompileInfo},
@@ -137,6 +171,10 @@ constexpr OpTable<Call, XENVER_build_id + 1> kOps = {
     {XENVER_guest_handle, GuestHandleOf},
     {XENVER_commandline, CommandLine},
     {XENVER_build_id, BuildId},
+    {XENVER_extraversion2, ExtraVersion2},
+    {XENVER_capabilities2, Capabilities2},
+    {XENVER_changeset2, Changeset2},
+    {XENVER_commandline2, CommandLine2},
 };
 
 }  // namespace
@@ -145,7 +183,8 @@ OpAnswer AskXenVersion(std::uint64_t op) { return kOps.Ask(op); }
 
 // Xen's `cmd` is an int: the register's upper half is nobody's.
 std::int64_t XenVersion(Call& call) {
-  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
+  const auto cmd = static_cast<std::uint32_t>(call.frame.arguments[0]);
+  return call.Knows(__HYPERVISOR_xen_version, cmd) ? kOps.Run(cmd, call) : -kENOSYS;
 }
 
 }  // namespace xencomm::hypervisor

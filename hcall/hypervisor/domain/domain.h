@@ -41,7 +41,8 @@ class Vcpu {
   CpuMask soft_affinity = {};
   std::byte* context = nullptr;  // what setvcpucontext gave; 2^kContextOrder pages of the domain
 
-  HeldArea runstate_area;  // under the domain's lock
+  HeldArea runstate_area;  // under the domain's lock, as the next
+  HeldArea time_area;
 
   // Only of a vcpu that makes calls here.
   std::atomic<bool> claimed = false;
@@ -66,6 +67,7 @@ class Domain : public DomainPages {
   std::uint32_t options = 0;  // XEN_DOMCTL_CDF_*
   std::uint32_t ssidref = 0;
   std::uint32_t emulation_flags = 0;
+  std::uint64_t altp2m_mode = 0;  // XEN_DOMCTL_ALTP2M_*
 
   std::atomic<int> controller_pauses = 0;
   bool creation_finished = false;  // was unpaused once

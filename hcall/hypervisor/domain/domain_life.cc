@@ -82,6 +82,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   domain.options = traits.options;
   domain.ssidref = traits.ssidref;
   domain.emulation_flags = traits.emulation_flags;
+  domain.altp2m_mode = traits.altp2m_mode;
   domain.handle = traits.handle;
   domain.max_vcpus = traits.max_vcpus;
   domain.max_event_port = traits.max_event_port;
@@ -151,7 +152,10 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
     domain.life.store(Life::kDying);
     domain.outstanding_pages = 0;
     for (unsigned i = 0; i < domain.max_vcpus; ++i) {
-      if (Vcpu* vcpu = domain.vcpu(i)) vcpu->runstate_area.Release(physmap);
+      if (Vcpu* vcpu = domain.vcpu(i)) {
+        vcpu->runstate_area.Release(physmap);
+        vcpu->time_area.Release(physmap);
+      }
     }
   }
   if (!RegionRegistry::UnregisterSome(core, domain, work)) return false;

@@ -28,6 +28,7 @@ struct DomainTraits {
   std::uint32_t options = 0;
   std::uint32_t ssidref = 0;
   std::uint32_t emulation_flags = 0;
+  std::uint64_t altp2m_mode = 0;
   unsigned max_vcpus = 1;
   std::uint32_t max_event_port = 0x7fffffff;
   std::uint32_t max_grant_frames = 64;

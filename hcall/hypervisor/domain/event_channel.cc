@@ -4,7 +4,7 @@
 #include "hcall/hypervisor/base/work.h"
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/domain.h"
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 
 namespace xencomm::hypervisor {
 namespace {

@@ -7,7 +7,7 @@
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/domain.h"
 #include "hcall/hypervisor/memory/physmap.h"
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 
 namespace xencomm::hypervisor {
 namespace {

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "hcall/hypervisor/memory/overhead.h"
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 
 namespace xencomm::hypervisor {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "hcall/hypervisor/memory/overhead.h"
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 
 namespace xencomm::hypervisor {
 

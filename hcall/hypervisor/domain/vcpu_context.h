@@ -6,7 +6,7 @@
 
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/domain.h"
-#include "hcall/schema/generated/xen_types.h"
+#include "hcall/schema/generated/types.h"
 #include "xencomm/guest_handle.h"
 
 namespace xencomm::hypervisor {

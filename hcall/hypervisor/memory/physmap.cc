@@ -161,7 +161,8 @@ std::int64_t Physmap::Move(std::uint64_t mfn, std::uint64_t gfn, P2mType type) {
 std::int64_t Physmap::MoveGfn(std::uint64_t from, std::uint64_t gfn) {
   SpinGuard guard(domain_.lock);
   const P2mEntry entry = domain_.p2m.Load(from);
-  if (entry.type() != P2mType::kRam) return -kEINVAL;
+  if (entry.type() == P2mType::kShared) return -kEINVAL;
+  if (entry.type() != P2mType::kRam) return -kEACCES;
   return MoveLocked(entry.mfn(), gfn, P2mType::kRam);
 }
 

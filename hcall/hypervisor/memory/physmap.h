@@ -56,7 +56,8 @@ class Physmap {
   // what was there is freed as by Free, but for other such pages, which are unhooked. -EBUSY (given
   // back meanwhile) and the errors of Free.
   std::int64_t Move(std::uint64_t mfn, std::uint64_t gfn, P2mType type);
-  // The same for the domain's page at `from`. -EINVAL: there is none of its own.
+  // The same for the domain's page at `from`. -EACCES: there is none of its own; -EINVAL: it is the
+  // hypervisor's.
   std::int64_t MoveGfn(std::uint64_t from, std::uint64_t gfn);
 
   // Maps a page of `source` at `gfn`. -EINVAL (no such page) and the errors of Free.

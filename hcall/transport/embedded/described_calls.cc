@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "hcall/schema/audit.h"
-#include "hcall/schema/described_call.h"
+#include "hcall/transport/embedded/described_call.h"
 
 namespace xencomm::embedded {
 namespace {
@@ -37,13 +37,15 @@ std::int64_t DescribedCalls::Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallF
   // First through a space that knows the payload's ends: describing reads the process's structures
   // as they are, and may only do so when they are there.
   const schema::Finding finding =
-      schema::Audit(call, {.space = payload_}, {.region = region_.layout()});
+      schema::Audit(call, {.space = payload_, .releases = machine_.setting().release},
+                    {.region = region_.layout()});
   if (!finding.ok()) return -ErrnoOf(finding.problem);
 
   std::unique_ptr<DescriptorMemory> memory = TakeMemory();
   std::int64_t answer = -EFAULT;
   {
-    const schema::DescribedCall described(call, kNativeOrder, *memory, 1, inline_);
+    const schema::DescribedCall described(call, kNativeOrder, *memory, 1, inline_,
+                                          machine_.setting().release);
     if (described.outcome() == schema::DescribedCall::Outcome::kDescribed) {
       std::copy_n(described.call().registers.begin(), std::size(frame.arguments), frame.arguments);
       answer = machine_.hypervisor().Call(vcpu, frame);

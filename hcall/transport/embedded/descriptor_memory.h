@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "hcall/schema/described_call.h"
+#include "hcall/transport/embedded/described_call.h"
 #include "hcall/transport/embedded/guest_kernel.h"
 #include "hcall/transport/embedded/guest_region.h"
 #include "hcall/transport/embedded/ram_file.h"

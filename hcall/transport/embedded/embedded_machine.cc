@@ -75,6 +75,7 @@ absl::Status EmbeddedMachine::SwitchOn() {
           .pool_begin = 0,
           .pool_end = ram_->size(),
           .pool_is_zero = true,
+          .release = setting_.release,
           .cpus = setting_.cpus,
       },
       *this);

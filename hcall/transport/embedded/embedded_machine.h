@@ -34,6 +34,7 @@ class EmbeddedMachine final : private hypervisor::Machine {
   EmbeddedMachine& operator=(const EmbeddedMachine&) = delete;
   ~EmbeddedMachine();
 
+  const MachineSetting& setting() const { return setting_; }
   RamFile& ram() { return *ram_; }
   hypervisor::Hypervisor& hypervisor() { return *hypervisor_; }
   VcpuPool& vcpus() { return *vcpus_; }

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <optional>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "xencomm/descriptor.h"
 
 namespace xencomm::embedded {

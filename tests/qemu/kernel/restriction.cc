@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "hcall/hypervisor/base/errno.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "tests/qemu/kernel/machine.h"
 #include "xencomm/space.h"
 
@@ -14,6 +14,7 @@ using xencomm::hypervisor::kEINVAL;
 using xencomm::hypervisor::kEPERM;
 using xencomm::schema::AllowedOp;
 using xencomm::schema::AuditedCall;
+using namespace xencomm::xen;
 
 // The one list of names in this kernel. All else that it knows of ops is in the table.
 constexpr AllowedOp kAllowed[] = {
@@ -25,11 +26,6 @@ constexpr AllowedOp kAllowed[] = {
 };
 
 KernelMemory memory;
-
-template <size_t size>
-void CopyText(char (&to)[size], const char* text) {
-  for (size_t i = 0; i + 1 < size && text[i] != '\0'; ++i) to[i] = text[i];
-}
 
 }  // namespace
 
@@ -68,13 +64,15 @@ int64_t Restriction::Hypercall(uint64_t index, std::span<const uint64_t, 5> argu
 }
 
 Refusal Restriction::LastRefusal() const {
-  Refusal refusal = {};
-  refusal.entry = finding_.entry;
-  refusal.index = finding_.index;
-  refusal.address = finding_.ok() ? xencomm::schema::kNoIndex : finding_.address.value;
-  if (finding_.op != nullptr) CopyText(refusal.op, finding_.op->name);
-  if (finding_.part != nullptr) CopyText(refusal.field, finding_.part->path);
-  return refusal;
+  constexpr uint64_t kNone = xencomm::schema::kNoIndex;
+  const xencomm::schema::Op* const op = finding_.op;
+  const xencomm::schema::Part* const part = finding_.part;
+  return {.hypercall = op != nullptr ? op->hypercall().number : kNone,
+          .op = op != nullptr ? op->number : kNone,
+          .field = part != nullptr ? part->offset : kNone,
+          .entry = finding_.entry,
+          .index = finding_.index,
+          .address = finding_.ok() ? kNone : finding_.address.value};
 }
 
 }  // namespace qemu

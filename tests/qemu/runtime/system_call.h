@@ -63,8 +63,9 @@ enum RegionKind : uint64_t {
 
 // What an audit found. Texts end with a zero; they are empty, and numbers ~0, where there is none.
 struct Refusal {
-  char op[32];     // the row of the op table
-  char field[32];  // the pointer
+  uint64_t hypercall;
+  uint64_t op;     // of the hypercall, by its number
+  uint64_t field;  // the pointer, by its offset in the structure or the registers
   uint64_t entry;  // of a list of calls
   uint64_t index;  // of the element that the pointer stands in
   uint64_t address;

@@ -2,10 +2,12 @@
 
 #include <string.h>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 
 namespace qemu {
 namespace {
+
+using namespace xencomm::xen;
 
 constexpr uint64_t kProcessors = 4;      // of the machine, wherever it is
 constexpr uint16_t kGuest = 7;           // the domain that is made and ended

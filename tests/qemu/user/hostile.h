@@ -5,11 +5,13 @@
 
 #include <stdint.h>
 
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "tests/qemu/user/check.h"
 #include "tests/qemu/user/machine.h"
 
 namespace qemu {
+
+using namespace xencomm::xen;
 
 extern Checks checks;
 

@@ -6,7 +6,7 @@
 
 #include "arch.h"
 #include "hcall/hypervisor/base/errno.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "tests/qemu/runtime/platform_call.h"
 #include "tests/qemu/user/hostile.h"
 #include "tests/qemu/user/worlds.h"

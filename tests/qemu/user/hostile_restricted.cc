@@ -18,22 +18,19 @@ using xencomm::hypervisor::kEPERM;
 
 constexpr uint64_t kNone = ~uint64_t{0};
 
-bool SameText(const char* a, const char* b) {
-  while (*a != '\0' && *a == *b) ++a, ++b;
-  return *a == *b;
-}
-
 // What the last call was refused for.
-void ExpectRefusal(const char* check, const char* op, const char* field, uint64_t entry,
-                   uint64_t index, uint64_t address) {
+void ExpectRefusal(const char* check, uint64_t hypercall, uint64_t op, uint64_t field,
+                   uint64_t entry, uint64_t index, uint64_t address) {
   Refusal refusal;
   SystemCall(kSysRefusal, reinterpret_cast<uint64_t>(&refusal));
-  const bool as_expected = SameText(refusal.op, op) && SameText(refusal.field, field) &&
-                           refusal.entry == entry && refusal.index == index &&
+  const bool as_expected = refusal.hypercall == hypercall && refusal.op == op &&
+                           refusal.field == field && refusal.entry == entry &&
+                           refusal.index == index &&
                            (address == kNone || refusal.address == address);
   if (!as_expected) {
-    Print("hostile: refused ", refusal.op, " ", refusal.field, " entry ", Hex{refusal.entry},
-          " index ", Hex{refusal.index}, " address ", Hex{refusal.address}, "\n");
+    Print("hostile: refused ", Hex{refusal.hypercall}, " ", Hex{refusal.op}, " field ",
+          Hex{refusal.field}, " entry ", Hex{refusal.entry}, " index ", Hex{refusal.index},
+          " address ", Hex{refusal.address}, "\n");
   }
   checks.Expect(check, as_expected);
 }
@@ -77,7 +74,8 @@ class Restricted {
     auto* text = world_.New<char>(XEN_CAPABILITIES_INFO_LEN);
     checks.ExpectEqual("OtherCommandIsRefused",
                        Call(__HYPERVISOR_xen_version, XENVER_capabilities, Address(text)), -kEPERM);
-    ExpectRefusal("OtherCommandIsNamed", "capabilities", "", kNone, kNone, kNone);
+    ExpectRefusal("OtherCommandIsNamed", __HYPERVISOR_xen_version, XENVER_capabilities, kNone,
+                  kNone, kNone, kNone);
     checks.Expect("RefusedBufferIsUntouched", static_cast<uint8_t>(text[0]) == World::kUntouched);
 
     auto* destroy = world_.New<xen_domctl>();
@@ -85,7 +83,8 @@ class Restricted {
     destroy->cmd = XEN_DOMCTL_destroydomain;
     destroy->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
     checks.ExpectEqual("DomctlIsRefused", Call(__HYPERVISOR_domctl, Address(destroy)), -kEPERM);
-    ExpectRefusal("DomctlIsNamed", "destroydomain", "", kNone, kNone, kNone);
+    ExpectRefusal("DomctlIsNamed", __HYPERVISOR_domctl, XEN_DOMCTL_destroydomain, kNone, kNone,
+                  kNone, kNone);
 
     checks.ExpectEqual("UnknownHypercallIsRefused", Call(61, 0), -kEPERM);
     checks.ExpectEqual("RegionsAreTheKernelsToRegister", Call(xencomm::kXencommOp, 0), -kEPERM);
@@ -93,10 +92,12 @@ class Restricted {
 
   void TryPointers() {
     checks.ExpectEqual("BufferInTheTableIsRefused", List(table_, 1), -kEPERM);
-    ExpectRefusal("BufferInTheTableIsNamed", "getdomaininfolist", "buffer", kNone, kNone, table_);
+    ExpectRefusal("BufferInTheTableIsNamed", __HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist,
+                  offsetof(xen_sysctl, u.getdomaininfolist.buffer), kNone, kNone, table_);
     const uint64_t across = end_ - sizeof(xen_domctl_getdomaininfo_t) + 8;
     checks.ExpectEqual("BufferAcrossTheEndIsRefused", List(across, 1), -kEPERM);
-    ExpectRefusal("BufferAcrossTheEndIsNamed", "getdomaininfolist", "buffer", kNone, kNone, across);
+    ExpectRefusal("BufferAcrossTheEndIsNamed", __HYPERVISOR_sysctl, XEN_SYSCTL_getdomaininfolist,
+                  offsetof(xen_sysctl, u.getdomaininfolist.buffer), kNone, kNone, across);
     checks.ExpectEqual("CountThatWrapsIsRefused", List(kNone - 7, ~uint32_t{0}), -kEPERM);
     checks.ExpectEqual("OwnStackIsRefused", List(Address(&across), 1), -kEPERM);
     checks.ExpectEqual("NullArgumentIsRefused", Call(__HYPERVISOR_sysctl, 0), -kEPERM);
@@ -132,11 +133,13 @@ class Restricted {
     reservation->nr_extents = 2;
     SetHandle(reservation->extent_start, end_ - sizeof(xen_pfn_t));
     checks.ExpectEqual("ListWithABadPointerIsRefused", CallList(entries, 3), -kEPERM);
-    ExpectRefusal("BadPointerInAListIsNamed", "decrease_reservation", "extent_start", 1, kNone,
+    ExpectRefusal("BadPointerInAListIsNamed", __HYPERVISOR_memory_op, XENMEM_decrease_reservation,
+                  offsetof(xen_memory_reservation, extent_start), 1, kNone,
                   end_ - sizeof(xen_pfn_t));
     entries[1].args[0] = XENMEM_populate_physmap;
     checks.ExpectEqual("ListWithAnotherOpIsRefused", CallList(entries, 3), -kEPERM);
-    ExpectRefusal("OtherOpInAListIsNamed", "populate_physmap", "", 1, kNone, kNone);
+    ExpectRefusal("OtherOpInAListIsNamed", __HYPERVISOR_memory_op, XENMEM_populate_physmap, kNone,
+                  1, kNone, kNone);
     // Allowed by itself; in a list its op could change under way.
     entries[1].op = __HYPERVISOR_sysctl;
     entries[1].args[0] = Address(&NewList(0, 0));
@@ -160,7 +163,8 @@ class Restricted {
     for (const uint64_t output : {scratch + sizeof(multicall_entry_t), scratch, scratch - 8}) {
       list(output);
       checks.ExpectEqual("OutputOverTheCopyIsRefused", CallList(entries, 1), -kEPERM);
-      ExpectRefusal("OutputOverTheCopyIsNamed", "extraversion", "arg", 0, kNone, output);
+      ExpectRefusal("OutputOverTheCopyIsNamed", __HYPERVISOR_xen_version, XENVER_extraversion, 8, 0,
+                    kNone, output);
       checks.ExpectEqual("RegisterToTheCopyIsRefused",
                          Call(__HYPERVISOR_xen_version, XENVER_extraversion, output), -kEPERM);
       checks.ExpectEqual("BufferOverTheCopyIsRefused", List(output, 1), -kEPERM);

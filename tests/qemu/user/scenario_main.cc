@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "hcall/hypervisor/base/errno.h"
-#include "hcall/schema/xen.h"
+#include "hcall/schema/generated/xen.h"
 #include "tests/qemu/scenario/scenario.h"
 #include "tests/qemu/user/check.h"
 #include "tests/qemu/user/machine.h"
@@ -14,6 +14,7 @@ namespace {
 
 using xencomm::RegionLayout;
 using xencomm::hypervisor::kEFAULT;
+using namespace xencomm::xen;
 
 Checks checks;
 

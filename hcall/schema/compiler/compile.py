@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+"""The compiler of the op table: joins the rows with the layout of each release, checks that they
+say all and nothing twice, and writes what is built.
+
+    compile.py --rows rows --releases releases --output FOLDER
+
+  op_table_facts.cc   what a kernel or a hypervisor needs (op.h)
+  op_table_words.cc   names and prose (words.h)
+  op_table.json       both, for programs in other languages
+  rows.h, types.h     typed rows, and which type of the table a C++ structure is (bind.h,
+                      cpp_type.h)
+  xen.h               the structures and constants of C++ (structures.py)
+
+What is wrong is told with file and line, all of it at once; nothing is written then.
+"""
+
+import argparse
+import pathlib
+import re
+import sys
+
+import check
+import export
+import facts
+import layout
+import resolve
+import rows
+import structures
+import typed_rows
+import words
+
+
+SCHEMA = pathlib.Path(__file__).resolve().parent.parent
+MAX_RELEASES = 8  # bits of a set of them (op.h)
+
+
+def load_releases(folder, errors):
+    """Ascending."""
+    releases = []
+    for path in folder.glob("*.layout"):
+        try:
+            release = layout.Release(path)
+        except layout.LayoutError as error:
+            errors.add(*str(error).removeprefix(f"{folder}/").split(": ", 1))
+            continue
+        if release.name == path.stem and re.fullmatch(r"\d+\.\d+", release.name):
+            releases.append(release)
+        else:
+            line = 1 + path.read_text().partition("\nrelease ")[0].count("\n") + 1
+            errors.add(f"{path.name}:{line}", f"release {release.name}: expected {path.stem}, as "
+                                              "the file is called, and that a number as 4.17")
+    if not 0 < len(releases) <= MAX_RELEASES:
+        errors.add(folder, f"{len(releases)} releases: expected 1 to {MAX_RELEASES}, in files as "
+                           "4.17.layout")
+    return sorted(releases, key=lambda release: rows.version_key(release.path.stem))
+
+
+def load(row_folder, release_folder, errors):
+    """The table, and for each release its Resolver; of no use when there are errors."""
+    releases = load_releases(release_folder, errors)
+    calls, records = rows.load(row_folder, errors)
+    if errors.messages:
+        return [], []
+    return resolve.resolve(calls, records, releases, errors)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rows", type=pathlib.Path, default=SCHEMA / "rows")
+    parser.add_argument("--releases", type=pathlib.Path, default=SCHEMA / "releases")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to write to")
+    parser.add_argument("--depfile", type=pathlib.Path, help="for the build: what was read")
+    options = parser.parse_args()
+
+    errors = rows.Errors()
+    table, resolvers = load(options.rows, options.releases, errors)
+    if not errors.messages:
+        check.check(table, resolvers, errors)
+    if errors.messages:
+        return "\n".join(errors.messages)
+
+    releases = [resolver.release for resolver in resolvers]
+    all_facts = facts.Facts(table, releases)
+    all_words = words.Words(all_facts, releases)
+    records = [record for resolver in resolvers for record in resolver.records.values()]
+    newer = {name for release in releases for name in release.records} - set(releases[0].records)
+    as_json = export.Export(all_facts, all_words).text(releases, records)
+    written = {
+        "op_table_facts.cc": all_facts.text(),
+        "op_table_words.cc": all_words.text(as_json),
+        "op_table.json": as_json,
+        "rows.h": typed_rows.text(table, all_facts, newer),
+        "types.h": typed_rows.types(all_facts, releases[0]),
+        "xen.h": structures.structures(releases)}
+    for name, text in written.items():
+        (options.output / name).write_text(text)
+    if options.depfile:
+        # Folders too: a file that is new makes one newer.
+        read = [options.rows, options.releases, *options.rows.glob("*.yaml"),
+                *options.releases.glob("*.layout"), *SCHEMA.glob("compiler/*.py")]
+        options.depfile.write_text(f"{options.output / 'op_table_facts.cc'}: "
+                                   f"{' '.join(map(str, sorted(read)))}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

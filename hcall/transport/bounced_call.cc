@@ -1,0 +1,127 @@
+#include "hcall/transport/bounced_call.h"
+
+#include <cstring>
+
+#include "hcall/schema/count.h"
+#include "hcall/schema/generated/xen.h"
+#include "xencomm/byte_order.h"
+
+namespace xencomm::schema {
+namespace {
+
+// Copies are aligned as the originals are: addresses may have flags in their low bits.
+constexpr std::uint64_t kAlignment = 8;
+
+// Of `bytes` of a buffer those that hold results.
+std::uint64_t BytesFilled(const Part& part, std::uint64_t bytes, const void* holder,
+                          ByteOrder order, std::int64_t result) {
+  if (part.filled().kind == CountKind::kNone) return bytes;
+  const std::uint64_t size = part.element().size;
+  return CountFilled(part, bytes / size, holder, order, result) * size;
+}
+
+}  // namespace
+
+BouncedCall::BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory,
+                         std::uint32_t vcpus, Releases releases)
+    : call_(call), order_(order), memory_(memory) {
+  std::vector<CollectedBuffer> buffers;
+  finding_ = CollectBuffers(call, order, vcpus, releases, buffers);
+  if (!finding_.ok()) return;
+  const std::vector<BufferGroup> groups = GroupBuffers(buffers);
+  finding_ = FindSharedPointer(buffers, groups);
+  if (!finding_.ok()) return;
+  for (const BufferGroup& group : groups) {
+    const std::uint64_t shift = group.start % kAlignment;
+    std::byte* const block = memory_.Allocate(shift + group.bytes());
+    if (block == nullptr) {
+      out_of_memory_ = true;
+      return;
+    }
+    blocks_.push_back(block);
+    std::memcpy(block + shift, group.data(), group.bytes());
+  }
+  const auto in_copy = [&](const std::byte* original) {
+    const BufferGroup& group = GroupOf(groups, original);
+    return blocks_[static_cast<std::size_t>(&group - groups.data())] + group.start % kAlignment +
+           (original - group.data());
+  };
+  // A structure that two pointers lead to has its own pointers listed twice: all are kept before
+  // one is replaced.
+  for (const CollectedBuffer& buffer : buffers) {
+    Copy copy = {.original = buffer, .data = in_copy(buffer.data()), .pointer = nullptr, .bits = 0};
+    if (buffer.pointer != nullptr) {
+      copy.pointer = in_copy(buffer.pointer);
+      copy.bits = LoadField<std::uint64_t>(copy.pointer, order_);
+    }
+    copies_.push_back(copy);
+  }
+  for (const Copy& copy : copies_) {
+    const std::uint64_t flags = ~copy.original.buffer.part->address_bits();
+    const auto address = reinterpret_cast<std::uint64_t>(copy.data);
+    if (copy.pointer == nullptr) {
+      std::uint64_t& bits = call_.registers[copy.original.register_index];
+      bits = (bits & flags) | address;
+    } else {
+      StoreField(copy.pointer, (copy.bits & flags) | address, order_);
+    }
+  }
+}
+
+BouncedCall::~BouncedCall() {
+  for (std::byte* block : blocks_) memory_.Free(block);
+}
+
+void BouncedCall::CopyBack(std::int64_t result) {
+  // The entries of a list of calls are copied back with their arguments: they get their own again.
+  for (const Copy& copy : copies_) {
+    if (copy.pointer != nullptr) StoreField(copy.pointer, copy.bits, order_);
+  }
+  for (const Copy& copy : copies_) CopyBack(copy, ResultOf(copy, result));
+}
+
+// Of a call in a list its own, unless the list as a whole failed.
+std::int64_t BouncedCall::ResultOf(const Copy& copy, std::int64_t result) const {
+  const std::uint64_t entry = copy.original.buffer.entry;
+  if (entry == kNoIndex || result < 0) return result;
+  const std::byte* const list = copies_.front().data;
+  const std::byte* const place =
+      list + entry * sizeof(multicall_entry) + offsetof(multicall_entry, result);
+  return static_cast<std::int64_t>(LoadField<std::uint64_t>(place, order_));
+}
+
+void BouncedCall::CopyBack(const Copy& copy, std::int64_t result) const {
+  const CollectedBuffer& original = copy.original;
+  const Buffer& buffer = original.buffer;
+  std::byte* const to = original.data();
+  const std::uint64_t bytes =
+      copy.pointer == nullptr
+          ? BytesFilled(*buffer.part, buffer.bytes, call_.registers.data(), kNativeOrder, result)
+          : BytesFilled(*buffer.part, buffer.bytes, copy.pointer - buffer.part->offset, order_,
+                        result);
+  CopyOutputs(*buffer.element, buffer.element_record, buffer.writes(), to, copy.data, bytes);
+  if (original.tail == 0) return;
+  const Part& tail = *original.tail_part;
+  CopyOutputs(tail.element(), tail.element_record(), tail.writes(), to + buffer.bytes,
+              copy.data + buffer.bytes,
+              BytesFilled(tail, original.tail, copy.data, order_, result));
+}
+
+// Of elements with rows the fields that are written; of others all, when they are.
+void BouncedCall::CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
+                              const std::byte* from, std::uint64_t bytes) const {
+  if (record == nullptr) {
+    if (writes) std::memcpy(to, from, bytes);
+    return;
+  }
+  for (std::uint64_t at = 0; at < bytes; at += element.size) {
+    const RecordView view(from + at, order_);
+    for (const Part& part : record->parts()) {
+      if (part.is_buffer() || !part.writes() || !view.Has(part, Phase::kAfter)) continue;
+      if (at + part.offset + part.size() > bytes) continue;  // a structure that was cut off
+      std::memcpy(to + at + part.offset, from + at + part.offset, part.size());
+    }
+  }
+}
+
+}  // namespace xencomm::schema

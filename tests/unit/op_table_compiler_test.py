@@ -1,0 +1,388 @@
+#!/usr/bin/python3
+"""The compiler of the op table says what is wrong with rows and releases, and where; and takes what
+is new in them.
+
+Each case alters one place in a copy of rows/ and releases/. Argument: the folder hcall/schema.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+from altered_file import edit
+
+SCHEMA = pathlib.Path(sys.argv[1])
+RELEASES = sorted(path.stem for path in (SCHEMA / "releases").glob("*.layout"))
+LATEST, NEXT = RELEASES[-1], "4.23"
+
+
+class Table:
+    """A copy of all that a table is made of."""
+
+    def __init__(self, folder):
+        self.rows, self.releases = folder / "rows", folder / "releases"
+        self.output = folder / "output"
+        shutil.copytree(SCHEMA / "rows", self.rows)
+        shutil.copytree(SCHEMA / "releases", self.releases)
+        self.output.mkdir()
+
+    def file(self, name):
+        return (self.releases if name.endswith(".layout") else self.rows) / name
+
+    def compile(self):
+        """The exit code and what is said."""
+        done = subprocess.run(
+            ["/usr/bin/python3", SCHEMA / "compiler/compile.py", "--rows", self.rows, "--releases",
+             self.releases, "--output", self.output], stderr=subprocess.PIPE, text=True)
+        return done.returncode, done.stderr
+
+    def json(self):
+        return json.loads((self.output / "op_table.json").read_text())
+
+    def written(self):
+        return sorted(path.name for path in self.output.iterdir())
+
+
+# (The file that is altered, what stands there, what then does, what the line that is told begins
+# with or None, what is said.) The line may be another file's. In what is said, … is anything.
+MISTAKES = {
+    "key of a hypercall": (
+        "domctl.yaml", "  op: cmd in argument\n", "  op: cmd in argument\n  opp: cmd\n",
+        "  opp: cmd", "opp: expected what a hypercall has, one of about, number, …"),
+    "place of the op": (
+        "domctl.yaml", "  op: cmd in argument\n", "  op: cmd in pocket\n", "  op: cmd in pocket",
+        "'cmd in pocket': expected FIELD in register, argument or first buffer"),
+    "no place of the op": (
+        "callback.yaml", "  op: cmd in register\n", "  op: cmd\n", "  op: cmd",
+        "'cmd': expected FIELD in register, argument or first buffer"),
+    "version": (
+        "domctl.yaml", "  version: interface_version is XEN_DOMCTL_INTERFACE_VERSION\n",
+        "  version: XEN_DOMCTL_INTERFACE_VERSION\n", "  version: XEN_DOM",
+        "'XEN_DOMCTL_INTERFACE_VERSION': expected FIELD is CONSTANT"),
+    "register": (
+        "domctl.yaml", "  argument: u_domctl\n", "  argument: domctl\n", "domctl:",
+        "domctl: there is no domctl: expected one of the registers u_domctl (in 4.17, …)"),
+    "key of an op": (
+        "domctl.yaml", "      about: Creates a domain,", "      abuot: Creates a domain,",
+        "      abuot", "abuot: 'Creates …': expected in, out, …; or before the colon about, number, …"),
+    "field of no release": (
+        "domctl.yaml", "      vmtrace_size: ", "      vmtrace_sizes: ", "      vmtrace_sizes",
+        "domctl.createdomain: struct xen_domctl_createdomain has no field vmtrace_sizes: "
+        "expected one that it has, or since and until the releases that have it (in 4.17, "
+        "4.18, 4.19, 4.20, 4.21, 4.22)"),
+    "field of some releases": (
+        "domctl.yaml", ", since 4.21\n        -- 0:", "\n        -- 0:", "      altp2m.opts",
+        "domctl.createdomain: struct xen_domctl_createdomain has no field altp2m.opts: "
+        "expected …since and until the releases that have it (in 4.17, 4.18, 4.19, 4.20)"),
+    "field without a row": (
+        "domctl.yaml", '      cpupool_id: "in -- 0: the first pool"\n', "", "    createdomain:",
+        "domctl.createdomain: xen_domctl_createdomain.cpupool_id (uint32_t, xen/domctl.h) "
+        "has no meaning: expected a row (in 4.17, …)"),
+    "count that is no field": (
+        "sysctl.yaml", "      buffer: out [count]", "      buffer: out [counts]",
+        "      buffer: out [counts]",
+        "sysctl.readconsole: there is no counts: expected one of the fields of struct "
+        "xen_sysctl_readconsole (in 4.17, …)"),
+    "constant in a count": (
+        "records.yaml", "at most XEN_LIVEPATCH_NAME_SIZE", "at most XEN_LIVEPATCH_NAME_SIZES",
+        "  name: in [size", "name: XEN_LIVEPATCH_NAME_SIZES: expected a field, a constant, …"),
+    "direction": (
+        "domctl.yaml", "      iommu_opts: in, ", "      iommu_opts: inn, ", "      iommu_opts",
+        "iommu_opts: 'inn, flags XEN_DOMCTL_IOMMU_': expected in, out, in out, …, then "
+        "[COUNT]; …"),
+    "clause": (
+        "domctl.yaml", "      iommu_opts: in, flags ", "      iommu_opts: in, flag ",
+        "      iommu_opts", "iommu_opts: 'flag XEN_DOMCTL_IOMMU_': expected filled COUNT, null …"),
+    "count": (
+        "records.yaml", "[bits nr_bits]", "[about nr_bits]", "  bitmap: ",
+        "bitmap: [about nr_bits]: expected a number, CONSTANT, …"),
+    "cases that overlap": (
+        "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
+        "      when cmd is GET_CPUFREQ_PARA or SET_CPUFREQ_GOV:",
+        "        u.set_gov.scaling_governor: in",
+        "sysctl.pm_op: … and u.set_gov.scaling_governor have bytes in common: expected "
+        "cases that say which of them is meant"),
+    "key that is there twice": (
+        "domctl.yaml", "      ssidref: in", "      ssidref: in\n      ssidref: in",
+        "      ssidref: in", "ssidref is there twice: expected each name once"),
+    "field that is there twice": (
+        "domctl.yaml", "      ssidref: in", "      ssidref flags: in",
+        "      flags: in, flags XEN_DOMCTL_CDF_",
+        "domctl.createdomain: flags and flags have bytes in common: expected cases that " "say …"),
+    "op that is there twice": (
+        "domctl.yaml", "    max_vcpus:\n",
+        "    createdomain: No.\n    max_vcpus:\n", "    createdomain:",
+        "createdomain is there twice: expected each name once"),
+    "number of another op": (
+        "domctl.yaml", "    max_vcpus:\n",
+        "    max_vcpus:\n      number: XEN_DOMCTL_pausedomain\n", "    max_vcpus:",
+        "domctl.max_vcpus: number 3 is domctl.pausedomain's: expected one of its own (in 4.17, …)"),
+    "number of another hypercall": (
+        "sysctl.yaml", "  op: cmd in argument\n",
+        "  op: cmd in argument\n  number: __HYPERVISOR_domctl\n", "sysctl:",
+        "sysctl: number 36 is domctl's: expected one of its own"),
+    "op without a row": (
+        f"{LATEST}.layout", "constant XEN_DOMCTL_pausedomain ",
+        "constant XEN_DOMCTL_new_op 99 xen/domctl.h xen_domctl\nconstant "
+        "XEN_DOMCTL_pausedomain ", ("domctl.yaml", "domctl:"),
+        "domctl: the op XEN_DOMCTL_new_op (99, xen/domctl.h) has no row: expected one, … "
+        f"(in {LATEST})"),
+    "op of no release": (
+        "domctl.yaml", "    max_vcpus:\n", "    new_op: New.\n    max_vcpus:\n", "    new_op:",
+        "domctl.new_op: no release has such an op: expected a constant XEN_DOMCTL_new_op"),
+    "member of no op": (
+        "4.20.layout", "  0 8 max_mem xen_domctl_max_mem ",
+        "  0 4 new_member u32 uint32_t\n  0 8 max_mem xen_domctl_max_mem ",
+        ("domctl.yaml", "domctl:"),
+        "domctl: xen_domctl.u.new_member belongs to no op: expected one called so, … (in "
+        "4.20)"),
+    "pointer without a count": (
+        "sysctl.yaml", "      buffer: out [count], filled count\n", "      buffer: out -- bytes\n",
+        "      buffer: out -- bytes",
+        "sysctl.readconsole: buffer is a pointer: expected [COUNT] behind out (in 4.17, …)"),
+    "count without a pointer": (
+        "sysctl.yaml", '      clear: "in', '      clear: "in [1]', "      clear: ",
+        "sysctl.readconsole: clear is no pointer: expected no [COUNT] (in 4.17, …)"),
+    "structure with pointers in a buffer": (
+        "records.yaml", "xen_argo_iov:", "xen_argo_iovs:", "xen_argo_iovs:",
+        "xen_argo_iovs: expected a structure of the headers"),
+    "structure without rows in a buffer": (
+        "records.yaml", re.compile(r"xen_argo_iov:\n(  .*\n)+"), "",
+        ("argo.yaml", "      around arg2: in [arg3, at most XEN_ARGO_MAXIOV]"),
+        "argo_op.sendv: … leads to xen_argo_iov, which has pointers: expected rows for it "
+        "in records.yaml"),
+    "type of a buffer": (
+        "argo.yaml", "of xen_argo_iov", "of xen_argo_iovs",
+        "      around arg2: in [arg3, at most XEN_ARGO_MAXIOV]",
+        "argo_op.sendv: …: of xen_argo_iovs: expected a structure of the headers, or a "
+        "scalar as uint32_t (in 4.17, …)"),
+    "structure of an op": (
+        "memory.yaml", "(xen_mem_acquire_resource)", "(xen_mem_resource)",
+        "    acquire_resource",
+        "memory_op.acquire_resource: xen_mem_resource: expected a structure of the headers "
+        "(in 4.17, …)"),
+    "fields of no structure": (
+        "nmi.yaml", "_callback(xennmi_callback):", "_callback:", "      handler_address: ",
+        "nmi_op.register_callback: expected no fields, or OP(STRUCTURE) (in 4.17, …)"),
+    "prefix of no constant": (
+        "domctl.yaml", "flags XEN_DOMCTL_IOMMU_", "flags XEN_DOMCTL_IOMU_", "      iommu_opts",
+        "domctl.createdomain: iommu_opts: no constant begins with XEN_DOMCTL_IOMU_: "
+        "expected a prefix of some"),
+    "two names of one value": (
+        "domctl.yaml", "flags XEN_DOMCTL_IOMMU_", "enum XEN_DOMCTL_", "      iommu_opts",
+        "domctl.createdomain: iommu_opts: XEN_DOMCTL_… and XEN_DOMCTL_… have the same "
+        "value: expected a prefix or except that leaves one (in 4.17, …)"),
+    "until before since": (
+        "domctl.yaml", "since 4.19,\n        until 4.20", "since 4.20,\n        until 4.19",
+        "      altp2m_opts",
+        "altp2m_opts: since 4.20, until 4.19: expected an earlier release, then a later one"),
+    "release that is not there": (
+        "domctl.yaml", "since 4.19,\n        until 4.20", "since 4.19,\n        until 4.99",
+        "      altp2m_opts",
+        "domctl.createdomain: altp2m_opts: 4.99: expected one of the releases 4.17, …"),
+    "field in too few releases": (
+        "domctl.yaml", "since 4.19,\n        until 4.20", "since 4.20,\n        until 4.20",
+        "    createdomain:",
+        "domctl.createdomain: xen_domctl_createdomain.altp2m_opts …: expected a row (in " "4.19)"),
+    "YAML": (
+        "domctl.yaml", "  op: cmd in argument\n", "  op: [cmd in argument\n", None,
+        "…: expected YAML"),
+    "text for a mapping": (
+        "domctl.yaml", "  registers:\n    u_domctl: in [1]\n", "  registers: in [1]\n",
+        "  registers: in", "expected a mapping: NAME: …"),
+    "another format": (
+        "4.18.layout", "xencomm-layout 1\n", "xencomm-layout 2\n", "xencomm-layout 2",
+        "'xencomm-layout 2': expected 'xencomm-layout 1'"),
+    "truncated line": (
+        "4.18.layout", "  0 8 max_memkb u64 uint64_t\n", "  0 8 max_memkb\n", "  0 8 max_memkb",
+        "'0 8 max_memkb': expected OFFSET SIZE FIELD TYPE SPELLING"),
+    "two files of a release": (
+        "4.18.layout", "release 4.18\n", "release 4.17\n", "release 4.17",
+        "release 4.17: expected 4.18, as the file is called, …"),
+    "like of nothing": (
+        "version.yaml", re.compile("like: build_id"), "like: build", "    extraversion2",
+        "extraversion2: like build: expected an op with fields of its own, as HYPERCALL.OP "
+        "or OP, …"),
+    "constant of a case": (
+        "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
+        "      when cmd is SET_CPUFREQ_GOVERNOR:", "      when cmd is SET_CPUFREQ_GOVERNOR",
+        "sysctl.pm_op: SET_CPUFREQ_GOVERNOR: expected a number, or a constant of some "
+        "release's headers"),
+    "constant of a case among others": (
+        "sysctl.yaml", "      when op is XEN_SYSCTL_CPUPOOL_OP_ADDCPU or ",
+        "      when op is XEN_SYSCTL_CPUPOOL_OP_ADD_CPU or ",
+        "      when op is XEN_SYSCTL_CPUPOOL_OP_ADD_CPU",
+        "sysctl.cpupool_op: XEN_SYSCTL_CPUPOOL_OP_ADD_CPU: expected a number, or a "
+        "constant of …"),
+    "condition": (
+        "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:", "      when cmd = SET_CPUFREQ_GOV:",
+        "      when cmd =", "when 'cmd = SET_CPUFREQ_GOV': expected FIELD is VALUE or VALUE …"),
+    "field of a case": (
+        "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
+        "      when command is SET_CPUFREQ_GOV:", "      when command",
+        "sysctl.pm_op: there is no command: expected one of the fields of struct "
+        "xen_sysctl_pm_op (in 4.17, …)"),
+    "field that another stands for": (
+        "records.yaml", "  buf._pad: as buf.h", "  buf._pad: as buf", "  buf._pad",
+        "xen_kexec_segment: buf._pad is as buf, which has no row: expected a field that "
+        "has one"),
+    "large structure": (
+        "4.19.layout", "struct gnttab_setup_table 24 8 ", "struct gnttab_setup_table 264 8 ",
+        ("grant_table.yaml", "    setup_table:"),
+        "grant_table_op.setup_table: struct gnttab_setup_table has pointers and 264 bytes: "
+        "expected 256 at most, to be looked into"),
+    "shared structure of another size": (
+        "4.19.layout", "struct xen_sysctl 136 8 ", "struct xen_sysctl 144 8 ",
+        ("sysctl.yaml", "sysctl:"),
+        "sysctl: struct xen_sysctl has another size, …: expected all releases to have them "
+        "alike (in 4.19)"),
+    "moved fields in a structure of another size": (
+        "4.22.layout",
+        "struct xen_remove_from_physmap 16 8 xen/memory.h\n  0 2 domid u16 domid_t\n  8 8",
+        "struct xen_remove_from_physmap 24 8 xen/memory.h\n  0 2 domid u16 domid_t\n  16 8",
+        ("memory.yaml", "    remove_from_physmap:"),
+        "memory_op.remove_from_physmap: struct xen_remove_from_physmap has fields "
+        "elsewhere in 4.22 than in 4.17: expected 16 bytes, too, not 24"),
+    "pointer of no op": (
+        "4.22.layout", "struct xen_remove_from_physmap ",
+        "struct new_structure 8 8 xen/new.h\n  0 8 pointer XEN_GUEST_HANDLE(void) "
+        "XEN_GUEST_HANDLE(void)\nstruct xen_remove_from_physmap ", None,
+        "new_structure.pointer (XEN_GUEST_HANDLE(void), xen/new.h) is a pointer of no op: "
+        "expected one that leads to it (in 4.22)"),
+}
+
+
+def alter(table, file, before, after):
+    path = table.file(file)
+    if isinstance(before, re.Pattern):
+        path.write_text(before.sub(after, path.read_text()))
+    else:
+        edit(path, before, after)
+
+
+def line_of(table, file, text):
+    """FILE:LINE of the last line that begins with a text."""
+    lines = table.file(file).read_text().splitlines()
+    return f"{file}:{max(i for i, line in enumerate(lines, 1) if line.startswith(text))}"
+
+
+class Mistakes(unittest.TestCase):
+    def check(self, mistake):
+        file, before, after, where, said = MISTAKES[mistake]
+        with tempfile.TemporaryDirectory() as folder:
+            table = Table(pathlib.Path(folder))
+            alter(table, file, before, after)
+            if isinstance(where, str):
+                where = (file, where)
+            place = line_of(table, *where) if where else r"\S+"
+            code, messages = table.compile()
+            said = re.escape(said).replace("…", ".*")
+            self.assertEqual(code, 1, f"{mistake}: {messages}")
+            self.assertEqual(table.written(), [], mistake)
+            self.assertRegex(messages, re.compile(f"^{place}: {said}$", re.MULTILINE), mistake)
+            self.assertNotIn("Traceback", messages, mistake)
+
+    def test_are_told_with_their_place(self):
+        with ThreadPoolExecutor(2) as pool:
+            for mistake, result in [(each, pool.submit(self.check, each)) for each in MISTAKES]:
+                with self.subTest(mistake):
+                    result.result()
+
+
+NEW_OP_LAYOUT = (
+    ("constant XEN_SYSCTL_sched_id ", "constant XEN_SYSCTL_new_op 99 xen/sysctl.h xen_sysctl\n"
+                                      "constant XEN_SYSCTL_sched_id "),
+    ("  0 4 sched_id xen_sysctl_sched_id ",
+     "  0 16 new_op xen_sysctl_new_op struct xen_sysctl_new_op\n"
+     "  0 4 sched_id xen_sysctl_sched_id "),
+    ("struct xen_sysctl_sched_id ", "struct xen_sysctl_new_op 16 8 xen/sysctl.h\n"
+     "  0 4 count u32 uint32_t\n"
+     "  8 8 numbers XEN_GUEST_HANDLE_64(uint32) XEN_GUEST_HANDLE_64(uint32)\n"
+     "struct xen_sysctl_sched_id "))
+NEW_OP_ROWS = """\
+    new_op:
+      about: Adds numbers.
+      count: in
+      numbers: in [count, at most 64], null "no numbers" -- to add
+    sched_id:
+"""
+
+
+class News(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.table = Table(pathlib.Path(folder.name))
+
+    def compiled(self):
+        self.assertEqual(self.table.compile(), (0, ""))
+        return self.table.json()
+
+    def add_release(self):
+        """The latest once more, under the next number."""
+        text = self.table.file(f"{LATEST}.layout").read_text()
+        self.table.file(f"{NEXT}.layout").write_text(
+            text.replace(f"\nrelease {LATEST}\n", f"\nrelease {NEXT}\n"))
+
+    @staticmethod
+    def forms(table, hypercall, op):
+        call = next(each for each in table["hypercalls"] if each["name"] == hypercall)
+        return [each for each in call["ops"] if each["name"] == op]
+
+    def test_an_op_in_rows_and_layout_is_in_the_table(self):
+        for before, after in NEW_OP_LAYOUT:
+            edit(self.table.file(f"{LATEST}.layout"), before, after)
+        edit(self.table.file("sysctl.yaml"), "    sched_id:\n", NEW_OP_ROWS)
+        op, = self.forms(self.compiled(), "sysctl", "new_op")
+        self.assertEqual((op["number"], op["releases"]), (99, [LATEST]))
+        numbers = op["argument"]["fields"][-1]
+        self.assertEqual((numbers["path"], numbers["offset"]), ("numbers", 16))
+        self.assertEqual(numbers["note"], "to add")
+        self.assertEqual(numbers["buffer"], {
+            "element": "u32", "null": "no numbers", "lifetime": "call",
+            "room": {"kind": "number", "a": "count", "scale": 1, "per": 1, "most": 64}})
+
+    def test_a_release_that_changes_nothing_needs_nothing(self):
+        def of(table, release):
+            return {(call["name"], op["name"]): op["releases"] for call in table["hypercalls"]
+                    for op in call["ops"] if release in op["releases"]}
+
+        before = of(self.compiled(), LATEST)
+        self.add_release()
+        table = self.compiled()
+        self.assertEqual(table["releases"], [*RELEASES, NEXT])
+        self.assertEqual(of(table, NEXT),
+                         {op: [*releases, NEXT] for op, releases in before.items()})
+
+    def test_a_release_with_a_new_field_needs_its_row(self):
+        self.add_release()
+        edit(self.table.file(f"{NEXT}.layout"),
+             "struct xen_sysctl_sched_id 4 4 xen/sysctl.h\n  0 4 sched_id u32 uint32_t\n",
+             "struct xen_sysctl_sched_id 8 4 xen/sysctl.h\n  0 4 new_field u32 uint32_t\n"
+             "  4 4 sched_id u32 uint32_t\n")
+        edit(self.table.file(f"{NEXT}.layout"), "  0 4 sched_id xen_sysctl_sched_id ",
+             "  0 8 sched_id xen_sysctl_sched_id ")
+        place = line_of(self.table, "sysctl.yaml", "    sched_id:")
+        self.assertEqual(self.table.compile(), (
+            1, f"{place}: sysctl.sched_id: xen_sysctl_sched_id.new_field (uint32_t, xen/sysctl.h) "
+               f"has no meaning: expected a row (in {NEXT})\n"))
+
+        edit(self.table.file("sysctl.yaml"), "    sched_id:\n      about:",
+             f"    sched_id:\n      new_field: in, since {NEXT}\n      about:")
+        old, new = self.forms(self.compiled(), "sysctl", "sched_id")
+        self.assertEqual((old["releases"], new["releases"]), (RELEASES, [NEXT]))
+        places = [{field["path"]: field["offset"] for field in form["argument"]["fields"]}
+                  for form in (old, new)]
+        self.assertEqual([each["sched_id"] for each in places], [8, 12])
+        self.assertEqual([each.get("new_field") for each in places], [None, 8])
+        self.assertEqual(new["argument"]["own_type"], f"xen_sysctl_sched_id@{NEXT}")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]])
