@@ -236,9 +236,8 @@ struct Part {
   constexpr const PartForm& form() const { return facts::kForms[form_index]; }
   constexpr std::uint32_t size() const { return form().size; }  // of all elements of an array
   constexpr const Type& type() const { return facts::kTypes[form().type]; }  // of one element
-  constexpr Direction direction() const {
-    return form().direction;
-  }  // of a buffer: of its contents
+  // Of a buffer: of its contents.
+  constexpr Direction direction() const { return form().direction; }
   constexpr Phase phase() const { return form().phase; }
   // It is there when both hold.
   constexpr const Variant& when() const { return form().when; }

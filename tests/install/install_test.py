@@ -122,6 +122,7 @@ class Install(unittest.TestCase):
               f'{OPTIONS["includedir"]}/xencomm/client.h',
               f'{OPTIONS["includedir"]}/xencomm/op_table.h',
               f'{OPTIONS["datadir"]}/xencomm/op_table.json',
+              f'{OPTIONS["datadir"]}/xencomm/op_table.schema.json',
               f'{OPTIONS["mandir"]}/man1/xencomm.1',
               f'{OPTIONS["datadir"]}/bash-completion/completions/xencomm']
     wanted += [f'{OPTIONS["mandir"]}/man1/xencomm-{name}.1' for name in commands()]
