@@ -1,8 +1,14 @@
 #include "hcall/transport/embedded/vcpu_pool.h"
 
+#include <cerrno>
+
 #include "xencomm/sentence.h"
 
 namespace xencomm::embedded {
+
+VcpuPool::VcpuPool(hypervisor::Hypervisor& hypervisor) : hypervisor_(hypervisor) {
+  sem_init(&available_, /*pshared=*/0, 0);
+}
 
 absl::Status VcpuPool::Claim(unsigned count) {
   for (; count_ < count; ++count_) {
@@ -11,20 +17,22 @@ absl::Status VcpuPool::Claim(unsigned count) {
       return absl::InternalError(Sentence("domain 0 has no vcpu %u", count_));
     }
     free_.Push(count_, LinkOf());
-    available_.release();
+    sem_post(&available_);
   }
   return absl::OkStatus();
 }
 
 std::uint32_t VcpuPool::Take() {
-  available_.acquire();
+  // A signal's handler may end the wait early.
+  while (sem_wait(&available_) == -1 && errno == EINTR) {
+  }
   // The semaphore counts what lies in the stack, so one is there.
   return free_.Pop(LinkOf());
 }
 
 void VcpuPool::GiveBack(std::uint32_t slot) {
   free_.Push(slot, LinkOf());
-  available_.release();
+  sem_post(&available_);
 }
 
 }  // namespace xencomm::embedded

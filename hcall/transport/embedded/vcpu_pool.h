@@ -5,10 +5,11 @@
 #ifndef HCALL_TRANSPORT_EMBEDDED_VCPU_POOL_H_
 #define HCALL_TRANSPORT_EMBEDDED_VCPU_POOL_H_
 
+#include <semaphore.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <semaphore>
 
 #include "absl/status/status.h"
 #include "hcall/hypervisor/hypervisor.h"
@@ -20,9 +21,10 @@ class VcpuPool {
  public:
   static constexpr unsigned kMaxVcpus = 64;
 
-  explicit VcpuPool(hypervisor::Hypervisor& hypervisor) : hypervisor_(hypervisor) {}
+  explicit VcpuPool(hypervisor::Hypervisor& hypervisor);
   VcpuPool(const VcpuPool&) = delete;
   VcpuPool& operator=(const VcpuPool&) = delete;
+  ~VcpuPool() { sem_destroy(&available_); }
 
   // Claims vcpus 0 to `count` - 1 of domain 0, for as long as the machine is on. Before any other
   // function.
@@ -70,7 +72,8 @@ class VcpuPool {
   Slot slots_[kMaxVcpus];
   unsigned count_ = 0;
   FreeStack free_;
-  std::counting_semaphore<kMaxVcpus> available_{0};
+  // Not std::counting_semaphore: libstdc++'s loses wakeups (gcc's bug 104928).
+  sem_t available_;
 };
 
 }  // namespace xencomm::embedded
