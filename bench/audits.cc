@@ -8,7 +8,7 @@
 #include "bench/rows.h"
 #include "hcall/schema/audit.h"
 #include "hcall/schema/generated/xen.h"
-#include "hcall/schema/own_space.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::bench {
 namespace {
@@ -55,7 +55,7 @@ Program& TheProgram() {
 }
 
 void AddAudit(Rows& rows, const std::string& name, const schema::Call& call) {
-  static schema::OwnSpace space;
+  static OwnSpace space;
   // A structure's size is a multiple of its alignment.
   static const RegionLayout region =
       *RegionLayout::Make({Address(&TheProgram())}, sizeof(Program), 12);

@@ -10,9 +10,9 @@
 
 #include "absl/strings/str_format.h"
 #include "hcall/schema/count.h"
-#include "hcall/schema/own_space.h"
 #include "hcall/schema/print.h"
 #include "hcall/schema/words.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::tools {
 namespace {
@@ -338,7 +338,7 @@ absl::StatusOr<schema::Call> ExampleCall(const Op& op, std::uint64_t elements, A
     ++buffers;
     return true;
   };
-  schema::OwnSpace space;
+  OwnSpace space;
   const schema::Finding finding = schema::ForEachBuffer(*call, {space, arena.order()}, visit);
   if (!finding.ok()) return absl::InternalError(schema::PrintFinding(finding));
   if (buffers == 0) {

@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "hcall/schema/audit.h"
-#include "hcall/schema/own_space.h"
 #include "hcall/schema/print.h"
 #include "hcall/schema/words.h"
 #include "hcall/transport/bounced_call.h"
 #include "hcall/transport/c_border.h"
 #include "xencomm/op_table.h"
+#include "xencomm/own_space.h"
 #include "xencomm/sentence.h"
 
 namespace xencomm {
@@ -91,7 +91,7 @@ int xencomm_for_each_buffer(const xencomm_hypercall* call, const char* release,
       answer = visit(context, &shown);
       return answer == 0;
     };
-    schema::OwnSpace space;
+    OwnSpace space;
     const schema::Finding finding =
         schema::ForEachBuffer(CallOf(*call), {.space = space, .releases = *releases}, pass_on);
     if (finding.ok() || answer != 0) return answer;
@@ -103,7 +103,7 @@ char* xencomm_describe(const xencomm_hypercall* call, const char* release) {
   return Guarded([&]() -> char* {
     const auto releases = ReleasesOf(release);
     if (!releases) return nullptr;
-    schema::OwnSpace space;
+    OwnSpace space;
     std::string text;
     const schema::Finding finding =
         schema::DescribeCall(CallOf(*call), {.space = space, .releases = *releases}, text);
@@ -131,7 +131,7 @@ int xencomm_audit(const xencomm_hypercall* call, const char* release, const xenc
          std::span(allowed, allowed != nullptr ? allowed_count : 0)) {
       ops.push_back({op.hypercall, op.op});
     }
-    schema::OwnSpace space;
+    OwnSpace space;
     const schema::Finding finding = schema::AuditRanges(
         CallOf(*call), {.space = space, .releases = *releases}, all,
         allowed != nullptr ? schema::AllowedOps(ops) : schema::AllowedOps::All());

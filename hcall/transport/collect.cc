@@ -4,7 +4,7 @@
 #include <iterator>
 #include <utility>
 
-#include "hcall/schema/own_space.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::schema {
 namespace {

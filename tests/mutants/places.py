@@ -386,9 +386,9 @@ class Finder:
         add('side dropped', left[0], right[0], '')
     elif kind == Kind.UNARY_OPERATOR and text.startswith('!='):  # made of a class's ==
       add('condition negated', start, start + 2, '==')
-    elif kind == Kind.UNARY_OPERATOR and text[0] == '!':
+    elif kind == Kind.UNARY_OPERATOR and text.startswith('!'):
       add('condition negated', start, start + 1, '')
-    elif kind == Kind.UNARY_OPERATOR and text[0] == '~':
+    elif kind == Kind.UNARY_OPERATOR and text.startswith('~'):
       add('operator replaced', start, start + 1, '')
     elif kind == Kind.CONDITIONAL_OPERATOR and children:
       self.negated(children[0], inside)

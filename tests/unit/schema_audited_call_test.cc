@@ -8,8 +8,8 @@
 #include "gtest/gtest.h"
 #include "hcall/schema/audited_call.h"
 #include "hcall/schema/generated/xen.h"
-#include "hcall/schema/own_space.h"
 #include "hcall/schema/words.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::schema {
 namespace {

@@ -8,9 +8,9 @@
 #include "hcall/schema/bind.h"
 #include "hcall/schema/generated/rows.h"
 #include "hcall/schema/op.h"
-#include "hcall/schema/own_space.h"
 #include "hcall/schema/swap.h"
 #include "hcall/schema/words.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::schema {
 namespace {

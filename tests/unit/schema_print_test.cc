@@ -4,9 +4,9 @@
 
 #include "gtest/gtest.h"
 #include "hcall/schema/generated/xen.h"
-#include "hcall/schema/own_space.h"
 #include "hcall/schema/print.h"
 #include "hcall/schema/words.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::schema {
 namespace {

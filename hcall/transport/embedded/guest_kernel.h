@@ -9,11 +9,11 @@
 
 #include "absl/status/status.h"
 #include "hcall/hypervisor/hypervisor.h"
-#include "hcall/schema/own_space.h"
 #include "hcall/transport/embedded/frames.h"
 #include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/embedded/vcpu_pool.h"
 #include "xencomm/hypercall.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::embedded {
 
@@ -66,7 +66,7 @@ class GuestKernel {
   VcpuPool& vcpus_;
   Frames frames_;
   hypervisor::LockedMemory memory_;
-  schema::OwnSpace own_space_;  // of the kernel's own raw pointers
+  OwnSpace own_space_;  // of the kernel's own raw pointers
 };
 
 }  // namespace xencomm::embedded

@@ -2,15 +2,15 @@
 //
 // A pointer is what it is to the process, and one that leads nowhere ends the process as it always
 // does. Where a call comes from elsewhere, its own Space is used.
-#ifndef HCALL_SCHEMA_OWN_SPACE_H_
-#define HCALL_SCHEMA_OWN_SPACE_H_
+#ifndef XENCOMM_OWN_SPACE_H_
+#define XENCOMM_OWN_SPACE_H_
 
 #include <cstddef>
 #include <cstdint>
 
 #include "xencomm/space.h"
 
-namespace xencomm::schema {
+namespace xencomm {
 
 class OwnSpace final : public Space {
  public:
@@ -21,6 +21,6 @@ class OwnSpace final : public Space {
   }
 };
 
-}  // namespace xencomm::schema
+}  // namespace xencomm
 
-#endif  // HCALL_SCHEMA_OWN_SPACE_H_
+#endif  // XENCOMM_OWN_SPACE_H_
