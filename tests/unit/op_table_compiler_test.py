@@ -105,7 +105,7 @@ MISTAKES = {
     "cases that overlap": (
         "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
         "      when cmd is GET_CPUFREQ_PARA or SET_CPUFREQ_GOV:",
-        "        u.set_gov.scaling_governor: in",
+        "      when cmd is GET_CPUFREQ_PARA or SET_CPUFREQ_GOV:",
         "sysctl.pm_op: … and u.set_gov.scaling_governor have bytes in common: expected "
         "cases that say which of them is meant"),
     "key that is there twice": (
@@ -194,7 +194,7 @@ MISTAKES = {
         "domctl.yaml", "  op: cmd in argument\n", "  op: [cmd in argument\n", None,
         "…: expected YAML"),
     "text for a mapping": (
-        "domctl.yaml", "  registers:\n    u_domctl: in [1]\n", "  registers: in [1]\n",
+        "domctl.yaml", '  registers: {u_domctl: "in [1]"}\n', "  registers: in [1]\n",
         "  registers: in", "expected a mapping: NAME: …"),
     "another format": (
         "4.18.layout", "xencomm-layout 1\n", "xencomm-layout 2\n", "xencomm-layout 2",
@@ -347,6 +347,18 @@ class News(unittest.TestCase):
         self.assertEqual(numbers["buffer"], {
             "element": "u32", "null": "no numbers", "lifetime": "call",
             "room": {"kind": "number", "a": "count", "scale": 1, "per": 1, "most": 64}})
+
+    def test_an_op_like_another_says_only_how_it_differs(self):
+        edit(self.table.file("domctl.yaml"), "      like: bind_pt_irq\n",
+             "      like: bind_pt_irq\n      irq_type: ignored\n")
+        table = self.compiled()
+        bind, unbind = (self.forms(table, "domctl", op)[0]["argument"]["fields"]
+                        for op in ("bind_pt_irq", "unbind_pt_irq"))
+        others = [field for field in bind if field["path"] not in ("cmd", "irq_type")]
+        self.assertEqual([field["path"] for field in unbind], [field["path"] for field in bind])
+        self.assertEqual([field for field in unbind if field in others], others)
+        self.assertEqual([field["direction"] for field in unbind if field["path"] == "irq_type"],
+                         ["ignored"])
 
     def test_a_release_that_changes_nothing_needs_nothing(self):
         def of(table, release):

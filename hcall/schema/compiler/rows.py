@@ -481,8 +481,11 @@ def be_like(call, op, ops, errors):
     op.about = op.about or other.about
     op.returns = op.returns or other.returns
     op.around = op.around if op.around.rows else other.around
-    op.fields.rows += other.fields.rows
-    op.fields.cases += other.fields.cases
+    # Of a field that both have, its own row in the other's place; what only it has comes first.
+    order = {row.field: i for i, row in enumerate(other.fields.rows)}
+    op.fields.rows = sorted(other.fields.behind(op.fields),
+                            key=lambda row: order.get(row.field, -1))
+    op.fields.cases = op.fields.cases or other.fields.cases
     if call is other_call:
         op.argument = op.argument or other.argument
     elif call.prefix is None:
