@@ -45,7 +45,7 @@ def load(row_folder, release_folder, errors):
                                    "files as 4.17.layout")
     releases.sort(key=lambda release: rows.version_key(release.name))
     calls, records = rows.load(row_folder, errors)
-    return ([], []) if errors.messages else resolve.resolve(calls, records, releases, errors)
+    return resolve.resolve(calls, records, releases, errors) if not errors.messages else ([], [])
 
 
 def main():

@@ -48,10 +48,12 @@ def namespace(name, text):
 
 def source(header, space, arrays, rest):
     """`arrays`: the rows by what declares them."""
-    written = "".join(f"const {declaration}[] = {{\n" + "".join(f"    {row},\n" for row in rows_) +
-                      "};\n" for declaration, rows_ in arrays.items())
+    text = ""
+    for declaration, lines in arrays.items():
+        inner = "".join(f"    {line},\n" for line in lines)
+        text += f"const {declaration}[] = {{\n{inner}}};\n"
     return (f"{NOTICE}\n#include \"hcall/schema/{header}\"\n\n" +
-            namespace(f"xencomm::schema::{space}", f"\n{written}\n{rest}\n\n"))
+            namespace(f"xencomm::schema::{space}", f"\n{text}\n{rest}\n\n"))
 
 
 def header(guard, includes, text):

@@ -18,10 +18,6 @@ def shape(field):
     return result
 
 
-def word(text):
-    return text.replace(" ", "_")
-
-
 def count(part, name):
     """`name`: room or filled. Fields are called as in the row, with what the part's row is in."""
     amount, written = getattr(part, name), getattr(part.row, name)
@@ -51,7 +47,7 @@ class Export:
         result = {"path": part.path, "offset": part.offset, "size": part.size}
         if part.field is not None:
             result |= {"spelling": part.field.spelling} | shape(part.field)
-        result |= {"type": self.id(part.type), "direction": word(part.direction)}
+        result |= {"type": self.id(part.type), "direction": part.direction.replace(" ", "_")}
         if row.phase != "both":
             result["phase"] = row.phase
         result |= given(when=[
@@ -82,14 +78,14 @@ class Export:
         if op.argument is not None:
             result["argument"] = {
                 "type": self.id(op.argument), "own_type": self.id(op.own),
-                "own_offset": op.own_offset, "direction": word(op.direction),
-                "fields": self.parts(op.parts)}
+                "own_offset": op.own_offset,
+                "direction": op.direction.replace(" ", "_"), "fields": self.parts(op.parts)}
         return result | given(buffers=self.parts(op.buffers))
 
     def hypercall(self, call):
         row = call.row
         result = {"name": row.name, "number": call.number, "about": row.about,
-                  "registers": row.registers, "op_place": word(row.op_place)}
+                  "registers": row.registers, "op_place": row.op_place.replace(" ", "_")}
         if call.op_mask != 2**64 - 1:
             result["op_mask"] = call.op_mask
         return result | given(
@@ -101,17 +97,16 @@ class Export:
             ops=list(map(self.op, call.ops)))
 
     def type(self, type_):
-        header, fields = {}, {}
+        result = {"name": type_.name, **given(header=type_.header), "kind": type_.kind,
+                  **given(releases=self.words.releases_of.get(resolve.type_key(type_))),
+                  "size": type_.size, "alignment": type_.alignment,
+                  **given(element=type_.element and self.id(type_.element))}
         if type_.is_record:
-            header = {"header": type_.header}
-            fields = {"fields": [
+            result["fields"] = [
                 {"name": each.name, "spelling": each.spelling, "offset": each.offset,
                  "size": each.size, **shape(each), "type": self.id(each.type)}
-                for each in type_.fields]}
-        releases = self.words.releases_of.get(resolve.type_key(type_))
-        element = given(element=type_.element and self.id(type_.element))
-        return {"name": type_.name, **header, "kind": type_.kind, **given(releases=releases),
-                "size": type_.size, "alignment": type_.alignment, **element, **fields}
+                for each in type_.fields]
+        return result
 
     def text(self, records):
         """One line for each op, field, type and constant, so that a difference can be read.

@@ -21,6 +21,7 @@ SPELLING is how the header writes it.
 """
 
 import re
+from collections import namedtuple
 from dataclasses import dataclass, field
 
 FORMAT = "xencomm-layout 1"
@@ -51,20 +52,8 @@ SCALARS = {name: Scalar(name, c_name, kind, size, size) for name, c_name, kind, 
       for kind, prefix in (("unsigned", "u"), ("signed", "")) for size in (1, 2, 4, 8))]}
 C_NAMES = {scalar.c_name: name for name, scalar in SCALARS.items()}
 
-
-@dataclass(frozen=True)
-class Constant:
-    name: str
-    value: int
-    header: str
-    scope: str = ""
-
-
-@dataclass(frozen=True)
-class Removed:
-    name: str
-    number: int
-    words: str  # or ""
+Constant = namedtuple("Constant", "name value header scope")  # scope: or ""
+Removed = namedtuple("Removed", "name number words")  # words: or ""
 
 
 @dataclass(eq=False)
@@ -77,24 +66,13 @@ class Handle(Type):
 
 
 @dataclass(eq=False)
-class Typedef:
-    name: str
-    type: Type = None  # of one element
-    count: int = 1
-    is_array: bool = False
-
-    @property
-    def size(self):
-        return self.type.size * self.count
-
-
-@dataclass(eq=False)
 class Field:
+    """Or a typedef, which has no place."""
     name: str  # "": an unnamed record, whose fields belong to the scope around it
-    offset: int  # of a bit-field: its storage's
-    size: int  # of all elements
-    spelling: str
     line: int  # of the file
+    offset: int = 0  # of a bit-field: its storage's
+    size: int = None  # of all elements
+    spelling: str = ""
     type: Type = None  # of one element
     count: int = 1  # an array's elements; 0: its length is open
     is_array: bool = False
@@ -136,31 +114,31 @@ class Release:
         later = []  # what is of a type that may follow: (line, that thing, its TYPE)
         lines = ((number, line) for number, line in enumerate(path.read_text().splitlines(), 1)
                  if not line.startswith("#"))
-        self.line, line = next(lines, (1, ""))
-        if line != FORMAT:
-            self.fail(f"'{line}'", f"'{FORMAT}'")
-        self.line, line = next(lines, (2, ""))
-        if not re.fullmatch(r"release \d+\.\d+", line):
-            self.fail(f"'{line}'", "'release' and a number as 4.17")
-        name_line, self.name = self.line, line.split()[1]
+        for pattern, expected in ((FORMAT, FORMAT), (r"release \d+\.\d+", "release 4.17")):
+            self.line, line = next(lines, (1, ""))
+            if not re.fullmatch(pattern, line):
+                self.fail(f"'{line}'", f"'{expected}'")
+        name_line, self.name = self.line, line.removeprefix("release ")
         for self.line, line in lines:
             match line.split():
                 case [offset, size, name, text, *words] if line[0] == " " and record and words:
-                    each = Field(name.removeprefix("-"), self.integer(offset), self.integer(size),
-                                 " ".join(words), self.line)
+                    each = Field(name.removeprefix("-"), self.line, self.integer(offset),
+                                 self.integer(size), " ".join(words))
                     self.add_field(record, each)
                     later.append((self.line, each, text))
                 case words if line.startswith(" "):
                     self.fail(f"'{' '.join(words)}'", "OFFSET SIZE FIELD TYPE SPELLING")
                 case ["constant", name, value, header, *scope] if len(scope) < 2:
-                    self.add(self.constants, Constant(name, self.integer(value), header, *scope))
+                    self.add(self.constants, Constant(name, self.integer(value), header,
+                                                      "".join(scope)))
                 case ["removed", name, value, _, *words]:
                     self.removed.append(Removed(name, self.integer(value), " ".join(words)))
                 case ["handle", name, text, *const] if const in ([], ["const"]):
-                    handle = self.add(self.handles, Handle(name, bool(const)))
-                    later.append((self.line, handle, text))
+                    each = self.add(self.handles, Handle(name, bool(const)))
+                    later.append((self.line, each, text))
                 case ["typedef", name, text, _]:
-                    later.append((self.line, self.add(self.typedefs, Typedef(name)), text))
+                    each = self.add(self.typedefs, Field(name, self.line))
+                    later.append((self.line, each, text))
                 case ["struct" | "union" as kind, name, size, alignment, header, *packed] if \
                         packed in ([], ["packed"]):
                     sizes = self.integer(size), self.integer(alignment)
@@ -174,11 +152,10 @@ class Release:
             if isinstance(each, Handle):
                 each.element = type_
                 continue
-            each.type, each.count, each.is_array = type_, count, is_array
-            if isinstance(each, Field):
-                if each.size != type_.size * count:
-                    self.fail(f"{each.size} bytes of {text}", f"{type_.size * count}")
-                each.bit_width, each.bit_offset = width, bit
+            if each.size not in (None, type_.size * count):
+                self.fail(f"{each.size} bytes of {text}", f"{type_.size * count}")
+            each.type, each.size, each.count = type_, type_.size * count, count
+            each.is_array, each.bit_width, each.bit_offset = is_array, width, bit
         self.records = {}
         for each in records.values():
             self.order(each, [])

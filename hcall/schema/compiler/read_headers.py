@@ -14,7 +14,6 @@ import argparse
 import os
 import pathlib
 import re
-import sys
 
 from clang.cindex import CursorKind, Diagnostic, Index, TranslationUnit, TypeKind
 
@@ -59,11 +58,8 @@ class Parsed:
 
     def header(self, cursor):
         """That it stands in, as xen/domctl.h; None: in another file, or in none."""
-        path = os.path.normpath(str(cursor.location.file))
-        for folder, start in ((self.include, "xen/"), (TREE, ABI)):
-            if path.startswith(f"{folder}/{start}"):
-                return path.removeprefix(f"{folder}/")
-        return None
+        path = os.path.normpath(str(cursor.location.file)).removeprefix(f"{self.include}/")
+        return ABI if path == f"{TREE}/{ABI}" else path if path.startswith("xen/") else None
 
 
 # --- Constants ------------------------------------------------------------------------------------
@@ -123,19 +119,14 @@ class Types:
             if is_handle(cursor):
                 continue  # has a line of its own where it is used
             if cursor.kind == CursorKind.TYPEDEF_DECL:
-                self.typedef(cursor)
+                element, array, _ = elements(cursor.underlying_typedef_type)
+                name, type_ = cursor.spelling, self.type_of(element, "", cursor)
+                if type_ != name:
+                    self.typedefs[name] = [
+                        f"typedef {name} {type_}{array} {parsed.header(cursor)}"]
             elif cursor.kind in (CursorKind.STRUCT_DECL, CursorKind.UNION_DECL) and \
                     cursor.is_definition() and not is_unnamed(cursor):
                 self.record(cursor.type, cursor.spelling)
-
-    def typedef(self, cursor):
-        element, array, _ = elements(cursor.underlying_typedef_type)
-        if element.get_canonical().kind == TypeKind.POINTER:
-            return  # of a handle
-        name = self.type_of(element, "", cursor)
-        if name != cursor.spelling:
-            self.typedefs[cursor.spelling] = [
-                f"typedef {cursor.spelling} {name}{array} {self.parsed.header(cursor)}"]
 
     def record(self, type_, name):
         if name not in self.records:
@@ -173,9 +164,8 @@ class Types:
             # A plain pointer: an alias of a handle in some unions.
             return self.handle(written.spelling.replace(" ", ""), type_.get_pointee(), member)
         if type_.kind != TypeKind.RECORD:
-            raise SystemExit(f"{member.location.file}:{member.location.line}: {member.spelling} is "
-                             f"a {type_.kind.name.lower()}: expected an integer, a structure, a "
-                             "union or a pointer")
+            raise SystemExit(f"{place(member)}: {member.spelling} is a {type_.kind.name.lower()}: "
+                             "expected an integer, a structure, a union or a pointer")
         if is_handle(type_):
             # Which macro was written: 64 bits wide for 32-bit callers too, or not.
             macro = "XEN_GUEST_HANDLE" + "_64" * (place(member) in self.wide)
@@ -184,8 +174,8 @@ class Types:
             return self.handle(f"{macro}({tag})", pointee, member)
         declaration = type_.get_declaration()
         at_top = declaration.semantic_parent.kind == CursorKind.TRANSLATION_UNIT
-        is_named = at_top and not is_unnamed(declaration)
-        return self.record(type_, type_.spelling if is_named else nested or type_.spelling)
+        is_called = at_top and not is_unnamed(declaration)
+        return self.record(type_, type_.spelling if is_called or not nested else nested)
 
     def handle(self, spelling, pointee, member):
         if spelling not in self.handles:
@@ -196,7 +186,7 @@ class Types:
 
 
 def place(cursor):
-    return cursor.location.file.name, cursor.location.line
+    return f"{cursor.location.file}:{cursor.location.line}"
 
 
 def is_unnamed(cursor_or_type):
@@ -236,7 +226,8 @@ def main():
     parser.add_argument("--release", required=True, help="whose headers these are, such as 4.20")
     parser.add_argument("--include", type=pathlib.Path, required=True,
                         help="the folder that holds xen/")
-    parser.add_argument("--output", type=pathlib.Path, help="the file to write; default: stdout")
+    parser.add_argument("--output", type=pathlib.Path, default="/dev/stdout",
+                        help="the file to write; default: stdout")
     options = parser.parse_args()
     parsed = Parsed(options.include)
     types = Types(parsed)
@@ -247,11 +238,7 @@ def main():
     for by_name in (types.handles, types.typedefs, types.records):
         for _, of_one in sorted(by_name.items()):
             lines += of_one
-    text = "\n".join(lines) + "\n"
-    if options.output:
-        options.output.write_text(text)
-    else:
-        sys.stdout.write(text)
+    options.output.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

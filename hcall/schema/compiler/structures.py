@@ -125,6 +125,5 @@ def first_of_each(releases, what):
     """Constants, typedefs or records of several releases, each as the first that has it."""
     found = {}
     for release in releases:
-        for name, each in getattr(release, what).items():
-            found.setdefault(name, each)
+        found |= getattr(release, what) | found  # what is there stays
     return found.values()

@@ -9,10 +9,6 @@ from cpp import enumerator, init
 SCALARS = {"void": "std::byte", "char": "char"} | cpp.INTEGERS
 
 
-def is_cpp(type_):
-    return type_.kind != "handle" and not type_.is_nested
-
-
 def cpp_name(type_):
     return SCALARS.get(type_.name) or f"xen::{type_.name}"
 
@@ -42,30 +38,28 @@ def rows(parts, argument, own, own_offset):
 
 def op_rows(op):
     text = rows(op.registers, "Registers", "Registers", 0)
-    if op.argument is not None and is_cpp(op.argument):
+    if op.argument is not None:
         argument = cpp_name(op.argument)
-        own = cpp_name(op.own) if op.own.is_record and is_cpp(op.own) else argument
+        own = cpp_name(op.own) if op.own.is_record and not op.own.is_nested else argument
         text += rows(op.parts, argument, own, op.own_offset if own != argument else 0)
     return text
 
 
 def newer_fields(call, op, facts):
     """What the base release's structure lacks, of an op that other releases lay out otherwise."""
-    fields = {}
+    known, fields = {part.path for part in op.parts}, {}
     for form in call.ops:
-        if form.base is op and form.moves():
-            for part in form.parts:
-                if all(part.path != other.path for other in op.parts):
-                    key = (identifier(part.path), part.offset, part.size)
-                    fields.setdefault(key, []).extend(form.releases)
-    taken, text = set(), ""
+        for part in form.parts if form.base is op and form.moves() else ():
+            if part.path not in known:
+                key = (identifier(part.path), part.offset, part.size)
+                fields.setdefault(key, []).extend(form.releases)
+    lines = {}
     for (name, *place), releases in fields.items():
-        if name in taken:
+        if name in lines:
             name += "_" + releases[0].replace(".", "_")
-        taken.add(name)
-        text += (f"inline constexpr FieldRow {name} = "
-                 f"{init(f'{facts.mask(releases):#x}', place)};\n")
-    return text
+        value = init(f"{facts.mask(releases):#x}", place)
+        lines[name] = f"inline constexpr FieldRow {name} = {value};\n"
+    return "".join(lines.values())
 
 
 def text(table, facts, base):

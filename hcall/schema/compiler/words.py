@@ -28,9 +28,8 @@ class Words:
         for key in self.releases_of:
             first.setdefault(key[0], key)
         # What a later release has otherwise is called after the first release that has it so.
-        self.ids = [type_.name if first.get(type_.name, key) == key else
-                    f"{type_.name}@{self.releases_of[key][0]}"
-                    for type_ in self.facts.types.of for key in [resolve.type_key(type_)]]
+        self.ids = [key[0] if first.get(key[0], key) == key else
+                    f"{key[0]}@{self.releases_of[key][0]}" for key in self.facts.types.places]
 
     def member(self, fields):
         """The index of the first of them."""
