@@ -16,7 +16,6 @@ What is wrong is told with file and line, all of it at once; nothing is written 
 
 import argparse
 import pathlib
-import re
 import sys
 
 import check
@@ -29,39 +28,24 @@ import structures
 import typed_rows
 import words
 
-
 SCHEMA = pathlib.Path(__file__).resolve().parent.parent
 MAX_RELEASES = 8  # bits of a set of them (op.h)
 
 
-def load_releases(folder, errors):
-    """Ascending."""
-    releases = []
-    for path in folder.glob("*.layout"):
-        try:
-            release = layout.Release(path)
-        except layout.LayoutError as error:
-            errors.add(*str(error).removeprefix(f"{folder}/").split(": ", 1))
-            continue
-        if release.name == path.stem and re.fullmatch(r"\d+\.\d+", release.name):
-            releases.append(release)
-        else:
-            line = 1 + path.read_text().partition("\nrelease ")[0].count("\n") + 1
-            errors.add(f"{path.name}:{line}", f"release {release.name}: expected {path.stem}, as "
-                                              "the file is called, and that a number as 4.17")
-    if not 0 < len(releases) <= MAX_RELEASES:
-        errors.add(folder, f"{len(releases)} releases: expected 1 to {MAX_RELEASES}, in files as "
-                           "4.17.layout")
-    return sorted(releases, key=lambda release: rows.version_key(release.path.stem))
-
-
 def load(row_folder, release_folder, errors):
-    """The table, and for each release its Resolver; of no use when there are errors."""
-    releases = load_releases(release_folder, errors)
+    """The table, and for each release, ascending, its Resolver; of no use when there are errors."""
+    releases = []
+    for path in release_folder.glob("*.layout"):
+        try:
+            releases.append(layout.Release(path))
+        except layout.LayoutError as error:
+            errors.add(*str(error).removeprefix(f"{release_folder}/").split(": ", 1))
+    if not 0 < len(releases) <= MAX_RELEASES:
+        errors.add(release_folder, f"{len(releases)} releases: expected 1 to {MAX_RELEASES}, in "
+                                   "files as 4.17.layout")
+    releases.sort(key=lambda release: rows.version_key(release.name))
     calls, records = rows.load(row_folder, errors)
-    if errors.messages:
-        return [], []
-    return resolve.resolve(calls, records, releases, errors)
+    return resolve.resolve(calls, records, releases, errors) if not errors.messages else ([], [])
 
 
 def main():
@@ -82,24 +66,20 @@ def main():
     releases = [resolver.release for resolver in resolvers]
     all_facts = facts.Facts(table, releases)
     all_words = words.Words(all_facts, releases)
-    records = [record for resolver in resolvers for record in resolver.records.values()]
-    newer = {name for release in releases for name in release.records} - set(releases[0].records)
-    as_json = export.Export(all_facts, all_words).text(releases, records)
-    written = {
-        "op_table_facts.cc": all_facts.text(),
-        "op_table_words.cc": all_words.text(as_json),
-        "op_table.json": as_json,
-        "rows.h": typed_rows.text(table, all_facts, newer),
-        "types.h": typed_rows.types(all_facts, releases[0]),
-        "xen.h": structures.structures(releases)}
-    for name, text in written.items():
+    as_json = export.Export(all_facts, all_words).text(
+        [record for resolver in resolvers for record in resolver.records.values()])
+    for name, text in {
+            "op_table_facts.cc": all_facts.text(), "op_table_words.cc": all_words.text(as_json),
+            "op_table.json": as_json, "rows.h": typed_rows.text(table, all_facts, releases[0]),
+            "types.h": typed_rows.types(all_facts, releases),
+            "xen.h": structures.structures(releases)}.items():
         (options.output / name).write_text(text)
     if options.depfile:
         # Folders too: a file that is new makes one newer.
-        read = [options.rows, options.releases, *options.rows.glob("*.yaml"),
+        read = [options.rows, *options.rows.glob("*.yaml"), options.releases,
                 *options.releases.glob("*.layout"), *SCHEMA.glob("compiler/*.py")]
         options.depfile.write_text(f"{options.output / 'op_table_facts.cc'}: "
-                                   f"{' '.join(map(str, sorted(read)))}\n")
+                                   f"{' '.join(map(str, read))}\n")
     return 0
 
 

@@ -21,6 +21,7 @@ SPELLING is how the header writes it.
 """
 
 import re
+from collections import namedtuple
 from dataclasses import dataclass, field
 
 FORMAT = "xencomm-layout 1"
@@ -32,95 +33,67 @@ class LayoutError(Exception):
 
 class Type:
     """What a field, or what a handle points at, can be of."""
-    fields, element, is_record, is_nested = (), None, False, False
+    fields, element, header = (), None, ""
+    is_record = is_nested = is_const = False
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Scalar(Type):
     name: str  # u8 … s64, char, void
+    c_name: str
+    kind: str
     size: int  # void counts bytes
     alignment: int
-    header = ""
-
-    @property
-    def kind(self):
-        return {"v": "void", "c": "character", "u": "unsigned", "s": "signed"}[self.name[0]]
 
 
-SCALARS = {name: Scalar(name, size, size) for name, size in
-           [("void", 1), ("char", 1), *((f"{sign}{size * 8}", size)
-                                        for sign in "us" for size in (1, 2, 4, 8))]}
-# How C calls them.
-C_NAMES = {"char": "char", "void": "void"} | {
-    f"{prefix}int{bits}_t": f"{sign}{bits}"
-    for prefix, sign in (("u", "u"), ("", "s")) for bits in (8, 16, 32, 64)}
+SCALARS = {name: Scalar(name, c_name, kind, size, size) for name, c_name, kind, size in [
+    ("void", "void", "void", 1), ("char", "char", "character", 1),
+    *((f"{kind[0]}{size * 8}", f"{prefix}int{size * 8}_t", kind, size)
+      for kind, prefix in (("unsigned", "u"), ("signed", "")) for size in (1, 2, 4, 8))]}
+C_NAMES = {scalar.c_name: name for name, scalar in SCALARS.items()}
 
-
-@dataclass(frozen=True)
-class Constant:
-    name: str
-    value: int
-    header: str
-    scope: str  # or ""
-
-
-@dataclass(frozen=True)
-class Removed:
-    name: str
-    number: int
-    header: str
-    words: str  # or ""
+Constant = namedtuple("Constant", "name value header scope")  # scope: or ""
+Removed = namedtuple("Removed", "name number words")  # words: or ""
 
 
 @dataclass(eq=False)
 class Handle(Type):
     name: str  # XEN_GUEST_HANDLE_64(uint8), uint64_t*
-    element: "Scalar | Record" = field(repr=False)
     is_const: bool
+    element: Type = None
     size = alignment = 8
-    kind, header = "handle", ""
-
-
-@dataclass(eq=False)
-class Typedef:
-    name: str
-    type: "Scalar | Record" = field(repr=False)  # of one element
-    count: int
-    is_array: bool
-    header: str
-
-    @property
-    def size(self):
-        return self.type.size * self.count
+    kind = "handle"
 
 
 @dataclass(eq=False)
 class Field:
+    """Or a typedef, which has no place."""
     name: str  # "": an unnamed record, whose fields belong to the scope around it
-    offset: int  # of a bit-field: its storage's
-    size: int  # of all elements
-    type: "Scalar | Record | Handle" = field(repr=False)  # of one element
-    count: int  # 1, or an array's elements; 0: the array's length is open
-    is_array: bool
-    bit_width: int  # 0: no bit-field
-    bit_offset: int
-    spelling: str
+    line: int  # of the file
+    offset: int = 0  # of a bit-field: its storage's
+    size: int = None  # of all elements
+    spelling: str = ""
+    type: Type = None  # of one element
+    count: int = 1  # an array's elements; 0: its length is open
+    is_array: bool = False
+    bit_width: int = 0  # 0: no bit-field
+    bit_offset: int = 0
 
 
 @dataclass(eq=False)
 class Record(Type):
     name: str
-    is_union: bool
+    kind: str  # "struct" or "union"
     size: int
     alignment: int
     header: str
-    is_packed: bool
-    fields: list[Field] = field(default_factory=list, repr=False)
+    is_packed: bool = False
+    fields: list[Field] = field(default_factory=list)
     is_record = True
 
     @property
-    def kind(self):
-        return "union" if self.is_union else "struct"
+    def is_union(self):
+        return self.kind == "union"
 
     @property
     def is_nested(self):
@@ -138,55 +111,57 @@ class Release:
         self.path = path
         self.constants, self.removed, self.handles, self.typedefs = {}, [], {}, {}
         records, record = {}, None
-        later = []  # what names types that may follow: (line, its words, whose it is)
-        lines = [(number, line) for number, line in
-                 enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-                 if not line.startswith("#")]
-        lines += [(len(lines) + 1, "end of file")] * 2
-        for (self.line, line), expected in zip(lines, (FORMAT, "release ")):
-            if line != expected and not (expected[-1] == " " and line.startswith(expected)):
-                self.fail(f"'{line}'", f"'{expected.strip()}'")
-        self.name = lines[1][1].removeprefix("release ")
-        for self.line, line in lines[2:-2]:
-            words = line.split()
-            match words:
-                case _ if line.startswith("  "):
-                    if record is None:
-                        self.fail("a field of no record", "a struct or a union before it")
-                    later.append((self.line, words, record))
+        later = []  # what is of a type that may follow: (line, that thing, its TYPE)
+        lines = ((number, line) for number, line in enumerate(path.read_text().splitlines(), 1)
+                 if not line.startswith("#"))
+        for pattern, expected in ((FORMAT, FORMAT), (r"release \d+\.\d+", "release 4.17")):
+            self.line, line = next(lines, (1, ""))
+            if not re.fullmatch(pattern, line):
+                self.fail(f"'{line}'", f"'{expected}'")
+        name_line, self.name = self.line, line.removeprefix("release ")
+        for self.line, line in lines:
+            match line.split():
+                case [offset, size, name, text, *words] if line[0] == " " and record and words:
+                    each = Field(name.removeprefix("-"), self.line, self.integer(offset),
+                                 self.integer(size), " ".join(words))
+                    self.add_field(record, each)
+                    later.append((self.line, each, text))
+                case words if line.startswith(" "):
+                    self.fail(f"'{' '.join(words)}'", "OFFSET SIZE FIELD TYPE SPELLING")
                 case ["constant", name, value, header, *scope] if len(scope) < 2:
-                    self.add(self.constants, Constant(
-                        name, self.integer(value), header, "".join(scope)))
-                case ["removed", name, value, header, *rest]:
-                    self.removed.append(Removed(
-                        name, self.integer(value), header, " ".join(rest)))
-                case ["handle", name, _] | ["handle", name, _, "const"]:
-                    handle = self.add(self.handles, Handle(name, None, len(words) == 4))
-                    later.append((self.line, words, handle))
-                case ["typedef", name, _, header]:
-                    typedef = self.add(self.typedefs, Typedef(name, None, 1, False, header))
-                    later.append((self.line, words, typedef))
+                    self.add(self.constants, Constant(name, self.integer(value), header,
+                                                      "".join(scope)))
+                case ["removed", name, value, _, *words]:
+                    self.removed.append(Removed(name, self.integer(value), " ".join(words)))
+                case ["handle", name, text, *const] if const in ([], ["const"]):
+                    each = self.add(self.handles, Handle(name, bool(const)))
+                    later.append((self.line, each, text))
+                case ["typedef", name, text, _]:
+                    each = self.add(self.typedefs, Field(name, self.line))
+                    later.append((self.line, each, text))
                 case ["struct" | "union" as kind, name, size, alignment, header, *packed] if \
                         packed in ([], ["packed"]):
-                    record = self.add(records, Record(
-                        name, kind == "union", self.integer(size), self.integer(alignment), header,
-                        bool(packed)))
+                    sizes = self.integer(size), self.integer(alignment)
+                    record = self.add(records, Record(name, kind, *sizes, header, bool(packed)))
                 case _:
                     self.fail(f"'{line}'", "constant, removed, handle, typedef, struct or union, "
-                              "with all that belongs to it")
+                                           "with all that belongs to it")
         types = SCALARS | records | self.handles
-        lines_of = {}  # of a record: the first of its fields' lines
-        for self.line, words, owner in later:
-            if isinstance(owner, Handle):
-                owner.element = self.lookup(types, words[2])[0]
-            elif isinstance(owner, Typedef):
-                owner.type, owner.count, owner.is_array, *_ = self.lookup(types, words[2])
-            else:
-                lines_of.setdefault(owner.name, self.line)
-                self.add_field(types, owner, words)
+        for self.line, each, text in later:
+            type_, count, is_array, width, bit = self.lookup(types, text)
+            if isinstance(each, Handle):
+                each.element = type_
+                continue
+            if each.size not in (None, type_.size * count):
+                self.fail(f"{each.size} bytes of {text}", f"{type_.size * count}")
+            each.type, each.size, each.count = type_, type_.size * count, count
+            each.is_array, each.bit_width, each.bit_offset = is_array, width, bit
         self.records = {}
         for each in records.values():
-            self.order(lines_of, each, [])
+            self.order(each, [])
+        self.line = name_line
+        if self.name != path.stem:
+            self.fail(f"release {self.name}", f"{path.stem}, as the file is called, and a number")
 
     def fail(self, found, expected):
         raise LayoutError(f"{self.path}:{self.line}: {found}: expected {expected}")
@@ -202,6 +177,14 @@ class Release:
         things[thing.name] = thing
         return thing
 
+    def add_field(self, record, added):
+        if added.offset < 0 or added.offset + added.size > record.size:
+            self.fail(f"'{added.name}' at {added.offset} to {added.offset + added.size}",
+                      f"a place in the {record.size} bytes of {record.name}")
+        if added.name and any(added.name == each.name for each in record.fields):
+            self.fail(f"{record.name}.{added.name} once more", "each name once")
+        record.fields.append(added)
+
     def lookup(self, types, text):
         """What a TYPE is of, how many, whether it is an array; the width and first bit of a
         bit-field."""
@@ -209,36 +192,20 @@ class Release:
             r"(.*?)(?:\[(\d*)\]|:(\d+)@(\d+))?", text).groups()
         if name not in types:
             self.fail(f"type '{text}'", "a scalar, or a record or handle of this file")
+        if width and not 0 < int(width) <= types[name].size * 8 - int(bit):
+            self.fail(f"{width} bits from bit {bit}", f"bits of a {name}")
         count = 1 if length is None else int(length or 0)
         return types[name], count, length is not None, int(width or 0), int(bit or 0)
 
-    def add_field(self, types, record, words):
-        if len(words) < 5:
-            self.fail(f"'{' '.join(words)}'", "OFFSET SIZE FIELD TYPE SPELLING")
-        offset, size = map(self.integer, words[:2])
-        name, text = words[2].removeprefix("-"), words[3]
-        type_, count, is_array, width, bit = self.lookup(types, text)
-        if size != type_.size * count:
-            self.fail(f"{size} bytes of {text}", f"{type_.size * count}")
-        if offset < 0 or offset + size > record.size:
-            self.fail(f"'{name}' at {offset} to {offset + size}",
-                      f"a place in the {record.size} bytes of {record.name}")
-        if ":" in text and not 0 < width <= size * 8 - bit:
-            self.fail(f"{width} bits from bit {bit}", f"bits of a {type_.name}")
-        if name and any(name == each.name for each in record.fields):
-            self.fail(f"{record.name}.{name} once more", "each name once")
-        record.fields.append(Field(name, offset, size, type_, count, is_array, width, bit,
-                                   " ".join(words[4:])))
-
-    def order(self, lines_of, record, around):
+    def order(self, record, around):
         """Appends to `records` what this one needs, then itself."""
         if record.name in self.records:
             return
-        if record in around:
-            self.line = lines_of[record.name]
-            self.fail(f"{record.name} needs itself", "records that end in scalars")
         for each in record.fields:
             needed = each.type.element or each.type
+            if needed in [*around, record]:
+                self.line = each.line
+                self.fail(f"{needed.name} needs itself", "records that end in scalars")
             if needed.is_record:
-                self.order(lines_of, needed, [*around, record])
+                self.order(needed, [*around, record])
         self.records[record.name] = record

@@ -2,16 +2,11 @@
 C++ structure of each type. C++ has the structures of the base release (structures.py)."""
 
 import cpp
-import layout
 import resolve
+import structures
 from cpp import enumerator, init
 
-SCALARS = {"void": "std::byte", "char": "char"} | {
-    name: f"std::{c_name}" for c_name, name in layout.C_NAMES.items() if c_name.endswith("_t")}
-
-
-def is_cpp(type_):
-    return type_.kind != "handle" and not type_.is_nested
+SCALARS = {"void": "std::byte", "char": "char"} | cpp.INTEGERS
 
 
 def cpp_name(type_):
@@ -25,85 +20,76 @@ def identifier(path):
 
 def rows(parts, argument, own, own_offset):
     """A buffer of an op, whatever the cases that it is there in."""
-    done = set()
+    found = {}
     for part in parts:
         if part.element is None or part.direction == "ignored":
             continue
         has_others = any(other.path == part.path and
                          other.direction not in (part.direction, "ignored") for other in parts)
         name = identifier(part.path) + f"_{part.direction.replace(' ', '_')}" * has_others
-        if name not in done:
-            done.add(name)
-            fields = init(part.offset, own_offset, part.row.trailing, cpp.amount(part.room),
-                          cpp.amount(part.filled))
-            yield (f"inline constexpr BufferRow<{argument}, {own}, {cpp_name(part.element)}, "
-                   f"{enumerator('Direction', part.direction)}> {name} = {{\n"
-                   f"    {fields[1:]};\n")
+        fields = init(part.offset, own_offset, part.row.trailing, cpp.amount(part.room),
+                      cpp.amount(part.filled))
+        found.setdefault(name, (
+            f"inline constexpr BufferRow<{argument}, {own}, {cpp_name(part.element)}, "
+            f"{enumerator('Direction', part.direction)}> {name} = {{\n"
+            f"    {fields[1:]};\n"))
+    return "".join(found.values())
 
 
 def op_rows(op):
-    text = "".join(rows(op.registers, "Registers", "Registers", 0))
-    if op.argument is not None and is_cpp(op.argument):
+    text = rows(op.registers, "Registers", "Registers", 0)
+    if op.argument is not None:
         argument = cpp_name(op.argument)
-        own = cpp_name(op.own) if op.own.is_record and is_cpp(op.own) else argument
-        text += "".join(rows(op.parts, argument, own, op.own_offset if own != argument else 0))
+        own = cpp_name(op.own) if op.own.is_record and not op.own.is_nested else argument
+        text += rows(op.parts, argument, own, op.own_offset if own != argument else 0)
     return text
 
 
 def newer_fields(call, op, facts):
     """What the base release's structure lacks, of an op that other releases lay out otherwise."""
-    fields = {}
+    known, fields = {part.path for part in op.parts}, {}
     for form in call.ops:
-        if form.base is op and form.moves():
-            for part in form.parts:
-                if all(part.path != other.path for other in op.parts):
-                    key = (identifier(part.path), part.offset, part.size)
-                    fields.setdefault(key, []).extend(form.releases)
-    taken = set()
+        for part in form.parts if form.base is op and form.moves() else ():
+            if part.path not in known:
+                key = (identifier(part.path), part.offset, part.size)
+                fields.setdefault(key, []).extend(form.releases)
+    lines = {}
     for (name, *place), releases in fields.items():
-        if name in taken:
+        if name in lines:
             name += "_" + releases[0].replace(".", "_")
-        taken.add(name)
-        yield (f"inline constexpr FieldRow {name} = "
-               f"{init(f'0x{facts.mask(releases):x}', place)};\n")
+        value = init(f"{facts.mask(releases):#x}", place)
+        lines[name] = f"inline constexpr FieldRow {name} = {value};\n"
+    return "".join(lines.values())
 
 
-def text(table, facts, newer):
-    """`newer` are names of structures that C++ has of a later release, as the base has none."""
-    out = ["namespace xencomm::schema::rows {"]
+def text(table, facts, base):
+    spaces = ""
     for call in table:
-        out.append(f"\n// {call.row.about}\nnamespace {call.row.name} {{")
+        inner = ""
         for op in call.ops:
-            is_new = op.own is not None and op.own.name in newer
-            if facts.names[0] not in op.releases and not is_new:
-                continue  # C++ does not know its types
-            inner = op_rows(op) + "".join(newer_fields(call, op, facts))
-            if inner:
-                name = identifier(op.row.name)
-                out.append(f"\n// {op.row.about}\nnamespace {name} {{\n{inner}}}"
-                           f"  // namespace {name}")
-        out.append(f"\n}}  // namespace {call.row.name}")
-    return cpp.header("ROWS", ["bind.h", "generated/types.h"],
-                      [*out, "\n}  // namespace xencomm::schema::rows\n"])
+            # Of a later release C++ has structures that the base has none of.
+            is_new = op.own is not None and op.own.is_record and op.own.name not in base.records
+            if base.name in op.releases or is_new:
+                found = op_rows(op) + newer_fields(call, op, facts)
+                inner += found and (f"\n// {op.row.about}\n" +
+                                    cpp.namespace(identifier(op.row.name), found))
+        spaces += f"\n// {call.row.about}\n" + cpp.namespace(call.row.name, inner + "\n")
+    return cpp.header("ROWS", ['"hcall/schema/bind.h"', '"hcall/schema/generated/types.h"'],
+                      cpp.namespace("xencomm::schema::rows", spaces + "\n"))
 
 
-def types(facts, base):
+def types(facts, releases):
     """types.h: which of the table's types a C++ structure is."""
-    out = ["namespace xencomm::schema {\n", "// That release and all later ones.",
-           *(f"inline constexpr Releases kSince{name.replace('.', '_')} = 0x{0xff & -(1 << i):x};"
-             for i, name in enumerate(facts.names)), ""]
-    done = set()
-    for index, type_ in enumerate(facts.type_list):
-        if not type_.is_record or type_.is_nested or type_.name in done:
+    out = "\n// That release and all later ones.\n" + "".join(
+        f"inline constexpr Releases kSince{name.replace('.', '_')} = {0xff & -(1 << i):#x};\n"
+        for i, name in enumerate(facts.names)) + "\n"
+    in_cpp = {resolve.type_key(each) for each in structures.first_of_each(releases, "records")}
+    for index, type_ in enumerate(facts.types.of):
+        if type_.is_nested or resolve.type_key(type_) not in in_cpp:
             continue
-        in_base = base.records.get(type_.name, type_)
-        if resolve.type_key(in_base) != resolve.type_key(type_):
-            continue
-        done.add(type_.name)
         if resolve.units(type_) is None:
-            out.append(f"// Which member of a union of {type_.name} is meant, only the op can say.")
+            out += f"// Which member of a union of {type_.name} is meant, only the op can say.\n"
         else:
-            out.append("template <>\n"
-                       f"inline constexpr Index kTypeIndex<xen::{type_.name}> = {index};")
-    return cpp.header("TYPES", ["cpp_type.h", "generated/xen.h"],
-                      [*out, "\n}  // namespace xencomm::schema\n"])
+            out += f"template <>\ninline constexpr Index kTypeIndex<xen::{type_.name}> = {index};\n"
+    return cpp.header("TYPES", ['"hcall/schema/cpp_type.h"', '"hcall/schema/generated/xen.h"'],
+                      cpp.namespace("xencomm::schema", out + "\n"))
