@@ -324,11 +324,11 @@ class News(unittest.TestCase):
         self.assertEqual(self.table.compile(), (0, ""))
         return self.table.json()
 
-    def add_release(self):
-        """The latest once more, under the next number."""
+    def add_release(self, name=NEXT):
+        """The latest once more, under another number."""
         text = self.table.file(f"{LATEST}.layout").read_text()
-        self.table.file(f"{NEXT}.layout").write_text(
-            text.replace(f"\nrelease {LATEST}\n", f"\nrelease {NEXT}\n"))
+        self.table.file(f"{name}.layout").write_text(
+            text.replace(f"\nrelease {LATEST}\n", f"\nrelease {name}\n"))
 
     @staticmethod
     def forms(table, hypercall, op):
@@ -371,6 +371,15 @@ class News(unittest.TestCase):
         self.assertEqual(table["releases"], [*RELEASES, NEXT])
         self.assertEqual(of(table, NEXT),
                          {op: [*releases, NEXT] for op, releases in before.items()})
+
+    def test_releases_fit_a_set_of_eight(self):
+        for minor in range(23, 23 + 8 - len(RELEASES)):
+            self.add_release(f"4.{minor}")
+        self.compiled()
+        self.add_release("4.99")
+        code, said = self.table.compile()
+        self.assertEqual((code, said.partition(" releases: ")[2]),
+                         (1, "expected 1 to 8, in files as 4.17.layout\n"))
 
     def test_a_release_with_a_new_field_needs_its_row(self):
         self.add_release()
