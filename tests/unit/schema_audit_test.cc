@@ -122,6 +122,26 @@ TEST_F(AuditTest, KeepsPointersThatOutliveTheCallToRegisteredRegions) {
   EXPECT_EQ(Check(call, AllowedOps::All(), false).problem, Problem::kOutlives);
 }
 
+TEST_F(AuditTest, TakesForTheKernelsCopyTheArgumentAloneAndAllOfIt) {
+  const RegionLayout region = *RegionLayout::Make({Guest::kBase}, 1 << 16, 12);
+  const Call call = ReadConsole(Guest::kBase + 0x1000, 8);
+  const std::uint64_t argument = call.registers[0];
+  const AuditPolicy policy = {.region = region, .arguments_only = {{argument}, 0x1000}};
+  auto check = [&](const Range& copy) { return Audit(call, {guest_}, policy, copy).problem; };
+  EXPECT_EQ(check({{argument}, sizeof(xen_sysctl)}), Problem::kNone);
+  EXPECT_EQ(check({{argument + 8}, sizeof(xen_sysctl)}), Problem::kArgumentsOnly);
+  EXPECT_EQ(check({{argument}, sizeof(xen_sysctl) - 1}), Problem::kArgumentsOnly);
+  EXPECT_EQ(check({}), Problem::kArgumentsOnly);
+}
+
+TEST(Range, OfNoBytesTouchesNothing) { EXPECT_FALSE(Range{}.Touches({0}, 1)); }
+
+TEST(AllowedOps, OfAHypercallWithoutOpsAnyNumberNamesIt) {
+  constexpr AllowedOp kNamed[] = {{__HYPERVISOR_set_trap_table, 1}};
+  EXPECT_TRUE(AllowedOps(kNamed).Contains(*Find(__HYPERVISOR_set_trap_table), 0));
+  EXPECT_FALSE(AllowedOps(kNamed).Contains(*Find(__HYPERVISOR_set_gdt), 1));
+}
+
 TEST(AllowedOps, NoSetHasWhatIsForKernels) {
   // As if the table had a row for it.
   Hypercall hypercall = {};
