@@ -94,14 +94,14 @@ MISTAKES = {
         "  name: in [size", "name: XEN_LIVEPATCH_NAME_SIZES: expected a field, a constant, …"),
     "direction": (
         "domctl.yaml", "      iommu_opts: in, ", "      iommu_opts: inn, ", "      iommu_opts",
-        "iommu_opts: 'inn, flags XEN_DOMCTL_IOMMU_': expected in, out, in out, …, then "
+        "iommu_opts: 'inn': expected in, out, in out, …, then "
         "[COUNT]; …"),
     "clause": (
         "domctl.yaml", "      iommu_opts: in, flags ", "      iommu_opts: in, flag ",
         "      iommu_opts", "iommu_opts: 'flag XEN_DOMCTL_IOMMU_': expected filled COUNT, null …"),
     "count": (
         "records.yaml", "[bits nr_bits]", "[about nr_bits]", "  bitmap: ",
-        "bitmap: [about nr_bits]: expected a number, CONSTANT, …"),
+        "bitmap: 'about nr_bits': expected a number, CONSTANT, …"),
     "cases that overlap": (
         "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
         "      when cmd is GET_CPUFREQ_PARA or SET_CPUFREQ_GOV:",
@@ -148,7 +148,7 @@ MISTAKES = {
         "sysctl.readconsole: buffer is a pointer: expected [COUNT] behind out (in 4.17, …)"),
     "count without a pointer": (
         "sysctl.yaml", '      clear: "in', '      clear: "in [1]', "      clear: ",
-        "sysctl.readconsole: clear is no pointer: expected no [COUNT] (in 4.17, …)"),
+        "sysctl.readconsole: clear is no pointer: expected no [COUNT], or of TYPE (in 4.17, …)"),
     "structure with pointers in a buffer": (
         "records.yaml", "xen_argo_iov:", "xen_argo_iovs:", "xen_argo_iovs:",
         "xen_argo_iovs: expected a structure of the headers"),
@@ -222,7 +222,7 @@ MISTAKES = {
         "constant of …"),
     "condition": (
         "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:", "      when cmd = SET_CPUFREQ_GOV:",
-        "      when cmd =", "when 'cmd = SET_CPUFREQ_GOV': expected FIELD is VALUE or VALUE …"),
+        "      when cmd =", "'cmd = SET_CPUFREQ_GOV': expected FIELD is VALUE or VALUE …"),
     "field of a case": (
         "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
         "      when command is SET_CPUFREQ_GOV:", "      when command",
