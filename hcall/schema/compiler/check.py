@@ -14,7 +14,7 @@ def check(table, resolvers, errors):
         for op in call.ops:
             where, place, paths = op.name, op.row.place, {part.path for part in op.parts}
             having = [each for each in resolvers if each.release.name in op.releases]
-            check_type(where, place, op.argument, paths, having, shared_union(call))
+            check_type(where, place, op.argument, paths | shared_union(call), having)
             if op.own is not op.argument:
                 check_type(where, place, op.own, paths, having)
             check_moves(op, errors)
@@ -34,9 +34,7 @@ def check(table, resolvers, errors):
 def check_ops(call, resolver):
     """Each op number of the headers has a row, and no two rows have one number."""
     ops = {}
-    for op in call.ops:
-        if resolver.release.name not in op.releases:
-            continue
+    for op in [op for op in call.ops if resolver.release.name in op.releases]:
         other = ops.setdefault(op.number, op)
         if other is not op:
             resolver.fail(op.row.place, f"{op.name}: number {op.number} is {other.name}'s: "
@@ -58,40 +56,37 @@ def check_moves(op, errors):
 
 def shared_union(call):
     """The member of the hypercall's structure that belongs to single ops: of xen_domctl, u."""
-    return "u" if any(op.own is not op.argument for op in call.ops) else None
+    return {"u"} if any(op.own is not op.argument for op in call.ops) else set()
 
 
 def check_members(call, resolver):
     """Each member of the shared union belongs to an op."""
-    type_, name = resolver.release.records.get(call.row.type), shared_union(call)
-    found = resolve.locate(type_, name) if type_ and name else None
+    type_ = resolver.release.records.get(call.row.type)
     owned = {op.own.name for op in call.ops if op.own and resolver.release.name in op.releases}
-    for member in found[0].type.fields if found else ():
-        if member.type.name not in owned and member.name != "pad":
-            resolver.fail(call.row.place, f"{call.row.name}: {type_.name}.{name}.{member.name} "
-                                          "belongs to no op: expected one called so, or whose "
-                                          "argument it is")
+    for name in shared_union(call) if type_ is not None else ():
+        for member in resolve.locate(type_, name)[0].type.fields:
+            if member.type.name not in owned and member.name != "pad":
+                resolver.fail(call.row.place, f"{call.row.name}: {type_.name}.{name}."
+                                              f"{member.name} belongs to no op: expected one "
+                                              "called so, or whose argument it is")
 
 
 # --- Fields ---------------------------------------------------------------------------------------
 
 
-def check_type(where, place, root, paths, resolvers, skipped=None):
+def check_type(where, place, root, paths, resolvers):
     """Each field of `root` has a row, itself or as a whole with the structure around it."""
-    for path, field, type_ in without_row(root, paths, "", skipped):
+    for path, field, type_ in without_row(root, paths):
         for resolver in resolvers:
             resolver.fail(place, f"{where}: {root.name}.{path} ({field.spelling}, {type_.header}) "
                                  "has no meaning: expected a row")
 
 
-def without_row(type_, paths, around="", skipped=None):
+def without_row(type_, paths, around=""):
     for field in type_.fields if type_ is not None else ():
-        # In a union it only says how large the others may become.
-        if field.name == "pad" and type_.is_union or field.name and field.name == skipped:
-            continue
         path = ".".join(filter(None, [around, field.name]))
-        if field.name and path in paths:
-            continue
+        if field.name and path in paths or field.name == "pad" and type_.is_union:
+            continue  # a union's pad only says how large the others may become
         if field.type.is_record and not field.is_array:
             yield from without_row(field.type, paths, path)
         else:

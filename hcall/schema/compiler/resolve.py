@@ -5,6 +5,7 @@ is resolved in every release; an op that comes out the same in several is one fo
 """
 
 import functools
+import itertools
 from dataclasses import dataclass, field, replace
 
 import layout
@@ -147,9 +148,6 @@ class Hypercall:
         return self.row.op_mask & ((1 << bits) - 1)
 
 
-# --- Types ----------------------------------------------------------------------------------------
-
-
 @functools.cache
 def type_key(type_):
     """Equal for types of several releases that are laid out the same, under the same names."""
@@ -193,11 +191,10 @@ def common_member(union):
     arms = [(field, units_of(field)) for field in union.fields if union.kind == "union"]
     if any(mine is None for _, mine in arms):
         return None
-    for field, mine in arms:
-        if all(set(other) <= set(mine) for _, other in arms):
-            return field
+    everything = {unit for _, mine in arms for unit in mine}
     is_unnamed = union.name.rpartition(".")[2].startswith("@")
-    return next((field for field, mine in arms if is_unnamed and mine == [(0, union.size)]), None)
+    return next((field for field, mine in arms if set(mine) == everything or
+                 is_unnamed and mine == [(0, union.size)]), None)
 
 
 def is_plain(type_):
@@ -231,9 +228,6 @@ def registers_of(call):
     return structure_of(f"the registers {', '.join(call.registers)}", call.registers, REGISTER_SIZE)
 
 
-# --- Rows -----------------------------------------------------------------------------------------
-
-
 class Scope:
     """Where the paths of some rows are looked for: (type, offset) pairs, that of the rows first,
     then what it lies in."""
@@ -255,9 +249,9 @@ class Scope:
         self.fail(place, f"there is no {path}: expected one of {of}")
         return Ref()
 
-    def count(self, count, row, element=None):
+    def count(self, count, row, element):
         """A list that ends with a zero names a field of its elements."""
-        is_inside = count.kind == "until_zero" and element is not None
+        is_inside = count.kind == "until_zero"
         scope = Scope(self.resolver, self.where, (element, 0)) if is_inside else self
         return replace(count, a=scope.find(count.a, row.place), b=scope.find(count.b, row.place),
                        **{name: self.resolver.value(getattr(count, name), row)
@@ -284,7 +278,7 @@ class Resolver:
 
     def __init__(self, release, releases, records, errors):
         self.release, self.record_rows, self.errors = release, records, errors
-        self.all_releases = [each.name for each in releases]
+        self.releases = [each.name for each in releases]
         self.all_constants = {name for each in releases for name in each.constants}
         self.records = {}
 
@@ -323,10 +317,8 @@ class Resolver:
         return value
 
     def find_type(self, name):
-        return (self.release.records.get(name) or layout.SCALARS.get(name) or
-                layout.SCALARS.get(layout.C_NAMES.get(name)))
-
-    # --- Rows ---
+        return (self.release.records.get(name) or
+                layout.SCALARS.get(layout.C_NAMES.get(name, name)))
 
     def parts(self, scope, cases, around=(), op=None):
         """Of all rows. `around` are some that stand for others of the same field."""
@@ -343,10 +335,12 @@ class Resolver:
 
     def row_parts(self, scope, row, tests, op):
         """None or one; several of a structure that has rows of its own."""
-        for name in {row.since, row.until} - {None, *self.all_releases}:
+        first, last = row.since or self.releases[0], row.until or self.releases[-1]
+        for name in {first, last} - set(self.releases):
             self.errors.add(row.place, f"{scope.where}: {row.field}: {name}: expected one of the "
-                                       f"releases {', '.join(self.all_releases)}")
-        if row.direction == "value" or not row.holds_in(self.release.name):
+                                       f"releases {', '.join(self.releases)}")
+        versions = [written.version_key(name) for name in (first, self.release.name, last)]
+        if versions != sorted(versions) or row.direction == "value":
             return []
         type_, base = scope.places[0]
         found = locate(type_, row.field)
@@ -397,7 +391,7 @@ class Resolver:
                               f"{A_STRUCTURE}, or a scalar as uint32_t")
         part.record = part.record or self.record_of(part.element)
         part.room = scope.count(row.room, row, part.element)
-        part.filled = scope.count(row.filled, row)
+        part.filled = scope.count(row.filled, row, part.element)
         part.second_null = self.value(row.second_null or 0, row)
 
     def record_of(self, type_):
@@ -445,21 +439,22 @@ class Resolver:
 
     def add_argument(self, op):
         call, row = op.call, op.row
-        own = self.own_argument(call, row)
-        name = call.type or own
-        if name is None:
+        if call.type is not None:  # all ops have it; of one alone is a member, u.OP or as it says
+            name, own = call.type, row.argument or f"u.{row.name}"
+        else:
+            name, own = row.argument or (call.arguments or "").replace("*", row.name), None
+        argument = op.argument = op.own = self.release.records.get(name)
+        if argument is None and (call.type or row.argument):
+            return self.fail(row.place, f"{op.name}: {name}: {A_STRUCTURE}")
+        if argument is None:
             for each in [*row.buffers, *(each for case in row.fields for each in case.rows)]:
                 self.fail(each.place, f"{op.name}: expected no fields, or OP(STRUCTURE)")
             return
-        argument = op.argument = op.own = self.release.records.get(name)
-        if argument is None:
-            return self.fail(row.place, f"{op.name}: {name}: {A_STRUCTURE}")
-        if call.type and own:
-            found = locate(argument, own)
-            if not found:
-                return self.fail(row.place, f"{op.name}: struct {name} has no field {own}: "
-                                            "expected one as its argument, or none")
+        if found := own and locate(argument, own):
             op.own, op.own_offset = found[0].type, found[1]
+        elif own and row.argument:
+            self.fail(row.place, f"{op.name}: struct {name} has no field {own}: expected one as "
+                                 "its argument, or none")
         outer = (argument, 0)
         inner = (op.own, op.own_offset) if op.own.is_record else outer
         if call.type:
@@ -472,17 +467,6 @@ class Resolver:
         # What further buffers of a list hold: their rows count in fields of the argument.
         buffers = structure_of("the buffers", [each.field for each in row.buffers], 0)
         op.buffers = self.parts(Scope(self, op.name, (buffers, 0), inner, outer), (), row.buffers)
-
-    def own_argument(self, call, row):
-        """What belongs to the op alone: a member of the shared structure, u.OP unless it is said,
-        or a structure called as the hypercall's are. None: there is none."""
-        if row.argument is not None:
-            return row.argument
-        if call.type is not None:
-            shared = self.release.records.get(call.type)
-            return f"u.{row.name}" if shared and locate(shared, f"u.{row.name}") else None
-        name = call.arguments and call.arguments.replace("*", row.name)
-        return name if name in self.release.records else None
 
     def add_registers(self, op):
         call = op.call
@@ -551,21 +535,21 @@ def resolve(calls, records, releases, errors):
         for resolver in having:
             resolver.add_shape(result)
         result.ops = [form for row in call.ops for form in forms(call, row, resolvers, errors)]
-        result.removed = removed_ops(call, releases)
+        # Numbers that were ops and are none any more, as the newest header tells that says so.
+        removed = {each.number: each for release in releases for each in release.removed
+                   if call.prefix is not None and each.name.startswith(call.prefix)}
+        result.removed = [(number, each.name.removeprefix(call.prefix), each.name, each.words)
+                          for number, each in sorted(removed.items())]
     return list(table.values()), resolvers
 
 
 def forms(call, row, resolvers, errors):
     """The forms that an op has had, one for each run of releases in which it is the same."""
-    found, before = [], None
-    for resolver in resolvers:
-        op = resolver.op(call, row)
-        key = op and op.key()
-        if op is not None and key == before:
-            found[-1].releases += op.releases
-        elif op is not None:
+    found, ops = [], [resolver.op(call, row) for resolver in resolvers]
+    for _, (op, *others) in itertools.groupby(ops, lambda op: op and op.key()):
+        if op is not None:
             found.append(op)
-        before = key
+            op.releases += [name for other in others for name in other.releases]
     if not found:
         errors.add(row.place, f"{call.name}.{row.name}: no release has such an op: expected a "
                               f"constant {row.number or call.prefix + row.name}")
@@ -573,12 +557,3 @@ def forms(call, row, resolvers, errors):
         for op in found[1:]:
             op.base = found[0]
     return found
-
-
-def removed_ops(call, releases):
-    """Numbers that were ops and are none any more, as the newest header tells that says so."""
-    removed = {each.number: (each.number, each.name.removeprefix(call.prefix), each.name,
-                             each.words)
-               for release in releases for each in release.removed
-               if call.prefix is not None and each.name.startswith(call.prefix)}
-    return [removed[number] for number in sorted(removed)]

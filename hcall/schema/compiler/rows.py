@@ -94,11 +94,6 @@ class Row:
     since: str = None
     until: str = None
 
-    def holds_in(self, release):
-        versions = (self.since or release, release, self.until or release)
-        first, this, last = map(version_key, versions)
-        return first <= this <= last
-
 
 @dataclass
 class Case:
@@ -307,7 +302,8 @@ class File:
         for name, node in self.items(root):
             with self.telling(node):
                 if self.path.name == "records.yaml":
-                    records[name] = self.record(name, node)
+                    record = records[name] = Entry(name, self.place(node))
+                    record.fields = self.cases(node, record, RECORD)
                 else:
                     calls.append(self.hypercall(name, node))
 
@@ -363,27 +359,19 @@ class File:
                     cases[0].rows += self.row(key, value)
         return cases
 
-    def record(self, name, node):
-        record = Entry(name, self.place(node))
-        record.fields = self.cases(node, record, RECORD)
-        return record
-
-    def op(self, name, argument, node):
-        op = Op(name, self.place(node), argument=argument, around=[])
-        if isinstance(node, yaml.ScalarNode):
-            op.about = node.value
-        else:
-            op.fields = self.cases(node, op, OP)
-        return op
-
     def ops(self, node):
-        """Of OP or OP(ARGUMENT), or several of those, that have the same to say."""
+        """Of OP or OP(STRUCTURE), or several of those, that have the same to say."""
         ops = []
         for key, value in self.items(node):
             for each in key.split():
                 with self.telling(value):
-                    found = matched(r"([^(]*)(?:\((.+)\))?", each, "OP or OP(STRUCTURE)")
-                    ops.append(self.op(*found.groups(), value))
+                    found = matched(r"([^(]+)(?:\((.+)\))?", each, "OP or OP(STRUCTURE)")
+                    op = Op(found[1], self.place(value), argument=found[2], around=[])
+                    ops.append(op)
+                    if isinstance(value, yaml.ScalarNode):
+                        op.about = value.value
+                    else:
+                        op.fields = self.cases(value, op, OP)
         return ops
 
     def hypercall(self, name, node):
