@@ -87,8 +87,8 @@ MISTAKES = {
     "count that is no field": (
         "sysctl.yaml", "      buffer: out [count]", "      buffer: out [counts]",
         "      buffer: out [counts]",
-        "sysctl.readconsole: there is no counts: expected one of the fields of struct "
-        "xen_sysctl_readconsole (in 4.17, …)"),
+        "sysctl.readconsole: struct xen_sysctl_readconsole has no field counts: expected one "
+        "that it has, or since … (in 4.17, …)"),
     "constant in a count": (
         "records.yaml", "at most XEN_LIVEPATCH_NAME_SIZE", "at most XEN_LIVEPATCH_NAME_SIZES",
         "  name: in [size", "name: XEN_LIVEPATCH_NAME_SIZES: expected a field, a constant, …"),
@@ -226,8 +226,8 @@ MISTAKES = {
     "field of a case": (
         "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
         "      when command is SET_CPUFREQ_GOV:", "      when command",
-        "sysctl.pm_op: there is no command: expected one of the fields of struct "
-        "xen_sysctl_pm_op (in 4.17, …)"),
+        "sysctl.pm_op: struct xen_sysctl_pm_op has no field command: expected one that it has, "
+        "or since … (in 4.17, …)"),
     "field that another stands for": (
         "records.yaml", "  buf._pad: as buf.h", "  buf._pad: as buf", "  buf._pad",
         "xen_kexec_segment: buf._pad is as buf, which has no row: expected a field that "

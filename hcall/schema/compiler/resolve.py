@@ -230,24 +230,28 @@ def registers_of(call):
 
 class Scope:
     """Where the paths of some rows are looked for: (type, offset) pairs, that of the rows first,
-    then what it lies in."""
+    then what it lies in. `op`: whose registers these are."""
 
-    def __init__(self, resolver, where, *places):
-        self.resolver, self.where, self.places = resolver, where, places
+    def __init__(self, resolver, where, *places, op=None):
+        self.resolver, self.where, self.places, self.op = resolver, where, places, op
 
     def fail(self, place, message):
         self.resolver.fail(place, f"{self.where}: {message}")
 
-    def find(self, path, place):
-        if path is None:
-            return Ref()
-        for type_, base in self.places:
+    def locate(self, path, place, places):
+        """The field of a path and its offset; None after an error."""
+        for type_, base in places:
             if found := locate(type_, path):
-                return Ref(base + found[1], found[0].size)
-        type_ = self.places[0][0]
-        of = f"the fields of struct {type_.name}" if type_.header else type_.name
-        self.fail(place, f"there is no {path}: expected one of {of}")
-        return Ref()
+                return found[0], base + found[1]
+        type_ = places[0][0]
+        self.fail(place, f"there is no {path}: expected one of {type_.name}" if not type_.header
+                  else f"struct {type_.name} has no field {path}: expected one that it has, or "
+                       "since and until the releases that have it")
+        return None
+
+    def find(self, path, place):
+        found = path and self.locate(path, place, self.places)
+        return Ref(found[1], found[0].size) if found else Ref()
 
     def count(self, count, row, element):
         """A list that ends with a zero names a field of its elements."""
@@ -320,20 +324,16 @@ class Resolver:
         return (self.release.records.get(name) or
                 layout.SCALARS.get(layout.C_NAMES.get(name, name)))
 
-    def parts(self, scope, cases, around=(), op=None):
+    def parts(self, scope, cases, around=()):
         """Of all rows. `around` are some that stand for others of the same field."""
-        parts = []
-        for row in around:
-            parts += self.row_parts(scope, row, (), op)
-        replaced = {row.field for row in around}
+        replaced, rows = {row.field for row in around}, [(row, ()) for row in around]
         for case in cases:
             tests = scope.tests(case)
-            for row in case.rows if tests is not None else ():
-                if row.field not in replaced:
-                    parts += self.row_parts(scope, row, tests, op)
-        return parts
+            rows += [(row, tests) for row in case.rows
+                     if tests is not None and row.field not in replaced]
+        return [part for row, tests in rows for part in self.row_parts(scope, row, tests)]
 
-    def row_parts(self, scope, row, tests, op):
+    def row_parts(self, scope, row, tests):
         """None or one; several of a structure that has rows of its own."""
         first, last = row.since or self.releases[0], row.until or self.releases[-1]
         for name in {first, last} - set(self.releases):
@@ -342,17 +342,14 @@ class Resolver:
         versions = [written.version_key(name) for name in (first, self.release.name, last)]
         if versions != sorted(versions) or row.direction == "value":
             return []
-        type_, base = scope.places[0]
-        found = locate(type_, row.field)
-        if not found:
-            scope.fail(row.place, f"struct {type_.name} has no field {row.field}: expected one "
-                                  "that it has, or since and until the releases that have it")
+        found = scope.locate(row.field, row.place, scope.places[:1])
+        if found is None:
             return []
         field, offset = found
-        part = Part(row.field, row, field if field.spelling else None, base + offset, field.size,
+        part = Part(row.field, row, field if field.spelling else None, offset, field.size,
                     field.type, row.direction, tests, row.null)
         if row.room.kind != "none":
-            self.add_target(scope, part, op)
+            self.add_target(scope, part)
         elif field.type.is_record and field.type.name in self.record_rows:
             return self.embedded(scope, part)
         elif part.direction != "ignored" and field.type.kind == "handle":
@@ -376,9 +373,9 @@ class Resolver:
                 part.direction = "ignored"
         return parts
 
-    def add_target(self, scope, part, op):
-        """What a part points at: with an op, that op's argument."""
-        row = part.row
+    def add_target(self, scope, part):
+        """What a part points at."""
+        row, op = part.row, scope.op
         if op is not None and op.call.is_argument(row):
             part.element, part.record, part.direction = op.argument, op, op.direction
         elif row.of is not None:
@@ -386,9 +383,9 @@ class Resolver:
         else:
             part.element = part.type if row.trailing else part.type.element
         if part.element is None:
-            return scope.fail(row.place, f"{part.path} is no pointer: expected no [COUNT], or of "
-                              "TYPE" if row.of is None else f"{part.path}: of {row.of}: "
-                              f"{A_STRUCTURE}, or a scalar as uint32_t")
+            wrong = (" is no pointer: expected no [COUNT], or of TYPE" if row.of is None else
+                     f": of {row.of}: {A_STRUCTURE}, or a scalar as uint32_t")
+            return scope.fail(row.place, part.path + wrong)
         part.record = part.record or self.record_of(part.element)
         part.room = scope.count(row.room, row, part.element)
         part.filled = scope.count(row.filled, row, part.element)
@@ -424,8 +421,12 @@ class Resolver:
         if number is None:
             return None
         op = Op(row, call, number, constant, [self.release.name])
-        self.add_argument(op)
-        self.add_registers(op)
+        # Where ops share a structure, `around` is about its fields; else about the registers.
+        self.add_argument(op, row.around if call.type else ())
+        registers = [each for each in call.register_rows
+                     if op.argument or not call.is_argument(each)]
+        op.registers = self.parts(Scope(self, op.name, (registers_of(call), 0), op=op),
+                                  [written.Case((), registers)], () if call.type else row.around)
         return op
 
     def op_number(self, call, row):
@@ -437,7 +438,7 @@ class Resolver:
         found = constants.get(name) or constants.get(name.upper())
         return (found.name, found.value) if found else (None, None)
 
-    def add_argument(self, op):
+    def add_argument(self, op, around):
         call, row = op.call, op.row
         if call.type is not None:  # all ops have it; of one alone is a member, u.OP or as it says
             name, own = call.type, row.argument or f"u.{row.name}"
@@ -457,24 +458,14 @@ class Resolver:
                                  "its argument, or none")
         outer = (argument, 0)
         inner = (op.own, op.own_offset) if op.own.is_record else outer
-        if call.type:
-            shared = self.parts(Scope(self, op.name, outer), call.fields, row.around)
-            op.parts = sorted(shared, key=lambda part: part.offset)
         scope = Scope(self, op.name, inner, outer)
-        op.parts = [*op.parts, *self.parts(scope, row.fields)]
+        shared = self.parts(Scope(self, op.name, outer), call.fields, around)
+        op.parts = sorted(shared, key=lambda part: part.offset) + self.parts(scope, row.fields)
         op.variants = self.variants(scope, row.fields, op.parts)
         op.direction = whole_direction(op.parts)
         # What further buffers of a list hold: their rows count in fields of the argument.
         buffers = structure_of("the buffers", [each.field for each in row.buffers], 0)
         op.buffers = self.parts(Scope(self, op.name, (buffers, 0), inner, outer), (), row.buffers)
-
-    def add_registers(self, op):
-        call = op.call
-        scope = Scope(self, op.name, (registers_of(call), 0))
-        # Where ops share a structure, `around` is about its fields; else about the registers.
-        around = () if call.type else op.row.around
-        rows = [row for row in call.register_rows if op.argument or not call.is_argument(row)]
-        op.registers = self.parts(scope, [written.Case((), rows)], around, op)
 
     def add_shape(self, result):
         """What holds for all ops of a hypercall: where number and version are. They have to be
@@ -491,8 +482,8 @@ class Resolver:
             fields = Scope(self, call.name, (type_, 0))
         before = result.type and (result.type.size, result.op_field, result.version_field)
         result.type = result.type or type_
-        result.op_field = (registers if call.op_place == "register" else fields).find(
-            call.op, call.place)
+        op_scope = registers if call.op_place == "register" else fields
+        result.op_field = op_scope.find(call.op, call.place)
         result.version_field = fields.find(call.version_field, call.place)
         if before not in (None, (type_ and type_.size, result.op_field, result.version_field)):
             fields.fail(call.place, f"struct {call.type} has another size, or its op or version "

@@ -299,13 +299,14 @@ class File:
             self.errors.add(f"{self.path.name}:{mark.line + 1 if mark else 1}",
                             f"{getattr(error, 'problem', error)}: expected YAML")
             return
-        for name, node in self.items(root):
-            with self.telling(node):
-                if self.path.name == "records.yaml":
-                    record = records[name] = Entry(name, self.place(node))
-                    record.fields = self.cases(node, record, RECORD)
-                else:
-                    calls.append(self.hypercall(name, node))
+        with self.telling(root):
+            for name, node in self.items(root):
+                with self.telling(node):
+                    if self.path.name == "records.yaml":
+                        record = records[name] = Entry(name, self.place(node))
+                        record.fields = self.cases(node, record, RECORD)
+                    else:
+                        calls.append(self.hypercall(name, node))
 
     def items(self, node):
         """(key, node of the value) pairs of a mapping, each key once."""
@@ -390,7 +391,7 @@ class File:
         if call.op is None:  # it is its one op
             call.ops = [Op(name, call.place, call.about, call.fields, argument=call.type,
                            returns=call.returns)]
-            call.type = None
+            call.type, call.fields = None, ()
         return call
 
 
