@@ -249,6 +249,49 @@ MISTAKES = {
         ("memory.yaml", "    remove_from_physmap:"),
         "memory_op.remove_from_physmap: struct xen_remove_from_physmap has fields "
         "elsewhere in 4.22 than in 4.17: expected 16 bytes, too, not 24"),
+    "large shared structure": (
+        "4.19.layout", "struct xen_sysctl 136 8 ", "struct xen_sysctl 264 8 ",
+        ("sysctl.yaml", "sysctl:"),
+        "sysctl: struct xen_sysctl has 264 bytes: expected 256 at most, to be looked into (in "
+        "4.19)"),
+    "constant of the version": (
+        "domctl.yaml", "is XEN_DOMCTL_INTERFACE_VERSION\n", "is XEN_DOMCTL_VERSION\n", "domctl:",
+        "domctl: XEN_DOMCTL_VERSION: expected a constant of the headers (in 4.17, …)"),
+    "union as a whole": (
+        "sysctl.yaml", "        u.set_gov.scaling_governor: in", "        u: in", "        u: in",
+        "sysctl.pm_op: u holds a pointer, or a union of unlike members: expected a row for each "
+        "of its fields (in 4.17, …)"),
+    "member that an op is about": (
+        "domctl.yaml", "    gettscinfo(u.tsc_info)", "    gettscinfo(u.tsc)", "    gettscinfo",
+        "domctl.gettscinfo: struct xen_domctl has no field u.tsc: expected one as its argument, "
+        "or none (in 4.17, …)"),
+    "three tests": (
+        "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
+        "      when cmd is SET_CPUFREQ_GOV and cpuid is 1 and cpuid is 2:",
+        "      when cmd is SET_CPUFREQ_GOV",
+        "'cmd is SET_CPUFREQ_GOV and …': expected at most two tests joined by 'and'"),
+    "cases of two fields that overlap": (
+        "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:", "      when cpuid is 77:",
+        "        u.set_gov.scaling_governor: in",
+        "sysctl.pm_op: … and u.set_gov.scaling_governor have bytes in common: …"),
+    "case of all other values that overlaps": (
+        "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
+        "      when cmd is not GET_CPUFREQ_PARA:", "        u.get_avgfreq",
+        "sysctl.pm_op: u.set_gov.scaling_governor and u.get_avgfreq have bytes in common: …"),
+    "cases of two flags that overlap": (
+        "grant_table.yaml", "      when flags has not GNTCOPY_source_gref:",
+        "      when flags has GNTMAP_readonly:", "        source.u.gmfn: in",
+        "grant_table_op.copy: source.u.ref and source.u.gmfn have bytes in common: …"),
+    "like of an op that is like another": (
+        "version.yaml", re.compile("like: build_id"), "like: extraversion2", "    extraversion2",
+        "extraversion2: like extraversion2: expected an op with fields of its own, …"),
+    "mapping for a text": (
+        "domctl.yaml", "      max_memkb: in", "      max_memkb:\n        x: in", "      max_memkb",
+        "expected a text"),
+    "rows of an op": (
+        "domctl.yaml", "      port: \"in -- of", f"      {'port ' * 129}: as port\n      port: "
+        "\"in -- of", "    subscribe:",
+        "domctl.subscribe: … rows: expected 128 at most"),
     "pointer of no op": (
         "4.22.layout", "struct xen_remove_from_physmap ",
         "struct new_structure 8 8 xen/new.h\n  0 8 pointer XEN_GUEST_HANDLE(void) "
