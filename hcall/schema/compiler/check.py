@@ -23,8 +23,8 @@ def check(table, resolvers, errors):
     for resolver in resolvers:
         for record in resolver.records.values():
             row, paths = record.row, {part.path for part in record.parts}
-            check_type(row.name, row.place, record.type, paths, [resolver])
-            check_record(row.name, row.place, record.type, record.parts, [resolver], errors)
+            check_type(row.type, row.place, record.type, paths, [resolver])
+            check_record(row.type, row.place, record.type, record.parts, [resolver], errors)
         check_reached(table, resolver)
 
 

@@ -56,13 +56,13 @@ class Part:
 @dataclass
 class Record:
     """A structure that pointers stand in, with its rows."""
-    row: written.Entry
+    row: written.Record
     type: layout.Record
     parts: list = ()
     variants: list = ()
 
     def key(self):
-        return (self.row.name, type_key(self.type), tuple(part.key() for part in self.parts),
+        return (self.row.type, type_key(self.type), tuple(part.key() for part in self.parts),
                 tuple(self.variants))
 
 
@@ -250,7 +250,7 @@ class Scope:
         return None
 
     def find(self, path, place):
-        found = path and self.locate(path, place, self.places)
+        found = isinstance(path, str) and self.locate(path, place, self.places)
         return Ref(found[1], found[0].size) if found else Ref()
 
     def count(self, count, row, element):
@@ -396,12 +396,12 @@ class Resolver:
         row = self.record_rows.get(type_.name)
         if row is None or not type_.is_record:
             return None
-        if row.name not in self.records:
-            self.records[row.name] = record = Record(row, type_)
-            scope = Scope(self, row.name, (type_, 0))
+        if row.type not in self.records:
+            self.records[row.type] = record = Record(row, type_)
+            scope = Scope(self, row.type, (type_, 0))
             record.parts = self.parts(scope, row.fields)
             record.variants = self.variants(scope, row.fields, record.parts)
-        return self.records[row.name]
+        return self.records[row.type]
 
     def variants(self, scope, cases, parts):
         """What discriminators can say before the call. Cases of flags, and those for all other
@@ -510,8 +510,8 @@ def resolve(calls, records, releases, errors):
     """The Hypercalls in all releases (ascending), and for each release its Resolver."""
     resolvers = [Resolver(release, releases, records, errors) for release in releases]
     for row in records.values():
-        if not any(row.name in release.records for release in releases):
-            errors.add(row.place, f"{row.name}: {A_STRUCTURE}")
+        if not any(row.type in release.records for release in releases):
+            errors.add(row.place, f"{row.type}: {A_STRUCTURE}")
     table = {}
     for call in calls:
         having = [each for each in resolvers if each.constant(call.number) is not None]

@@ -43,8 +43,8 @@ class Count:
     """How many elements. In the words of the row at first: `a` and `b` are names of fields, then
     Refs; `scale` and the bounds are numbers or words for them, then numbers."""
     kind: str = "none"
-    a: object = None
-    b: object = None
+    a: object = Ref()
+    b: object = Ref()
     scale: object = 1
     per: int = 1
     at: int = 0
@@ -105,11 +105,20 @@ class Case:
 
 @dataclass
 class Entry:
-    """What has a name in a file and rows: an op, or a structure that pointers stand in."""
+    """What has a name in a file, and rows."""
     name: str
     place: str
     about: str = ""
     fields: list = ()  # Cases
+
+
+@dataclass
+class Record(Entry):
+    """A structure that pointers stand in."""
+
+    @property
+    def type(self):
+        return self.name
 
 
 @dataclass
@@ -303,7 +312,7 @@ class File:
             for name, node in self.items(root):
                 with self.telling(node):
                     if self.path.name == "records.yaml":
-                        record = records[name] = Entry(name, self.place(node))
+                        record = records[name] = Record(name, self.place(node))
                         record.fields = self.cases(node, record, RECORD)
                     else:
                         calls.append(self.hypercall(name, node))
