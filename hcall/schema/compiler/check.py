@@ -1,26 +1,29 @@
 """Whether the rows say all that there is to say: of every op, every field and every pointer that
 the headers of each release declare; and nothing twice."""
 
+import itertools
+
 import resolve
 
 
 def check(table, resolvers, errors):
-    by_name = {resolver.release.name: resolver for resolver in resolvers}
     for call in table:
         for resolver in resolvers:
             check_ops(call, resolver)
             check_members(call, resolver)
         for op in call.ops:
-            op_resolvers = [by_name[name] for name in op.releases]
-            check_fields(call, op, op_resolvers)
+            where, place, paths = op.name, op.row.place, {part.path for part in op.parts}
+            having = [each for each in resolvers if each.release.name in op.releases]
+            check_type(where, place, op.argument, paths | shared_union(call), having)
+            if op.own is not op.argument:
+                check_type(where, place, op.own, paths, having)
             check_moves(op, errors)
-            check_record(op.name, op.row.place, op.argument, op.parts, op_resolvers, errors)
-            check_parts(op.name, op.registers + op.buffers, op_resolvers, errors)
+            check_record(where, place, op.argument, op.parts, having, errors)
+            check_parts(where, [*op.registers, *op.buffers], having, errors)
     for resolver in resolvers:
         for record in resolver.records.values():
-            row = record.row
-            check_type(row.type, row.place, record.type, {part.path for part in record.parts},
-                       [resolver])
+            row, paths = record.row, {part.path for part in record.parts}
+            check_type(row.type, row.place, record.type, paths, [resolver])
             check_record(row.type, row.place, record.type, record.parts, [resolver], errors)
         check_reached(table, resolver)
 
@@ -31,18 +34,16 @@ def check(table, resolvers, errors):
 def check_ops(call, resolver):
     """Each op number of the headers has a row, and no two rows have one number."""
     ops = {}
-    for op in call.ops:
-        if resolver.release.name not in op.releases:
-            continue
+    for op in [op for op in call.ops if resolver.release.name in op.releases]:
         other = ops.setdefault(op.number, op)
         if other is not op:
             resolver.fail(op.row.place, f"{op.name}: number {op.number} is {other.name}'s: "
                                         "expected one of its own")
-    for constant in resolver.op_constants(call.row).values():
+    for name, constant in resolver.constants_of(call.row.constants).items():
         if constant.value not in ops:
-            resolver.fail(call.row.place, f"{call.row.name}: the op {constant.name} "
-                                          f"({constant.value}, {constant.header}) has no row: "
-                                          "expected one, or the constant behind except")
+            resolver.fail(call.row.place, f"{call.row.name}: the op {name} ({constant.value}, "
+                                          f"{constant.header}) has no row: expected one, or the "
+                                          "constant behind except")
 
 
 def check_moves(op, errors):
@@ -53,20 +54,17 @@ def check_moves(op, errors):
                                  f"{op.base.argument.size} bytes, too, not {op.argument.size}")
 
 
-def shared_unions(call):
-    """The members of the hypercall's structure that belong to single ops: of xen_domctl, u."""
-    return {"u"} if any(call.row.type and op.own is not op.argument for op in call.ops) else set()
+def shared_union(call):
+    """The member of the hypercall's structure that belongs to single ops: of xen_domctl, u."""
+    return {"u"} if any(op.own is not op.argument for op in call.ops) else set()
 
 
 def check_members(call, resolver):
     """Each member of the shared union belongs to an op."""
-    release = resolver.release
-    type_ = release.records.get(call.row.type)
-    for name in shared_unions(call) if type_ is not None else ():
-        found = resolve.locate(type_, name)
-        owned = {op.own.name for op in call.ops
-                 if op.own is not None and release.name in op.releases}
-        for member in found[0].type.fields if found else ():
+    type_ = resolver.release.records.get(call.row.type)
+    owned = {op.own.name for op in call.ops if op.own and resolver.release.name in op.releases}
+    for name in shared_union(call) if type_ is not None else ():
+        for member in resolve.locate(type_, name)[0].type.fields:
             if member.type.name not in owned and member.name != "pad":
                 resolver.fail(call.row.place, f"{call.row.name}: {type_.name}.{name}."
                                               f"{member.name} belongs to no op: expected one "
@@ -76,34 +74,23 @@ def check_members(call, resolver):
 # --- Fields ---------------------------------------------------------------------------------------
 
 
-def check_fields(call, op, resolvers):
-    paths = {part.path for part in op.parts}
-    if call.row.type and op.argument is not None:
-        check_type(op.name, op.row.place, op.argument, paths, resolvers, shared_unions(call))
-    if not call.row.type or op.own is not op.argument:
-        check_type(op.name, op.row.place, op.own, paths, resolvers)
-
-
-def check_type(where, place, root, paths, resolvers, skipped=()):
+def check_type(where, place, root, paths, resolvers):
     """Each field of `root` has a row, itself or as a whole with the structure around it."""
-    for path, field, type_ in without_row(root, paths, "", skipped):
+    for path, field, type_ in without_row(root, paths):
         for resolver in resolvers:
             resolver.fail(place, f"{where}: {root.name}.{path} ({field.spelling}, {type_.header}) "
                                  "has no meaning: expected a row")
 
 
-def without_row(type_, paths, path="", skipped=()):
+def without_row(type_, paths, around=""):
     for field in type_.fields if type_ is not None else ():
-        # In a union it only says how large the others may become.
-        if field.name in skipped or (type_.is_union and field.name == "pad"):
-            continue
-        inner = f"{path}.{field.name}" if path and field.name else path or field.name
-        if field.name and inner in paths:
-            continue
+        path = ".".join(filter(None, [around, field.name]))
+        if field.name and path in paths or field.name == "pad" and type_.is_union:
+            continue  # a union's pad only says how large the others may become
         if field.type.is_record and not field.is_array:
-            yield from without_row(field.type, paths, inner)
+            yield from without_row(field.type, paths, path)
         else:
-            yield inner, field, type_
+            yield path, field, type_
 
 
 # --- Pointers -------------------------------------------------------------------------------------
@@ -115,6 +102,7 @@ def has_pointer(type_):
 
 def check_reached(table, resolver):
     """Each structure with a pointer in it is some op's."""
+    release = resolver.release
     reached = {}  # by the type's id: of a name there is one in each release
 
     def reach(type_):
@@ -123,20 +111,14 @@ def check_reached(table, resolver):
             for field in type_.fields:
                 reach(field.type)
 
-    release = resolver.release.name
-    for call in table:
-        for op in call.ops:
-            if release in op.releases:
-                reach(op.argument)
-                for part in op.registers + op.parts:
-                    reach(part.element)
-    for record in resolver.records.values():
-        for part in record.parts:
+    for op in [op for call in table for op in call.ops if release.name in op.releases]:
+        reach(op.argument)
+        for part in [*op.registers, *op.parts]:
             reach(part.element)
-    for type_ in resolver.release.records.values():
-        if type_.is_nested or type_.name in reached.values():
-            continue
-        for field in type_.fields:
+    for part in [part for record in resolver.records.values() for part in record.parts]:
+        reach(part.element)
+    for type_ in release.records.values():
+        for field in () if type_.is_nested or type_.name in reached.values() else type_.fields:
             if has_pointer(field.type):
                 resolver.fail("rows", f"{type_.name}.{field.name} ({field.spelling}, "
                                       f"{type_.header}) is a pointer of no op: expected one that "
@@ -165,36 +147,32 @@ def check_parts(where, parts, resolvers, errors):
     check_names(where, parts, resolvers, errors)
 
 
+def exclude(a, b):
+    """Whether no value of a field passes both tests."""
+    if a.field != b.field or a.is_flags != b.is_flags:
+        return False
+    if a.is_not == b.is_not:
+        return not a.is_not and not a.is_flags and set(a.values).isdisjoint(b.values)
+    inside, outside = (b, a) if a.is_not else (a, b)
+    return set(inside.values) <= set(outside.values)
+
+
 def are_disjoint(a, b):
-    """Whether two parts are never there together: a discriminator of both, no value in common."""
-    if {a.row.phase, b.row.phase} == {"before", "after"}:
-        return True
-    for x in a.tests:
-        for y in b.tests:
-            if x.field != y.field or x.is_flags != y.is_flags or (x.is_not and y.is_not):
-                continue
-            if x.is_flags:
-                if x.values == y.values and x.is_not != y.is_not:
-                    return True
-                continue
-            positive, other = (y, x) if x.is_not else (x, y)
-            if not any(other.holds(value) for value in positive.values):
-                return True
-    return False
+    """Whether two parts are never there together."""
+    return {a.row.phase, b.row.phase} == {"before", "after"} or any(
+        exclude(x, y) for x in a.tests for y in b.tests)
 
 
 def check_overlaps(where, parts, errors):
     # Neighbouring bit-fields share their storage.
-    own = [part for part in parts if part.row.overlays is None and part.field is not None and
-           not part.field.bit_width]
-    for i, a in enumerate(own):
-        for b in own[i + 1:]:
-            if a.offset < b.offset + b.size and b.offset < a.offset + a.size and \
-                    not are_disjoint(a, b):
-                errors.add(b.row.place, f"{where}: {a.path} and {b.path} have bytes in common: "
-                                        "expected cases that say which of them is meant")
+    own = [part for part in parts if part.row.overlays is None and not part.field.bit_width]
+    for a, b in itertools.combinations(own, 2):
+        if a.offset < b.offset + b.size and b.offset < a.offset + a.size and not are_disjoint(a, b):
+            errors.add(b.row.place, f"{where}: {a.path} and {b.path} have bytes in common: "
+                                    "expected cases that say which of them is meant")
+    named = {None, *(part.row.field for part in own)}
     for part in parts:
-        if part.row.overlays is not None and part.row.overlays not in {p.row.field for p in own}:
+        if part.row.overlays not in named:
             errors.add(part.row.place, f"{where}: {part.path} is as {part.row.overlays}, which has "
                                        "no row: expected a field that has one")
 
@@ -202,17 +180,19 @@ def check_overlaps(where, parts, errors):
 def check_names(where, parts, resolvers, errors):
     """A prefix names constants, and no two of them that an enumeration could not tell apart."""
     for part in parts:
-        naming, found = part.row.naming, set()
-        for resolver in resolvers if naming is not None else ():
-            values = {}
-            for constant in resolver.constants_of(naming):
-                found.add(constant.name)
-                other = values.setdefault(constant.value, constant)
-                if other is not constant and naming.kind == "enum":
-                    resolver.fail(part.row.place, f"{where}: {part.path}: {other.name} and "
-                                                  f"{constant.name} have the same value: expected "
-                                                  "a prefix or except that leaves one")
-        for prefix in naming.prefixes if naming is not None else ():
+        place, naming = part.row.place, part.row.naming
+        if naming is None:
+            continue
+        found = set()
+        for resolver in resolvers:
+            names = {}  # by value
+            for name, constant in resolver.constants_of(naming).items():
+                found.add(name)
+                other = names.setdefault(constant.value, name)
+                if other != name and naming.kind == "enum":
+                    resolver.fail(place, f"{where}: {part.path}: {other} and {name} have the same "
+                                         "value: expected a prefix or except that leaves one")
+        for prefix in naming.prefixes:
             if not any(name.startswith(prefix) for name in found):
-                errors.add(part.row.place, f"{where}: {part.path}: no constant begins with "
-                                           f"{prefix}: expected a prefix of some")
+                errors.add(place, f"{where}: {part.path}: no constant begins with {prefix}: "
+                                  "expected a prefix of some")

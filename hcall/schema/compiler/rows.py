@@ -5,8 +5,9 @@ that each was written at; names of fields and constants are still words, to be l
 release.
 """
 
-import dataclasses
+import contextlib
 import re
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -26,14 +27,18 @@ class Errors:
                 for text, releases in self.found.items()]
 
 
-@dataclasses.dataclass(frozen=True)
+class Wrong(Exception):
+    """What is wrong with some words, and what was expected."""
+
+
+@dataclass(frozen=True)
 class Ref:
     """Where a field is in a record; size 0: none."""
     offset: int = 0
     size: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Count:
     """How many elements. In the words of the row at first: `a` and `b` are names of fields, then
     Refs; `scale` and the bounds are numbers or words for them, then numbers."""
@@ -48,7 +53,7 @@ class Count:
     more: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Test:
     """A field has one of the values; or, of flags, one of the bits of the only value. As of a
     count, words at first."""
@@ -57,24 +62,21 @@ class Test:
     is_flags: bool
     is_not: bool
 
-    def holds(self, value):
-        inside = (value & self.values[0]) != 0 if self.is_flags else value in self.values
-        return inside != self.is_not
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Naming:
-    kind: str  # "enum" or "flags"
+    """Which constants are meant."""
+    kind: str  # enum or flags; ops: of a hypercall
     prefixes: tuple
-    scope: str
-    excepted: str
+    scope: str  # the structure in whose braces they stand; "": in none, None: in any or none
+    excepted: str  # prefixes of those that are not
 
 
-@dataclasses.dataclass
+@dataclass
 class Row:
     field: str
     place: str
-    direction: str = "ignored"  # in, out, in out, ignored
+    direction: str  # in, out, in out, ignored, value
     phase: str = "both"
     room: Count = Count()
     filled: Count = Count()
@@ -92,215 +94,190 @@ class Row:
     since: str = None
     until: str = None
 
-    def holds_in(self, release):
-        return version_key(self.since or release) <= version_key(release) <= \
-            version_key(self.until or release)
 
-
-@dataclasses.dataclass
+@dataclass
 class Case:
-    tests: list
+    """Rows, and the tests that have to hold; those that always hold have none."""
+    tests: tuple
     rows: list
-    place: str
+    place: str = None
 
 
-@dataclasses.dataclass
-class Rows:
-    """The rows of one structure, and its cases."""
-    rows: list = dataclasses.field(default_factory=list)
-    cases: list = dataclasses.field(default_factory=list)
-
-    def behind(self, around):
-        """The rows around, then those of these that they do not replace."""
-        replaced = {row.field for row in around.rows}
-        return [*around.rows, *(row for row in self.rows if row.field not in replaced)]
-
-
-@dataclasses.dataclass
-class Op:
+@dataclass
+class Entry:
+    """What has a name in a file, and rows."""
     name: str
     place: str
     about: str = ""
+    fields: list = ()  # Cases
+
+
+@dataclass
+class Record(Entry):
+    """A structure that pointers stand in."""
+
+    @property
+    def type(self):
+        return self.name
+
+
+@dataclass
+class Op(Entry):
     number: str = None
     argument: str = None
     returns: str = None
     like: str = None  # the op that it is like in all that it does not say
-    around: Rows = dataclasses.field(default_factory=Rows)
-    fields: Rows = dataclasses.field(default_factory=Rows)
-    buffers: Rows = dataclasses.field(default_factory=Rows)
+    around: list = ()
+    buffers: list = ()
 
 
-@dataclasses.dataclass
-class Hypercall:
-    name: str
-    place: str
-    about: str = ""
+@dataclass
+class Hypercall(Entry):
     number: str = None
-    registers: list = dataclasses.field(default_factory=list)  # names, in order
-    register_rows: Rows = dataclasses.field(default_factory=Rows)
+    registers: list = ()  # names, in order
+    register_rows: list = ()
     op: str = None
     op_place: str = "none"
-    op_mask: int = None
+    op_mask: int = 2**64 - 1
     argument: str = None
     arguments: str = None  # how the structures of its ops are called, with * for the op
     type: str = None
-    fields: Rows = dataclasses.field(default_factory=Rows)
     version_field: str = None
     version: str = None
     holds_calls: bool = False
-    prefix: str = None  # of the constants that are numbers of its ops
-    scope: str = None
-    others: tuple = ()
+    constants: Naming = None  # that are numbers of its ops
     returns: str = None  # of one without ops
-    ops: list = dataclasses.field(default_factory=list)
+    ops: list = ()
 
+    def is_argument(self, row):
+        """Whether a register leads to the structure that ops are about."""
+        return row.field == self.argument and row.of is None and self.op_place != "first buffer"
 
-@dataclasses.dataclass
-class Record:
-    type: str
-    place: str
-    about: str = ""
-    fields: Rows = dataclasses.field(default_factory=Rows)
+    @property
+    def prefix(self):
+        return self.constants and self.constants.prefixes[0]
 
 
 def version_key(release):
     return tuple(int(part) for part in release.split("."))
 
 
-# --- A field's line -------------------------------------------------------------------------------
+# --- Words ----------------------------------------------------------------------------------------
 
-NAME = r"[A-Za-z_][\w.]*"
-CONSTANT = r"[A-Z_][A-Z0-9_]{2,}"
-NUMBER = r"(?:0x[0-9a-fA-F]+|\d+)"
-CLAUSE = re.compile(r"""\s*,\s*(?:
-    filled\s+(?:\[(?P<filled>[^]]*)\]|(?P<filled_field>[A-Za-z_][\w.]*))
-  | null\s+"(?P<null>[^"]*)"
-  | of\s+(?P<of>\w+)
-  | (?P<until_replaced>until\ replaced)
-  | (?P<trailing>trailing)
-  | (?P<naming>enum|flags)\s+(?P<prefixes>\w+(?:\s+(?!in\b|except\b)\w+)*)
-    (?:\s+in\s+(?P<scope>\w+))?(?:\s+except\s+(?P<excepted>\w+))?
-  | address\s+bits\s+(?P<address_bits>0x[0-9a-fA-F]+)
-  | second\s+null\s+(?P<second_null>\w+)
-  | low\s+bits\s+(?P<low_bits>\d+)
-  | since\s+(?P<since>\d+\.\d+)
-  | until\s+(?P<until>\d+\.\d+)
-)""", re.VERBOSE)
-DIRECTION = re.compile(rf"(in out|in|out|ignored|zero|value|as (?P<overlays>{NAME}))"
-                       r"(?:\s*\[(?P<room>[^]]*)\])?")
-DIRECTIONS = "in, out, in out, ignored, zero, value or as FIELD"
-CLAUSES = ("filled COUNT, null \"WORDS\", of TYPE, until replaced, trailing, enum or flags PREFIX, "
-           "address bits, second null, low bits, since or until RELEASE")
+
+def fitting(forms, text, expected):
+    """Of tuples that begin with a pattern the first that fits: the match, and what is behind."""
+    for pattern, *rest in forms:
+        if found := re.fullmatch(pattern, text):
+            return found, *rest
+    raise Wrong(f"'{text}': expected {expected}")
+
+
+def matched(pattern, text, expected):
+    return fitting([(pattern,)], text, expected)[0]
 
 
 def number(text):
     return int(text, 0)
 
 
-def parse_count(text):
-    """The words between brackets; None when they are none."""
-    first, *clauses = [part.strip() for part in text.split(",")]
-    bounds = [re.fullmatch(r"(?:at (most|least)|and) (\w+)(?: more)?", each) for each in clauses]
-    for pattern, make in COUNTS:
-        found = re.fullmatch(pattern, first)
-        if found and None not in bounds:
-            return dataclasses.replace(make(*found.groups()), **{
-                bound[1] or "more": number(bound[2]) if bound[2][0].isdigit() else bound[2]
-                for bound in bounds})
-    return None
+NAME = r"[A-Za-z_][\w.]*"
+NUMBER = r"(?:0x[0-9a-fA-F]+|\d+)"
 
-
+BOUND = r"(?:at (most|least)|and) (\w+)(?: more)?"
 COUNT_WORDS = ("a number, CONSTANT, sizeof TYPE, FIELD, A * B, FIELD / N, bits FIELD, A .. B, "
                "text, returned, vcpu bits, until zero FIELD or inside AT:WIDTH, with at most, at "
                "least or and N more")
+A, B = rf"(?P<a>{NAME})", rf"(?P<b>{NAME})"
+SCALE = rf"(?P<scale>{NUMBER}|[A-Z_][A-Z0-9_]{{2,}}|sizeof \w+)"
+AT, PER = r"(?P<at>\d+)", r"(?P<per>\d+)"
 COUNTS = (
-    ("text", lambda: Count("text")),
-    ("returned", lambda: Count("returned")),
-    ("vcpu bits", lambda: Count("vcpus")),
-    (rf"until zero ({NAME})", lambda a: Count("until_zero", a=a)),
-    (r"inside (\d+):(\d+)(?: \+ (\d+))?",
-     lambda at, width, besides: Count("inside", at=int(at), per=int(width),
-                                      scale=int(besides or 0))),
-    (rf"bits ({NAME})", lambda a: Count("number", a=a, per=8)),
-    (rf"({NAME}) \.\. ({NAME})", lambda a, b: Count("range", a=a, b=b)),
-    (rf"({NUMBER})", lambda n: Count("number", scale=number(n))),
-    (rf"({CONSTANT}|sizeof \w+)", lambda name: Count("number", scale=name)),
-    (rf"({NAME}) / (\d+)", lambda a, n: Count("number", a=a, per=int(n))),
-    (rf"(\d+|{CONSTANT}) \* ({NAME})",
-     lambda n, a: Count("number", a=a, scale=int(n) if n.isdigit() else n)),
-    (rf"({NAME}) \* ({NAME})", lambda a, b: Count("number", a=a, b=b)),
-    (rf"({NAME})", lambda a: Count("number", a=a)),
+    ("text", Count("text")),
+    ("returned", Count("returned")),
+    ("vcpu bits", Count("vcpus")),
+    (f"until zero {A}", Count("until_zero")),
+    (f"inside {AT}:{PER}", Count("inside", scale=0)),
+    (rf"inside {AT}:{PER} \+ {SCALE}", Count("inside")),
+    (f"bits {A}", Count("number", per=8)),
+    (rf"{A} \.\. {B}", Count("range")),
+    (SCALE, Count("number")),
+    (f"{A} / {PER}", Count("number")),
+    (rf"{SCALE} \* {A}", Count("number")),
+    (rf"{A} \* {B}", Count("number")),
+    (A, Count("number")),
 )
 
 
-def parse_row(field, text, place, errors, others=()):
-    """A Row; None after an error, or of a register that only holds a number. `others` are what the
-    name may be beside a field's."""
+def parse_count(text):
+    first, *bounds = text.strip("[]").split(", ")
+    found, count = fitting(COUNTS, first, COUNT_WORDS)
+    values = found.groupdict()
+    for bound in bounds:
+        kind, words = matched(BOUND, bound, COUNT_WORDS).groups()
+        values[kind or "more"] = words
+    return replace(count, **{name: number(words) if words[0].isdigit() else words
+                             for name, words in values.items()})
+
+
+def parse_naming(kind, prefixes, scope, excepted):
+    return Naming(kind, tuple(prefixes.split()), scope, excepted)
+
+
+# What is between commas, if not in quotes or brackets.
+PARTS = re.compile(r'(?:^|,)((?:"[^"]*"|\[[^]]*\]|[^,])*)')
+DIRECTION = rf"(in out|in|out|ignored|zero|value|as ({NAME}))(?: (\[.*\]))?"
+DIRECTIONS = ("in, out, in out, ignored, zero, value or as FIELD, then [COUNT]; or before the "
+              "colon about, number, returns, like, buffers or around FIELD of an op")
+CLAUSES = (
+    (rf"filled (\[.*\]|{NAME})", "filled", parse_count),
+    (r'null "(.*)"', "null", str),
+    (r"of (\w+)", "of", str),
+    ("(until replaced)", "until_replaced", bool),
+    ("(trailing)", "trailing", bool),
+    (r"(enum|flags) ([\w ]+?)(?: in (\w+))?(?: except (\w+))?", "naming", parse_naming),
+    (f"address bits ({NUMBER})", "address_bits", number),
+    (r"second null (\w+)", "second_null", str),
+    (r"low bits (\d+)", "low_bits", int),
+    (r"since (\d+\.\d+)", "since", str),
+    (r"until (\d+\.\d+)", "until", str),
+)
+CLAUSE_WORDS = ("filled COUNT, null \"WORDS\", of TYPE, until replaced, trailing, enum or flags "
+                "PREFIX, address bits, second null, low bits, since or until RELEASE")
+
+
+def parse_row(field, text, place):
     words, _, note = text.partition(" -- ")
-    found = DIRECTION.match(words)
-    if not found or not re.match(r"\s*(,|$)", words[found.end():]):
-        beside = f"; or before the colon {', '.join(others)}" if others else ""
-        errors.add(place, f"{field}: '{words}': expected {DIRECTIONS}, then [COUNT]{beside}")
-        return None
-    direction = found[1]
-    if direction == "value":
-        return None
-    row = Row(field, place, note=note or None, overlays=found["overlays"])
-    phase = re.fullmatch(r"(.*) \((before|after)\)", field)
-    if phase:
-        row.field, row.phase = phase.groups()
+    first, *clauses = [part.strip() for part in PARTS.findall(words)]
+    direction, overlays, room = matched(DIRECTION, first, DIRECTIONS).groups()
+    field, phase = re.fullmatch(r"(.*?)(?: \((before|after)\))?", field).groups()
+    row = Row(field, place, direction, phase or "both", note=note or None, overlays=overlays)
     if direction == "zero":
-        direction, row.is_zero, row.note = "in", True, row.note or "must be zero"
-    row.direction = "ignored" if row.overlays else direction
-
-    def count(text):
-        result = parse_count(text)
-        if result is None:
-            errors.add(place, f"{field}: [{text}]: expected {COUNT_WORDS}")
-        return result or Count()
-
-    if found["room"] is not None:
-        row.room = count(found["room"])
-    position = found.end()
-    while words[position:].strip():
-        clause = CLAUSE.match(words, position)
-        if not clause or not re.match(r"\s*(,|$)", words[clause.end():]):
-            errors.add(place, f"{field}: '{words[position:].strip(' ,')}': expected {CLAUSES}")
-            return None
-        position = clause.end()
-        if clause["filled"] or clause["filled_field"]:
-            row.filled = count(clause["filled"] or clause["filled_field"])
-        elif clause["naming"]:
-            row.naming = Naming(clause["naming"], tuple(clause["prefixes"].split()),
-                                clause["scope"], clause["excepted"])
-        for name, value in clause.groupdict().items():
-            if value is not None and name in CLAUSE_VALUES:
-                setattr(row, name, CLAUSE_VALUES[name](value))
+        row.direction, row.is_zero, row.note = "in", True, row.note or "must be zero"
+    if overlays:
+        row.direction = "ignored"
+    if room:
+        row.room = parse_count(room)
+    for clause in clauses:
+        found, attribute, read = fitting(CLAUSES, clause, CLAUSE_WORDS)
+        setattr(row, attribute, read(*found.groups()))
     if row.since and row.until and version_key(row.since) > version_key(row.until):
-        errors.add(place, f"{field}: since {row.since}, until {row.until}: expected an earlier "
-                          "release, then a later one")
+        raise Wrong(f"since {row.since}, until {row.until}: expected an earlier release, then a "
+                    "later one")
     return row
 
 
-CLAUSE_VALUES = {"null": str, "of": str, "second_null": str, "since": str, "until": str,
-                 "until_replaced": bool, "trailing": bool, "address_bits": number, "low_bits": int}
-
-
-def parse_condition(text, place, errors):
-    """Tests of 'when op is A or B and kind is not C'."""
+def parse_condition(text):
+    """Tests of 'op is A or B and kind is not C'."""
     tests = []
     for part in text.split(" and "):
-        found = re.fullmatch(rf"({NAME}) (is|has)( not)? (\w+(?: or \w+)*)", part.strip())
-        if not found:
-            errors.add(place, f"when '{part.strip()}': expected FIELD is VALUE or VALUE …, FIELD "
-                              "is not VALUE, FIELD has FLAG or FIELD has not FLAG")
-            return None
-        tests.append(Test(found[1], tuple(found[4].split(" or ")), found[2] == "has",
-                          found[3] is not None))
+        field, verb, is_not, values = matched(
+            rf"({NAME}) (is|has)( not)? (\w+(?: or \w+)*)", part,
+            "FIELD is VALUE or VALUE …, FIELD is not VALUE, FIELD has FLAG or FIELD has not "
+            "FLAG").groups()
+        tests.append(Test(field, tuple(values.split(" or ")), verb == "has", is_not is not None))
     if len(tests) > 2:
-        errors.add(place, f"when '{text}': expected at most two tests joined by 'and'")
-        return None
-    return tests
+        raise Wrong(f"'{text}': expected at most two tests joined by 'and'")
+    return tuple(tests)
 
 
 # --- The files ------------------------------------------------------------------------------------
@@ -315,152 +292,145 @@ class File:
     def place(self, node):
         return f"{self.path.name}:{node.start_mark.line + 1}"
 
-    def load(self):
+    @contextlib.contextmanager
+    def telling(self, node, before=""):
+        """Tells what is wrong with the words of a node."""
+        try:
+            yield
+        except Wrong as wrong:
+            self.errors.add(self.place(node), f"{before}{wrong}")
+
+    def load(self, calls, records):
         try:
             root = yaml.compose(self.path.read_text(), Loader=yaml.CSafeLoader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            problem = getattr(error, "problem", error)
             self.errors.add(f"{self.path.name}:{mark.line + 1 if mark else 1}",
-                            f"{problem}: expected YAML")
-            return []
-        return self.items(root)
+                            f"{getattr(error, 'problem', error)}: expected YAML")
+            return
+        with self.telling(root):
+            for name, node in self.items(root):
+                with self.telling(node):
+                    if self.path.name == "records.yaml":
+                        record = records[name] = Record(name, self.place(node))
+                        record.fields = self.cases(node, record, RECORD)
+                    else:
+                        calls.append(self.hypercall(name, node))
 
     def items(self, node):
         """(key, node of the value) pairs of a mapping, each key once."""
-        if isinstance(node, yaml.ScalarNode) and node.value == "":
-            return []
-        if not isinstance(node, yaml.MappingNode):
-            self.errors.add(self.place(node), "expected a mapping: NAME: …")
-            return []
         pairs = {}
+        if node is None or not node.value:
+            return pairs.items()
+        if not isinstance(node, yaml.MappingNode):
+            raise Wrong("expected a mapping: NAME: …")
         for key, value in node.value:
-            name = self.text(key)
-            if name in pairs:
-                self.errors.add(self.place(key), f"{name} is there twice: expected each name once")
             value.start_mark = key.start_mark  # what is wrong is told at the name
-            pairs.setdefault(name, value)
+            with self.telling(key):
+                name = self.text(key)
+                if name in pairs:
+                    raise Wrong(f"{name} is there twice: expected each name once")
+                pairs[name] = value
         return pairs.items()
 
     def text(self, node):
         if not isinstance(node, yaml.ScalarNode):
-            self.errors.add(self.place(node), "expected a text")
-            return ""
+            raise Wrong("expected a text")
         return node.value
 
-    def matched(self, pattern, expected):
-        """Reads a text of a form: its one group, or all."""
-        def read(node):
-            found = re.fullmatch(pattern, self.text(node))
-            if not found:
-                self.errors.add(self.place(node), f"'{self.text(node)}': expected {expected}")
-                return None
-            return found[1] if found.re.groups == 1 else found.groups()
-        return read
-
-    def rows(self, node, others=(), around=None):
-        """`others` are keys that are no rows. What begins with around is a row of those."""
-        rows = Rows()
-        for key, value in self.items(node):
-            if key in others:
-                continue
-            is_around = around is not None and key.startswith("around ")
-            target, key = (around, key[len("around "):]) if is_around else (rows, key)
-            if key.startswith("when "):
-                tests = parse_condition(key[len("when "):], self.place(value), self.errors)
-                inner = self.rows(value)
-                if inner.cases:
-                    self.errors.add(self.place(value), f"'{key}' has cases: expected fields alone")
-                if tests is not None:
-                    rows.cases.append(Case(tests, inner.rows, self.place(value)))
-                continue
-            text = self.text(value)
-            for field in re.sub(r" (?=\()", "\0", key).split():  # several: each has this row
-                row = parse_row(field.replace("\0", " "), text, self.place(value), self.errors,
-                                others)
-                if row is not None:
-                    target.rows.append(row)
+    def row(self, fields, node):
+        """Each of the fields has this row."""
+        rows, text = [], self.text(node)
+        for field in re.findall(r"\S+(?: \(\w+\))?", fields):
+            with self.telling(node, f"{field}: "):
+                rows.append(parse_row(field, text, self.place(node)))
         return rows
 
-    def read(self, target, node, readers):
-        """Sets attributes of `target` by the keys of a mapping that have a reader."""
+    def rows(self, node):
+        rows = []
         for key, value in self.items(node):
-            if key in readers:
-                name, reader = readers[key]
-                setattr(target, name, reader(value))
+            with self.telling(value):
+                rows += self.row(key, value)
+        return rows
 
-    def hypercall(self, name, node):
-        call = Hypercall(name, self.place(node))
-        readers = {key: (key, self.text) for key in ("about", "number", "argument", "type",
-                                                     "arguments", "returns")}
-        readers |= {
-            "registers": ("register_rows", self.rows), "fields": ("fields", self.rows),
-            "ops": ("ops", self.ops),
-            "op": ("op", self.matched(rf"({NAME}) in (register|argument|first buffer)",
-                                      "FIELD in register, argument or first buffer")),
-            "op mask": ("op_mask", self.matched(f"({NUMBER})", "a number")),
-            "version": ("version", self.matched(rf"({NAME}) is (\w+)", "FIELD is CONSTANT")),
-            "holds calls": ("holds_calls", self.matched("(yes)", "yes, or nothing")),
-            "constants": ("prefix", self.matched(r"(\w+)(?: in (\w+))?(?: except ([\w ]+))?",
-                                                 "PREFIX, in SCOPE, except PREFIX …"))}
-        self.read(call, node, readers)
+    def cases(self, node, entry=None, readers=()):
+        """Keys that have a reader, and `around FIELD`, are attributes of the entry."""
+        cases = [Case((), [])]
         for key, value in self.items(node):
-            if key not in readers:
-                self.errors.add(self.place(value), f"{key}: expected what a hypercall has, one of "
-                                                   f"{', '.join(readers)}")
-            elif key == "registers":
-                call.registers = [name for key, _ in self.items(value) for name in key.split()]
-        call.holds_calls = call.holds_calls == "yes"
-        call.number = call.number or f"__HYPERVISOR_{name}"
-        call.op_mask = number(call.op_mask or "0xffffffffffffffff")
-        call.version_field, call.version = call.version or (None, None)
-        call.prefix, call.scope, others = call.prefix or (None, None, None)
-        call.others = tuple((others or "").split())
-        call.op, call.op_place = call.op or (None, "none")
-        if call.op is None:  # it is its one op
-            call.ops = [Op(name, call.place, call.about, argument=call.type, returns=call.returns,
-                           fields=call.fields)]
-            call.type, call.fields = None, Rows()
-        return call
+            with self.telling(value):
+                if key in readers:
+                    setattr(entry, key, readers[key](self, value))
+                elif key.startswith("when "):
+                    tests = parse_condition(key.removeprefix("when "))
+                    cases.append(Case(tests, self.rows(value), self.place(value)))
+                elif key.startswith("around ") and readers is OP:
+                    entry.around += self.row(key.removeprefix("around "), value)
+                else:
+                    cases[0].rows += self.row(key, value)
+        return cases
 
     def ops(self, node):
-        """Of OP or OP(ARGUMENT), or several of those, that have the same to say."""
+        """Of OP or OP(STRUCTURE), or several of those, that have the same to say."""
         ops = []
         for key, value in self.items(node):
             for each in key.split():
-                name, argument = re.fullmatch(r"([^(]*)(?:\((.+)\))?", each).groups()
-                ops.append(self.op(name, argument, value))
+                with self.telling(value):
+                    found = matched(r"([^(]+)(?:\((.+)\))?", each, "OP or OP(STRUCTURE)")
+                    op = Op(found[1], self.place(value), fields=[Case((), [])], argument=found[2],
+                            around=[])
+                    ops.append(op)
+                    if isinstance(value, yaml.ScalarNode):
+                        op.about = value.value
+                    else:
+                        op.fields = self.cases(value, op, OP)
         return ops
 
-    def op(self, name, argument, node):
-        op = Op(name, self.place(node), argument=argument)
-        if isinstance(node, yaml.ScalarNode):
-            op.about = node.value
-            return op
-        readers = {key: (key, self.text) for key in ("about", "number", "returns", "like")}
-        readers["buffers"] = ("buffers", self.rows)
-        self.read(op, node, readers)
-        op.fields = self.rows(node, [*readers, "around FIELD"], op.around)
-        return op
+    def hypercall(self, name, node):
+        call = Hypercall(name, self.place(node), fields=[Case((), [])],
+                         number=f"__HYPERVISOR_{name}", op=(None, "none"), version=(None, None))
+        for key, value in self.items(node):
+            with self.telling(value):
+                if key not in HYPERCALL:
+                    raise Wrong(f"{key}: expected what a hypercall has, one of "
+                                f"{', '.join(HYPERCALL)}")
+                setattr(call, key.replace(" ", "_"), HYPERCALL[key](self, value))
+        call.register_rows = call.registers
+        call.registers = [row.field for row in call.register_rows]
+        call.op, call.op_place = call.op
+        call.version_field, call.version = call.version
+        if call.op is None:  # it is its one op
+            call.ops = [Op(name, call.place, call.about, call.fields, argument=call.type,
+                           returns=call.returns)]
+            call.type, call.fields = None, ()
+        return call
 
-    def record(self, name, node):
-        record = Record(name, self.place(node))
-        readers = {"about": ("about", self.text)}
-        self.read(record, node, readers)
-        record.fields = self.rows(node, readers)
-        return record
+
+def form(pattern, expected, make=lambda *groups: groups):
+    """A reader of a text of a form."""
+    return lambda file, node: make(*matched(pattern, file.text(node), expected).groups())
+
+
+RECORD = {"about": File.text}
+OP = dict.fromkeys(["about", "number", "returns", "like"], File.text) | {"buffers": File.rows}
+HYPERCALL = dict.fromkeys(["about", "number", "returns", "argument", "arguments", "type"],
+                          File.text) | {
+    "registers": File.rows, "fields": File.cases, "ops": File.ops,
+    "op": form(rf"({NAME}) in (register|argument|first buffer)",
+               "FIELD in register, argument or first buffer"),
+    "op mask": form(f"({NUMBER})", "a number", number),
+    "version": form(rf"({NAME}) is (\w+)", "FIELD is CONSTANT"),
+    "holds calls": form("(yes)", "yes, or nothing", bool),
+    "constants": form(r"(\w+)(?: in (\w+))?(?: except ([\w ]+))?",
+                      "PREFIX, in SCOPE, except PREFIX …",
+                      lambda prefix, scope, excepted: parse_naming("ops", prefix, scope or "",
+                                                                   excepted))}
 
 
 def load(folder, errors):
     """The hypercalls and the records by their types, of all files of a folder."""
     calls, records = [], {}
     for path in sorted(folder.glob("*.yaml")):
-        file = File(path, errors)
-        for name, node in file.load():
-            if path.name == "records.yaml":
-                records[name] = file.record(name, node)
-            else:
-                calls.append(file.hypercall(name, node))
+        File(path, errors).load(calls, records)
     if not calls:
         errors.add(folder, "no rows: expected files NAME.yaml")
     ops = {f"{call.name}.{op.name}": (call, op) for call in calls for op in call.ops}
@@ -480,12 +450,13 @@ def be_like(call, op, ops, errors):
         return
     op.about = op.about or other.about
     op.returns = op.returns or other.returns
-    op.around = op.around if op.around.rows else other.around
+    op.around = op.around or other.around
     # Of a field that both have, its own row in the other's place; what only it has comes first.
-    order = {row.field: i for i, row in enumerate(other.fields.rows)}
-    op.fields.rows = sorted(other.fields.behind(op.fields),
-                            key=lambda row: order.get(row.field, -1))
-    op.fields.cases = op.fields.cases or other.fields.cases
+    (own, *cases), (others, *other_cases) = op.fields, other.fields
+    said, order = {row.field for row in own.rows}, [row.field for row in others.rows]
+    rows = [*own.rows, *(row for row in others.rows if row.field not in said)]
+    rows.sort(key=lambda row: order.index(row.field) if row.field in order else -1)
+    op.fields = [Case((), rows), *(cases or other_cases)]
     if call is other_call:
         op.argument = op.argument or other.argument
     elif call.prefix is None:
