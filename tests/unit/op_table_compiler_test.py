@@ -258,7 +258,8 @@ MISTAKES = {
         "domctl.yaml", "is XEN_DOMCTL_INTERFACE_VERSION\n", "is XEN_DOMCTL_VERSION\n", "domctl:",
         "domctl: XEN_DOMCTL_VERSION: expected a constant of the headers (in 4.17, …)"),
     "union as a whole": (
-        "sysctl.yaml", "        u.set_gov.scaling_governor: in", "        u: in", "        u: in",
+        "sysctl.yaml", "{u.set_gov.scaling_governor: in", "{u: in",
+        "      when cmd is SET_CPUFREQ_GOV:",
         "sysctl.pm_op: u holds a pointer, or a union of unlike members: expected a row for each "
         "of its fields (in 4.17, …)"),
     "member that an op is about": (
@@ -272,15 +273,15 @@ MISTAKES = {
         "'cmd is SET_CPUFREQ_GOV and …': expected at most two tests joined by 'and'"),
     "cases of two fields that overlap": (
         "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:", "      when cpuid is 77:",
-        "        u.set_gov.scaling_governor: in",
+        "      when cpuid is 77:",
         "sysctl.pm_op: … and u.set_gov.scaling_governor have bytes in common: …"),
     "case of all other values that overlaps": (
         "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
-        "      when cmd is not GET_CPUFREQ_PARA:", "        u.get_avgfreq",
+        "      when cmd is not GET_CPUFREQ_PARA:", "      when cmd is GET_CPUFREQ_AVGFREQ:",
         "sysctl.pm_op: u.set_gov.scaling_governor and u.get_avgfreq have bytes in common: …"),
     "cases of two flags that overlap": (
         "grant_table.yaml", "      when flags has not GNTCOPY_source_gref:",
-        "      when flags has GNTMAP_readonly:", "        source.u.gmfn: in",
+        "      when flags has GNTMAP_readonly:", "      when flags has GNTMAP_readonly:",
         "grant_table_op.copy: source.u.ref and source.u.gmfn have bytes in common: …"),
     "like of an op that is like another": (
         "version.yaml", re.compile("like: build_id"), "like: extraversion2", "    extraversion2",

@@ -124,7 +124,7 @@ TEST_F(AuditTest, KeepsPointersThatOutliveTheCallToRegisteredRegions) {
 
 TEST_F(AuditTest, TakesForTheKernelsCopyTheArgumentAloneAndAllOfIt) {
   const RegionLayout region = *RegionLayout::Make({Guest::kBase}, 1 << 16, 12);
-  const Call call = ReadConsole(Guest::kBase + 0x1000, 8);
+  const Call call = ReadConsole(Guest::kBase + 0x2000, 8);
   const std::uint64_t argument = call.registers[0];
   const AuditPolicy policy = {.region = region, .arguments_only = {{argument}, 0x1000}};
   auto check = [&](const Range& copy) { return Audit(call, {guest_}, policy, copy).problem; };
