@@ -70,7 +70,8 @@ MISTAKES = {
         "domctl: there is no domctl: expected one of the registers u_domctl (in 4.17, …)"),
     "key of an op": (
         "domctl.yaml", "      about: Creates a domain,", "      abuot: Creates a domain,",
-        "      abuot", "abuot: 'Creates …': expected in, out, …; or before the colon about, number, …"),
+        "      abuot",
+        "abuot: 'Creates …': expected in, out, …; or before the colon about, number, …"),
     "field of no release": (
         "domctl.yaml", "      vmtrace_size: ", "      vmtrace_sizes: ", "      vmtrace_sizes",
         "domctl.createdomain: struct xen_domctl_createdomain has no field vmtrace_sizes: "
@@ -114,7 +115,7 @@ MISTAKES = {
     "field that is there twice": (
         "domctl.yaml", "      ssidref: in", "      ssidref flags: in",
         "      flags: in, flags XEN_DOMCTL_CDF_",
-        "domctl.createdomain: flags and flags have bytes in common: expected cases that " "say …"),
+        "domctl.createdomain: flags and flags have bytes in common: expected cases that say …"),
     "op that is there twice": (
         "domctl.yaml", "    max_vcpus:\n",
         "    createdomain: No.\n    max_vcpus:\n", "    createdomain:",
@@ -189,7 +190,7 @@ MISTAKES = {
     "field in too few releases": (
         "domctl.yaml", "since 4.19,\n        until 4.20", "since 4.20,\n        until 4.20",
         "    createdomain:",
-        "domctl.createdomain: xen_domctl_createdomain.altp2m_opts …: expected a row (in " "4.19)"),
+        "domctl.createdomain: xen_domctl_createdomain.altp2m_opts …: expected a row (in 4.19)"),
     "YAML": (
         "domctl.yaml", "  op: cmd in argument\n", "  op: [cmd in argument\n", None,
         "…: expected YAML"),
