@@ -17,7 +17,7 @@ std::string FlagNames(const PartWords& part, std::uint64_t value) {
   for (const Constant& constant : Constants()) {
     const auto bits = static_cast<std::uint64_t>(constant.value);
     if (PrefixOf(part, constant) == 0) continue;
-    if (bits == 0 || (bits & (bits - 1)) != 0 || (rest & bits) == 0) continue;
+    if ((bits & (bits - 1)) != 0 || (rest & bits) == 0) continue;
     if (!text.empty()) text += " | ";
     text += constant.name;
     rest &= ~bits;

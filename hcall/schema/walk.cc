@@ -1,7 +1,6 @@
 #include "hcall/schema/walk.h"
 
 #include <cstddef>
-#include <cstring>
 #include <iterator>
 
 #include "hcall/schema/count.h"
@@ -17,10 +16,9 @@ constexpr std::uint64_t kMaxScan = 65536;
 // Buffers of a dm_op: Xen 4.17, common/dm.c.
 constexpr std::uint64_t kMaxListedBuffers = 2;
 
-// A structure that was read, or a part of the walk that none was read for yet.
+// A structure that was read.
 struct Copy {
   alignas(std::uint64_t) std::byte bytes[kMaxRecordSize];
-  bool is_read = false;
 };
 
 const Part* PartAt(const Record& record, Ref field) {
@@ -131,7 +129,6 @@ class Walker {
     const Part* const pointer = BufferOf(hypercall.ops()[0].registers());
     if (address.value == 0) return Fail(Problem::kNull, place, pointer);
     if (!Read(place, pointer, address, 0, argument.bytes, hypercall.type()->size)) return false;
-    argument.is_read = true;
     const RecordView view(argument.bytes, caller_.order);
     const std::uint64_t number = view.Read(hypercall.op_field);
     const std::span<const Op> forms = FormsOf(hypercall, number);
@@ -284,8 +281,7 @@ class Walker {
     // The first buffer may be cut off behind the op's own part.
     const Part* const pointer = BufferOf(*list->element_record());
     place.index = 0;
-    Copy argument;
-    std::memset(argument.bytes, 0, sizeof(argument.bytes));
+    Copy argument = {};
     const std::uint64_t given = size(0) < hypercall.type()->size ? size(0) : hypercall.type()->size;
     if (given < hypercall.op_field.offset + hypercall.op_field.size) {
       return Fail(Problem::kTooFew, place, pointer, handle(0), given);

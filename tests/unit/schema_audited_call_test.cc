@@ -100,6 +100,37 @@ TEST_F(AuditedCallTest, GivesTheAnswerBackWithTheProgramsOwnHandles) {
   EXPECT_EQ(handle, Address(infos));
 }
 
+TEST_F(AuditedCallTest, SaysWhereItCouldNotReadOrWrite) {
+  // Memory that is there for one kind of access only.
+  class HalfSpace final : public Space {
+   public:
+    explicit HalfSpace(Access access) : access_(access) {}
+    Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                Cursor* cursor) override {
+      if (access != access_) return Fault::kNotPresent;
+      return OwnSpace().Map(pointer, offset, length, access, cursor);
+    }
+
+   private:
+    Access access_;
+  };
+  auto* infos = New<xen_domctl_getdomaininfo_t>(2);
+  const Call call = MakeCall(__HYPERVISOR_sysctl, Address(NewList(infos, 2)));
+  const RegionLayout region = *RegionLayout::Make({Address(memory_)}, kPages * kPage, 12);
+  const AuditPolicy policy = {region, true, kAllowed, arguments_only_};
+
+  HalfSpace written(Access::kWrite);
+  const AuditedCall unread(call, {written}, policy, scratch_);
+  EXPECT_EQ(unread.finding().problem, Problem::kUnreadable);
+  EXPECT_EQ(unread.finding().address.value, call.registers[0]);
+  EXPECT_EQ(unread.finding().fault.fault, Fault::kNotPresent);
+
+  HalfSpace read(Access::kRead);
+  AuditedCall unwritten(call, {read}, policy, scratch_);
+  EXPECT_TRUE(unwritten.ok());
+  EXPECT_EQ(unwritten.CopyBack().fault.fault, Fault::kNotPresent);
+}
+
 TEST_F(AuditedCallTest, RefusesAnOpThatIsNotNamed) {
   auto* op = New<xen_domctl>();
   op->cmd = XEN_DOMCTL_destroydomain;

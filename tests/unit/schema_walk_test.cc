@@ -1,4 +1,5 @@
 // Every buffer that a call points at, to any depth; hostile counts and pointers.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -8,6 +9,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "hcall/schema/count.h"
 #include "hcall/schema/op.h"
 #include "hcall/schema/swap.h"
 #include "hcall/schema/walk.h"
@@ -40,22 +42,104 @@ constexpr Direction kIn = Direction::kIn;
 constexpr Direction kOut = Direction::kOut;
 constexpr Direction kInOut = Direction::kInOut;
 
+// What a walk did, in order: e, it came to an op; v, to a buffer; r, it read.
+class Trace final : public Space {
+ public:
+  // From event `end` on nothing goes well.
+  Trace(Space& guest, ByteOrder order, std::size_t end) : guest_(guest), order_(order), end_(end) {}
+
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) override {
+    return Note('r') ? guest_.Map(pointer, offset, length, access, cursor) : Fault::kNotPresent;
+  }
+
+  Finding Walk(const Call& call) {
+    auto visit = [&](const Buffer& buffer) {
+      ExpectPointer(buffer);
+      if (buffer.entry == kNoIndex || buffer.entry == 0) {
+        seen.push_back({WordsOf(*buffer.part).path, buffer.count, buffer.bytes, buffer.direction});
+      }
+      last_entry = buffer.entry;
+      return Note('v');
+    };
+    auto enter = [&](const Op&) { return Note('e'); };
+    return ForEachBuffer(call, {*this, order_, 70}, visit, enter);
+  }
+
+  std::string events;
+  std::vector<Seen> seen;  // of the call itself, or of a list's first
+  std::uint64_t last_entry = kNoIndex;
+
+ private:
+  bool Note(char event) { return (events += event).size() <= end_; }
+
+  // The pointer stands where the walk says, in its copy and in the caller's memory.
+  void ExpectPointer(const Buffer& buffer) {
+    const Part& part = *buffer.part;
+    if (part.is_trailing()) return;
+    const ByteOrder order = buffer.in_register ? kNativeOrder : order_;
+    EXPECT_EQ(RecordView(buffer.holder_copy, order).Read(part.offset, 8) & part.address_bits(),
+              buffer.address.value);
+    if (buffer.in_register) return;
+    const Mapping place = guest_.Map(buffer.holder, part.offset, 8, Access::kRead, nullptr);
+    ASSERT_EQ(place.length(), 8u);
+    EXPECT_EQ(LoadField<std::uint64_t>(place.start(), order) & part.address_bits(), buffer.address.value);
+  }
+
+  Space& guest_;
+  const ByteOrder order_;
+  const std::size_t end_;
+};
+
 class Walk : public GuestCalls {
  protected:
   // The buffers of a call; `finding_` is how the walk ended.
   std::vector<Seen> Buffers(std::uint64_t hypercall, std::initializer_list<std::uint64_t> arguments,
                             ByteOrder order = kNativeOrder) {
-    std::vector<Seen> seen;
-    auto note = [&](const Buffer& buffer) {
-      seen.push_back(
-          {schema::WordsOf(*buffer.part).path, buffer.count, buffer.bytes, buffer.direction});
-      return true;
-    };
-    finding_ = ForEachBuffer(MakeCall(hypercall, arguments), {guest_, order, 70}, note);
-    return seen;
+    const Call call = MakeCall(hypercall, arguments);
+    Trace trace(guest_, order, SIZE_MAX);
+    finding_ = trace.Walk(call);
+    ExpectStops(call, order, trace);
+    if (hypercall != __HYPERVISOR_multicall) ExpectSameInAList(call, order, trace);
+    return trace.seen;
   }
 
   Finding finding_;
+
+ private:
+  // Whatever goes wrong first, the walk ends there.
+  void ExpectStops(const Call& call, ByteOrder order, const Trace& whole) {
+    const std::size_t events = std::min(whole.events.size(), std::size_t{64});
+    for (std::size_t end = 0; end < events; ++end) {
+      Trace trace(guest_, order, end);
+      const Finding finding = trace.Walk(call);
+      EXPECT_EQ(trace.events, whole.events.substr(0, end + 1));
+      EXPECT_EQ(finding.problem,
+                whole.events[end] == 'r' ? Problem::kUnreadable : Problem::kStopped);
+    }
+  }
+
+  // A list of the call and a good one comes to the good one when nothing is wrong before it.
+  void ExpectSameInAList(const Call& call, ByteOrder order, const Trace& alone) {
+    std::uint64_t words[16] = {call.hypercall};
+    std::copy_n(call.registers.begin(), 6, words + 2);
+    words[8] = __HYPERVISOR_console_io;
+    words[10] = CONSOLEIO_write;
+    words[11] = 1;
+    words[12] = Guest::kBase;
+    for (std::uint64_t& word : words) StoreField(&word, word, order);
+    static_assert(sizeof(words) == 2 * sizeof(multicall_entry));
+    const Call list = MakeCall(__HYPERVISOR_multicall, {guest_.New(words, 16), 2});
+    Trace trace(guest_, order, SIZE_MAX);
+    const Finding finding = trace.Walk(list);
+    EXPECT_EQ(finding.problem, finding_.problem);
+    EXPECT_EQ(finding.part, finding_.part);
+    EXPECT_EQ(finding.entry, finding.ok() ? kNoIndex : 0);
+    trace.seen.erase(trace.seen.begin());  // the list
+    EXPECT_EQ(trace.seen, alone.seen);
+    EXPECT_EQ(trace.last_entry == 1, finding.ok());
+    ExpectStops(list, order, trace);
+  }
 };
 
 TEST_F(Walk, FindsTheArgumentAndItsBuffer) {
@@ -210,6 +294,16 @@ TEST_F(Walk, CountsTextToItsEnd) {
                           Seen{"u.get_variable.name", 10, 20, kIn}));
 }
 
+TEST_F(Walk, RefusesTextThatIsNull) {
+  xen_platform_op op = {};
+  op.cmd = XENPF_efi_runtime_call;
+  op.interface_version = XENPF_INTERFACE_VERSION;
+  op.u.efi_runtime_call.function = XEN_EFI_get_variable;
+  Buffers(__HYPERVISOR_platform_op, {guest_.New(op)});
+  EXPECT_EQ(finding_.problem, Problem::kNull);
+  EXPECT_STREQ(WordsOf(*finding_.part).path, "u.get_variable.name");
+}
+
 TEST_F(Walk, RefusesTextWithoutAnEnd) {
   const std::vector<std::uint16_t> letters(70000, 'x');
   xen_platform_op op = {};
@@ -220,6 +314,22 @@ TEST_F(Walk, RefusesTextWithoutAnEnd) {
   Buffers(__HYPERVISOR_platform_op, {guest_.New(op)});
   EXPECT_EQ(finding_.problem, Problem::kEndless);
   EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "u.get_variable.name");
+}
+
+TEST_F(Walk, LooksAtNoMoreThan65536ElementsForTheEnd) {
+  std::vector<std::uint16_t> letters(65537, 'x');
+  letters.back() = 0;
+  const std::uint64_t name = guest_.New(letters.data(), letters.size());
+  for (const auto& [skipped, count] : {std::pair(0u, 0u), {1u, 65536u}}) {
+    xen_platform_op op = {};
+    op.cmd = XENPF_efi_runtime_call;
+    op.interface_version = XENPF_INTERFACE_VERSION;
+    op.u.efi_runtime_call.function = XEN_EFI_get_variable;
+    Set(op.u.efi_runtime_call.u.get_variable.name, name + skipped * sizeof(letters[0]));
+    const std::vector<Seen> seen = Buffers(__HYPERVISOR_platform_op, {guest_.New(op)});
+    EXPECT_EQ(finding_.problem, count == 0 ? Problem::kEndless : Problem::kNone);
+    EXPECT_EQ(seen.size() == 2 ? seen[1].count : 0, count);
+  }
 }
 
 TEST_F(Walk, CountsATrapTableToItsZero) {
@@ -429,6 +539,47 @@ TEST_F(Walk, FollowsADmOpsBuffers) {
     Buffers(__HYPERVISOR_dm_op, {1, count, list});
     EXPECT_EQ(finding_.problem, problem) << count;
   }
+}
+
+TEST_F(Walk, CountsADmOpsElementsByTheirSize) {
+  xen_dm_op op = {};
+  op.op = XEN_DMOP_modified_memory;
+  std::array<xen_dm_op_buf, 2> buffers = {};
+  Set(buffers[0].h, guest_.New(op));
+  buffers[0].size = sizeof(op);
+  Set(buffers[1].h, guest_.Room(40));
+  buffers[1].size = 2 * sizeof(xen_dm_op_modified_memory_extent) + 3;
+  EXPECT_EQ(Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)}).back().count, 2u);
+}
+
+TEST_F(Walk, RefusesADmOpsNullsByName) {
+  Buffers(__HYPERVISOR_dm_op, {1, 1, 0});
+  EXPECT_EQ(finding_.problem, Problem::kNull);
+  EXPECT_STREQ(WordsOf(*finding_.part).path, "bufs");
+
+  xen_dm_op op = {};
+  op.op = XEN_DMOP_track_dirty_vram;
+  std::array<xen_dm_op_buf, 2> buffers = {};
+  buffers[0].size = sizeof(op);
+  Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)});
+  EXPECT_EQ(finding_.problem, Problem::kNull);
+  EXPECT_STREQ(WordsOf(*finding_.part).path, "h");
+
+  Set(buffers[0].h, guest_.New(op));
+  buffers[1].size = 8;
+  Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)});
+  EXPECT_EQ(finding_.problem, Problem::kNull);
+  EXPECT_STREQ(WordsOf(*finding_.part).path, "dirty_bitmap");
+}
+
+// Four bytes are the op's number, and nothing of an op that is known fits them.
+TEST_F(Walk, ReadsADmOpsNumberWhenThereIsNoMore) {
+  xen_dm_op_buf buffer = {};
+  Set(buffer.h, guest_.New(std::uint32_t{999}));
+  buffer.size = sizeof(std::uint32_t);
+  Buffers(__HYPERVISOR_dm_op, {1, 1, guest_.New(buffer)});
+  EXPECT_EQ(finding_.problem, Problem::kUnknownOp);
+  EXPECT_EQ(finding_.number, 999u);
 }
 
 TEST_F(Walk, RefusesADmOpThatIsCutOff) {
