@@ -26,6 +26,22 @@ std::string FlagNames(const PartWords& part, std::uint64_t value) {
   return text.empty() ? Format("0x%" PRIx64, value) : text + Format(" | 0x%" PRIx64, rest);
 }
 
+// The fields of one element that have a meaning before the call, but its pointers.
+void DescribeFields(const Buffer& buffer, const Caller& caller, std::string& text) {
+  alignas(std::uint64_t) std::byte bytes[kMaxRecordSize];
+  const std::uint32_t size = buffer.element->size;
+  if (buffer.element_record == nullptr || size > sizeof(bytes) || size > buffer.bytes) return;
+  if (!CopyFrom(caller.space, buffer.address, 0, bytes, size).ok()) return;
+  const RecordView view(bytes, caller.order);
+  for (const Part& part : buffer.element_record->parts()) {
+    const Member* const member = WordsOf(part).member();
+    if (part.is_buffer() || !part.reads() || !view.Has(part, Phase::kBefore)) continue;
+    if (part.type().is_record() || (member != nullptr && member->is_array)) continue;
+    const std::uint64_t value = view.Read(part.offset, part.size());
+    text += Format("    %s = %s\n", WordsOf(part).path, NameValue(part, value).c_str());
+  }
+}
+
 }  // namespace
 
 std::string NameValue(const Part& part, std::uint64_t value) {
@@ -44,26 +60,6 @@ std::string NameValue(const Part& part, std::uint64_t value) {
   }
   return value > 0xffff ? Format("0x%" PRIx64, value) : Format("%" PRIu64, value);
 }
-
-namespace {
-
-// The fields of one element that have a meaning before the call, but its pointers.
-void DescribeFields(const Buffer& buffer, const Caller& caller, std::string& text) {
-  alignas(std::uint64_t) std::byte bytes[kMaxRecordSize];
-  const std::uint32_t size = buffer.element->size;
-  if (buffer.element_record == nullptr || size > sizeof(bytes) || size > buffer.bytes) return;
-  if (!CopyFrom(caller.space, buffer.address, 0, bytes, size).ok()) return;
-  const RecordView view(bytes, caller.order);
-  for (const Part& part : buffer.element_record->parts()) {
-    const Member* const member = WordsOf(part).member();
-    if (part.is_buffer() || !part.reads() || !view.Has(part, Phase::kBefore)) continue;
-    if (part.type().is_record() || (member != nullptr && member->is_array)) continue;
-    const std::uint64_t value = view.Read(part.offset, part.size());
-    text += Format("    %s = %s\n", WordsOf(part).path, NameValue(part, value).c_str());
-  }
-}
-
-}  // namespace
 
 Finding DescribeCall(const Call& call, const Caller& caller, std::string& text) {
   auto enter = [&](const Op& op) {

@@ -54,7 +54,7 @@ class Table:
 MISTAKES = {
     "key of a hypercall": (
         "domctl.yaml", "  op: cmd in argument\n", "  op: cmd in argument\n  opp: cmd\n",
-        "  opp: cmd", "opp: expected what a hypercall has, one of about, number, …"),
+        "  opp: cmd", "opp: expected what a hypercall has, one of about, …"),
     "place of the op": (
         "domctl.yaml", "  op: cmd in argument\n", "  op: cmd in pocket\n", "  op: cmd in pocket",
         "'cmd in pocket': expected FIELD in register, argument or first buffer"),
@@ -231,8 +231,8 @@ MISTAKES = {
         "or since … (in 4.17, …)"),
     "field that another stands for": (
         "records.yaml", "  buf._pad: as buf.h", "  buf._pad: as buf", "  buf._pad",
-        "xen_kexec_segment: buf._pad is as buf, which has no row: expected a field that "
-        "has one"),
+        "xen_kexec_segment: buf._pad is as buf, which has no row, or other bytes: "
+        "expected a field of its bytes"),
     "large structure": (
         "4.19.layout", "struct gnttab_setup_table 24 8 ", "struct gnttab_setup_table 264 8 ",
         ("grant_table.yaml", "    setup_table:"),
@@ -289,7 +289,7 @@ MISTAKES = {
         "extraversion2: like extraversion2: expected an op with fields of its own, …"),
     "mapping for a text": (
         "domctl.yaml", "      max_memkb: in", "      max_memkb:\n        x: in", "      max_memkb",
-        "expected a text"),
+        "expected a text; a case begins with 'when ' and stands in no other"),
     "rows of an op": (
         "domctl.yaml", "      port: \"in -- of", f"      {'port ' * 129}: as port\n      port: "
         "\"in -- of", "    subscribe:",
@@ -300,12 +300,123 @@ MISTAKES = {
         "XEN_GUEST_HANDLE(void)\nstruct xen_remove_from_physmap ", None,
         "new_structure.pointer (XEN_GUEST_HANDLE(void), xen/new.h) is a pointer of no op: "
         "expected one that leads to it (in 4.22)"),
+    "case about a field without a row of its own": (
+        "domctl.yaml",
+        '      syscall32_callback_eip: "in -- PV: entry of SYSCALL from 32-bit code"\n',
+        "      when mcg_cap is 1: {syscall32_callback_eip: in}\n"
+        "      when mcg_cap is not 1: {syscall32_callback_eip: out}\n", "      when mcg_cap is not",
+        "domctl.set_ext_vcpucontext: the case of syscall32_callback_eip is about a field without a "
+        "row: …"),
+    "value that the field does not hold": (
+        "domctl.yaml", "      when gwr is 0:", "      when gwr is 256:", "      when gwr is 256:",
+        "domctl.gdbsx_guestmemio: gwr is 256: expected what 1 bytes hold (in 4.17, …)"),
+    "number of a case": (
+        "domctl.yaml", "      when gwr is 0:", "      when gwr is 08:", "      when gwr is 08:",
+        "'gwr is 08': expected FIELD is VALUE or VALUE …"),
+    "case of nothing": (
+        "domctl.yaml", '      when gwr is 0: {uva: "out [len], of void"}\n',
+        "      when gwr is 0:\n", "      when gwr is 0:", "expected a mapping: NAME: …"),
+    "ops without their number's place": (
+        "nmi.yaml", "  op: cmd in register\n", "", "nmi_op:",
+        "nmi_op: ops: expected op: FIELD in …, too"),
+    "result of all ops": (
+        "nmi.yaml", "  op: cmd in register\n", "  op: cmd in register\n  returns: x\n", "nmi_op:",
+        "nmi_op: returns: expected it in ops"),
+    "op in no structure": (
+        "nmi.yaml", "  op: cmd in register\n", "  op: cmd in argument\n", "nmi_op:",
+        "nmi_op: expected type: STRUCTURE, where its op is"),
+    "registers that are there twice": (
+        "nmi.yaml", 'arg: "in [1]"}', 'arg cmd: "in [1]"}', "nmi_op:",
+        "nmi_op: registers cmd, arg, cmd: expected 6 at most, each once"),
+    "number of a hypercall": (
+        "nmi.yaml", "  op: cmd in register\n", "  op: cmd in register\n  number: 64\n", "nmi_op:",
+        "nmi_op: number 64: expected 0 to 63"),
+    "argument without a count": (
+        "nmi.yaml", 'arg: "in [1]"}', "arg: in}", "  registers:",
+        "nmi_op.register_callback: arg: expected [COUNT] behind in (in 4.17, …)"),
+    "buffer without a count": (
+        "dm_op.yaml", '{dirty_bitmap: "out [bits nr, at most 32768], of uint8_t"}',
+        "{dirty_bitmap: out}", "      buffers: {dirty_bitmap",
+        "dm_op.track_dirty_vram: dirty_bitmap: expected [COUNT] behind out (in 4.17, …)"),
+    "case of an embedded structure": (
+        "records.yaml", re.compile('  bitmap: "in .*'),
+        '  when nr_bits is 1 and nr_bits is not 0: {bitmap: "in [1]"}\n'
+        '  when nr_bits is not 1: {bitmap: "in [bits nr_bits]"}',
+        ("domctl.yaml", "      when flags has XEN_VCPUAFFINITY_HARD:"),
+        "domctl.…vcpuaffinity: cpumap_hard.bitmap has three tests: expected two at most (in …)"),
+    "file of another kind": (
+        "nmi.yml", None, "nmi_op: {about: x}\n", None,
+        "expected files NAME.yaml alone in …"),
+    "hypercall without a file": (
+        "nmi.yaml", "  op: cmd in register\n", "  op: cmd in register\n  number: 63\n", None,
+        "__HYPERVISOR_nmi_op (28): expected a file for it (in 4.17, …)"),
+    "clause of a pointer": (
+        "domctl.yaml", "      time_offset_seconds: in", "      time_offset_seconds: in, of uint8_t",
+        "      time_offset_seconds",
+        "time_offset_seconds: of uint8_t: expected it once, and [COUNT] behind in"),
+    "clause that is there twice": (
+        "sysctl.yaml", "[count], filled count", "[count], filled count, filled count",
+        "      buffer: out [count], filled count, filled count",
+        "buffer: filled count: expected it once, and [COUNT] behind out"),
+    "bound that is there twice": (
+        "records.yaml", "at most XEN_LIVEPATCH_NAME_SIZE", "at most 5, at most 6", "  name: in",
+        "name: at most 6: expected each bound once"),
+    "bound": (
+        "records.yaml", "at most XEN_LIVEPATCH_NAME_SIZE", "at most 5x", "  name: in",
+        "name: 'at most 5x': expected a number, CONSTANT, …"),
+    "count by a pointer": (
+        "sysctl.yaml", "[count], filled count", "[buffer]", "      buffer: out [buffer]",
+        "sysctl.readconsole: buffer is no number: expected a field that is one (in 4.17, …)"),
+    "count by nothing": (
+        "sysctl.yaml", "[count], filled count", "[count / 0]", "      buffer: out [count / 0]",
+        "buffer: 'count / 0': expected a number, CONSTANT, …"),
+    "count of too many bits": (
+        "sysctl.yaml", "[count], filled count", "[18446744073709551616]",
+        "      buffer: out [18446744073709551616]",
+        "buffer: 18446744073709551616: expected a number of at most 64 bits"),
+    "octal count": (
+        "sysctl.yaml", "[count], filled count", "[010]", "      buffer: out [010]",
+        "buffer: '010': expected a number, CONSTANT, …"),
+    "name of other bytes": (
+        "domctl.yaml", re.compile("mcg_cap: as vmce"), "mcg_cap: as vcpu", None,
+        "domctl.set_ext_vcpucontext: mcg_cap is as vcpu, which has no row, or other bytes: …"),
+    "record that nothing leads to": (
+        "records.yaml", "xen_livepatch_name:", "vcpu_set_singleshot_timer: {about: x, flags: in}\n"
+        "xen_livepatch_name:", "vcpu_set_singleshot_timer",
+        "vcpu_set_singleshot_timer: expected an op that leads to it"),
+    "record that leads to itself": (
+        "records.yaml", "  dp: in [dpcnt],", "  dp: in [dpcnt], of xen_processor_cx,",
+        "xen_processor_cx:", "xen_processor_cx leads to itself: expected no rows that do (in …)"),
+    "op of which nothing is said": (
+        "domctl.yaml", re.compile("    pausedomain: .*"), "    pausedomain: {}", "    pausedomain",
+        "pausedomain: expected about: what it does"),
+    "nothing": (
+        "nmi.yaml", re.compile("(?s).+"), "", None, "nothing: expected HYPERCALL: …"),
+    "number of an op": (
+        "domctl.yaml", "    max_vcpus:\n", "    max_vcpus:\n      number: 1.5\n", "      number:",
+        "'1.5': expected a number or a CONSTANT"),
+    "release file that is cut off": (
+        "4.22.layout", re.compile(r"\n\Z"), "", None,
+        "a last line without an end: expected a whole file"),
+    "handle of a handle": (
+        "4.22.layout", "handle XEN_GUEST_HANDLE(char) char\n",
+        "handle XEN_GUEST_HANDLE(char) XEN_GUEST_HANDLE(void)\n", "handle XEN_GUEST_HANDLE(char)",
+        "handle XEN_GUEST_HANDLE(char) of a handle: expected one of a scalar or a record"),
+    "record that is called as a scalar": (
+        "4.22.layout", "struct xen_remove_from_physmap ",
+        "struct u8 1 1 xen/new.h\nstruct xen_remove_from_physmap ", "struct u8",
+        "u8 once more: expected each name once"),
+    "number of a release file": (
+        "4.22.layout", "release 4.22\n", "release 4.22\nconstant X 99999999999999999999 x.h\n",
+        "constant X ", "'99999999999999999999': expected a decimal number of 64 bits"),
 }
 
 
 def alter(table, file, before, after):
     path = table.file(file)
-    if isinstance(before, re.Pattern):
+    if before is None:
+        path.write_text(after)
+    elif isinstance(before, re.Pattern):
         path.write_text(before.sub(after, path.read_text()))
     else:
         edit(path, before, after)
@@ -394,8 +505,8 @@ class News(unittest.TestCase):
             "room": {"kind": "number", "a": "count", "scale": 1, "per": 1, "most": 64}})
 
     def test_an_op_like_another_says_only_how_it_differs(self):
-        edit(self.table.file("domctl.yaml"), "      like: bind_pt_irq\n",
-             "      like: bind_pt_irq\n      irq_type: ignored\n")
+        edit(self.table.file("domctl.yaml"), "like: bind_pt_irq}",
+             "like: bind_pt_irq, irq_type: ignored}")
         table = self.compiled()
         bind, unbind = (self.forms(table, "domctl", op)[0]["argument"]["fields"]
                         for op in ("bind_pt_irq", "unbind_pt_irq"))
@@ -404,6 +515,35 @@ class News(unittest.TestCase):
         self.assertEqual([field for field in unbind if field in others], others)
         self.assertEqual([field["direction"] for field in unbind if field["path"] == "irq_type"],
                          ["ignored"])
+
+    def test_an_op_like_another_has_its_registers_and_buffers(self):
+        edit(self.table.file(f"{LATEST}.layout"), "constant XEN_DMOP_track_dirty_vram ",
+             "constant XEN_DMOP_new_op 99 xen/x.h\n"
+             "constant XEN_DOMCTL_new_op 99 xen/x.h xen_domctl\n"
+             "constant XEN_DMOP_track_dirty_vram ")
+        edit(self.table.file("dm_op.yaml"), "    track_dirty_vram:\n",
+             "    new_op(u.track_dirty_vram): {like: track_dirty_vram}\n    track_dirty_vram:\n")
+        edit(self.table.file("domctl.yaml"), "    get_domain_state:\n",
+             "    new_op(u.get_domain_state): {like: get_domain_state, around domain: in}\n"
+             "    get_domain_state:\n")
+        table = self.compiled()
+        op, = self.forms(table, "dm_op", "new_op")
+        self.assertEqual([each["path"] for each in op["buffers"]], ["dirty_bitmap"])
+        op, = self.forms(table, "domctl", "new_op")
+        self.assertTrue(op["stable"])
+        self.assertIn(("domain", "in"), [(field["path"], field["direction"])
+                                         for field in op["argument"]["fields"]])
+
+    def test_what_is_no_text_is_told(self):
+        for name in "nmi.yaml", "4.19.layout":
+            path = self.table.file(name)
+            text = path.read_bytes()
+            path.write_bytes(b"\xff" + text)
+            code, messages = self.table.compile()
+            self.assertEqual((code, self.table.written()), (1, []))
+            self.assertRegex(messages, f"^{name}:1: .*expected")
+            self.assertNotIn("Traceback", messages)
+            path.write_bytes(text)
 
     def test_a_release_that_changes_nothing_needs_nothing(self):
         def of(table, release):

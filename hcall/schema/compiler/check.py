@@ -5,6 +5,9 @@ import itertools
 
 import resolve
 
+# Numbers that no hypercall of this architecture has, or none any more.
+NO_HYPERCALLS = ("__HYPERVISOR_arch_", "__HYPERVISOR_tmem_op")
+
 
 def check(table, resolvers, errors):
     for call in table:
@@ -20,7 +23,15 @@ def check(table, resolvers, errors):
             check_moves(op, errors)
             check_record(where, place, op.argument, op.parts, having, errors)
             check_parts(where, [*op.registers, *op.buffers], having, errors)
+    for name, row in resolvers[0].record_rows.items():
+        if not any(name in resolver.met for resolver in resolvers):
+            errors.add(row.place, f"{name}: expected an op that leads to it")
     for resolver in resolvers:
+        numbers = {call.number for call in table}
+        for name, constant in resolver.release.constants.items():
+            if name.startswith("__HYPERVISOR_") and not name.startswith(NO_HYPERCALLS) and \
+                    0 <= constant.value < resolve.HYPERCALLS and constant.value not in numbers:
+                resolver.fail("rows:1", f"{name} ({constant.value}): expected a file for it")
         for record in resolver.records.values():
             row, paths = record.row, {part.path for part in record.parts}
             check_type(row.type, row.place, record.type, paths, [resolver])
@@ -120,7 +131,7 @@ def check_reached(table, resolver):
     for type_ in release.records.values():
         for field in () if type_.is_nested or type_.name in reached.values() else type_.fields:
             if has_pointer(field.type):
-                resolver.fail("rows", f"{type_.name}.{field.name} ({field.spelling}, "
+                resolver.fail("rows:1", f"{type_.name}.{field.name} ({field.spelling}, "
                                       f"{type_.header}) is a pointer of no op: expected one that "
                                       "leads to it")
 
@@ -163,18 +174,28 @@ def are_disjoint(a, b):
         exclude(x, y) for x in a.tests for y in b.tests)
 
 
+def share(a, b):
+    """Whether two parts have bytes in common."""
+    return a.offset < b.offset + b.size and b.offset < a.offset + a.size
+
+
 def check_overlaps(where, parts, errors):
     # Neighbouring bit-fields share their storage.
     own = [part for part in parts if part.row.overlays is None and not part.field.bit_width]
     for a, b in itertools.combinations(own, 2):
-        if a.offset < b.offset + b.size and b.offset < a.offset + a.size and not are_disjoint(a, b):
+        if share(a, b) and not are_disjoint(a, b):
             errors.add(b.row.place, f"{where}: {a.path} and {b.path} have bytes in common: "
                                     "expected cases that say which of them is meant")
-    named = {None, *(part.row.field for part in own)}
     for part in parts:
-        if part.row.overlays not in named:
+        if part.row.overlays and not any(share(part, each) for each in own
+                                         if each.row.field == part.row.overlays):
             errors.add(part.row.place, f"{where}: {part.path} is as {part.row.overlays}, which has "
-                                       "no row: expected a field that has one")
+                                       "no row, or other bytes: expected a field of its bytes")
+        for test in part.tests:
+            if test.field not in [resolve.Ref(each.offset, each.size) for each in parts
+                                  if each.row.overlays is None]:
+                errors.add(part.row.place, f"{where}: the case of {part.path} is about a field "
+                                           "without a row: expected one that has a row of its own")
 
 
 def check_names(where, parts, resolvers, errors):

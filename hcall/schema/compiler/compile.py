@@ -7,11 +7,11 @@ say all and nothing twice, and writes what is built.
   op_table_facts.cc   what a kernel or a hypervisor needs (op.h)
   op_table_words.cc   names and prose (words.h)
   op_table.json       both, for programs in other languages
-  rows.h, types.h     typed rows, and which type of the table a C++ structure is (bind.h,
-                      cpp_type.h)
+  rows.h, types.h     typed rows, and the table's type of a C++ structure (bind.h, cpp_type.h)
   xen.h               the structures and constants of C++ (structures.py)
 
-What is wrong is told with file and line, all of it at once; nothing is written then.
+What is wrong is told with file and line, and nothing is written: first all that cannot be read,
+then all that fits no release, then all that is missing or said twice.
 """
 
 import argparse
@@ -35,11 +35,17 @@ MAX_RELEASES = 8  # bits of a set of them (op.h)
 def load(row_folder, release_folder, errors):
     """The table, and for each release, ascending, its Resolver; of no use when there are errors."""
     releases = []
+    for folder, suffix in (row_folder, ".yaml"), (release_folder, ".layout"):
+        for path in folder.iterdir():
+            if path.suffix != suffix or not path.is_file():
+                errors.add(f"{path.name}:1", f"expected files NAME{suffix} alone in {folder}")
     for path in release_folder.glob("*.layout"):
         try:
             releases.append(layout.Release(path))
         except layout.LayoutError as error:
             errors.add(*str(error).removeprefix(f"{release_folder}/").split(": ", 1))
+        except (OSError, UnicodeError) as error:
+            errors.add(f"{path.name}:1", f"{error}: expected a text")
     if not 0 < len(releases) <= MAX_RELEASES:
         errors.add(release_folder, f"{len(releases)} releases: expected 1 to {MAX_RELEASES}, in "
                                    "files as 4.17.layout")
@@ -55,6 +61,9 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to write to")
     parser.add_argument("--depfile", type=pathlib.Path, help="for the build: what was read")
     options = parser.parse_args()
+    for folder in options.rows, options.releases, options.output:
+        if not folder.is_dir():
+            parser.error(f"{folder}: expected a folder")
 
     errors = rows.Errors()
     table, resolvers = load(options.rows, options.releases, errors)
@@ -73,7 +82,7 @@ def main():
             "op_table.json": as_json, "rows.h": typed_rows.text(table, all_facts, releases[0]),
             "types.h": typed_rows.types(all_facts, releases),
             "xen.h": structures.structures(releases)}.items():
-        (options.output / name).write_text(text)
+        (options.output / name).write_text(text, "utf-8")
     if options.depfile:
         # Folders too: a file that is new makes one newer.
         read = [options.rows, *options.rows.glob("*.yaml"), options.releases,

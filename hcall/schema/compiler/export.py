@@ -94,7 +94,7 @@ class Export:
             holds_calls=row.holds_calls,
             removed=[{"name": name, "number": number, "words": words}
                      for number, name, _, words in call.removed],
-            ops=list(map(self.op, call.ops)))
+            ops=[self.op(op) for op in call.ops])
 
     def type(self, type_):
         result = {"name": type_.name, **given(header=type_.header), "kind": type_.kind,
@@ -113,7 +113,7 @@ class Export:
         `records`: those of the rows."""
         whole = {
             "releases": self.facts.names,
-            "hypercalls": list(map(self.hypercall, self.facts.table)),
+            "hypercalls": [self.hypercall(call) for call in self.facts.table],
             "records": {self.id(record.type): self.parts(record.parts) for record in records},
             "types": dict(zip(self.words.ids, map(self.type, self.facts.types.of))),
             "constants": [{"name": each.name, "value": each.value, "header": each.header,

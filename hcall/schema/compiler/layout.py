@@ -112,7 +112,8 @@ class Release:
         self.constants, self.removed, self.handles, self.typedefs = {}, [], {}, {}
         records, record = {}, None
         later = []  # what is of a type that may follow: (line, that thing, its TYPE)
-        lines = ((number, line) for number, line in enumerate(path.read_text().splitlines(), 1)
+        content = path.read_text("utf-8")
+        lines = ((number, line) for number, line in enumerate(content.splitlines(), 1)
                  if not line.startswith("#"))
         for pattern, expected in ((FORMAT, FORMAT), (r"release \d+\.\d+", "release 4.17")):
             self.line, line = next(lines, (1, ""))
@@ -151,6 +152,8 @@ class Release:
             type_, count, is_array, width, bit = self.lookup(types, text)
             if isinstance(each, Handle):
                 each.element = type_
+                if type_.kind == "handle":
+                    self.fail(f"handle {each.name} of a handle", "one of a scalar or a record")
                 continue
             if each.size not in (None, type_.size * count):
                 self.fail(f"{each.size} bytes of {text}", f"{type_.size * count}")
@@ -159,6 +162,9 @@ class Release:
         self.records = {}
         for each in records.values():
             self.order(each, [])
+        self.line = content.count("\n") + 1
+        if not content.endswith("\n"):
+            self.fail("a last line without an end", "a whole file")
         self.line = name_line
         if self.name != path.stem:
             self.fail(f"release {self.name}", f"{path.stem}, as the file is called, and a number")
@@ -167,12 +173,12 @@ class Release:
         raise LayoutError(f"{self.path}:{self.line}: {found}: expected {expected}")
 
     def integer(self, text):
-        if not re.fullmatch(r"-?\d+", text):
-            self.fail(f"'{text}'", "a decimal number")
+        if not re.fullmatch(r"-?[0-9]{1,20}", text) or not -2**63 <= int(text) < 2**64:
+            self.fail(f"'{text}'", "a decimal number of 64 bits")
         return int(text)
 
     def add(self, things, thing):
-        if thing.name in things:
+        if thing.name in things or isinstance(thing, Record) and thing.name in SCALARS:
             self.fail(f"{thing.name} once more", "each name once")
         things[thing.name] = thing
         return thing

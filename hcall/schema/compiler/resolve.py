@@ -17,6 +17,8 @@ from rows import Count, Ref
 MAX_RECORD_SIZE = 256
 MAX_PARTS = 128
 REGISTER_SIZE = 8
+HYPERCALLS = 64  # their numbers are below
+NUMBERS = ("unsigned", "signed", "character")
 
 A_CONSTANT = "expected a constant of the headers"
 A_STRUCTURE = "expected a structure of the headers"
@@ -250,13 +252,16 @@ class Scope:
         return None
 
     def find(self, path, place):
+        """A field that is a number."""
         found = isinstance(path, str) and self.locate(path, place, self.places)
+        if found and (found[0].is_array or found[0].type.kind not in NUMBERS):
+            self.fail(place, f"{path} is no number: expected a field that is one")
         return Ref(found[1], found[0].size) if found else Ref()
 
     def count(self, count, row, element):
         """A list that ends with a zero names a field of its elements."""
-        is_inside = count.kind == "until_zero"
-        scope = Scope(self.resolver, self.where, (element, 0)) if is_inside else self
+        of_element = count.kind == "until_zero"
+        scope = Scope(self.resolver, self.where, (element, 0)) if of_element else self
         return replace(count, a=scope.find(count.a, row.place), b=scope.find(count.b, row.place),
                        **{name: self.resolver.value(getattr(count, name), row)
                           for name in ("scale", "most", "least", "more")})
@@ -273,7 +278,11 @@ class Scope:
                            if (number := self.resolver.constant(value)) is not None)
             if not values:
                 return None
-            tests.append(replace(test, field=self.find(test.field, case.place), values=values))
+            field = self.find(test.field, case.place)
+            if max(values) >> 8 * field.size and field.size:
+                self.fail(case.place, f"{test.field} is {max(values)}: expected what {field.size} "
+                                      "bytes hold")
+            tests.append(replace(test, field=field, values=values))
         return tuple(tests)
 
 
@@ -284,7 +293,7 @@ class Resolver:
         self.release, self.record_rows, self.errors = release, records, errors
         self.releases = [each.name for each in releases]
         self.all_constants = {name for each in releases for name in each.constants}
-        self.records = {}
+        self.records, self.met = {}, set()  # those of buffers; the names of all that have rows
 
     def fail(self, place, message):
         self.errors.add(place, message, self.release.name)
@@ -350,6 +359,8 @@ class Resolver:
                     field.type, row.direction, tests, row.null)
         if row.room.kind != "none":
             self.add_target(scope, part)
+        elif part.field is None and (scope.op is None or scope.op.call.is_argument(row)):
+            scope.fail(row.place, f"{part.path}: expected [COUNT] behind {row.direction}")
         elif field.type.is_record and field.type.name in self.record_rows:
             return self.embedded(scope, part)
         elif part.direction != "ignored" and field.type.kind == "handle":
@@ -362,10 +373,13 @@ class Resolver:
 
     def embedded(self, scope, outer):
         """The rows of a structure with pointers that stands in another one: a bitmap, a name."""
+        self.met.add(outer.type.name)
         inner = Scope(self, f"{scope.where}: {outer.path}", (outer.type, outer.offset))
         parts = self.parts(inner, self.record_rows[outer.type.name].fields)
         for part in parts:
-            part.path, part.tests = f"{outer.path}.{part.path}", outer.tests
+            part.path, part.tests = f"{outer.path}.{part.path}", outer.tests + part.tests
+            if len(part.tests) > 2:
+                scope.fail(outer.row.place, f"{part.path} has three tests: expected two at most")
             if part.is_pointer:
                 part.direction = outer.direction
                 part.null = outer.null if outer.null is not None else part.null
@@ -396,6 +410,9 @@ class Resolver:
         row = self.record_rows.get(type_.name)
         if row is None or not type_.is_record:
             return None
+        self.met.add(row.type)
+        if row.type in self.records and self.records[row.type].parts == ():
+            return self.fail(row.place, f"{row.type} leads to itself: expected no rows that do")
         if row.type not in self.records:
             self.records[row.type] = record = Record(row, type_)
             scope = Scope(self, row.type, (type_, 0))
@@ -519,6 +536,8 @@ def resolve(calls, records, releases, errors):
             errors.add(call.place, f"{call.name}: {call.number}: {A_CONSTANT}")
             continue
         number = having[0].constant(call.number)
+        if not 0 <= number < HYPERCALLS:
+            errors.add(call.place, f"{call.name}: number {number}: expected 0 to {HYPERCALLS - 1}")
         if number in table:
             errors.add(call.place, f"{call.name}: number {number} is {table[number].row.name}'s: "
                                    "expected one of its own")

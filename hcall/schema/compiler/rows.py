@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 import yaml
 
+MAX_REGISTERS = 6  # op.h
+
 
 class Errors:
-    """All that is wrong, so that one run shows it all: once, with the releases that it is in."""
+    """All that a step finds wrong, each once, with the releases that it is in."""
 
     def __init__(self):
         self.found = {}
@@ -178,26 +180,30 @@ def matched(pattern, text, expected):
 
 
 def number(text):
+    """Of a text that is one, as NUMBER says."""
+    if int(text, 0) >= 2**64:
+        raise Wrong(f"{text}: expected a number of at most 64 bits")
     return int(text, 0)
 
 
 NAME = r"[A-Za-z_][\w.]*"
-NUMBER = r"(?:0x[0-9a-fA-F]+|\d+)"
+NUMBER = r"(?:0x[0-9a-fA-F]+|0|[1-9][0-9]*)"
+VALUE = rf"(?:{NUMBER}|[A-Za-z_]\w*)"  # a number or a constant
 
-BOUND = r"(?:at (most|least)|and) (\w+)(?: more)?"
+BOUND = rf"at (most|least) ({VALUE})|and ({VALUE}) more"
 COUNT_WORDS = ("a number, CONSTANT, sizeof TYPE, FIELD, A * B, FIELD / N, bits FIELD, A .. B, "
                "text, returned, vcpu bits, until zero FIELD or inside AT:WIDTH, with at most, at "
                "least or and N more")
 A, B = rf"(?P<a>{NAME})", rf"(?P<b>{NAME})"
 SCALE = rf"(?P<scale>{NUMBER}|[A-Z_][A-Z0-9_]{{2,}}|sizeof \w+)"
-AT, PER = r"(?P<at>\d+)", r"(?P<per>\d+)"
+PER, INSIDE = r"(?P<per>[1-9][0-9]*)", rf"inside (?P<at>{NUMBER}):(?P<per>[1248])"
 COUNTS = (
     ("text", Count("text")),
     ("returned", Count("returned")),
     ("vcpu bits", Count("vcpus")),
     (f"until zero {A}", Count("until_zero")),
-    (f"inside {AT}:{PER}", Count("inside", scale=0)),
-    (rf"inside {AT}:{PER} \+ {SCALE}", Count("inside")),
+    (INSIDE, Count("inside", scale=0)),
+    (rf"{INSIDE} \+ {SCALE}", Count("inside")),
     (f"bits {A}", Count("number", per=8)),
     (rf"{A} \.\. {B}", Count("range")),
     (SCALE, Count("number")),
@@ -209,13 +215,15 @@ COUNTS = (
 
 
 def parse_count(text):
-    first, *bounds = text.strip("[]").split(", ")
+    first, *bounds = text.removeprefix("[").removesuffix("]").split(", ")
     found, count = fitting(COUNTS, first, COUNT_WORDS)
     values = found.groupdict()
     for bound in bounds:
-        kind, words = matched(BOUND, bound, COUNT_WORDS).groups()
-        values[kind or "more"] = words
-    return replace(count, **{name: number(words) if words[0].isdigit() else words
+        kind, most, more = matched(BOUND, bound, COUNT_WORDS).groups()
+        if (kind or "more") in values:
+            raise Wrong(f"{bound}: expected each bound once")
+        values[kind or "more"] = most or more
+    return replace(count, **{name: number(words) if re.fullmatch(NUMBER, words) else words
                              for name, words in values.items()})
 
 
@@ -236,11 +244,12 @@ CLAUSES = (
     ("(trailing)", "trailing", bool),
     (r"(enum|flags) ([\w ]+?)(?: in (\w+))?(?: except (\w+))?", "naming", parse_naming),
     (f"address bits ({NUMBER})", "address_bits", number),
-    (r"second null (\w+)", "second_null", str),
-    (r"low bits (\d+)", "low_bits", int),
-    (r"since (\d+\.\d+)", "since", str),
-    (r"until (\d+\.\d+)", "until", str),
+    (rf"second null ({VALUE})", "second_null", str),
+    (r"low bits ([1-9]|[1-5][0-9]|6[0-3])", "low_bits", int),
+    (r"since ([0-9]+\.[0-9]+)", "since", str),
+    (r"until ([0-9]+\.[0-9]+)", "until", str),
 )
+OF_POINTERS = {"filled", "of", "until_replaced", "trailing", "address_bits", "second_null"}
 CLAUSE_WORDS = ("filled COUNT, null \"WORDS\", of TYPE, until replaced, trailing, enum or flags "
                 "PREFIX, address bits, second null, low bits, since or until RELEASE")
 
@@ -257,8 +266,12 @@ def parse_row(field, text, place):
         row.direction = "ignored"
     if room:
         row.room = parse_count(room)
+    said = set()
     for clause in clauses:
         found, attribute, read = fitting(CLAUSES, clause, CLAUSE_WORDS)
+        if attribute in said or attribute in OF_POINTERS and not room:
+            raise Wrong(f"{clause}: expected it once, and [COUNT] behind {direction}")
+        said.add(attribute)
         setattr(row, attribute, read(*found.groups()))
     if row.since and row.until and version_key(row.since) > version_key(row.until):
         raise Wrong(f"since {row.since}, until {row.until}: expected an earlier release, then a "
@@ -271,7 +284,7 @@ def parse_condition(text):
     tests = []
     for part in text.split(" and "):
         field, verb, is_not, values = matched(
-            rf"({NAME}) (is|has)( not)? (\w+(?: or \w+)*)", part,
+            rf"({NAME}) (is|has)( not)? ({VALUE}(?: or {VALUE})*)", part,
             "FIELD is VALUE or VALUE …, FIELD is not VALUE, FIELD has FLAG or FIELD has not "
             "FLAG").groups()
         tests.append(Test(field, tuple(values.split(" or ")), verb == "has", is_not is not None))
@@ -302,12 +315,14 @@ class File:
 
     def load(self, calls, records):
         try:
-            root = yaml.compose(self.path.read_text(), Loader=yaml.CSafeLoader)
-        except yaml.YAMLError as error:
+            root = yaml.compose(self.path.read_text("utf-8"), Loader=yaml.CSafeLoader)
+        except (OSError, UnicodeError, yaml.YAMLError) as error:
             mark = getattr(error, "problem_mark", None)
             self.errors.add(f"{self.path.name}:{mark.line + 1 if mark else 1}",
                             f"{getattr(error, 'problem', error)}: expected YAML")
             return
+        if root is None:
+            return self.errors.add(f"{self.path.name}:1", "nothing: expected HYPERCALL: …")
         with self.telling(root):
             for name, node in self.items(root):
                 with self.telling(node):
@@ -320,8 +335,6 @@ class File:
     def items(self, node):
         """(key, node of the value) pairs of a mapping, each key once."""
         pairs = {}
-        if node is None or not node.value:
-            return pairs.items()
         if not isinstance(node, yaml.MappingNode):
             raise Wrong("expected a mapping: NAME: …")
         for key, value in node.value:
@@ -334,8 +347,8 @@ class File:
         return pairs.items()
 
     def text(self, node):
-        if not isinstance(node, yaml.ScalarNode):
-            raise Wrong("expected a text")
+        if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
+            raise Wrong("expected a text; a case begins with 'when ' and stands in no other")
         return node.value
 
     def row(self, fields, node):
@@ -363,7 +376,7 @@ class File:
                 elif key.startswith("when "):
                     tests = parse_condition(key.removeprefix("when "))
                     cases.append(Case(tests, self.rows(value), self.place(value)))
-                elif key.startswith("around ") and readers is OP:
+                elif re.match(r"around \S", key) and readers is OP:
                     entry.around += self.row(key.removeprefix("around "), value)
                 else:
                     cases[0].rows += self.row(key, value)
@@ -380,7 +393,7 @@ class File:
                             around=[])
                     ops.append(op)
                     if isinstance(value, yaml.ScalarNode):
-                        op.about = value.value
+                        op.about = self.text(value)
                     else:
                         op.fields = self.cases(value, op, OP)
         return ops
@@ -388,7 +401,9 @@ class File:
     def hypercall(self, name, node):
         call = Hypercall(name, self.place(node), fields=[Case((), [])],
                          number=f"__HYPERVISOR_{name}", op=(None, "none"), version=(None, None))
+        said = set()
         for key, value in self.items(node):
+            said.add(key)
             with self.telling(value):
                 if key not in HYPERCALL:
                     raise Wrong(f"{key}: expected what a hypercall has, one of "
@@ -398,6 +413,15 @@ class File:
         call.registers = [row.field for row in call.register_rows]
         call.op, call.op_place = call.op
         call.version_field, call.version = call.version
+        needless = {"ops", "constants", "op mask", "arguments", "version"}
+        for key in said & (needless if call.op is None else {"returns"}):
+            self.errors.add(call.place, f"{name}: {key}: expected "
+                            f"{'it in ops' if call.op else 'op: FIELD in …, too'}")
+        if call.op_place not in ("none", "register") and not call.type:
+            self.errors.add(call.place, f"{name}: expected type: STRUCTURE, where its op is")
+        if len(set(call.registers)) < len(call.registers) or len(call.registers) > MAX_REGISTERS:
+            self.errors.add(call.place, f"{name}: registers {', '.join(call.registers)}: expected "
+                                        f"{MAX_REGISTERS} at most, each once")
         if call.op is None:  # it is its one op
             call.ops = [Op(name, call.place, call.about, call.fields, argument=call.type,
                            returns=call.returns)]
@@ -411,9 +435,10 @@ def form(pattern, expected, make=lambda *groups: groups):
 
 
 RECORD = {"about": File.text}
-OP = dict.fromkeys(["about", "number", "returns", "like"], File.text) | {"buffers": File.rows}
-HYPERCALL = dict.fromkeys(["about", "number", "returns", "argument", "arguments", "type"],
-                          File.text) | {
+NUMBERED = RECORD | {"returns": File.text,
+                     "number": form(f"({VALUE})", "a number or a CONSTANT", str)}
+OP = NUMBERED | {"like": File.text, "buffers": File.rows}
+HYPERCALL = NUMBERED | dict.fromkeys(["argument", "arguments", "type"], File.text) | {
     "registers": File.rows, "fields": File.cases, "ops": File.ops,
     "op": form(rf"({NAME}) in (register|argument|first buffer)",
                "FIELD in register, argument or first buffer"),
@@ -437,7 +462,17 @@ def load(folder, errors):
     for call, op in ops.values():
         if op.like is not None:
             be_like(call, op, ops, errors)
+    for entry in [*calls, *(op for _, op in ops.values())]:
+        if not entry.about:
+            errors.add(entry.place, f"{entry.name}: expected about: what it does")
     return calls, records
+
+
+def filled_up(own, others):
+    """Of a field that both have, its own row in the other's place; what only it has comes first."""
+    said, order = {row.field for row in own}, [row.field for row in others]
+    rows = [*own, *(row for row in others if row.field not in said)]
+    return sorted(rows, key=lambda row: order.index(row.field) if row.field in order else -1)
 
 
 def be_like(call, op, ops, errors):
@@ -450,13 +485,10 @@ def be_like(call, op, ops, errors):
         return
     op.about = op.about or other.about
     op.returns = op.returns or other.returns
-    op.around = op.around or other.around
-    # Of a field that both have, its own row in the other's place; what only it has comes first.
+    op.around = filled_up(op.around, other.around)
+    op.buffers = filled_up(op.buffers, other.buffers)
     (own, *cases), (others, *other_cases) = op.fields, other.fields
-    said, order = {row.field for row in own.rows}, [row.field for row in others.rows]
-    rows = [*own.rows, *(row for row in others.rows if row.field not in said)]
-    rows.sort(key=lambda row: order.index(row.field) if row.field in order else -1)
-    op.fields = [Case((), rows), *(cases or other_cases)]
+    op.fields = [Case((), filled_up(own.rows, others.rows)), *(cases or other_cases)]
     if call is other_call:
         op.argument = op.argument or other.argument
     elif call.prefix is None:

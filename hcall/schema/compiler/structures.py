@@ -100,8 +100,8 @@ def places(record, path="", base=0):
 
 def structures(releases):
     """The header's text. `releases`: the oldest first."""
-    text = ("// Xen's structures and constants, those of 4.17 and what later releases add. Xen's "
-            "own\n// headers may be included too, before or after.\n")
+    text = (f"// Xen's structures and constants, those of {releases[0].name} and what later "
+            "releases add. Xen's own\n// headers may be included too, before or after.\n")
     for header, group in itertools.groupby(first_of_each(releases, "constants"),
                                            lambda each: each.header):
         text += f"\n// {header}\n" + "".join(map(constant, group))
