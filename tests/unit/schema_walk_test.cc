@@ -605,6 +605,9 @@ TEST_F(Walk, LooksAtNoPointerOfNoElements) {
 }
 
 TEST_F(Walk, TellsNullsApart) {
+  Buffers(__HYPERVISOR_sysctl, {0});
+  EXPECT_EQ(finding_.problem, Problem::kNull);
+  EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "u_sysctl");
   // Allowed: asks for the count.
   const std::uint64_t topology =
       Sysctl(XEN_SYSCTL_cputopoinfo, [&](auto& u) { u.cputopoinfo.num_cpus = 9; });
