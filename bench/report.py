@@ -75,7 +75,7 @@ def count_instructions():
                f'--callgrind-out-file={profile}', PROGRAM, '--instructions'])
   counts, name = {}, None
   for line in profile.read_text().splitlines():
-    trigger = re.match(r'desc: Trigger: Client Request: (\S+)', line)
+    trigger = re.match(r'desc: Trigger: Client Request: (.+)', line)
     total = re.match(r'(?:totals|summary): (\d+)', line)
     if trigger:
       name = trigger.group(1)
