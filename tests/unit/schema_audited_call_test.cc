@@ -120,13 +120,15 @@ TEST_F(AuditedCallTest, SaysWhereItCouldNotReadOrWrite) {
   const AuditPolicy policy = {region, true, kAllowed, arguments_only_};
 
   HalfSpace written(Access::kWrite);
-  const AuditedCall unread(call, {written}, policy, scratch_);
+  const Caller blind = {written};
+  const AuditedCall unread(call, blind, policy, scratch_);
   EXPECT_EQ(unread.finding().problem, Problem::kUnreadable);
   EXPECT_EQ(unread.finding().address.value, call.registers[0]);
   EXPECT_EQ(unread.finding().fault.fault, Fault::kNotPresent);
 
   HalfSpace read(Access::kRead);
-  AuditedCall unwritten(call, {read}, policy, scratch_);
+  const Caller mute = {read};
+  AuditedCall unwritten(call, mute, policy, scratch_);
   EXPECT_TRUE(unwritten.ok());
   EXPECT_EQ(unwritten.CopyBack().fault.fault, Fault::kNotPresent);
 }
