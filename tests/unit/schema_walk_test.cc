@@ -83,7 +83,8 @@ class Trace final : public Space {
     if (buffer.in_register) return;
     const Mapping place = guest_.Map(buffer.holder, part.offset, 8, Access::kRead, nullptr);
     ASSERT_EQ(place.length(), 8u);
-    EXPECT_EQ(LoadField<std::uint64_t>(place.start(), order) & part.address_bits(), buffer.address.value);
+    EXPECT_EQ(LoadField<std::uint64_t>(place.start(), order) & part.address_bits(),
+              buffer.address.value);
   }
 
   Space& guest_;
@@ -457,6 +458,21 @@ TEST_F(Walk, CountsOneGrantTableVersionWhateverTheCount) {
       const std::uint64_t version = guest_.Room(8);
       EXPECT_EQ(Buffers(__HYPERVISOR_grant_table_op, {op, version, count}).size(), 1u) << count;
     }
+  }
+}
+
+TEST_F(Walk, CountsFromTheFirstToTheLast) {
+  for (const auto& [first, last, count] : {std::array{7u, 9u, 3u}, {7u, 7u, 1u}, {7u, 6u, 0u}}) {
+    const std::uint64_t sysctl =
+        Sysctl(XEN_SYSCTL_page_offline_op, [&, f = first, l = last](auto& u) {
+          u.page_offline.cmd = sysctl_query_page_offline;
+          u.page_offline.start = f;
+          u.page_offline.end = l;
+          Set(u.page_offline.status, guest_.Room(12));
+        });
+    const std::vector<Seen> seen = Buffers(__HYPERVISOR_sysctl, {sysctl});
+    EXPECT_EQ(seen.size() == 2 ? seen[1].count : 0, count);
+    EXPECT_TRUE(finding_.ok());
   }
 }
 
