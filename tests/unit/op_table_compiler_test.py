@@ -353,11 +353,11 @@ MISTAKES = {
     "clause of a pointer": (
         "domctl.yaml", "      time_offset_seconds: in", "      time_offset_seconds: in, of uint8_t",
         "      time_offset_seconds",
-        "time_offset_seconds: of uint8_t: expected it once, and [COUNT] behind in"),
+        "time_offset_seconds: of uint8_t: expected [COUNT] behind in, too"),
     "clause that is there twice": (
         "sysctl.yaml", "[count], filled count", "[count], filled count, filled count",
         "      buffer: out [count], filled count, filled count",
-        "buffer: filled count: expected it once, and [COUNT] behind out"),
+        "buffer: filled count: expected each clause once"),
     "bound that is there twice": (
         "records.yaml", "at most XEN_LIVEPATCH_NAME_SIZE", "at most 5, at most 6", "  name: in",
         "name: at most 6: expected each bound once"),
@@ -533,6 +533,12 @@ class News(unittest.TestCase):
         self.assertTrue(op["stable"])
         self.assertIn(("domain", "in"), [(field["path"], field["direction"])
                                          for field in op["argument"]["fields"]])
+
+    def test_an_editors_own_files_are_none(self):
+        for name in ".domctl.yaml.swp", "domctl.yaml~", ".4.17.layout.swp":
+            self.table.file(name).write_text("no rows")
+        (self.table.rows / ".#domctl.yaml").symlink_to("a person's lock")
+        self.compiled()
 
     def test_what_is_no_text_is_told(self):
         for name in "nmi.yaml", "4.19.layout":

@@ -27,11 +27,7 @@ def check(table, resolvers, errors):
         if not any(name in resolver.met for resolver in resolvers):
             errors.add(row.place, f"{name}: expected an op that leads to it")
     for resolver in resolvers:
-        numbers = {call.number for call in table}
-        for name, constant in resolver.release.constants.items():
-            if name.startswith("__HYPERVISOR_") and not name.startswith(NO_HYPERCALLS) and \
-                    0 <= constant.value < resolve.HYPERCALLS and constant.value not in numbers:
-                resolver.fail("rows:1", f"{name} ({constant.value}): expected a file for it")
+        check_hypercalls(table, resolver)
         for record in resolver.records.values():
             row, paths = record.row, {part.path for part in record.parts}
             check_type(row.type, row.place, record.type, paths, [resolver])
@@ -40,6 +36,15 @@ def check(table, resolvers, errors):
 
 
 # --- Ops ------------------------------------------------------------------------------------------
+
+
+def check_hypercalls(table, resolver):
+    """Each hypercall of the headers has a row."""
+    known = {call.number for call in table}
+    for name, constant in resolver.release.constants.items():
+        if name.startswith("__HYPERVISOR_") and not name.startswith(NO_HYPERCALLS) and \
+                0 <= constant.value < resolve.HYPERCALLS and constant.value not in known:
+            resolver.fail("rows:1", f"{name} ({constant.value}): expected a file for it")
 
 
 def check_ops(call, resolver):

@@ -36,10 +36,10 @@ def load(row_folder, release_folder, errors):
     """The table, and for each release, ascending, its Resolver; of no use when there are errors."""
     releases = []
     for folder, suffix in (row_folder, ".yaml"), (release_folder, ".layout"):
-        for path in folder.iterdir():
+        for path in folder.glob("[!.]*[!~]"):  # an editor's own aside
             if path.suffix != suffix or not path.is_file():
                 errors.add(f"{path.name}:1", f"expected files NAME{suffix} alone in {folder}")
-    for path in release_folder.glob("*.layout"):
+    for path in release_folder.glob("[!.]*.layout"):
         try:
             releases.append(layout.Release(path))
         except layout.LayoutError as error:
@@ -85,8 +85,8 @@ def main():
         (options.output / name).write_text(text, "utf-8")
     if options.depfile:
         # Folders too: a file that is new makes one newer.
-        read = [options.rows, *options.rows.glob("*.yaml"), options.releases,
-                *options.releases.glob("*.layout"), *SCHEMA.glob("compiler/*.py")]
+        read = [options.rows, *options.rows.glob("[!.]*.yaml"), options.releases,
+                *options.releases.glob("[!.]*.layout"), *SCHEMA.glob("compiler/*.py")]
         options.depfile.write_text(f"{options.output / 'op_table_facts.cc'}: "
                                    f"{' '.join(map(str, read))}\n")
     return 0

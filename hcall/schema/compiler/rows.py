@@ -269,8 +269,10 @@ def parse_row(field, text, place):
     said = set()
     for clause in clauses:
         found, attribute, read = fitting(CLAUSES, clause, CLAUSE_WORDS)
-        if attribute in said or attribute in OF_POINTERS and not room:
-            raise Wrong(f"{clause}: expected it once, and [COUNT] behind {direction}")
+        if attribute in said:
+            raise Wrong(f"{clause}: expected each clause once")
+        if attribute in OF_POINTERS and not room:
+            raise Wrong(f"{clause}: expected [COUNT] behind {direction}, too")
         said.add(attribute)
         setattr(row, attribute, read(*found.groups()))
     if row.since and row.until and version_key(row.since) > version_key(row.until):
@@ -414,7 +416,7 @@ class File:
         call.op, call.op_place = call.op
         call.version_field, call.version = call.version
         needless = {"ops", "constants", "op mask", "arguments", "version"}
-        for key in said & (needless if call.op is None else {"returns"}):
+        for key in sorted(said & (needless if call.op is None else {"returns"})):
             self.errors.add(call.place, f"{name}: {key}: expected "
                             f"{'it in ops' if call.op else 'op: FIELD in …, too'}")
         if call.op_place not in ("none", "register") and not call.type:
@@ -454,7 +456,7 @@ HYPERCALL = NUMBERED | dict.fromkeys(["argument", "arguments", "type"], File.tex
 def load(folder, errors):
     """The hypercalls and the records by their types, of all files of a folder."""
     calls, records = [], {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.glob("[!.]*.yaml")):
         File(path, errors).load(calls, records)
     if not calls:
         errors.add(folder, "no rows: expected files NAME.yaml")
