@@ -1,20 +1,16 @@
-// Every buffer that a call points at, to any depth; hostile counts and pointers.
-#include <algorithm>
+// Every buffer that a call points at, to any depth.
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "hcall/schema/count.h"
 #include "hcall/schema/op.h"
 #include "hcall/schema/swap.h"
-#include "hcall/schema/walk.h"
 #include "hcall/schema/words.h"
-#include "tests/unit/schema_guest.h"
+#include "tests/unit/schema_walk.h"
 
 namespace xencomm::schema {
 namespace {
@@ -24,124 +20,9 @@ using ::testing::IsEmpty;
 
 constexpr ByteOrder kOther = Opposite(kNativeOrder);
 
-// A buffer in a form that a test can write down: path, elements, bytes, direction.
-struct Seen {
-  std::string path;
-  std::uint64_t count;
-  std::uint64_t bytes;
-  Direction direction;
-
-  friend bool operator==(const Seen&, const Seen&) = default;
-  friend std::ostream& operator<<(std::ostream& out, const Seen& seen) {
-    return out << seen.path << " x" << seen.count << ", " << seen.bytes << " bytes, direction "
-               << static_cast<int>(seen.direction);
-  }
-};
-
 constexpr Direction kIn = Direction::kIn;
 constexpr Direction kOut = Direction::kOut;
 constexpr Direction kInOut = Direction::kInOut;
-
-// What a walk did, in order: e, it came to an op; v, to a buffer; r, it read.
-class Trace final : public Space {
- public:
-  // From event `end` on nothing goes well.
-  Trace(Space& guest, ByteOrder order, std::size_t end) : guest_(guest), order_(order), end_(end) {}
-
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
-    return Note('r') ? guest_.Map(pointer, offset, length, access, cursor) : Fault::kNotPresent;
-  }
-
-  Finding Walk(const Call& call) {
-    auto visit = [&](const Buffer& buffer) {
-      ExpectPointer(buffer);
-      if (buffer.entry == kNoIndex || buffer.entry == 0) {
-        seen.push_back({WordsOf(*buffer.part).path, buffer.count, buffer.bytes, buffer.direction});
-      }
-      last_entry = buffer.entry;
-      return Note('v');
-    };
-    auto enter = [&](const Op&) { return Note('e'); };
-    return ForEachBuffer(call, {*this, order_, 70}, visit, enter);
-  }
-
-  std::string events;
-  std::vector<Seen> seen;  // of the call itself, or of a list's first
-  std::uint64_t last_entry = kNoIndex;
-
- private:
-  bool Note(char event) { return (events += event).size() <= end_; }
-
-  // The pointer stands where the walk says, in its copy and in the caller's memory.
-  void ExpectPointer(const Buffer& buffer) {
-    const Part& part = *buffer.part;
-    if (part.is_trailing()) return;
-    const ByteOrder order = buffer.in_register ? kNativeOrder : order_;
-    EXPECT_EQ(RecordView(buffer.holder_copy, order).Read(part.offset, 8) & part.address_bits(),
-              buffer.address.value);
-    if (buffer.in_register) return;
-    const Mapping place = guest_.Map(buffer.holder, part.offset, 8, Access::kRead, nullptr);
-    ASSERT_EQ(place.length(), 8u);
-    EXPECT_EQ(LoadField<std::uint64_t>(place.start(), order) & part.address_bits(),
-              buffer.address.value);
-  }
-
-  Space& guest_;
-  const ByteOrder order_;
-  const std::size_t end_;
-};
-
-class Walk : public GuestCalls {
- protected:
-  // The buffers of a call; `finding_` is how the walk ended.
-  std::vector<Seen> Buffers(std::uint64_t hypercall, std::initializer_list<std::uint64_t> arguments,
-                            ByteOrder order = kNativeOrder) {
-    const Call call = MakeCall(hypercall, arguments);
-    Trace trace(guest_, order, SIZE_MAX);
-    finding_ = trace.Walk(call);
-    ExpectStops(call, order, trace);
-    if (hypercall != __HYPERVISOR_multicall) ExpectSameInAList(call, order, trace);
-    return trace.seen;
-  }
-
-  Finding finding_;
-
- private:
-  // Whatever goes wrong first, the walk ends there.
-  void ExpectStops(const Call& call, ByteOrder order, const Trace& whole) {
-    const std::size_t events = std::min(whole.events.size(), std::size_t{64});
-    for (std::size_t end = 0; end < events; ++end) {
-      Trace trace(guest_, order, end);
-      const Finding finding = trace.Walk(call);
-      EXPECT_EQ(trace.events, whole.events.substr(0, end + 1));
-      EXPECT_EQ(finding.problem,
-                whole.events[end] == 'r' ? Problem::kUnreadable : Problem::kStopped);
-    }
-  }
-
-  // A list of the call and a good one comes to the good one when nothing is wrong before it.
-  void ExpectSameInAList(const Call& call, ByteOrder order, const Trace& alone) {
-    std::uint64_t words[16] = {call.hypercall};
-    std::copy_n(call.registers.begin(), 6, words + 2);
-    words[8] = __HYPERVISOR_console_io;
-    words[10] = CONSOLEIO_write;
-    words[11] = 1;
-    words[12] = Guest::kBase;
-    for (std::uint64_t& word : words) StoreField(&word, word, order);
-    static_assert(sizeof(words) == 2 * sizeof(multicall_entry));
-    const Call list = MakeCall(__HYPERVISOR_multicall, {guest_.New(words, 16), 2});
-    Trace trace(guest_, order, SIZE_MAX);
-    const Finding finding = trace.Walk(list);
-    EXPECT_EQ(finding.problem, finding_.problem);
-    EXPECT_EQ(finding.part, finding_.part);
-    EXPECT_EQ(finding.entry, finding.ok() ? kNoIndex : 0);
-    trace.seen.erase(trace.seen.begin());  // the list
-    EXPECT_EQ(trace.seen, alone.seen);
-    EXPECT_EQ(trace.last_entry == 1, finding.ok());
-    ExpectStops(list, order, trace);
-  }
-};
 
 TEST_F(Walk, FindsTheArgumentAndItsBuffer) {
   const std::uint64_t buffer = guest_.Room(4 * sizeof(xen_domctl_getdomaininfo));
@@ -293,44 +174,6 @@ TEST_F(Walk, CountsTextToItsEnd) {
   EXPECT_THAT(Buffers(__HYPERVISOR_platform_op, {guest_.New(op)}),
               ElementsAre(Seen{"u_xenpf_op", 1, sizeof(xen_platform_op), kInOut},
                           Seen{"u.get_variable.name", 10, 20, kIn}));
-}
-
-TEST_F(Walk, RefusesTextThatIsNull) {
-  xen_platform_op op = {};
-  op.cmd = XENPF_efi_runtime_call;
-  op.interface_version = XENPF_INTERFACE_VERSION;
-  op.u.efi_runtime_call.function = XEN_EFI_get_variable;
-  Buffers(__HYPERVISOR_platform_op, {guest_.New(op)});
-  EXPECT_EQ(finding_.problem, Problem::kNull);
-  EXPECT_STREQ(WordsOf(*finding_.part).path, "u.get_variable.name");
-}
-
-TEST_F(Walk, RefusesTextWithoutAnEnd) {
-  const std::vector<std::uint16_t> letters(70000, 'x');
-  xen_platform_op op = {};
-  op.cmd = XENPF_efi_runtime_call;
-  op.interface_version = XENPF_INTERFACE_VERSION;
-  op.u.efi_runtime_call.function = XEN_EFI_get_variable;
-  Set(op.u.efi_runtime_call.u.get_variable.name, guest_.New(letters.data(), letters.size()));
-  Buffers(__HYPERVISOR_platform_op, {guest_.New(op)});
-  EXPECT_EQ(finding_.problem, Problem::kEndless);
-  EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "u.get_variable.name");
-}
-
-TEST_F(Walk, LooksAtNoMoreThan65536ElementsForTheEnd) {
-  std::vector<std::uint16_t> letters(65537, 'x');
-  letters.back() = 0;
-  const std::uint64_t name = guest_.New(letters.data(), letters.size());
-  for (const auto& [skipped, count] : {std::pair(0u, 0u), {1u, 65536u}}) {
-    xen_platform_op op = {};
-    op.cmd = XENPF_efi_runtime_call;
-    op.interface_version = XENPF_INTERFACE_VERSION;
-    op.u.efi_runtime_call.function = XEN_EFI_get_variable;
-    Set(op.u.efi_runtime_call.u.get_variable.name, name + skipped * sizeof(letters[0]));
-    const std::vector<Seen> seen = Buffers(__HYPERVISOR_platform_op, {guest_.New(op)});
-    EXPECT_EQ(finding_.problem, count == 0 ? Problem::kEndless : Problem::kNone);
-    EXPECT_EQ(seen.size() == 2 ? seen[1].count : 0, count);
-  }
 }
 
 TEST_F(Walk, CountsATrapTableToItsZero) {
@@ -524,13 +367,6 @@ TEST_F(Walk, FollowsEachEntryOfAMulticall) {
                           Seen{"extent_start", 8, 64, kInOut}));
 }
 
-TEST_F(Walk, RefusesAMulticallInAMulticall) {
-  multicall_entry entry = {__HYPERVISOR_multicall, 0, {}};
-  Buffers(__HYPERVISOR_multicall, {guest_.New(entry), 1});
-  EXPECT_EQ(finding_.problem, Problem::kNested);
-  EXPECT_EQ(finding_.entry, 0u);
-}
-
 TEST_F(Walk, FollowsADmOpsBuffers) {
   xen_dm_op op = {};
   op.op = XEN_DMOP_track_dirty_vram;
@@ -568,190 +404,12 @@ TEST_F(Walk, CountsADmOpsElementsByTheirSize) {
   EXPECT_EQ(Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)}).back().count, 2u);
 }
 
-TEST_F(Walk, RefusesADmOpsNullsByName) {
-  Buffers(__HYPERVISOR_dm_op, {1, 1, 0});
-  EXPECT_EQ(finding_.problem, Problem::kNull);
-  EXPECT_STREQ(WordsOf(*finding_.part).path, "bufs");
-
-  xen_dm_op op = {};
-  op.op = XEN_DMOP_track_dirty_vram;
-  std::array<xen_dm_op_buf, 2> buffers = {};
-  buffers[0].size = sizeof(op);
-  Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)});
-  EXPECT_EQ(finding_.problem, Problem::kNull);
-  EXPECT_STREQ(WordsOf(*finding_.part).path, "h");
-
-  Set(buffers[0].h, guest_.New(op));
-  buffers[1].size = 8;
-  Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)});
-  EXPECT_EQ(finding_.problem, Problem::kNull);
-  EXPECT_STREQ(WordsOf(*finding_.part).path, "dirty_bitmap");
-}
-
-// Four bytes are the op's number, and nothing of an op that is known fits them.
-TEST_F(Walk, ReadsADmOpsNumberWhenThereIsNoMore) {
-  xen_dm_op_buf buffer = {};
-  Set(buffer.h, guest_.New(std::uint32_t{999}));
-  buffer.size = sizeof(std::uint32_t);
-  Buffers(__HYPERVISOR_dm_op, {1, 1, guest_.New(buffer)});
-  EXPECT_EQ(finding_.problem, Problem::kUnknownOp);
-  EXPECT_EQ(finding_.number, 999u);
-}
-
-TEST_F(Walk, RefusesADmOpThatIsCutOff) {
-  xen_dm_op op = {};
-  op.op = XEN_DMOP_track_dirty_vram;
-  std::array<xen_dm_op_buf, 2> buffers = {};
-  Set(buffers[0].h, guest_.New(op));
-  for (const std::uint64_t size :
-       {std::uint64_t{0}, std::uint64_t{3},
-        offsetof(xen_dm_op, u) + sizeof(xen_dm_op_track_dirty_vram) - 1}) {
-    buffers[0].size = size;
-    Buffers(__HYPERVISOR_dm_op, {1, 2, guest_.New(buffers.data(), 2)});
-    EXPECT_EQ(finding_.problem, Problem::kTooFew) << size;
-  }
-}
-
 TEST_F(Walk, LooksAtNoPointerOfNoElements) {
   const std::uint64_t sysctl = Sysctl(XEN_SYSCTL_getdomaininfolist, [&](auto& u) {
     Set(u.getdomaininfolist.buffer, 0xdead0000dead0000);
   });
   EXPECT_EQ(Buffers(__HYPERVISOR_sysctl, {sysctl}).size(), 1u);
   EXPECT_TRUE(finding_.ok());
-}
-
-TEST_F(Walk, TellsNullsApart) {
-  Buffers(__HYPERVISOR_sysctl, {0});
-  EXPECT_EQ(finding_.problem, Problem::kNull);
-  EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "u_sysctl");
-  // Allowed: asks for the count.
-  const std::uint64_t topology =
-      Sysctl(XEN_SYSCTL_cputopoinfo, [&](auto& u) { u.cputopoinfo.num_cpus = 9; });
-  EXPECT_EQ(Buffers(__HYPERVISOR_sysctl, {topology}).size(), 1u);
-  EXPECT_TRUE(finding_.ok());
-  // Not allowed.
-  const std::uint64_t list =
-      Sysctl(XEN_SYSCTL_getdomaininfolist, [&](auto& u) { u.getdomaininfolist.max_domains = 9; });
-  Buffers(__HYPERVISOR_sysctl, {list});
-  EXPECT_EQ(finding_.problem, Problem::kNull);
-  EXPECT_STREQ(schema::WordsOf(*finding_.op).name, "getdomaininfolist");
-  EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "buffer");
-}
-
-TEST_F(Walk, NamesWhatItDoesNotKnow) {
-  Buffers(63, {});
-  EXPECT_EQ(finding_.problem, Problem::kUnknownHypercall);
-  EXPECT_EQ(finding_.number, 63u);
-
-  Buffers(__HYPERVISOR_memory_op, {30, 0});
-  EXPECT_EQ(finding_.problem, Problem::kUnknownOp);
-  EXPECT_EQ(finding_.number, 30u);
-
-  Buffers(__HYPERVISOR_sysctl, {Sysctl(999, [](auto&) {})});
-  EXPECT_EQ(finding_.problem, Problem::kUnknownOp);
-  EXPECT_EQ(finding_.number, 999u);
-
-  xen_sysctl old = {};
-  old.cmd = XEN_SYSCTL_physinfo;
-  old.interface_version = 0x12;
-  Buffers(__HYPERVISOR_sysctl, {guest_.New(old)});
-  EXPECT_EQ(finding_.problem, Problem::kUnknownVersion);
-  EXPECT_EQ(finding_.number, 0x12u);
-
-  Buffers(__HYPERVISOR_sysctl,
-          {Sysctl(XEN_SYSCTL_cpupool_op, [](auto& u) { u.cpupool_op.op = 77; })});
-  EXPECT_EQ(finding_.problem, Problem::kUnknownVariant);
-  EXPECT_EQ(finding_.number, 77u);
-  EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "op");
-}
-
-TEST_F(Walk, RefusesCountsThatPassTheLastAddress) {
-  const struct {
-    std::uint64_t extents;
-    std::uint64_t address;
-  } kCases[] = {
-      {~std::uint64_t{0}, Guest::kBase},             // the product
-      {std::uint64_t{1} << 61, Guest::kBase},        // exactly 2^64
-      {(std::uint64_t{1} << 61) - 1, Guest::kBase},  // the end
-      {2, ~std::uint64_t{0} - 7},                    // one element fits, two do not
-      {1, ~std::uint64_t{0} - 6},                    // one byte too far
-  };
-  for (const auto& [extents, address] : kCases) {
-    xen_memory_reservation reservation = {};
-    reservation.nr_extents = extents;
-    Set(reservation.extent_start, address);
-    Buffers(__HYPERVISOR_memory_op, {XENMEM_populate_physmap, guest_.New(reservation)});
-    EXPECT_EQ(finding_.problem, Problem::kOverflow) << extents << " at " << address;
-    EXPECT_STREQ(schema::WordsOf(*finding_.part).path, "extent_start");
-  }
-}
-
-TEST_F(Walk, TakesABufferThatEndsWithTheLastByte) {
-  xen_memory_reservation reservation = {};
-  reservation.nr_extents = 1;
-  Set(reservation.extent_start, ~std::uint64_t{0} - 7);
-  EXPECT_EQ(
-      Buffers(__HYPERVISOR_memory_op, {XENMEM_populate_physmap, guest_.New(reservation)}).size(),
-      2u);
-  EXPECT_TRUE(finding_.ok());
-}
-
-TEST_F(Walk, SaysWhereItCouldNotRead) {
-  Buffers(__HYPERVISOR_sysctl, {guest_.end() - 8});
-  EXPECT_EQ(finding_.problem, Problem::kUnreadable);
-  EXPECT_EQ(finding_.fault.fault, Fault::kNotPresent);
-  EXPECT_EQ(finding_.address.value, guest_.end());
-
-  xen_kexec_load load = {};
-  load.nr_segments = 2;
-  Set(load.segments.h, guest_.end() - sizeof(xen_kexec_segment));
-  Buffers(__HYPERVISOR_kexec_op, {KEXEC_CMD_kexec_load, guest_.New(load)});
-  EXPECT_EQ(finding_.problem, Problem::kUnreadable);
-  EXPECT_EQ(finding_.index, 1u);
-}
-
-// Random calls of every op: the walk ends, and nothing is read outside the guest's memory.
-TEST_F(Walk, SurvivesRandomArguments) {
-  std::uint64_t state = 1;
-  auto random = [&] {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return state >> 16;
-  };
-  std::vector<std::uint64_t> words(4096);
-  unsigned ok = 0;
-  for (unsigned round = 0; round < 200; ++round) {
-    for (std::uint64_t& word : words) {
-      switch (random() % 4) {
-        case 0:
-          word = Guest::kBase + random() % 0x10000;
-          break;
-        case 1:
-          word = random() % 64;
-          break;
-        case 2:
-          word = random() % 64 | std::uint64_t{XEN_SYSCTL_INTERFACE_VERSION} << 32;
-          break;
-        default:
-          word = random() << 40 | random();
-      }
-    }
-    Guest guest;
-    guest.New(words.data(), words.size());
-    for (const Hypercall& hypercall : Hypercalls()) {
-      for (const Op& op : hypercall.ops()) {
-        Call call = {.hypercall = hypercall.number};
-        for (std::uint64_t& each : call.registers) each = Guest::kBase + random() % 0x8000;
-        if (hypercall.op_place == OpPlace::kRegister) call.registers[0] = op.number;
-        std::uint64_t bytes = 0;
-        auto note = [&](const Buffer& buffer) {
-          bytes += buffer.bytes;
-          return true;
-        };
-        ok += ForEachBuffer(call, {guest, round % 2 == 0 ? kNativeOrder : kOther}, note).ok();
-      }
-    }
-  }
-  EXPECT_GT(ok, 0u);
 }
 
 }  // namespace
