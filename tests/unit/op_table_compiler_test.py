@@ -328,6 +328,18 @@ MISTAKES = {
     "registers that are there twice": (
         "nmi.yaml", 'arg: "in [1]"}', 'arg cmd: "in [1]"}', "nmi_op:",
         "nmi_op: registers cmd, arg, cmd: expected 6 at most, each once"),
+    "registers that are too many": (
+        "nmi.yaml", 'arg: "in [1]"}', 'arg: "in [1]", a b c d e: in}', "nmi_op:",
+        "nmi_op: registers cmd, arg, a, b, c, d, e: expected 6 at most, each once"),
+    "name of nothing": (
+        "domctl.yaml", "      max_memkb: in", '      "": in\n      max_memkb: in', '      "": in',
+        "expected a text; …"),
+    "field around that has no name": (
+        "domctl.yaml", "      max_memkb: in", '      "around ": in\n      max_memkb: in',
+        '      "around "', "domctl.max_mem: struct xen_domctl_max_mem has no field around: …"),
+    "count by an array": (
+        "records.yaml", "[size, at most", "[pad, at most", "  name: in [pad",
+        "…: pad is no number: expected a field that is one (in 4.17, …)"),
     "number of a hypercall": (
         "nmi.yaml", "  op: cmd in register\n", "  op: cmd in register\n  number: 64\n", "nmi_op:",
         "nmi_op: number 64: expected 0 to 63"),
