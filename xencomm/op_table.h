@@ -74,8 +74,8 @@ typedef struct xencomm_allowed_op {
   uint64_t op;
 } xencomm_allowed_op;
 
-/* Whether all that the call points at lies in the ranges, each buffer in one, and its op, those of a
- * multicall's entries too, is among the allowed: 0, or -1 and EPERM. `allowed` NULL: every op. */
+/* Whether all that the call points at lies in the ranges, each buffer in one, and its op, those of
+ * a multicall's entries too, is among the allowed: 0, or -1 and EPERM. `allowed` NULL: every op. */
 XENCOMM_API int xencomm_audit(const xencomm_hypercall *call, const char *release,
                               const xencomm_range *ranges, size_t range_count,
                               const xencomm_allowed_op *allowed, size_t allowed_count);

@@ -35,6 +35,9 @@ struct Program {
   std::function<void()> begin;                 // before there are threads; makes all as new
   std::vector<std::function<void()>> threads;  // at most kMostThreads
   std::function<void()> end;                   // after them
+  // A thread-local variable, which threads here would share: each has one of its own, that says
+  // first which thread it is.
+  std::uint32_t* own = nullptr;
 };
 
 // Fails the test that runs when an execution fails. One that takes long, and notices no weaker

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <istream>
 #include <ostream>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -49,6 +50,9 @@ bool Explorer::CanGoOn(const Thread& thread) {
 void Explorer::SwitchTo(unsigned thread) {
   if (thread == current_) return;
   ucontext_t& from = threads_[current_].context;
+  if (program_->own != nullptr) {
+    threads_[current_].own = std::exchange(*program_->own, threads_[thread].own);
+  }
   current_ = thread;
   swapcontext(&from, &threads_[thread].context);
 }
@@ -101,6 +105,7 @@ bool Explorer::RunOnce(const Program& program) {
     thread.location = ~0u;
     thread.spins = 0;
     thread.mutex = nullptr;
+    thread.own = i;
     getcontext(&thread.context);
     thread.context.uc_stack.ss_sp = thread.stack.data();
     thread.context.uc_stack.ss_size = kStackBytes;
@@ -112,6 +117,7 @@ bool Explorer::RunOnce(const Program& program) {
   if (!has_run) {
     has_run = true;
     current_ = choices_.Choose(static_cast<unsigned>(program.threads.size()));
+    if (program.own != nullptr) *program.own = current_;
     setcontext(&threads_[current_].context);
   }
   if (failure_.empty() && program.end) program.end();

@@ -96,6 +96,7 @@ class Explorer {
     std::size_t store = 0;
     unsigned spins = 0;
     const void* mutex = nullptr;  // that it waits for
+    std::uint32_t own = 0;        // while another thread runs
   };
   struct MutexState {
     bool is_held = false;

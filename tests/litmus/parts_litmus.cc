@@ -3,7 +3,6 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
-#include <functional>
 #include <memory>
 #include <optional>
 
@@ -14,7 +13,7 @@
 #include "hcall/hypervisor/memory/quiescence.h"
 #include "tests/litmus/explore.h"
 #include "xencomm/arena.h"
-#include "xencomm/free_stack.h"
+#include "xencomm/numbers.h"
 #include "xencomm/process_slot.h"
 
 namespace xencomm {
@@ -39,10 +38,13 @@ TEST(PartsLitmus, ASpinLockKeepsThreadsApart) {
 }
 
 // Something that calls find and use, and that others take away and use for something else once no
-// call has it any more.
+// call has it any more. The first slot is claimed from the start.
 class Quiet {
  public:
-  Quiet() { quiescence.Init(slots, 2); }
+  Quiet() {
+    quiescence.Init(slots, 2);
+    quiescence.Claim();
+  }
 
   void Call(unsigned slot) {
     quiescence.Enter(slots[slot]);
@@ -69,6 +71,18 @@ TEST(PartsLitmus, WhatIsTakenAwayIsReusedWhenNoCallHasIt) {
            {[&] {
               quiet->Call(0);
               quiet->Call(0);
+            },
+            [&] { quiet->ReuseIfFree(quiet->TakeAway()); }},
+           nullptr},
+          4);
+}
+
+TEST(PartsLitmus, WhatIsTakenAwayIsReusedWhenNoFirstCallHasIt) {
+  std::optional<Quiet> quiet;
+  Explore({[&] { quiet.emplace(); },
+           {[&] {
+              quiet->quiescence.Claim();
+              quiet->Call(1);
             },
             [&] { quiet->ReuseIfFree(quiet->TakeAway()); }},
            nullptr},
@@ -133,77 +147,16 @@ TEST(PartsLitmus, WhoKnowsThatEverythingIsWrittenSeesIt) {
            nullptr});
 }
 
-// Blocks and what lies in them.
-class Blocks {
- public:
-  Blocks() {
-    for (std::uint32_t i = 0; i < 2; ++i) stack_.Push(i, link_of_);
-  }
-
-  std::uint32_t Pop() {
-    const std::uint32_t block = stack_.Pop(link_of_);
-    if (block != FreeStack::kNone) ++bytes_[block];
-    return block;
-  }
-  void Push(std::uint32_t block) {
-    ++bytes_[block];
-    stack_.Push(block, link_of_);
-  }
-  void PopAndPush() {
-    const std::uint32_t block = Pop();
-    if (block != FreeStack::kNone) Push(block);
-  }
-  void TakeAll() {
-    for (std::uint32_t block = stack_.TakeAll(); block != FreeStack::kNone;) {
-      const std::uint32_t next = links_[block].load(std::memory_order_relaxed);
-      ++bytes_[block];
-      block = next;
-    }
-  }
-  unsigned Count() {
-    unsigned count = 0;
-    while (Pop() != FreeStack::kNone) ++count;
-    return count;
-  }
-
- private:
-  FreeStack stack_;
-  std::atomic<std::uint32_t> links_[4] = {};
-  int bytes_[4] = {};
-  const std::function<std::atomic<std::uint32_t>&(std::uint32_t)> link_of_ =
-      [this](std::uint32_t block) -> std::atomic<std::uint32_t>& { return links_[block]; };
-};
-
-TEST(PartsLitmus, APieceIsOneThreadsAtATime) {
-  std::optional<Blocks> blocks;
-  Explore({[&] { blocks.emplace(); },
-           {[&] {
-              blocks->PopAndPush();
-              blocks->Pop();
-            },
-            [&] { blocks->PopAndPush(); }, [&] { blocks->Pop(); }},
-           nullptr});
-}
-
-TEST(PartsLitmus, NoPieceIsLost) {
-  std::optional<Blocks> blocks;
-  Explore({[&] { blocks.emplace(); },
-           {[&] {
-              blocks->Push(2);
-              blocks->PopAndPush();
-            },
-            [&] {
-              blocks->PopAndPush();
-              blocks->Push(3);
-            }},
-           [&] { Require(blocks->Count() == 4, "all are there"); }});
-}
-
-TEST(PartsLitmus, AllPiecesAreTakenAtOnce) {
-  std::optional<Blocks> blocks;
-  Explore({[&] { blocks.emplace(); },
-           {[&] { blocks->PopAndPush(); }, [&] { blocks->TakeAll(); }, [&] { blocks->Push(2); }},
-           nullptr});
+TEST(PartsLitmus, ANumberIsOneThreadsAtATime) {
+  std::optional<Numbers> numbers;
+  std::array<int, 3> of_number;
+  const auto use = [&] {
+    const std::uint32_t number = numbers->Take();
+    Require(number < of_number.size(), "it is the lowest");
+    ++of_number[number];
+    numbers->GiveBack(number);
+  };
+  Explore({[&] { numbers.emplace(); }, {use, use, use}, nullptr});
 }
 
 // Which process runs is what this says.
@@ -249,41 +202,112 @@ class PlainBacking final : public Backing {
   std::byte* memory_;
 };
 
+// An Arena of some pages, as the threads of a program use it, which have the numbers 0, 1 and 2.
+class ArenaOf {
+ public:
+  explicit ArenaOf(std::size_t pages)
+      : bytes_(pages * Arena::kPageSize),
+        memory_(static_cast<std::byte*>(std::aligned_alloc(Arena::kPageSize, bytes_)), &std::free) {
+    AskForThreadNumber();
+  }
+
+  void MakeNew() { arena_ = *Arena::Create(std::make_unique<PlainBacking>(memory_.get()), bytes_); }
+  Arena& operator*() { return *arena_; }
+
+  // Null when there is no room.
+  int* Make(std::size_t size) {
+    const absl::StatusOr<void*> made = arena_->Allocate(size);
+    if (!made.ok()) return nullptr;
+    auto* const number = static_cast<int*>(*made);
+    Require(arena_->Check(number, size).ok(), "it is live");
+    *number = 1;
+    return number;
+  }
+  void Free(int* number) {
+    ++*number;
+    Require(arena_->Free(number).ok(), "it can be freed");
+  }
+
+ private:
+  const std::size_t bytes_;
+  const std::unique_ptr<std::byte, decltype(&std::free)> memory_;
+  std::unique_ptr<Arena> arena_;
+};
+
 // Slots of one page and whole pages, made, freed by another thread and made anew.
 TEST(PartsLitmus, AnAllocationIsOneThreadsAtATime) {
-  constexpr std::size_t kBytes = 32 * Arena::kPageSize;
-  const std::unique_ptr<std::byte, decltype(&std::free)> memory(
-      static_cast<std::byte*>(std::aligned_alloc(Arena::kPageSize, kBytes)), &std::free);
-  std::unique_ptr<Arena> arena;
+  ArenaOf arena(32);
   std::atomic<int*> passed;
-  const auto use = [&](std::size_t size) {
-    const absl::StatusOr<void*> made = arena->Allocate(size, Contents::kAny);
-    Require(made.ok(), "there is room");
-    auto* const number = static_cast<int*>(*made);
-    *number = 1;
-    Require(arena->Check(number, size).ok(), "it is live");
-    return number;
-  };
   Explore({[&] {
-             arena = *Arena::Create(std::make_unique<PlainBacking>(memory.get()), kBytes);
+             arena.MakeNew();
              passed = nullptr;
            },
            {[&] {
-              int* const number = use(2048);
+              int* const number = arena.Make(2048);
               *number = 2;
               passed.store(number, std::memory_order_release);
-              use(2048);
+              arena.Make(2048);
             },
             [&] {
               if (int* const number = passed.load(std::memory_order_acquire)) {
-                Require(arena->Check(number, 2048).ok(), "it is live here, too");
-                ++*number;
-                Require(arena->Free(number).ok(), "it can be freed");
+                Require((*arena).Check(number, 2048).ok(), "it is live here, too");
+                arena.Free(number);
               }
-              Require(arena->Free(use(8192)).ok(), "it can be freed");
-              use(2048);
+              arena.Free(arena.Make(8192));
+              arena.Make(2048);
             }},
-           [&] { arena = nullptr; }},
+           nullptr,
+           &thread_number},
+          2);
+}
+
+TEST(PartsLitmus, OfTwoThreadsThatFreeOneBlockOneIsRefused) {
+  ArenaOf arena(1);
+  void* block;
+  std::atomic<int> freed;
+  const auto free_it = [&] { freed.fetch_add((*arena).Free(block).ok() ? 1 : 0); };
+  Explore({[&] {
+             arena.MakeNew();
+             block = (*arena).Allocate(64).value();
+             freed = 0;
+           },
+           {free_it, free_it},
+           [&] { Require(freed == 1, "one of them does"); },
+           &thread_number});
+}
+
+// Where there is room for one of them only, it goes from thread to thread.
+TEST(PartsLitmus, WhatOneThreadKeepsAnotherTakesWhereThereIsNothingElse) {
+  ArenaOf arena(1);
+  const auto use_twice = [&] {
+    for (int i = 0; i < 2; ++i) {
+      if (int* const number = arena.Make(Arena::kPageSize)) arena.Free(number);
+    }
+  };
+  Explore({[&] { arena.MakeNew(); }, {use_twice, use_twice}, nullptr, &thread_number}, 2);
+}
+
+// A slot that a thread had, then was part of another's page, and is a slot again.
+TEST(PartsLitmus, ASlotIsOneThreadsThoughTwoRememberIt) {
+  constexpr std::size_t kSlot = 512;  // two of them are taken at once
+  ArenaOf arena(1);
+  Explore({[&] { arena.MakeNew(); },
+           {[&] {
+              std::array<int*, 2> slots = {arena.Make(kSlot), arena.Make(kSlot)};
+              for (int* const slot : slots) {
+                if (slot != nullptr) arena.Free(slot);
+              }
+              arena.Make(kSlot);
+            },
+            [&] {
+              if (int* const page = arena.Make(Arena::kPageSize)) {
+                page[kSlot / sizeof(int)] = 1;
+                arena.Free(page);
+              }
+              arena.Make(kSlot);
+            }},
+           nullptr,
+           &thread_number},
           2);
 }
 

@@ -9,8 +9,12 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
+#include <chrono>
 #include <cstring>
+#include <functional>
+#include <future>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -18,14 +22,13 @@
 #include <vector>
 
 #include "xencomm/address.h"
-#include "xencomm/page_heap.h"
 #include "xencomm/process_slot.h"
 #include "xencomm/sentence.h"
 
 namespace xencomm {
 namespace {
 
-using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::Each;
 using ::testing::HasSubstr;
 
@@ -38,6 +41,7 @@ class FakeBacking final : public Backing {
     int populate = 0;
     int release = 0;
     std::uint64_t limit = ~std::uint64_t{0};  // bytes that Populate gives
+    std::function<void()> before_populate = [] {};
   };
 
   explicit FakeBacking(Calls* calls, std::uint64_t payload_offset = 0)
@@ -53,6 +57,7 @@ class FakeBacking final : public Backing {
   }
 
   absl::Status Populate(std::uint64_t offset, std::uint64_t length) override {
+    calls_->before_populate();
     ++calls_->populate;
     EXPECT_EQ(offset, populated_);
     if (offset + length > calls_->limit) return absl::ResourceExhaustedError("the fake is empty");
@@ -118,8 +123,9 @@ TEST_F(ArenaTest, RefusesAlignmentsThatAreNone) {
   for (const std::size_t alignment : {std::size_t{0}, std::size_t{3}, std::size_t{8192}}) {
     const auto memory = arena->Allocate(8, Contents::kAny, alignment);
     EXPECT_EQ(memory.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(memory.status().message()),
-                AllOf(HasSubstr(std::to_string(alignment)), HasSubstr("power of two")));
+    EXPECT_EQ(
+        memory.status().message(),
+        Sentence("an alignment of %u bytes: expected a power of two, at most 4096", alignment));
   }
 }
 
@@ -162,6 +168,18 @@ TEST_F(ArenaTest, SteadyStateAsksTheBackingForNothing) {
   const int before = calls_.populate;
   for (int i = 0; i < 1000; ++i) round();
   EXPECT_EQ(calls_.populate, before);
+}
+
+TEST_F(ArenaTest, GrowsByAQuarterOfWhatItHasWithinLimits) {
+  const auto arena = Make();
+  for (int i = 0; i < 10000; ++i) {
+    const std::uint64_t before = arena->populated();
+    ASSERT_TRUE(arena->Allocate(kPage).ok());
+    if (arena->populated() != before) {
+      ASSERT_EQ(arena->populated() - before,
+                std::clamp(before / 4 / kPage * kPage, 16 * kPage, 1024 * kPage));
+    }
+  }
 }
 
 TEST_F(ArenaTest, ClearsOnlyWhatIsAskedFor) {
@@ -317,6 +335,18 @@ TEST_F(ArenaTest, FullArenaRefusesAndRecovers) {
   EXPECT_EQ(*all, arena->payload().data());
 }
 
+TEST_F(ArenaTest, SaysHowMuchIsFreeThatIsNotInARow) {
+  const auto arena = Make(16 * kPage);
+  void* const first = *arena->Allocate(5 * kPage);
+  ASSERT_TRUE(arena->Allocate(6 * kPage).ok());
+  void* const last = *arena->Allocate(5 * kPage);
+  ASSERT_TRUE(arena->Free(first).ok());
+  ASSERT_TRUE(arena->Free(last).ok());
+  EXPECT_EQ(arena->Allocate(6 * kPage).status().message(),
+            "no room for 24576 bytes: of the arena's 65536, 40960 are free, but not that many in a "
+            "row");
+}
+
 TEST_F(ArenaTest, SlotsAreJoinedAgain) {
   const auto arena = Make(1 << 20);
   for (std::size_t size = 1; size <= 2048; size *= 2) {
@@ -364,7 +394,9 @@ TEST_F(ArenaTest, RefusesSizesThatAreNone) {
   for (const std::uint64_t size : {std::uint64_t{0}, kPage + 1, Arena::kMaxSize + kPage}) {
     const auto arena = Arena::Create(std::make_unique<FakeBacking>(&calls_), size);
     EXPECT_EQ(arena.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(arena.status().message()), HasSubstr("multiple of 4096"));
+    EXPECT_EQ(arena.status().message(),
+              Sentence("an arena of %u bytes: expected a multiple of 4096, from 4096 to 1073741824",
+                       size));
   }
 }
 
@@ -408,17 +440,407 @@ TEST_F(ArenaTest, ThreadsShareIt) {
   EXPECT_TRUE(arena->Allocate(64 << 20).ok()) << "something was lost";
 }
 
+// Does it in a thread of its own, and waits for its end.
+template <class Function>
+void InAThread(Function function) {
+  std::thread(function).join();
+}
+
+// Looks all the time at first, so that who waits goes on at once.
+template <class Condition>
+void WaitUntil(Condition is_so) {
+  for (int looks = 0; !is_so(); ++looks) {
+    if (looks > 1000) std::this_thread::yield();
+  }
+}
+
 TEST_F(ArenaTest, OfTwoThreadsThatFreeOnePieceOneIsRefused) {
   const auto arena = Make();
-  for (int i = 0; i < 500; ++i) {
-    void* const memory = *arena->Allocate(i % 2 == 0 ? 64 : 1 << 20);
-    std::atomic<int> freed = 0;
-    const auto free_it = [&] { freed += arena->Free(memory).ok() ? 1 : 0; };
-    std::thread other(free_it);
-    free_it();
-    other.join();
-    ASSERT_EQ(freed, 1);
+  constexpr int kTimes = 3000;
+  std::atomic<void*> memory = nullptr;
+  std::atomic<int> ready = 0;  // threads, over all times
+  std::atomic<int> done = 0;
+  std::atomic<int> freed = 0;
+  const auto free_it = [&](int time) {
+    ++ready;
+    WaitUntil([&] { return ready >= 2 * time; });
+    freed += arena->Free(memory).ok() ? 1 : 0;
+    ++done;
+    WaitUntil([&] { return done >= 2 * time; });
+  };
+  std::thread other([&] {
+    for (int time = 1; time <= kTimes; ++time) free_it(time);
+  });
+  for (int time = 1; time <= kTimes; ++time) {
+    memory = *arena->Allocate(time % 2 == 0 ? 64 : 1 << 20);
+    free_it(time);
+    EXPECT_EQ(freed, time);
   }
+  other.join();
+}
+
+TEST_F(ArenaTest, WhatOneThreadFreedNoOtherFreesAgain) {
+  const auto arena = Make();
+  for (const std::size_t size : {std::size_t{64}, std::size_t{4096}, std::size_t{1} << 20}) {
+    void* const memory = *arena->Allocate(size);
+    InAThread([&] { EXPECT_TRUE(arena->Free(memory).ok()); });
+    EXPECT_EQ(arena->Free(memory).code(), absl::StatusCode::kNotFound) << size;
+    InAThread([&] { EXPECT_EQ(arena->Free(memory).code(), absl::StatusCode::kNotFound) << size; });
+  }
+}
+
+// What one thread makes another frees, many times more than there is room for at once.
+TEST_F(ArenaTest, WhatOtherThreadsFreeComesBack) {
+  const auto arena = Make(16 * kPage);
+  for (const std::size_t size : {std::size_t{256}, std::size_t{1000}, std::size_t{3} * kPage}) {
+    std::atomic<void*> passed = nullptr;
+    constexpr int kTimes = 1000;
+    std::thread other([&] {
+      for (int i = 0; i < kTimes; ++i) {
+        void* memory;
+        WaitUntil([&] { return (memory = passed.exchange(nullptr)) != nullptr; });
+        EXPECT_TRUE(arena->Free(memory).ok());
+      }
+    });
+    for (int i = 0; i < kTimes; ++i) {
+      const auto memory = arena->Allocate(size);
+      EXPECT_TRUE(memory.ok()) << i << ": " << memory.status();
+      WaitUntil([&] { return passed == nullptr; });
+      passed = *memory;
+    }
+    other.join();
+  }
+  EXPECT_TRUE(arena->Allocate(16 * kPage).ok()) << "something was lost";
+}
+
+TEST_F(ArenaTest, WhatAThreadKeptTheNextOneHas) {
+  const auto arena = Make();
+  void* kept = nullptr;
+  const auto use = [&] {
+    void* const memory = *arena->Allocate(2 * kPage);
+    if (kept == nullptr) kept = memory;
+    EXPECT_EQ(memory, kept);
+    EXPECT_TRUE(arena->Free(memory).ok());
+  };
+  for (int i = 0; i < 200; ++i) InAThread(use);
+  EXPECT_EQ(calls_.populate, 1);
+}
+
+TEST_F(ArenaTest, ManyArenasAreUsedByOneThreadAndOutlivedByIt) {
+  std::vector<std::unique_ptr<Arena>> arenas;
+  std::vector<void*> kept;
+  for (int i = 0; i < 10; ++i) {
+    arenas.push_back(Make(16 * kPage));
+    kept.push_back(*arenas.back()->Allocate(100));
+    ASSERT_TRUE(arenas.back()->Free(kept.back()).ok());
+  }
+  for (std::size_t i = 0; i < arenas.size(); ++i) EXPECT_EQ(*arenas[i]->Allocate(100), kept[i]);
+  arenas.clear();
+  EXPECT_EQ(calls_.release, 10);
+  EXPECT_TRUE(Make(16 * kPage)->Allocate(100).ok());
+}
+
+// What threads keep which do nothing, with what lies in a page beside what is live.
+TEST_F(ArenaTest, WhatThreadsKeepIsThereWhenNothingElseIs) {
+  const auto arena = Make(256 * kPage);
+  constexpr int kThreads = 3;
+  std::barrier together(kThreads + 1);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      std::vector<void*> live;
+      for (const std::size_t size : {64, 64, 512, 2048, 4096, 4096, 12288, 262144}) {
+        live.push_back(*arena->Allocate(size));
+      }
+      for (void* const memory : live) EXPECT_TRUE(arena->Free(memory).ok());
+      together.arrive_and_wait();
+      together.arrive_and_wait();  // everything is somebody else's
+      for (const std::size_t size : {64, 512, 2048, 4096, 12288, 262144}) {
+        EXPECT_EQ(arena->Allocate(size).status().code(), absl::StatusCode::kResourceExhausted);
+      }
+      together.arrive_and_wait();
+      together.arrive_and_wait();  // nothing is
+      for (const std::size_t size : {64, 512, 2048, 4096, 12288}) {
+        const auto memory = arena->Allocate(size);
+        EXPECT_TRUE(memory.ok()) << memory.status();
+      }
+    });
+  }
+  together.arrive_and_wait();
+  const auto all = arena->Allocate(256 * kPage);
+  EXPECT_TRUE(all.ok()) << all.status();
+  together.arrive_and_wait();
+  together.arrive_and_wait();
+  EXPECT_TRUE(arena->Free(*all).ok());
+  together.arrive_and_wait();
+  for (std::thread& thread : threads) thread.join();
+}
+
+// A slot whose page is not free as a whole.
+TEST_F(ArenaTest, ASlotThatAnotherThreadKeepsIsThereWhenNothingElseIs) {
+  const auto arena = Make(kPage);
+  void* const stays = *arena->Allocate(1024);
+  std::vector<void*> kept;
+  InAThread([&] {
+    for (int i = 0; i < 3; ++i) kept.push_back(*arena->Allocate(1024));
+    for (void* const memory : kept) EXPECT_TRUE(arena->Free(memory).ok());
+  });
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(kept, Contains(*arena->Allocate(1024)));
+  EXPECT_FALSE(arena->Allocate(1024).ok());
+  EXPECT_TRUE(arena->Free(stays).ok());
+}
+
+TEST_F(ArenaTest, WhatAThreadKeepsComesBeforeNewMemoryAndThatBeforeWhatOthersKeep) {
+  for (const std::size_t size : {std::size_t{64}, std::size_t{2048}, std::size_t{kPage}}) {
+    const auto arena = Make();
+    calls_.populate = 0;
+    std::vector<void*> live;
+    for (std::size_t i = 0; i < 16 * kPage / size; ++i) live.push_back(*arena->Allocate(size));
+    for (void* const memory : live) ASSERT_TRUE(arena->Free(memory).ok());
+    EXPECT_EQ(calls_.populate, 1);
+    void* const run = *arena->Allocate(16 * kPage);
+    EXPECT_EQ(calls_.populate, 1);
+    ASSERT_TRUE(arena->Free(run).ok());
+    InAThread([&] { EXPECT_NE(*arena->Allocate(16 * kPage), run); });
+    EXPECT_EQ(calls_.populate, 2);
+    EXPECT_EQ(*arena->Allocate(16 * kPage), run);
+  }
+}
+
+TEST_F(ArenaTest, AThreadKeepsSoManyBlocksOfASize) {
+  constexpr std::size_t kBlocks = 48;  // three times what the Arena grows by
+  static_assert(Arena::kKept == 31);
+  const struct { std::size_t freed, kept; } cases[] = {{1, 1}, {31, 31}, {32, 15}, {48, 31}};
+  for (const auto& [freed, kept] : cases) {
+    const auto arena = Make();
+    std::vector<void*> live;
+    for (std::size_t i = 0; i < kBlocks; ++i) live.push_back(*arena->Allocate(kPage));
+    live.resize(freed);
+    for (void* const memory : live) ASSERT_TRUE(arena->Free(memory).ok());
+    // What it does not keep is there for others.
+    const int before = calls_.populate;
+    std::size_t others = 0;
+    InAThread([&] {
+      while (arena->Allocate(kPage).ok() && calls_.populate == before) ++others;
+    });
+    EXPECT_EQ(others, freed - kept);
+    std::size_t own = 0;
+    for (void* memory = *arena->Allocate(kPage); std::ranges::count(live, memory) != 0;
+         memory = *arena->Allocate(kPage)) {
+      ++own;
+    }
+    EXPECT_EQ(own, kept);
+  }
+}
+
+// While another holds it.
+TEST_F(ArenaTest, SteadyStateTakesNoLock) {
+  const auto arena = Make();
+  const auto round = [&] {
+    std::vector<void*> live;
+    for (const std::size_t size : {std::size_t{0}, std::size_t{144}, kPage, 64 * kPage}) {
+      for (int i = 0; i < 4; ++i) live.push_back(*arena->Allocate(size));
+    }
+    for (void* const memory : live) {
+      EXPECT_TRUE(arena->Check(memory, 1).ok());
+      EXPECT_TRUE(arena->Free(memory).ok());
+    }
+  };
+  round();
+  std::promise<void> is_growing, is_done;
+  calls_.before_populate = [&] {
+    is_growing.set_value();
+    EXPECT_EQ(is_done.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  };
+  std::thread other([&] { EXPECT_TRUE(arena->Allocate(32 << 20).ok()); });
+  is_growing.get_future().wait();
+  for (int i = 0; i < 100; ++i) round();
+  is_done.set_value();
+  other.join();
+}
+
+// So that they write no cache line in common: 64 bytes of what is known of slots are of a KiB.
+TEST_F(ArenaTest, ThreadsTakeSlotsApart) {
+  const auto arena = Make();
+  for (const std::size_t size : {64, 128, 256, 512}) {
+    std::vector<std::uintptr_t> taken;
+    const auto take = [&] {
+      void* const one = *arena->Allocate(size);
+      void* const other = *arena->Allocate(size);
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(one) / 1024,
+                reinterpret_cast<std::uintptr_t>(other) / 1024);
+      taken.push_back(reinterpret_cast<std::uintptr_t>(one) / 1024);
+    };
+    take();
+    std::thread other([&] {
+      take();
+      InAThread(take);
+    });
+    other.join();
+    EXPECT_NE(taken[0], taken[1]);
+    EXPECT_NE(taken[0], taken[2]);
+    EXPECT_NE(taken[1], taken[2]);
+  }
+}
+
+TEST_F(ArenaTest, MoreThreadsThanKeepAnythingShareIt) {
+  const auto arena = Make(1024 * kPage);
+  constexpr int kThreads = 80;
+  std::barrier together(kThreads);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 5; ++i) {
+        for (const std::size_t size : {std::size_t{64}, std::size_t{700}, 2 * kPage}) {
+          auto* const memory = static_cast<unsigned char*>(*arena->Allocate(size));
+          memory[0] = memory[size - 1] = static_cast<unsigned char>(t);
+          together.arrive_and_wait();
+          EXPECT_EQ(memory[0], t);
+          EXPECT_EQ(memory[size - 1], t);
+          EXPECT_TRUE(arena->Free(memory).ok());
+          EXPECT_EQ(arena->Free(memory).code(), absl::StatusCode::kNotFound);
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(arena->Allocate(1024 * kPage).ok()) << "something was lost";
+}
+
+// In the destructor of a variable that goes after what the Arena has of the thread, which another
+// thread has then.
+TEST_F(ArenaTest, AThreadThatEndsCanAllocateAndFree) {
+  static Arena* used;
+  struct AtEnd {
+    ~AtEnd() {
+      EXPECT_TRUE(used->Free(memory).ok());
+      std::promise<void*> kept;
+      std::promise<void> done;
+      std::thread next([&] {
+        void* const others = *used->Allocate(2 * kPage);
+        EXPECT_TRUE(used->Free(others).ok());
+        kept.set_value(others);
+        done.get_future().wait();
+        EXPECT_EQ(*used->Allocate(2 * kPage), others);
+        EXPECT_TRUE(used->Free(others).ok());
+      });
+      void* const others = kept.get_future().get();
+      void* const own = *used->Allocate(2 * kPage);
+      EXPECT_NE(own, others);
+      EXPECT_TRUE(used->Free(own).ok());
+      done.set_value();
+      next.join();
+    }
+    void* memory = nullptr;
+  };
+  const auto arena = Make(16 * kPage);
+  used = arena.get();
+  for (int i = 0; i < 100; ++i) {
+    InAThread([] {
+      static thread_local AtEnd at_end;
+      at_end.memory = *used->Allocate(64);
+    });
+  }
+  EXPECT_TRUE(arena->Allocate(16 * kPage).ok()) << "something was lost";
+}
+
+// More is asked for than there is, so threads take what others keep all the time; blocks go from
+// thread to thread.
+TEST_F(ArenaTest, ThreadsShareWhatIsScarce) {
+  constexpr std::uint64_t kPages = 48;
+  const auto arena = Make(kPages * kPage);
+  struct Block {
+    unsigned char* start;
+    std::size_t size;
+    unsigned char mark;
+  };
+  std::mutex mutex;
+  std::vector<Block> live;
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (int i = 0; i < 10000; ++i) {
+        Block block = {};
+        if (random() % 2 == 0) {
+          block.size = std::size_t{1} + random() % (random() % 4 == 0 ? 5 * kPage : kPage / 2);
+          block.mark = static_cast<unsigned char>(random());
+          const auto made = arena->Allocate(block.size);
+          if (!made.ok()) {
+            EXPECT_EQ(made.status().code(), absl::StatusCode::kResourceExhausted);
+            continue;
+          }
+          block.start = static_cast<unsigned char*>(*made);
+          std::memset(block.start, block.mark, block.size);
+          const std::lock_guard lock(mutex);
+          live.push_back(block);
+        } else {
+          {
+            const std::lock_guard lock(mutex);
+            if (live.empty()) continue;
+            std::swap(live[random() % live.size()], live.back());
+            block = live.back();
+            live.pop_back();
+          }
+          EXPECT_TRUE(std::all_of(block.start, block.start + block.size,
+                                  [&](unsigned char byte) { return byte == block.mark; }));
+          EXPECT_TRUE(arena->Check(block.start, block.size).ok());
+          EXPECT_TRUE(arena->Free(block.start).ok());
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Block& block : live) EXPECT_TRUE(arena->Free(block.start).ok());
+  EXPECT_TRUE(arena->Allocate(kPages * kPage).ok()) << "something was lost";
+}
+
+// A model beside it: a bit for each page.
+TEST_F(ArenaTest, AgreesWithABitmap) {
+  constexpr std::size_t kPages = 500;
+  const auto arena = Make(kPages * kPage);
+  std::vector<bool> used(kPages);
+  struct Run {
+    std::size_t first, count;
+  };
+  std::vector<Run> live;
+  std::mt19937 random(7);
+  std::byte* const payload = arena->payload().data();
+  int refused = 0;
+  for (int i = 0; i < 20000; ++i) {
+    if (random() % 2 == 0 && !live.empty()) {
+      std::swap(live[random() % live.size()], live.back());
+      const auto [first, count] = live.back();
+      live.pop_back();
+      const auto found =
+          arena->Find(payload + (first + random() % count) * kPage + random() % kPage);
+      ASSERT_TRUE(found.ok()) << found.status();
+      ASSERT_EQ(found->data(), payload + first * kPage);
+      ASSERT_EQ(found->size(), count * kPage);
+      ASSERT_TRUE(arena->Free(payload + first * kPage).ok());
+      std::fill_n(used.begin() + static_cast<std::ptrdiff_t>(first), count, false);
+    } else {
+      const std::size_t count = 1 + random() % (random() % 4 == 0 ? 100 : 20);
+      const auto memory = arena->Allocate(count * kPage);
+      if (!memory.ok()) {
+        // Then there is no such run.
+        const auto hole = std::search_n(used.begin(), used.end(), static_cast<int>(count), false);
+        ASSERT_TRUE(hole == used.end());
+        ++refused;
+        continue;
+      }
+      const auto first =
+          static_cast<std::size_t>(static_cast<std::byte*>(*memory) - payload) / kPage;
+      for (std::size_t page = first; page < first + count; ++page) {
+        ASSERT_FALSE(used[page]);
+        used[page] = true;
+      }
+      live.push_back({first, count});
+    }
+    const std::size_t page = random() % (arena->populated() / kPage);
+    ASSERT_EQ(arena->Find(payload + page * kPage).ok(), used[page]) << page;
+  }
+  EXPECT_GT(refused, 100);
 }
 
 TEST_F(ArenaTest, FindsTheAllocationThatHoldsAByte) {
@@ -451,7 +873,10 @@ TEST_F(ArenaTest, ForkedChildIsRefusedAndReleasesNothing) {
         arena->Free(memory).code() == absl::StatusCode::kFailedPrecondition &&
         arena->Find(memory).status().code() == absl::StatusCode::kFailedPrecondition;
     arena.reset();
-    _exit(refused && calls_.release == 0 ? 0 : 1);
+    const bool released = calls_.release != 0;
+    const auto own = Make();
+    const bool usable = own->Free(*own->Allocate(64)).ok() && own->Free(*own->Allocate(64)).ok();
+    _exit(refused && !released && usable ? 0 : 1);
   }
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
@@ -557,74 +982,6 @@ TEST(ProcessSlot, EachProcessHasOneOfItsOwnWhicheverThreadAsksFirst) {
     EXPECT_NE(seen[0], &parent);
     EXPECT_EQ(parent.number, round);
   }
-}
-
-// No long run is broken up where a short one serves.
-TEST(PageHeap, TakesTheRunThatFits) {
-  for (const std::uint32_t count : {1u, 5u, 63u, 64u}) {
-    PageHeap heap(1000);
-    heap.Grow(1000);
-    const auto before = heap.Take(1);
-    const auto fitting = heap.Take(count);
-    const auto between = heap.Take(1);
-    const auto longer = heap.Take(count + 1);
-    ASSERT_TRUE(before && fitting && between && longer && heap.Take(1));
-    for (const bool fitting_first : {false, true}) {
-      heap.GiveBack(fitting_first ? *fitting : *longer);
-      heap.GiveBack(fitting_first ? *longer : *fitting);
-      EXPECT_EQ(heap.Take(count), fitting) << count;
-      EXPECT_EQ(heap.Take(count + 1), longer) << count;
-    }
-  }
-}
-
-// A model beside it: a bit for each page.
-TEST(PageHeap, AgreesWithABitmap) {
-  constexpr std::uint32_t kPages = 2000;
-  PageHeap heap(kPages);
-  std::vector<bool> used;
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> live;
-  std::mt19937 random(7);
-  const auto up_to = [&](std::uint32_t n) { return static_cast<std::uint32_t>(1 + random() % n); };
-  for (int i = 0; i < 20000; ++i) {
-    const unsigned what = random() % 16;
-    if (what == 0 && heap.pages() + 40 <= kPages) {
-      const std::uint32_t count = up_to(40);
-      heap.Grow(count);
-      used.resize(used.size() + count);
-    } else if (what < 8 && !live.empty()) {
-      std::swap(live[random() % live.size()], live.back());
-      const auto [first, count] = live.back();
-      live.pop_back();
-      EXPECT_EQ(heap.LengthAt(first), count);
-      heap.GiveBack(first);
-      std::fill_n(used.begin() + first, count, false);
-    } else {
-      const std::uint32_t count = up_to(random() % 4 == 0 ? 300 : 20);
-      const auto first = heap.Take(count);
-      if (!first) {
-        // Then there is no such run.
-        const auto hole = std::search_n(used.begin(), used.end(), static_cast<int>(count), false);
-        ASSERT_TRUE(hole == used.end());
-        continue;
-      }
-      for (std::uint32_t page = *first; page < *first + count; ++page) {
-        ASSERT_FALSE(used[page]);
-        used[page] = true;
-      }
-      live.emplace_back(*first, count);
-    }
-    ASSERT_EQ(heap.free_pages(),
-              static_cast<std::uint32_t>(std::count(used.begin(), used.end(), false)));
-  }
-  for (const auto& [first, count] : live) {
-    const PageHeap::Run run = heap.Find(first + count - 1);
-    EXPECT_EQ(run.first, first);
-    EXPECT_EQ(run.pages, count);
-    EXPECT_FALSE(run.free);
-    heap.GiveBack(first);
-  }
-  EXPECT_EQ(heap.FreeAtEnd(), heap.pages());
 }
 
 }  // namespace

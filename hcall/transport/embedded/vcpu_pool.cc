@@ -16,7 +16,6 @@ absl::Status VcpuPool::Claim(unsigned count) {
     if (slots_[count_].vcpu == nullptr) {
       return absl::InternalError(Sentence("domain 0 has no vcpu %u", count_));
     }
-    free_.Push(count_, LinkOf());
     sem_post(&available_);
   }
   return absl::OkStatus();
@@ -26,12 +25,12 @@ std::uint32_t VcpuPool::Take() {
   // A signal's handler may end the wait early.
   while (sem_wait(&available_) == -1 && errno == EINTR) {
   }
-  // The semaphore counts what lies in the stack, so one is there.
-  return free_.Pop(LinkOf());
+  // The semaphore counts those that are not lent, so there is one, and the lowest is one of these.
+  return lent_.Take();
 }
 
 void VcpuPool::GiveBack(std::uint32_t slot) {
-  free_.Push(slot, LinkOf());
+  lent_.GiveBack(slot);
   sem_post(&available_);
 }
 

@@ -7,19 +7,18 @@
 
 #include <semaphore.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
 #include "hcall/hypervisor/hypervisor.h"
-#include "xencomm/free_stack.h"
+#include "xencomm/numbers.h"
 
 namespace xencomm::embedded {
 
 class VcpuPool {
  public:
-  static constexpr unsigned kMaxVcpus = 64;
+  static constexpr unsigned kMaxVcpus = Numbers::kCount;
 
   explicit VcpuPool(hypervisor::Hypervisor& hypervisor);
   VcpuPool(const VcpuPool&) = delete;
@@ -59,19 +58,15 @@ class VcpuPool {
   struct Slot {
     hypervisor::Vcpu* vcpu = nullptr;
     Space* space = nullptr;
-    std::atomic<std::uint32_t> link = FreeStack::kNone;
   };
 
-  auto LinkOf() {
-    return [this](std::uint32_t slot) -> std::atomic<std::uint32_t>& { return slots_[slot].link; };
-  }
   std::uint32_t Take();
   void GiveBack(std::uint32_t slot);
 
   hypervisor::Hypervisor& hypervisor_;
   Slot slots_[kMaxVcpus];
   unsigned count_ = 0;
-  FreeStack free_;
+  Numbers lent_;
   // Not std::counting_semaphore: libstdc++'s loses wakeups (gcc's bug 104928).
   sem_t available_;
 };
