@@ -58,7 +58,7 @@ Guest::Guest() : ram_(Must(embedded::RamFile::Create(kMachinePages * kPage))) {
   // 46 bits as processors have, so that the reserved bits are more than none.
   const x86_64::PagingState four{.cr3 = root4.value, .physical_bits = 46};
   const x86_64::PagingState five{.cr3 = root5.value, .cr4 = x86_64::kCr4La57, .physical_bits = 46};
-  registered_.emplace(RegisteredRegion(*layout_, bases_.data(), FoundIn::kMemory), memory());
+  registered_.emplace(*layout_, held_pages_.data(), FoundIn::kMemory);
   stateless_.emplace(StatelessRegion<GuestMemory>(Must(OpenTable(memory(), region_, kNativeOrder))),
                      memory());
   walk4_.emplace(Walk(memory(), four), memory());
@@ -134,10 +134,11 @@ void Guest::BuildRegion() {
   const auto table = Must(RegionTable<hypervisor::LockedMemory>::Build(own_memory(), *layout_,
                                                                        kNativeOrder, table_frames));
   region_ = table.handle();
-  bases_.resize(layout_->table_granules(), HeldBase::kNotTakenUp);
+  held_pages_.resize(layout_->table_granules());
   for (const PhysicalAddress frame : frames_) {
-    Must(table.Back(bases_.size(), frame));
-    bases_.push_back(HeldBase::Word(frame, Access::kWrite));
+    Must(table.Back(held_pages_.size(), frame));
+    pages_.push_back(own_memory().Map(frame, kPage, Access::kWrite).start());
+    held_pages_.emplace_back(pages_.back(), Access::kWrite, GranuleUse::kAnyPointer);
   }
 }
 

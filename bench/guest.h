@@ -42,6 +42,8 @@ class Guest {
   Guest& operator=(const Guest&) = delete;
 
   std::byte* direct() const { return buffer_; }
+  // The same pages where the hypervisor has them.
+  std::span<std::byte* const> pages() const { return pages_; }
   std::span<const NamedSpace> spaces() const { return spaces_; }
 
  private:
@@ -68,12 +70,13 @@ class Guest {
   std::vector<std::uint64_t> free_gfns_;
   std::vector<PhysicalAddress> frames_;  // of the buffer, page by page
   std::byte* buffer_ = nullptr;
+  std::vector<std::byte*> pages_;
 
   std::optional<RegionLayout> layout_;
   PhysicalAddress region_;
-  std::vector<std::uint64_t> bases_;  // as a hypervisor holds them
+  std::vector<HeldPage> held_pages_;  // of the region, as a hypervisor has them
 
-  std::optional<Over<RegisteredRegion>> registered_;
+  std::optional<RegisteredRegion> registered_;
   std::optional<Over<StatelessRegion<GuestMemory>>> stateless_;
   std::optional<Over<Walk>> walk4_, walk5_;
   std::optional<Over<XcomTranslation<GuestMemory>>> descriptor_;

@@ -67,7 +67,7 @@ void StoreField(void* to, T value, ByteOrder order) {
 // field meanwhile: it happens once, whole, and the compiler cannot repeat or split it.
 template <std::unsigned_integral T>
 T LoadSharedField(const void* from, ByteOrder order) {
-  return InOrder(*static_cast<const volatile T*>(from), order);
+  return InOrder(__atomic_load_n(static_cast<const T*>(from), __ATOMIC_RELAXED), order);
 }
 
 template <std::unsigned_integral T>

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 
 #include "xencomm/space.h"
 
@@ -41,6 +42,41 @@ inline CopyResult Clear(Space& space, VirtualAddress pointer, std::uint64_t offs
     std::memset(run, 0, bytes);
   };
   return space.ForEachRun(pointer, offset, length, Access::kWrite, clear);
+}
+
+// Pieces of `length` bytes each, from pointers anywhere to one after the other at `to`: what copies
+// one by one do, in the same order and with the same answer, but that some are looked up before
+// those ahead of them are copied, so that the processor waits for the memory of several at once.
+inline CopyResult CopyFromEach(Space& space, std::span<const VirtualAddress> pointers, void* to,
+                               std::uint64_t length) {
+  constexpr std::uint64_t kAhead = 8;
+  constexpr std::uint64_t kLine = 64;
+  if (length == 0) return {};
+  auto* next = static_cast<std::byte*>(to);
+  Mapping runs[kAhead] = {Fault::kNone, Fault::kNone, Fault::kNone, Fault::kNone,
+                          Fault::kNone, Fault::kNone, Fault::kNone, Fault::kNone};
+  CopyResult total;
+  for (std::uint64_t i = 0; i < pointers.size() + kAhead; ++i) {
+    Mapping& place = runs[i % kAhead];
+    if (i >= kAhead && place.ok()) [[likely]] {
+      std::memcpy(next, place.start(), length);
+      next += length;
+      total.bytes += length;
+    } else if (i >= kAhead) {
+      // In several runs, or not there.
+      const CopyResult one = CopyFrom(space, pointers[i - kAhead], 0, next, length);
+      total.bytes += one.bytes;
+      if (!one.ok()) return {.bytes = total.bytes, .fault = one.fault, .address = one.address};
+      next += length;
+    }
+    if (i >= pointers.size()) continue;
+    place = space.MapWhole(pointers[i], 0, length, Access::kRead);
+    for (std::uint64_t at = 0; place.ok() && at < length && at < 4 * kLine; at += kLine) {
+      __builtin_prefetch(place.start() + at);
+    }
+  }
+  ForgetGuestMemory();
+  return total;
 }
 
 // Whether the whole range can be accessed, without touching a byte of it: for calls that must

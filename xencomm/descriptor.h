@@ -52,11 +52,14 @@ constexpr std::uint64_t DescriptorBytes(std::uint64_t entries) {
 template <Memory M>
 class XcomTranslation {
  public:
-  // The head of the descriptor, read once for a copy: a second look could see another count.
+  // The head of the descriptor, read once for a copy: a second look could see another count. And
+  // the page of it that was read last: 512 entries in a row lie in one.
   struct Cursor {
     bool read = false;
     std::uint32_t nr_addrs = 0;
     std::uint64_t first = 0;  // address[0], since every later entry is found from its offset
+    std::uint64_t page = 0;   // its number, and 1; 0: none yet
+    const std::byte* bytes = nullptr;
   };
 
   // `memory` is borrowed.
@@ -83,7 +86,7 @@ class XcomTranslation {
 
     std::uint64_t page = cursor.first - within_first;
     if (index != 0) {
-      const Result<std::uint64_t> entry = Entry(pointer, index);
+      const Result<std::uint64_t> entry = Entry(pointer, index, cursor);
       if (!entry.ok()) return entry.fault();
       if (*entry == kDescriptorInvalid) return Fault::kNotBacked;
       if (!IsAligned(*entry, page_)) return Fault::kMisaligned;
@@ -119,7 +122,7 @@ class XcomTranslation {
     cursor.nr_addrs = InBigEndianWord(static_cast<std::uint32_t>(*head));
     if (cursor.nr_addrs == 0) return Fault::kOutOfRange;
 
-    const Result<std::uint64_t> first = Entry(pointer, 0);
+    const Result<std::uint64_t> first = Entry(pointer, 0, cursor);
     if (!first.ok()) return first.fault();
     if (*first == kDescriptorInvalid) return Fault::kNotBacked;
     cursor.first = *first;
@@ -132,9 +135,20 @@ class XcomTranslation {
     return order_ == ByteOrder::kBig ? value : __builtin_bswap32(value);
   }
 
-  Result<std::uint64_t> Entry(VirtualAddress pointer, std::uint64_t index) const {
+  Result<std::uint64_t> Entry(VirtualAddress pointer, std::uint64_t index, Cursor& cursor) const {
     // Neither has so many bits that the sum could wrap.
-    return ReadWord(*memory_, PhysicalAddress{pointer.value + DescriptorBytes(index)}, order_);
+    const std::uint64_t address = pointer.value + DescriptorBytes(index);
+    const std::uint64_t within = address % HeldPage::kBytes;
+    if (const std::uint64_t page = address / HeldPage::kBytes + 1; cursor.page != page) {
+      const Mapping run =
+          memory_->Map(PhysicalAddress{address - within}, HeldPage::kBytes, Access::kRead);
+      if (run.length() < HeldPage::kBytes) {
+        return run.ok() ? FaultInfo(Fault::kNoMemory) : run.fault();
+      }
+      cursor.page = page;
+      cursor.bytes = run.start();
+    }
+    return LoadSharedField<std::uint64_t>(cursor.bytes + within, order_);
   }
 
   M* memory_;

@@ -74,9 +74,9 @@ class GuestHandle {
     if (index >= count_) [[unlikely]]
       return OutOfRange(index);
     const std::uint64_t offset = index * sizeof(T);
-    const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kRead, nullptr);
-    if (run.length() < sizeof(T)) [[unlikely]]
-      return ReadSlowly(offset, value);
+    const Mapping run = space_->MapWhole(pointer_, offset, sizeof(T), Access::kRead);
+    if (!run.ok()) [[unlikely]]
+      return ReadSlowly(*space_, pointer_, offset, value, order_);
     __builtin_memcpy(&value, run.start(), sizeof(T));
     ForgetGuestMemory();
     if (order_ != kNativeOrder) SwapBytes(value);
@@ -130,11 +130,18 @@ class GuestHandle {
   }
 
  private:
-  // An element that straddles runs, or a fault to be named.
-  [[gnu::noinline]] CopyResult ReadSlowly(std::uint64_t offset, Value& value) const {
-    const CopyResult result = CopyFrom(*space_, pointer_, offset, &value, sizeof(T));
-    if (result.ok() && order_ != kNativeOrder) SwapBytes(value);
+  // An element that straddles runs, or a fault to be named. They take what they need, so that a
+  // handle need not be in memory for them.
+  [[gnu::noinline]] static CopyResult ReadSlowly(Space& space, VirtualAddress pointer,
+                                                 std::uint64_t offset, Value& value,
+                                                 ByteOrder order) {
+    const CopyResult result = CopyFrom(space, pointer, offset, &value, sizeof(T));
+    if (result.ok() && order != kNativeOrder) SwapBytes(value);
     return result;
+  }
+  [[gnu::noinline]] static CopyResult WriteSlowly(Space& space, VirtualAddress pointer,
+                                                  std::uint64_t offset, const Value& value) {
+    return CopyTo(space, pointer, offset, &value, sizeof(T));
   }
 
   CopyResult WriteBytes(std::uint64_t index, const Value& value) const {
@@ -142,21 +149,21 @@ class GuestHandle {
       return OutOfRange(index);
     const std::uint64_t offset = index * sizeof(T);
     if (order_ != kNativeOrder) [[unlikely]]
-      return WriteSwapped(offset, value);
-    const Mapping run = space_->Map(pointer_, offset, sizeof(T), Access::kWrite, nullptr);
-    if (run.length() < sizeof(T)) [[unlikely]] {
-      return CopyTo(*space_, pointer_, offset, &value, sizeof(T));
-    }
+      return WriteSwapped(*space_, pointer_, offset, value);
+    const Mapping run = space_->MapWhole(pointer_, offset, sizeof(T), Access::kWrite);
+    if (!run.ok()) [[unlikely]]
+      return WriteSlowly(*space_, pointer_, offset, value);
     __builtin_memcpy(run.start(), &value, sizeof(T));
     return {.bytes = sizeof(T)};
   }
 
-  [[gnu::noinline]] CopyResult WriteSwapped(std::uint64_t offset, const Value& value) const {
+  [[gnu::noinline]] static CopyResult WriteSwapped(Space& space, VirtualAddress pointer,
+                                                   std::uint64_t offset, const Value& value) {
     // Copied as bytes, so that cleared padding stays cleared.
     Value swapped;
     __builtin_memcpy(&swapped, &value, sizeof(T));
     SwapBytes(swapped);
-    return CopyTo(*space_, pointer_, offset, &swapped, sizeof(T));
+    return CopyTo(space, pointer, offset, &swapped, sizeof(T));
   }
 
   constexpr CopyResult OutOfRange(std::uint64_t index) const {

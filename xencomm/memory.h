@@ -69,6 +69,15 @@ concept Memory = requires(M& memory, PhysicalAddress physical, std::uint64_t len
   { memory.Map(physical, length, Access::kRead) } -> std::same_as<Mapping>;
 };
 
+// A memory may have a quick side, a Memory too, by value: it does what takes a few instructions,
+// for bytes that lie in one page of 4 KiB, and declines everything else. Who is declined, by a
+// fault that says nothing, begins anew with the memory itself and uses nothing of what was found.
+template <class M>
+concept HasQuickSide = Memory<M> && requires(M& memory) {
+  { memory.Quick() } -> Memory;
+};
+inline constexpr Fault kDeclined = Fault::kNone;
+
 // One aligned u64 of a guest's table (a base, a descriptor's entry, a page-table entry), read once.
 // An aligned word never straddles a page, so one run always holds it.
 template <Memory M>

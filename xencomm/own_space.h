@@ -14,8 +14,8 @@ namespace xencomm {
 
 class OwnSpace final : public Space {
  public:
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
-              Cursor*) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+                  Cursor*) override {
     // The address comes from a handle in the process's own structures.
     return Mapping(reinterpret_cast<std::byte*>(pointer.value + offset), length);
   }

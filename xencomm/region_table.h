@@ -92,8 +92,7 @@ class RegionTable {
   }
 
   FaultInfo StoreBase(std::uint64_t index, PhysicalAddress base) const {
-    typename TableReader<M>::Cursor cursor;
-    const Result<PhysicalAddress> word = reader_.Locate(index, cursor);
+    const Result<PhysicalAddress> word = reader_.Locate(index);
     if (!word.ok()) return word.fault();
     const Result<std::uint64_t> old = ReadWord(reader_.memory(), *word, reader_.order());
     if (!old.ok()) return old.fault();

@@ -1,7 +1,7 @@
 // Pointers into a region, translated.
 //
-//   RegisteredRegion  the hypervisor's own copy of the bases, checked when they were registered:
-//                     a range check and one load, whatever the region's size
+//   RegisteredRegion  the hypervisor's own word for each page, checked and resolved when it was
+//                     registered: a range check and one load, whatever the region's size
 //   StatelessRegion   the guest's table, read in every call; for callers that are as trusted as
 //                     their kernel, since nothing but the kernel keeps a table's bases honest
 #ifndef XENCOMM_REGION_TRANSLATION_H_
@@ -31,93 +31,79 @@ inline Fault LocateInRegion(VirtualAddress virtual_base, std::uint64_t payload_o
   return *into < payload_offset ? Fault::kInTable : Fault::kOutOfRange;
 }
 
-// A base of a registered region as the hypervisor holds it: a granule's guest-physical address,
-// whose alignment leaves room to say what may be done there.
-class HeldBase {
- public:
-  static constexpr std::uint64_t kNotTakenUp = 0;
-  static constexpr std::uint64_t kReadable = 1;
-  static constexpr std::uint64_t kWritable = 2;
-  static constexpr std::uint64_t kForAnyPointer = 4;
-
-  static constexpr std::uint64_t Word(PhysicalAddress granule, Access access,
-                                      GranuleUse use = GranuleUse::kAnyPointer) {
-    return granule.value | kReadable | (access == Access::kWrite ? kWritable : 0) |
-           (use == GranuleUse::kAnyPointer ? kForAnyPointer : 0);
-  }
-  static constexpr PhysicalAddress Granule(std::uint64_t word) {
-    return {word & ~(kReadable | kWritable | kForAnyPointer)};
-  }
-  static constexpr GranuleUse Use(std::uint64_t word) {
-    return (word & kForAnyPointer) != 0 ? GranuleUse::kAnyPointer : GranuleUse::kArgumentsOnly;
-  }
-};
-
 // Where a pointer was found: that decides which granules it may name.
 enum class FoundIn : std::uint8_t {
   kRegister,  // of the call itself
   kMemory,    // in a structure, or in an entry of a list of calls; or its length was
 };
 
-class RegisteredRegion {
+// A space without a Memory below it: the hypervisor has kept what Memory gave.
+class RegisteredRegion final : public Space {
  public:
-  struct Cursor {};
+  // The pages that are held of a region of this shape: one for each 4 KiB, whatever its granule.
+  static constexpr std::uint64_t PagesOf(const RegionLayout& layout) {
+    return layout.length() / HeldPage::kBytes;
+  }
 
-  // For pointers found in `found_in`. `words` has layout.base_count() elements (HeldBase). It is
-  // borrowed and may be extended meanwhile: an element goes once from kNotTakenUp to a base and
-  // then stays.
-  RegisteredRegion(const RegionLayout& layout, const std::uint64_t* words, FoundIn found_in)
-      : virtual_base_(layout.virtual_base()),
-        payload_offset_(layout.payload_offset()),
-        length_(layout.length()),
-        granule_mask_(layout.granule_size() - 1),
-        granule_shift_(static_cast<std::uint8_t>(layout.granule_shift())),
-        needed_(static_cast<std::uint8_t>(
-            HeldBase::kReadable |
-            (found_in == FoundIn::kMemory ? HeldBase::kForAnyPointer : std::uint64_t{0}))),
-        words_(words) {}
+  // For pointers found in `found_in`. `pages` has PagesOf(layout) elements. Both are borrowed, and
+  // the pages may be extended meanwhile: one that may be used stays as it is.
+  RegisteredRegion(const RegionLayout& layout, const HeldPage* pages, FoundIn found_in)
+      : Space(Payload(layout, pages, found_in)),
+        layout_(layout),
+        pages_(pages),
+        for_reading_(ForReading(found_in)) {}
 
-  Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                    Access access, Cursor&) const {
+  // The run at `pointer` + `offset`, up to the end of its page.
+  Mapping Find(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+               Access access) const {
     std::uint64_t into;
-    const Fault fault =
-        LocateInRegion(virtual_base_, payload_offset_, length_, pointer, offset, &into);
-    if (fault != Fault::kNone) [[unlikely]]
-      return fault;
-    const std::uint64_t word = __atomic_load_n(&words_[into >> granule_shift_], __ATOMIC_ACQUIRE);
-    const std::uint64_t needed =
-        needed_ | (access == Access::kWrite ? HeldBase::kWritable : std::uint64_t{0});
-    if ((needed & ~word) != 0) [[unlikely]]
-      return Refusal(needed, word);
-    const std::uint64_t within = into & granule_mask_;
-    const std::uint64_t rest = granule_mask_ + 1 - within;
-    return {HeldBase::Granule(word) + within, length < rest ? length : rest};
+    const Fault fault = LocateInRegion(layout_.virtual_base(), layout_.payload_offset(),
+                                       layout_.length(), pointer, offset, &into);
+    if (fault != Fault::kNone) return fault;
+    const HeldPage held = pages_[into / HeldPage::kBytes].Load();
+    if (!held.is_usable()) return Fault::kNotBacked;
+    if (held.Denies(for_reading_)) return Fault::kArgumentsOnly;
+    if (access == Access::kWrite && held.Denies(HeldPage::kNotWritable)) return Fault::kNotWritable;
+    const std::uint64_t within = into % HeldPage::kBytes;
+    const std::uint64_t rest = HeldPage::kBytes - within;
+    return {held.page() + within, length < rest ? length : rest};
   }
 
  private:
-  static Fault Refusal(std::uint64_t needed, std::uint64_t word) {
-    if ((word & HeldBase::kReadable) == 0) return Fault::kNotBacked;
-    return (needed & ~word & HeldBase::kForAnyPointer) != 0 ? Fault::kArgumentsOnly
-                                                            : Fault::kNotWritable;
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor*) override {
+    return Find(pointer, offset, length, access);
   }
 
-  VirtualAddress virtual_base_;
-  std::uint64_t payload_offset_;
-  std::uint64_t length_;
-  std::uint64_t granule_mask_;
-  std::uint8_t granule_shift_;
-  std::uint8_t needed_;  // of a base's flags, by any access
-  const std::uint64_t* words_;
+  static constexpr std::uint64_t ForReading(FoundIn found_in) {
+    return HeldPage::kNotReadable | (found_in == FoundIn::kMemory ? HeldPage::kArgumentsOnly : 0);
+  }
+
+  // None in the page form, whose only page begins with its table.
+  static KnownPages Payload(const RegionLayout& layout, const HeldPage* pages, FoundIn found_in) {
+    const std::uint64_t offset = layout.payload_offset();
+    if (!IsAligned(offset, HeldPage::kBytes)) return {};
+    return {.start = layout.virtual_base() + offset,
+            .length = layout.length() - offset,
+            .pages = pages + offset / HeldPage::kBytes,
+            .for_reading = ForReading(found_in),
+            .for_writing = ForReading(found_in) | HeldPage::kNotWritable};
+  }
+
+  const RegionLayout& layout_;
+  const HeldPage* const pages_;
+  const std::uint64_t for_reading_;  // what a page must not deny
 };
 
 // A region's table as the guest keeps it, read base by base.
 template <Memory M>
 class TableReader {
  public:
-  // The table granule whose place was found last: consecutive granules share one.
+  // The page of the table that was read last: 512 bases in a row lie in one.
   struct Cursor {
-    std::uint64_t granule = 0;  // 0: none, since granule 0 needs no finding
+    std::uint64_t number = 0;  // of the page, from 1 on; 0: none yet
     PhysicalAddress place;
+    const std::byte* bytes = nullptr;
   };
 
   // `handle` is the guest-physical address of granule 0. `memory` is borrowed.
@@ -125,35 +111,46 @@ class TableReader {
       : memory_(&memory), layout_(layout), handle_(handle), order_(order) {}
 
   // The guest-physical address of the word that holds base `index`. A loop, bounded by
-  // kMaxBaseReads: first down the chain of granules to one whose place is known, then back, a base
-  // at a time. `see` is told of each base read.
+  // kMaxBaseReads: first down the chain of granules to the first one, then back, a base at a time.
+  // `see` is told of each base read.
   template <class See = const Untraced>
-  Result<PhysicalAddress> Locate(std::uint64_t index, Cursor& cursor, See& see = kUntraced) const {
+  Result<PhysicalAddress> Locate(std::uint64_t index, See& see = kUntraced) const {
     std::uint64_t chain[kMaxBaseReads];
     unsigned depth = 0;
-    std::uint64_t granule = layout_.BaseGranule(index);
-    const std::uint64_t wanted = granule;
-    while (granule != 0 && granule != cursor.granule) {
+    for (std::uint64_t granule = layout_.BaseGranule(index); granule != 0;
+         granule = layout_.BaseGranule(granule)) {
       chain[depth++] = granule;
-      granule = layout_.BaseGranule(granule);
     }
-    PhysicalAddress place = granule == 0 ? handle_ : cursor.place;
+    PhysicalAddress place = handle_;
     while (depth != 0) {
       const std::uint64_t next = chain[--depth];
-      const Result<PhysicalAddress> base = ReadBase(next, WordIn(place, next), see);
+      const PhysicalAddress word = WordIn(place, next);
+      const Result<std::uint64_t> read = ReadWord(*memory_, word, order_);
+      if (!read.ok()) return read.fault();
+      const Result<PhysicalAddress> base = Check(*read, next, word, see);
       if (!base.ok()) return base.fault();
       place = *base;
     }
-    cursor = {wanted, place};
     return WordIn(place, index);
   }
 
   // Base `index`: the guest-physical address of that granule.
   template <class See = const Untraced>
   Result<PhysicalAddress> Base(std::uint64_t index, Cursor& cursor, See& see = kUntraced) const {
-    const Result<PhysicalAddress> word = Locate(index, cursor, see);
-    if (!word.ok()) return word.fault();
-    return ReadBase(index, *word, see);
+    const std::uint64_t number = BaseOffset(index) / HeldPage::kBytes + 1;
+    const std::uint64_t within = BaseOffset(index) % HeldPage::kBytes;
+    if (cursor.number != number) {
+      const Result<PhysicalAddress> word = Locate(index, see);
+      if (!word.ok()) return word.fault();
+      const PhysicalAddress place = {word->value - within};
+      const Mapping page = memory_->Map(place, HeldPage::kBytes, Access::kRead);
+      if (page.length() < HeldPage::kBytes) {
+        return page.ok() ? FaultInfo(Fault::kNoMemory) : page.fault();
+      }
+      cursor = {number, place, page.start()};
+    }
+    const auto base = LoadSharedField<std::uint64_t>(cursor.bytes + within, order_);
+    return Check(base, index, cursor.place + within, see);
   }
 
   const RegionLayout& layout() const { return layout_; }
@@ -167,13 +164,12 @@ class TableReader {
   }
 
   template <class See>
-  Result<PhysicalAddress> ReadBase(std::uint64_t index, PhysicalAddress word, See& see) const {
-    const Result<std::uint64_t> base = ReadWord(*memory_, word, order_);
-    if (!base.ok()) return base.fault();
-    see(Step{.table = "base", .index = index, .address = word, .entry = *base});
-    if (*base == kNotBackedBase) return Fault::kNotBacked;
-    if (!IsAligned(*base, layout_.granule_size())) return Fault::kMisaligned;
-    return PhysicalAddress{*base};
+  Result<PhysicalAddress> Check(std::uint64_t base, std::uint64_t index, PhysicalAddress word,
+                                See& see) const {
+    see(Step{.table = "base", .index = index, .address = word, .entry = base});
+    if (base == kNotBackedBase) return Fault::kNotBacked;
+    if (!IsAligned(base, layout_.granule_size())) return Fault::kMisaligned;
+    return PhysicalAddress{base};
   }
 
   M* memory_;
@@ -214,6 +210,33 @@ class StatelessRegion {
   explicit StatelessRegion(const TableReader<M>& table)
       : table_(table), payload_offset_(table.layout().payload_offset()) {}
 
+  // With one base, or with two in a larger region, whose table has more granules than one.
+  template <class Quick>
+  Segment TranslateQuickly(Quick& memory, VirtualAddress pointer, std::uint64_t offset,
+                           Access) const {
+    const RegionLayout& layout = table_.layout();
+    const std::uint64_t address = pointer.value + offset;
+    if (address < offset) [[unlikely]]
+      return kDeclined;
+    const std::uint64_t into = address - layout.virtual_base().value;
+    if (into >= layout.length() || into < payload_offset_) [[unlikely]]
+      return kDeclined;
+    const std::uint64_t index = into >> layout.granule_shift();
+    const std::uint64_t within = layout.granule_size() - 1;
+    std::uint64_t table = table_.handle().value;
+    std::uint64_t word = BaseOffset(index);
+    if (word > within) {
+      const std::uint64_t upper = BaseOffset(word >> layout.granule_shift());
+      if (upper > within || !ReadBase(memory, table + upper, within, &table)) [[unlikely]]
+        return kDeclined;
+      word &= within;
+    }
+    std::uint64_t granule;
+    if (index == 0 || !ReadBase(memory, table + word, within, &granule)) [[unlikely]]
+      return kDeclined;
+    return {PhysicalAddress{granule + (into & within)}, HeldPage::kBytes};
+  }
+
   Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
                     Cursor& cursor) const {
     return Find(pointer, offset, length, cursor, kUntraced);
@@ -228,6 +251,17 @@ class StatelessRegion {
   }
 
  private:
+  // One that is not backed is not aligned either.
+  template <class Quick>
+  bool ReadBase(Quick& memory, std::uint64_t word, std::uint64_t within,
+                std::uint64_t* base) const {
+    const Mapping run = memory.Map(PhysicalAddress{word}, sizeof(std::uint64_t), Access::kRead);
+    if (!run.ok()) [[unlikely]]
+      return false;
+    *base = LoadSharedField<std::uint64_t>(run.start(), table_.order());
+    return (*base & within) == 0;
+  }
+
   template <class See>
   Segment Find(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Cursor& cursor,
                See& see) const {

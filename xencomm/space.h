@@ -4,14 +4,15 @@
 //
 // A page walk, a region, a descriptor is a Translation; SpaceOver puts it on top of a Memory and
 // makes it a Space, which is all that copies and handles see. A Space is one function: one virtual
-// call for each run of bytes, with translation and memory inlined below it.
+// call for each run of bytes, with translation and memory inlined below it; and none where the
+// bytes lie in pages that it knows already (KnownPages).
 //
 // Rules:
 // 1. A place is a pair: the pointer exactly as the guest gave it, and an offset in bytes that is
 //    ours. A descriptor's pointer has no sum with an offset, and nothing of the guest's is changed
 //    to express one.
 // 2. Zero bytes touch nothing: the pointer is not looked at.
-// 3. What is checked is what is used: a translation is never done twice for one access.
+// 3. What is checked is what is used: of a translation that is begun anew, nothing is.
 #ifndef XENCOMM_SPACE_H_
 #define XENCOMM_SPACE_H_
 
@@ -23,6 +24,7 @@
 
 #include "xencomm/address.h"
 #include "xencomm/fault.h"
+#include "xencomm/hypercall.h"
 #include "xencomm/memory.h"
 
 namespace xencomm {
@@ -43,16 +45,90 @@ class Cursor {
   Cursor() { __builtin_memset(bytes_, 0, sizeof(std::uint64_t)); }
 
   // As what the space keeps there, the same at every use. A `T` is empty when its first word is
-  // zero: no more is cleared.
+  // zero.
   template <class T>
   T& As() {
     static_assert(sizeof(T) <= sizeof(bytes_) && alignof(T) <= alignof(std::uint64_t));
     static_assert(std::is_trivially_copyable_v<T>);
+    if (is_empty()) return *new (bytes_) T();
     return *std::launder(reinterpret_cast<T*>(bytes_));
+  }
+  bool is_empty() const {
+    std::uint64_t first;
+    __builtin_memcpy(&first, bytes_, sizeof(first));
+    return first == 0;
   }
 
  private:
   alignas(std::uint64_t) std::byte bytes_[32];
+};
+
+// A page of 4 KiB as a hypervisor holds it for a guest's calls: one word, where the page is and, in
+// the bits that its alignment leaves free, what it may not be used for.
+class HeldPage {
+ public:
+  static constexpr std::uint64_t kBytes = 4096;
+
+  static constexpr std::uint64_t kNotReadable = 1;
+  static constexpr std::uint64_t kNotWritable = 2;
+  static constexpr std::uint64_t kArgumentsOnly = 4;
+  static constexpr std::uint64_t kNoUse = kNotReadable | kNotWritable | kArgumentsOnly;
+
+  // None is held.
+  constexpr HeldPage() = default;
+  // `page` is aligned.
+  HeldPage(const std::byte* page, std::uint64_t denied)
+      : word_(reinterpret_cast<std::uintptr_t>(page) | denied) {}
+  HeldPage(const std::byte* page, Access access, GranuleUse use)
+      : HeldPage(page, (access == Access::kWrite ? 0 : kNotWritable) |
+                           (use == GranuleUse::kAnyPointer ? 0 : kArgumentsOnly)) {}
+
+  bool is_none() const { return word_ == kNoUse; }
+  bool is_usable() const { return (word_ & kNotReadable) == 0; }
+  bool Denies(std::uint64_t uses) const { return (word_ & uses) != 0; }
+  GranuleUse use() const {
+    return Denies(kArgumentsOnly) ? GranuleUse::kArgumentsOnly : GranuleUse::kAnyPointer;
+  }
+  std::byte* page() const { return reinterpret_cast<std::byte*>(word_ & ~(kBytes - 1)); }
+
+  // Where it is shared: it changes while calls look at it. Who finds a page also finds what it held
+  // before the store: at least that it was cleared.
+  HeldPage Load() const {
+    HeldPage now;
+    now.word_ = __atomic_load_n(&word_, __ATOMIC_ACQUIRE);
+    return now;
+  }
+  void Store(HeldPage page) { __atomic_store_n(&word_, page.word_, __ATOMIC_RELEASE); }
+
+ private:
+  std::uint64_t word_ = kNoUse;
+};
+
+// Pages in a row of which a space knows before a call where they are.
+struct KnownPages {
+  VirtualAddress start = {};        // of the first one, aligned
+  std::uint64_t length = 0;         // bytes; 0: none are known
+  const HeldPage* pages = nullptr;  // borrowed, and may change meanwhile
+  std::uint64_t for_reading = 0;    // what a page must not deny
+  std::uint64_t for_writing = 0;
+
+  // The page of the byte at `pointer` + `offset`, and how far into it that lies. False: the space
+  // has to be asked, if only for the reason.
+  [[gnu::always_inline]] bool Find(VirtualAddress pointer, std::uint64_t offset, Access access,
+                                   std::byte** page, std::uint64_t* within) const {
+    const std::uint64_t address = pointer.value + offset;
+    if (address < offset) [[unlikely]]
+      return false;
+    const std::uint64_t into = address - start.value;
+    if (into >= length) [[unlikely]]
+      return false;
+    const HeldPage held = pages[into / HeldPage::kBytes].Load();
+    if (held.Denies(access == Access::kWrite ? for_writing : for_reading)) [[unlikely]]
+      return false;
+    *page = held.page();
+    *within = into % HeldPage::kBytes;
+    return true;
+  }
 };
 
 // What guest pointers mean.
@@ -61,8 +137,33 @@ class Space {
   // The contiguous run at `pointer` + `offset`, of at most `length` bytes (at least 1). The runs of
   // one access are asked for in order, with one cursor; null when this run is all that is wanted,
   // as it mostly is for small accesses.
-  virtual Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                      Access access, Cursor* cursor) = 0;
+  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+              Cursor* cursor) {
+    std::byte* page;
+    std::uint64_t within;
+    if (!known_.Find(pointer, offset, access, &page, &within)) {
+      return Resolve(pointer, offset, length, access, cursor);
+    }
+    const std::uint64_t rest = HeldPage::kBytes - within;
+    return {page + within, length < rest ? length : rest};
+  }
+
+  // All of `length` bytes, at least 1 and less than 2^63, if they lie in one run, as a few mostly
+  // do. Otherwise nothing that is ok(), and not why.
+  [[gnu::always_inline]] Mapping MapWhole(VirtualAddress pointer, std::uint64_t offset,
+                                          std::uint64_t length, Access access) {
+    std::byte* page;
+    std::uint64_t within;
+    if (known_.Find(pointer, offset, access, &page, &within)) [[likely]] {
+      if (within + length > HeldPage::kBytes) [[unlikely]]
+        return Fault::kOutOfRange;
+      return {page + within, length};
+    }
+    const Mapping run = Resolve(pointer, offset, length, access, nullptr);
+    if (run.length() != length) [[unlikely]]
+      return Fault::kOutOfRange;
+    return {run.start(), length};
+  }
 
   // Calls `visit(std::byte* run, std::uint64_t offset, std::uint64_t length)` for all runs of a
   // range in order, neighbours joined; `offset` counts from the start of the access. Stops at the
@@ -82,11 +183,17 @@ class Space {
   }
 
  protected:
+  constexpr Space() = default;
+  explicit constexpr Space(const KnownPages& known) : known_(known) {}
   // Spaces are made on the stack of a call and never deleted through this class: the freestanding
   // parts have no operator delete.
   ~Space() = default;
 
  private:
+  // As Map, wherever the bytes lie.
+  virtual Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                          Access access, Cursor* cursor) = 0;
+
   // Goes on from the run that was found first.
   template <class Visit>
   [[gnu::noinline]] CopyResult FollowingRuns(Mapping first, VirtualAddress pointer,
@@ -114,10 +221,14 @@ class Space {
     result.bytes = done;
     return result;
   }
+
+  const KnownPages known_;
 };
 
 // How pointers of one kind become guest-physical segments. Its `Cursor` is what it keeps in a
-// space's cursor.
+// space's cursor. One that reads tables may have TranslateQuickly, which reads them by the quick
+// side of a memory and says where in a page of 4 KiB the byte lies, however many are wanted; or
+// declines.
 template <class T>
 concept Translation = requires(T& translation, VirtualAddress pointer, std::uint64_t n,
                                typename T::Cursor& cursor) {
@@ -125,26 +236,55 @@ concept Translation = requires(T& translation, VirtualAddress pointer, std::uint
 };
 
 // The space of a translation and the memory below it, which are flattened into its one function
-// whatever the compiler thinks of their size.
+// whatever the compiler thinks of their size. Where the memory has a quick side, what may be a
+// single run is looked for there first.
 template <Translation T, Memory M>
 class SpaceOver final : public Space {
  public:
   // `memory` is borrowed.
   constexpr SpaceOver(T translation, M& memory) : translation_(translation), memory_(memory) {}
 
-  [[gnu::flatten]] Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                               Access access, Cursor* cursor) override {
-    using Kept = typename T::Cursor;
+  [[gnu::flatten]] Mapping Resolve(VirtualAddress pointer, std::uint64_t offset,
+                                   std::uint64_t length, Access access, Cursor* cursor) override {
+    if (cursor == nullptr) [[likely]] {
+      const Mapping run = FindQuickly(pointer, offset, length, access);
+      if (run.ok()) [[likely]]
+        return run;
+      return ResolveSlowly(pointer, offset, length, access, nullptr);
+    }
+    return ResolveSlowly(pointer, offset, length, access, cursor);
+  }
+
+ private:
+  using Kept = typename T::Cursor;
+
+  [[gnu::flatten, gnu::noinline]] Mapping ResolveSlowly(VirtualAddress pointer,
+                                                        std::uint64_t offset, std::uint64_t length,
+                                                        Access access, Cursor* cursor) {
     if (std::is_empty_v<Kept> || cursor == nullptr) {
       Kept nothing;
       return Find(pointer, offset, length, access, nothing);
     }
+    if (length <= HeldPage::kBytes && cursor->is_empty()) {
+      const Mapping run = FindQuickly(pointer, offset, length, access);
+      if (run.ok()) return run;
+    }
     return Find(pointer, offset, length, access, cursor->As<Kept>());
   }
 
- private:
+  Mapping FindQuickly(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                      Access access) {
+    if constexpr (HasQuickSide<M> && requires { &T::template TranslateQuickly<M>; }) {
+      auto memory = memory_.Quick();
+      const Segment segment = translation_.TranslateQuickly(memory, pointer, offset, access);
+      if (segment.ok()) [[likely]]
+        return memory.Map(segment.start(), length, access);
+    }
+    return kDeclined;
+  }
+
   Mapping Find(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-               typename T::Cursor& kept) {
+               Kept& kept) {
     const Segment segment = translation_.Translate(pointer, offset, length, access, kept);
     if (!segment.ok()) [[unlikely]]
       return segment.fault();

@@ -18,6 +18,7 @@
 //    judged at the leaf, from all entries on the way (4.6), so that is the level of such a fault.
 // 3. A fault has the error code that the processor would push (4.7). Where the processor raises no
 //    page fault, the code is 0: an address that is not canonical, a table that is not in memory.
+//    What is looked for quickly is walked without asking, and begun anew when anything is wrong.
 // 4. Nothing is remembered across copies. Within one, the cursor keeps the table of the last leaf,
 //    as a processor's paging-structure caches may (4.10.3). Tables above it are not worth keeping:
 //    they would save a part of one walk in every 2 MiB.
@@ -66,6 +67,43 @@ class PageWalk {
     return Walk(address.value, length, access, cursor, kUntraced);
   }
 
+  // The walk without questions on the way: what is wrong with an entry, that it is not present
+  // included, adds up with what it denies, and is found at the end. Until then a wrong entry leads
+  // to memory of the guest, or to none.
+  template <class Quick>
+  Segment TranslateQuickly(Quick& memory, VirtualAddress pointer, std::uint64_t offset,
+                           Access access) const {
+    const std::uint64_t address = pointer.value + offset;
+    if (address < offset) [[unlikely]]
+      return kDeclined;
+    if (!rules_.is_plain() || !rules_.IsCanonical(address)) [[unlikely]]
+      return kDeclined;
+    std::uint64_t entry = rules_.root();
+    std::uint64_t denied = 0;
+    if (rules_.levels() == 5) {
+      if (!StepQuickly(memory, address, 5, &entry, &denied)) return kDeclined;
+      if ((entry & kEntryLargePage) != 0) return kDeclined;  // no entry there maps a page
+    }
+#pragma GCC unroll 4
+    for (unsigned level = 4; level > 0; --level) {
+      if (!StepQuickly(memory, address, level, &entry, &denied)) [[unlikely]]
+        return kDeclined;
+      if (level == 1 || (entry & kEntryLargePage) == 0) [[likely]]
+        continue;
+      const std::uint64_t page_number = Bits(12, kLevels[level].shift - 1);
+      if ((rules_.fixed(level) & kEntryLargePage) != 0 || (entry & page_number & ~Bit(12)) != 0) {
+        return kDeclined;
+      }
+      // As if a table followed, with an entry for each of its pages.
+      entry = (entry & ~page_number) | (address & page_number);
+      break;
+    }
+    if (rules_.Refuses(denied, access)) [[unlikely]]
+      return kDeclined;
+    return {PhysicalAddress{(entry & kEntryAddress) | (address & (PageBytes(1) - 1))},
+            PageBytes(1)};
+  }
+
   // The same walk, with what it saw on the way; it marks nothing as accessed. A fault belongs to
   // the last step, unless the table behind it could not be read: then fault().level is one below.
   Trace TraceOf(VirtualAddress pointer, Access access) const {
@@ -82,6 +120,19 @@ class PageWalk {
   // One that does so every time is not waited for.
   static constexpr unsigned kMarkAttempts = 64;
 
+  // From the entry that leads to the table of `level` to the one in it.
+  template <class Quick>
+  bool StepQuickly(Quick& memory, std::uint64_t address, unsigned level, std::uint64_t* entry,
+                   std::uint64_t* denied) const {
+    const Mapping table = MapTable(memory, *entry);
+    if (!table.ok()) [[unlikely]]
+      return false;
+    *entry = LoadSharedField<std::uint64_t>(
+        table.start() + TableIndex(address, level) * sizeof(std::uint64_t), ByteOrder::kLittle);
+    *denied |= *entry ^ PagingRules::kGrants;
+    return true;
+  }
+
   // `see` is told of each entry read.
   template <class See>
   Segment Walk(std::uint64_t address, std::uint64_t length, Access access, Cursor& cursor,
@@ -91,30 +142,28 @@ class PageWalk {
 
     unsigned first;
     const std::byte* table;
-    std::uint64_t word;
+    std::uint64_t word;  // of the table: where the guest has it, and more of what led to it
+    std::uint64_t denied;
     if (cursor.level != 0 && InSameTable(address, cursor.address, cursor.level)) {
       first = cursor.level;
       table = cursor.table;
-      word = cursor.word;
+      word = denied = cursor.word;
     } else {
       first = rules_.levels();
       word = rules_.root();
-      const Mapping root = MapTable(word);
+      denied = 0;
+      const Mapping root = MapTable(*memory_, word);
       if (root.length() < kTableBytes) [[unlikely]]
         return NoTable(root, first);
       table = root.start();
     }
 
     // Unrolled, so that what the level table says of a level is a constant in its copy.
-    std::uint64_t entry = 0;
-    std::uint64_t denied = word;
-    std::uint64_t page_bytes = 0;
-    unsigned level = kMaxLevels;
 #pragma GCC unroll 5
-    for (; level > 0; --level) {
+    for (unsigned level = kMaxLevels; level > 0; --level) {
       if (level > first) continue;
       const std::uint64_t index = TableIndex(address, level);
-      entry =
+      const auto entry =
           LoadSharedField<std::uint64_t>(table + index * sizeof(std::uint64_t), ByteOrder::kLittle);
       see(Step{.table = kLevels[level].name,
                .level = static_cast<std::uint8_t>(level),
@@ -122,41 +171,47 @@ class PageWalk {
                .address = {(word & kEntryAddress) + index * sizeof(std::uint64_t)},
                .entry = entry});
 
-      // Present and nothing reserved, in one comparison.
-      if (((entry ^ kEntryPresent) & rules_.fixed(level)) != 0) [[unlikely]]
+      // Present and nothing reserved, in one comparison: P is among the grants, and no other of
+      // them leaves no choice.
+      const std::uint64_t lacks = entry ^ PagingRules::kGrants;
+      if ((lacks & rules_.fixed(level)) != 0) [[unlikely]]
         return BadEntry(entry, level, access);
-      denied |= entry ^ PagingRules::kGrants;
-      page_bytes = PageBytes(level);
-      if (kLevels[level].leaf == Leaf::kAlways) break;
-      if (kLevels[level].leaf != Leaf::kNever && (entry & kEntryLargePage) != 0) [[unlikely]] {
+      const std::uint64_t denied_above = denied;
+      denied |= lacks;
+      bool is_leaf = kLevels[level].leaf == Leaf::kAlways;
+      if (!is_leaf && kLevels[level].leaf != Leaf::kNever) is_leaf = (entry & kEntryLargePage) != 0;
+      if (is_leaf) {
         // Between PAT (bit 12) and the page's address nothing may be set (tables 4-15, 4-17).
-        if ((entry & Bits(13, kLevels[level].shift - 1)) != 0) [[unlikely]]
+        if (level > 1 && (entry & Bits(13, kLevels[level].shift - 1)) != 0) [[unlikely]]
           return BadEntry(entry, level, access);
-        break;
+        const PagingRules::Rights& rights = rules_.rights(access);
+        const bool key_forbids =
+            rules_.keys_in_force() && rules_.KeyForbids(entry, (denied & kEntryUser) == 0, access);
+        if (((denied ^ rights.inverted) & rights.needed) != 0 || key_forbids) [[unlikely]]
+          return Forbidden(denied, key_forbids, level, access);
+        const std::uint64_t within = address & (PageBytes(level) - 1);
+        const std::uint64_t page = entry & kEntryAddress & ~(PageBytes(level) - 1);
+        const std::uint64_t rest = PageBytes(level) - within;
+        // Only who comes again needs it: for the next page, or the rest of a large one.
+        if (length > rest || level > 1) {
+          const std::uint64_t place = word & kEntryAddress;
+          cursor = {level, address, table, place | (denied_above & PagingRules::kDenials)};
+        }
+        return {PhysicalAddress{page + within}, length < rest ? length : rest};
       }
-      const Mapping next = MapTable(entry & kEntryAddress);
+      const Mapping next = MapTable(*memory_, entry);
       if (next.length() < kTableBytes) [[unlikely]]
         return NoTable(next, level - 1);
       table = next.start();
-      word = (entry & kEntryAddress) | (denied & PagingRules::kDenials);
+      word = entry;
     }
-    const PagingRules::Rights& rights = rules_.rights(access);
-    const bool key_forbids =
-        rules_.keys_in_force() && rules_.KeyForbids(entry, (denied & kEntryUser) == 0, access);
-    if (((denied ^ rights.inverted) & rights.needed) != 0 || key_forbids) [[unlikely]]
-      return Forbidden(denied, key_forbids, level, access);
-
-    const std::uint64_t within = address & (page_bytes - 1);
-    const std::uint64_t page = entry & kEntryAddress & ~(page_bytes - 1);
-    const std::uint64_t rest = page_bytes - within;
-    // Only who comes again needs it: for the next page, or the rest of a large one.
-    if (length > rest || level > 1) cursor = {level, address, table, word};
-    return {PhysicalAddress{page + within}, length < rest ? length : rest};
+    __builtin_unreachable();  // every entry of the last level is a leaf
   }
 
   // All of a table at once: a copy of many pages then looks it up once for all its entries.
-  Mapping MapTable(std::uint64_t table) const {
-    return memory_->Map(PhysicalAddress{table & kEntryAddress}, kTableBytes, Access::kRead);
+  template <class By>
+  static Mapping MapTable(By& memory, std::uint64_t entry) {
+    return memory.Map(PhysicalAddress{entry & kEntryAddress}, kTableBytes, Access::kRead);
   }
 
   [[gnu::cold, gnu::noinline]] static Segment NoTable(Mapping table, unsigned level) {

@@ -144,6 +144,11 @@ class PagingRules {
     SetFixed(state);
     SetRights(state);
     SetKeys(state);
+    is_plain_ = !keys_in_force_ && !mark_accessed_;
+    for (unsigned access = 0; access < kAccesses; ++access) {
+      inverted_[access] = rights_[access].inverted;
+      refuses_[access] = rights_[access].needed | (fixed_[1] & ~kEntryPresent);
+    }
   }
 
   constexpr std::uint64_t root() const { return root_; }
@@ -154,6 +159,16 @@ class PagingRules {
   constexpr bool mark_accessed() const { return mark_accessed_; }
   constexpr const Rights& rights(Access access) const {
     return rights_[static_cast<unsigned>(access)];
+  }
+
+  // Neither keys nor marks: a leaf's rights are all that is asked beside what entries say of
+  // themselves.
+  constexpr bool is_plain() const { return is_plain_; }
+  // Whether something on the way forbids `access`, or is reserved at every level, in the denials of
+  // a whole walk.
+  constexpr bool Refuses(std::uint64_t denied, Access access) const {
+    const auto i = static_cast<unsigned>(access);
+    return ((denied ^ inverted_[i]) & refuses_[i]) != 0;
   }
 
   // Bits of an entry of `level` that leave no choice: P must be set, reserved bits must not.
@@ -227,11 +242,14 @@ class PagingRules {
   std::uint64_t root_;
   std::uint64_t fixed_[kMaxLevels + 1] = {};
   Rights rights_[kAccesses] = {};
+  std::uint64_t inverted_[kAccesses] = {};  // the same, one beside the other
+  std::uint64_t refuses_[kAccesses] = {};   // with what is reserved at every level
   std::uint32_t key_forbids_[2][kAccesses] = {};
   unsigned levels_;
   unsigned bits_above_;
   bool keys_in_force_ = false;
   bool mark_accessed_;
+  bool is_plain_ = false;
 };
 
 }  // namespace xencomm::x86_64

@@ -4,6 +4,7 @@
 
 #include "hcall/hypervisor/calls/call.h"
 #include "hcall/hypervisor/calls/hypercall_table.h"
+#include "hcall/hypervisor/domain/logged_region.h"
 #include "hcall/hypervisor/domain/region_registry.h"
 #include "xencomm/descriptor.h"
 #include "xencomm/hypercall.h"
@@ -17,7 +18,7 @@ class NoSpace final : public Space {
  public:
   explicit NoSpace(FaultInfo fault) : fault_(fault) {}
 
-  Mapping Map(VirtualAddress, std::uint64_t, std::uint64_t, Access, Cursor*) override {
+  Mapping Resolve(VirtualAddress, std::uint64_t, std::uint64_t, Access, Cursor*) override {
     return fault_;
   }
 
@@ -48,15 +49,17 @@ std::int64_t RunInRegion(Core& core, Vcpu& vcpu, HypercallFrame& frame, DomainMe
     return RunIn(core, vcpu, frame, space);
   }
   if (handle.is_registered()) {
-    const RegionEntry* region = RegionRegistry::Find(*vcpu.domain, handle);
+    RegionEntry* region = RegionRegistry::Find(*vcpu.domain, handle);
     if (region == nullptr) {
       NoSpace space(Fault::kNoRegion);
       return RunIn(core, vcpu, frame, space);
     }
-    SpaceOver registers(RegisteredRegion(region->layout, region->words, FoundIn::kRegister),
-                        memory);
-    SpaceOver structures(RegisteredRegion(region->layout, region->words, FoundIn::kMemory), memory);
-    return RunIn(core, vcpu, frame, {registers, structures});
+    if (vcpu.domain->dirty_log.is_on()) [[unlikely]] {
+      LoggedRegion registers(region->in_registers, core.frames, memory);
+      LoggedRegion structures(region->in_memory, core.frames, memory);
+      return RunIn(core, vcpu, frame, {registers, structures});
+    }
+    return RunIn(core, vcpu, frame, {region->in_registers, region->in_memory});
   }
   const auto table = OpenTable(memory, handle.header(), vcpu.domain->order);
   if (!table.ok()) {
@@ -74,7 +77,7 @@ std::int64_t Dispatch(Core& core, Vcpu& vcpu, HypercallFrame& frame) {
   if (!frame.from_kernel) return -kEPERM;
   const Domain& domain = *vcpu.domain;
   if (domain.dying()) return -kESRCH;
-  DomainMemory memory = CallMemory(core, vcpu);
+  DomainMemory memory = CallMemory(vcpu);
 
   // The per-call bit belongs to domains whose pointers are raw otherwise.
   const bool opts_in = (frame.index & kRegionCall) != 0;

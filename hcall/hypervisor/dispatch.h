@@ -11,8 +11,8 @@
 
 namespace xencomm::hypervisor {
 
-inline DomainMemory CallMemory(Core& core, Vcpu& vcpu) {
-  return {vcpu.domain->p2m, core.frames, vcpu.domain->dirty_log, vcpu.slot->writes};
+inline DomainMemory CallMemory(Vcpu& vcpu) {
+  return {vcpu.domain->p2m, vcpu.domain->dirty_log, vcpu.slot->writes};
 }
 
 // One leg of a call: refuses a caller that may not call, opens the space that the call's pointers

@@ -38,7 +38,7 @@ std::int64_t Built(Core& core, Domain& domain, const DomainConfig& config) {
 }  // namespace
 
 std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
-  if (!IsAligned(config.pool_begin | config.pool_end, kPageSize) ||
+  if (!IsAligned(config.memory | config.pool_begin | config.pool_end, kPageSize) ||
       config.pool_begin >= config.pool_end || config.cpus == 0 || config.cpus > kMaxCpus ||
       config.preempt_interval == 0) {
     return -kEINVAL;
@@ -141,9 +141,9 @@ std::int64_t Hypervisor::Call(Vcpu& caller, HypercallFrame frame) {
   return answer;
 }
 
-DomainMemory Hypervisor::MemoryOf(Vcpu& vcpu) { return CallMemory(*core_, vcpu); }
+DomainMemory Hypervisor::MemoryOf(Vcpu& vcpu) { return CallMemory(vcpu); }
 
-LockedMemory Hypervisor::LockedMemoryOf(Vcpu& vcpu) { return {*vcpu.domain, core_->frames}; }
+LockedMemory Hypervisor::LockedMemoryOf(Vcpu& vcpu) { return LockedMemory(*vcpu.domain); }
 
 std::uint64_t Hypervisor::FrameOf(std::uint16_t domain_id, std::uint64_t gfn) {
   SpinGuard guard(core_->control);

@@ -15,19 +15,15 @@ std::span<const Op> FormsOf(const Hypercall& hypercall, std::uint64_t op) {
   const std::span<const Op> ops = hypercall.ops();
   if (hypercall.op_place == OpPlace::kNone) return ops;
   const std::uint64_t number = op & hypercall.op_mask;
-  std::size_t first = 0;
-  std::size_t high = ops.size();
-  while (first < high) {
-    const std::size_t middle = (first + high) / 2;
-    if (ops[middle].number < number) {
-      first = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  std::size_t end = first;
-  while (end < ops.size() && ops[end].number == number) ++end;
-  return ops.subspan(first, end - first);
+  // From where it would stand without gaps and second forms, mostly a few rows away.
+  const Op* const begin = ops.data();
+  const Op* const end = begin + ops.size();
+  const Op* first = number < ops.size() ? begin + number : end;
+  while (first != begin && first[-1].number >= number) --first;
+  while (first != end && first->number < number) ++first;
+  const Op* last = first;
+  while (last != end && last->number == number) ++last;
+  return {first, last};
 }
 
 const Op* Find(const Hypercall& hypercall, std::uint64_t op, Releases releases) {

@@ -87,8 +87,8 @@ class CallSpace final : public Space {
  public:
   explicit CallSpace(const CallMemory& memory) : memory_(memory) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
-              Cursor*) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+                  Cursor*) override {
     std::uint64_t address;
     if (__builtin_add_overflow(pointer.value, offset, &address)) return Fault::kOverflow;
     if (!Contains(memory_.address(), CallMemory::kBytes, address, 1)) return Fault::kNotPresent;

@@ -44,7 +44,7 @@ AUDIT = r'''
 using namespace xencomm;
 
 struct OwnMemory final : Space {
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
               Cursor*) override {
     return Mapping(reinterpret_cast<std::byte*>(pointer.value + offset), length);
   }

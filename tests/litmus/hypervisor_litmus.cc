@@ -152,6 +152,44 @@ TEST_F(MemoryLitmus, AFrameIsSeenOnlyWhenItIsCleared) {
   }
 }
 
+// A guest whose p2m has a table of low entries that is about to double.
+class LowEntriesLitmus : public HypervisorLitmus {
+ protected:
+  static constexpr std::uint64_t kPages = P2m::kLeafEntries;
+  static constexpr std::uint64_t kBase = 0x10000000;
+  static constexpr PhysicalAddress kHeader = {16 << kPageShift};
+
+  LowEntriesLitmus() : HypervisorLitmus({.pool_bytes = 3 * kPoolBytes, .pages = 8}) {
+    EXPECT_EQ(machine.hypervisor.BuildDomain(
+                  {.id = kGuest, .pages = kPages, .vcpus = 2, .space = SpaceKind::kRegion}),
+              0);
+    for (unsigned i = 0; i < 2; ++i) guest[i] = machine.hypervisor.ClaimVcpu(kGuest, i);
+    AllowMemory();
+    LockedMemory memory = GuestMemory();
+    const auto layout = RegionLayout::Make({kBase}, 2 << kPageShift, kPageShift);
+    const auto table =
+        RegionTable<LockedMemory>::Build(memory, *layout, kNativeOrder, std::span(&kHeader, 1));
+    EXPECT_TRUE(table->Back(1, {kPages << kPageShift}).ok());
+    Keep();
+  }
+};
+
+TEST_F(LowEntriesLitmus, TheyAreLookedAtWhileTheirTableGrows) {
+  Run({[&] {
+         HypercallFrame frame =
+             machine.Frame(__HYPERVISOR_xen_version, XENVER_extraversion, kBase + kPageSize);
+         frame.region = kHeader.value;
+         machine.hypervisor.Call(*guest[0], frame);
+       },
+       [&] {
+         xen_pfn_t frame = kPages;
+         xen_memory_reservation one = TestMachine::Reservation(kGuest, &frame, 1);
+         Require(Call(toolstack[0], __HYPERVISOR_memory_op, XENMEM_populate_physmap, &one) == 1,
+                 "populated");
+       }},
+      2);
+}
+
 TEST_F(MemoryLitmus, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
   BuildGuest(SpaceKind::kXcom);
   UseUpMemory();
@@ -373,6 +411,25 @@ TEST_F(RegionLitmus, OneIsUsedWhileItIsExtended) {
        [&] { UseRegion(guest[1], handle, kUnbacked); }});
 }
 
+// And what the page held before it came to the domain is gone, also when it came in mid-call.
+TEST_F(RegionLitmus, OneIsExtendedByAPageThatHasJustCome) {
+  const std::int64_t handle = Register(guest[0]);
+  constexpr std::uint64_t kCome = 100;
+  ASSERT_TRUE(table->Back(kUnbacked, {kCome << kPageShift}).ok());
+  AllowMemory();
+  Keep();
+  Run({[&] { Call(guest[0], kXencommOp, XencommOp::kExtend, handle, kUnbacked, 1, 0); },
+       [&] {
+         // Two pages, which are not of a run that was cleared before.
+         xen_pfn_t frame = kCome;
+         xen_memory_reservation one = TestMachine::Reservation(kGuest, &frame, 1, 1);
+         Require(Call(toolstack[0], __HYPERVISOR_memory_op, XENMEM_populate_physmap, &one) == 1,
+                 "populated");
+       },
+       [&] { UseRegion(guest[1], handle, kUnbacked); }},
+      1);
+}
+
 TEST_F(RegionLitmus, OneIsUnregisteredWhileItIsUsed) {
   const std::int64_t handle = Register(guest[0]);
   UseUpMemory();
@@ -513,6 +570,10 @@ TEST_F(DomainLitmus, OneIsFoundWhileItIsMade) {
   for (const std::uint16_t id : {kNew, kFar}) {
     Keep();
     Run({[&] { Create(toolstack[0], id); }, [&] { Offer(toolstack[1], id); }}, 1);
+    // As the next one after an id that nobody has.
+    Run({[&] { Create(toolstack[0], id); },
+         [&] { Domctl(toolstack[1], XEN_DOMCTL_getdomaininfo, id - 1); }},
+        1);
   }
 }
 

@@ -117,6 +117,41 @@ TEST_P(DescriptorTest, CoversAGibibyteByAnArrayOverManyPages) {
   EXPECT_EQ(ReadFault(0x1000'0000, (entries - 1) * kPage - 1, 1), Fault::kNotBacked);
 }
 
+TEST_P(DescriptorTest, MayLieInTheFirstPageOfAll) {
+  memory_.AddPage(0);
+  Put(8, 0, ScatteredPages(memory_, 2, 4));
+  EXPECT_TRUE(Read(8, 0, 2 * kPage).ok());
+  EXPECT_EQ(buffer_.back(), 4);
+}
+
+TEST_P(DescriptorTest, ACopyLooksEachPageOfTheArrayUpOnce) {
+  memory_.AddPage(kPlace);
+  memory_.AddPage(kPlace + kPage);
+  const std::uint64_t entries = 600;
+  Put(kPlace, 0, ScatteredPages(memory_, entries));
+  const std::uint64_t before = memory_.maps();
+  ASSERT_TRUE(Read(kPlace, 0, entries * kPage).ok());
+  // The head, two pages of entries, and the pages that they name.
+  EXPECT_EQ(memory_.maps() - before, 1 + 2 + entries);
+}
+
+TEST_P(DescriptorTest, TheArrayIsInWholePages) {
+  struct HalfPages {
+    FakeMemory& memory;
+    Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+      const std::uint64_t rest = kPage / 2 - physical.value % (kPage / 2);
+      return memory.Map(physical, std::min(length, rest), access);
+    }
+  };
+  memory_.AddPage(kPlace);
+  Put(kPlace, 0, ScatteredPages(memory_, 2));
+  HalfPages memory{memory_};
+  SpaceOver space(XcomTranslation<HalfPages>(memory, GetParam()), memory);
+  const Mapping run = space.Map({kPlace}, 0, 1, Access::kRead, nullptr);
+  ASSERT_FALSE(run.ok());
+  EXPECT_EQ(run.fault().fault, Fault::kNoMemory);
+}
+
 TEST_P(DescriptorTest, RefusesWhatIsNotADescriptor) {
   memory_.AddPage(kPlace);
   const auto pages = ScatteredPages(memory_, 2);

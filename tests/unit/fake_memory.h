@@ -11,11 +11,13 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "xencomm/memory.h"
+#include "xencomm/region_translation.h"
 
 namespace xencomm::testing {
 
@@ -29,12 +31,12 @@ class FakeMemory {
     const auto page = pages_.find(physical.value - within);
     if (page == pages_.end()) return Fault::kNoMemory;
     if (access == Access::kWrite && page->second.read_only) return Fault::kNotWritable;
-    return {page->second.bytes.get() + within, std::min(length, kPage - within)};
+    return {page->second.bytes->at + within, std::min(length, kPage - within)};
   }
 
   void AddPage(std::uint64_t physical, int fill = 0) {
-    Page page{std::make_unique<std::byte[]>(kPage), false};
-    std::memset(page.bytes.get(), fill, kPage);
+    Page page{std::make_unique<Bytes>(), false};
+    std::memset(page.bytes->at, fill, kPage);
     pages_[physical] = std::move(page);
   }
 
@@ -46,7 +48,7 @@ class FakeMemory {
 
   // Bytes and words as the test sees them, across pages.
   std::byte* At(std::uint64_t physical) {
-    return pages_.at(physical - physical % kPage).bytes.get() + physical % kPage;
+    return pages_.at(physical - physical % kPage).bytes->at + physical % kPage;
   }
   template <class T>
   void Put(std::uint64_t physical, T value, ByteOrder order) {
@@ -58,8 +60,12 @@ class FakeMemory {
   }
 
  private:
+  // Aligned as a hypervisor's frames are.
+  struct alignas(kPage) Bytes {
+    std::byte at[kPage];
+  };
   struct Page {
-    std::unique_ptr<std::byte[]> bytes;
+    std::unique_ptr<Bytes> bytes;
     bool read_only;
   };
 
@@ -68,8 +74,50 @@ class FakeMemory {
 };
 static_assert(Memory<FakeMemory>);
 
+// Such memory with a quick side. That declines what it must: what is not there or lies in two
+// pages, writes to a page that is read-only; and what else a test wants it to.
+class QuickFakeMemory {
+ public:
+  class Side {
+   public:
+    explicit Side(QuickFakeMemory& whole) : whole_(&whole) {}
+
+    Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+      const unsigned looks = whole_->quick_looks_++;
+      if (whole_->declined_look != 0 && looks % whole_->declined_look == 0) return kDeclined;
+      const Mapping run = whole_->memory_->Map(physical, length, access);
+      if (run.length() != length) return kDeclined;
+      return run;
+    }
+
+   private:
+    QuickFakeMemory* whole_;
+  };
+
+  // Borrowed.
+  explicit QuickFakeMemory(FakeMemory& memory) : memory_(&memory) {}
+
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+    ++slow_looks_;
+    return memory_->Map(physical, length, access);
+  }
+  Side Quick() { return Side(*this); }
+
+  // Every so many looks one is declined; 0: none.
+  unsigned declined_look = 0;
+  unsigned quick_looks() const { return quick_looks_; }
+  unsigned slow_looks() const { return slow_looks_; }
+
+ private:
+  FakeMemory* memory_;
+  unsigned quick_looks_ = 0;
+  unsigned slow_looks_ = 0;
+};
+static_assert(HasQuickSide<QuickFakeMemory> && !HasQuickSide<FakeMemory>);
+
 // Such memory while another vcpu changes each byte of some pages, which hold a table, right after
-// it was read.
+// it was read: the bytes of a short run when the next is mapped; of a whole page, where it is not
+// seen what is read, each word that names a page when that page is mapped.
 class ChangingMemory {
  public:
   ChangingMemory(FakeMemory& memory, std::vector<PhysicalAddress> table)
@@ -77,9 +125,14 @@ class ChangingMemory {
 
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
     for (std::byte& byte : std::exchange(just_read_, {})) byte = ~byte;
-    const Mapping run = memory_.Map(physical, length, access);
     const PhysicalAddress page = {physical.value - physical.value % kPage};
+    ChangeWordsThatName(page);
+    const Mapping run = memory_.Map(physical, length, access);
     if (run.ok() && std::find(table_.begin(), table_.end(), page) != table_.end()) {
+      if (run.length() == kPage) {
+        mapped_.insert(page.value);
+        return run;
+      }
       just_read_ = {run.start(), run.length()};
       for (std::uint64_t i = 0; i < run.length(); ++i) {
         if (++reads_[physical.value + i] == 2) ++read_twice_;
@@ -92,13 +145,41 @@ class ChangingMemory {
   unsigned read_twice() const { return read_twice_; }
 
  private:
+  void ChangeWordsThatName(PhysicalAddress page) {
+    for (const std::uint64_t table : mapped_) {
+      for (std::uint64_t at = table; at != table + kPage; at += sizeof(std::uint64_t)) {
+        for (const ByteOrder order : {ByteOrder::kLittle, ByteOrder::kBig}) {
+          const auto word = memory_.Get<std::uint64_t>(at, order);
+          if (word - word % kPage == page.value) memory_.Put(at, ~word, order);
+        }
+      }
+    }
+  }
+
   FakeMemory& memory_;
   const std::vector<PhysicalAddress> table_;
+  std::set<std::uint64_t> mapped_;
   std::span<std::byte> just_read_;
   std::map<std::uint64_t, unsigned> reads_;
   unsigned read_twice_ = 0;
 };
 static_assert(Memory<ChangingMemory>);
+
+// What a hypervisor holds of a region that is registered: `base_of(granule)` is its base, if there
+// is one, with memory behind it.
+template <class BaseOf>
+std::vector<HeldPage> HeldPagesOf(FakeMemory& memory, const RegionLayout& layout, Access access,
+                                  GranuleUse use, BaseOf base_of) {
+  std::vector<HeldPage> pages(RegisteredRegion::PagesOf(layout));
+  for (std::uint64_t i = 0; i < pages.size(); ++i) {
+    const std::uint64_t at = i * kPage;
+    const Result<PhysicalAddress> base = base_of(at >> layout.granule_shift());
+    if (!base.ok()) continue;
+    const Mapping page = memory.Map(*base + at % layout.granule_size(), kPage, Access::kRead);
+    if (page.ok()) pages[i] = HeldPage(page.start(), access, use);
+  }
+  return pages;
+}
 
 // Guest-physical page addresses far apart and in no order, the same in every run.
 inline std::vector<PhysicalAddress> ScatteredPages(FakeMemory& memory, std::uint64_t count,

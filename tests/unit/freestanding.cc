@@ -98,15 +98,16 @@ int CheckAll(ByteOrder order) {
   const PhysicalAddress table_page[] = {{2 * kPage}};
   const auto table = RegionTable<SmallMemory>::Build(memory, *layout, order, table_page);
   if (!table.ok()) return __LINE__;
-  std::uint64_t words[4] = {};
+  HeldPage held[4];
   for (std::uint64_t i = 1; i < 4; ++i) {
     const std::uint64_t page = (15 - i) * kPage;
     if (!table->Back(i, {page}).ok()) return __LINE__;
-    words[i] = HeldBase::Word({page}, Access::kWrite);
+    held[i] = HeldPage(memory.Map({page}, kPage, Access::kWrite).start(), Access::kWrite,
+                       GranuleUse::kAnyPointer);
   }
 
   const VirtualAddress pointer = base + (kPage + 4088);
-  SpaceOver registered(RegisteredRegion(*layout, words, FoundIn::kMemory), memory);
+  RegisteredRegion registered(*layout, held, FoundIn::kMemory);
   if (const int line = CheckPairs(registered, pointer, order)) return line;
 
   const auto reader = OpenTable(memory, table->handle(), order);

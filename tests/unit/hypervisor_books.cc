@@ -243,6 +243,7 @@ class Books::Counting {
     if (domain.dying() && domain.outstanding_pages != 0) {
       Fault("domain ", domain.id, " is dying and claims memory");
     }
+    outstanding_ += domain.outstanding_pages;
     ++domains_;
   }
 
@@ -280,31 +281,43 @@ class Books::Counting {
 
   void CountP2m(const Domain& domain) {
     const P2m& p2m = domain.p2m;
+    const std::uint64_t low = P2m::CountOf(p2m.low_);
+    if (low != 0) ClaimNew(P2m::EntriesOf(p2m.low_), "the p2m's low entries", low);
+    std::uint64_t present = 0;
+    for (std::uint64_t gfn = 0; gfn < low; ++gfn) {
+      CountEntry(domain, gfn);
+      present += p2m.Load(gfn).present() ? 1 : 0;
+    }
+    if (present != p2m.low_present_) Fault("domain ", domain.id, " miscounts its low entries");
     const std::uint64_t top = p2m.top_.load();
+    if (top == 0) return;
     const auto order = static_cast<unsigned>(top & P2m::kOrderMask);
     ClaimOverhead(top >> kPageShift, order, "the p2m's top");
     const std::uint64_t* leaves = p2m.Words(top & ~P2m::kOrderMask);
     for (std::uint64_t i = 0; i < P2m::kLeafEntries << order; ++i) {
       if (leaves[i] == 0) continue;
+      if (i * P2m::kLeafEntries < low) Fault("domain ", domain.id, " has a leaf for low entries");
       ClaimOverhead(leaves[i] >> kPageShift, 0, "the p2m's leaf");
       for (std::uint64_t j = 0; j < P2m::kLeafEntries; ++j) {
-        const std::uint64_t gfn = i * P2m::kLeafEntries + j;
-        const P2mEntry entry = p2m.Load(gfn);
-        if (!entry.present()) continue;
-        if (gfn >= p2m.end()) Fault("domain ", domain.id, ": gfn ", Hex{gfn}, " is beyond the end");
-        if (!Has(entry.mfn(), "a p2m entry")) continue;
-        if (entry.type() == P2mType::kForeign) {
-          ++RowOf(entry.mfn()).holds;
-          continue;
-        }
-        const FrameUse use =
-            entry.type() == P2mType::kShared ? FrameUse::kShared : FrameUse::kMemory;
-        if (OwnerOf(entry.mfn()) != FrameOwner{domain.id, use} ||
-            core_.frames.Of(entry.mfn()).gfn != gfn) {
-          Fault("domain ", domain.id, ": gfn ", Hex{gfn}, " leads to frame ", Hex{entry.mfn()},
-                ", which is not there");
-        }
+        CountEntry(domain, i * P2m::kLeafEntries + j);
       }
+    }
+  }
+  void CountEntry(const Domain& domain, std::uint64_t gfn) {
+    const P2m& p2m = domain.p2m;
+    const P2mEntry entry = p2m.Load(gfn);
+    if (!entry.present()) return;
+    if (gfn >= p2m.end()) Fault("domain ", domain.id, ": gfn ", Hex{gfn}, " is beyond the end");
+    if (!Has(entry.mfn(), "a p2m entry")) return;
+    if (entry.type() == P2mType::kForeign) {
+      ++RowOf(entry.mfn()).holds;
+      return;
+    }
+    const FrameUse use = entry.type() == P2mType::kShared ? FrameUse::kShared : FrameUse::kMemory;
+    if (OwnerOf(entry.mfn()) != FrameOwner{domain.id, use} ||
+        core_.frames.Of(entry.mfn()).gfn != gfn) {
+      Fault("domain ", domain.id, ": gfn ", Hex{gfn}, " leads to frame ", Hex{entry.mfn()},
+            ", which is not there");
     }
   }
 
@@ -359,25 +372,25 @@ class Books::Counting {
   }
   void CountRegion(const Domain& domain, const RegionEntry& region) {
     ClaimNew(&region, "a region");
-    ClaimNew(region.words, "a region's words", region.layout.base_count());
+    const std::uint64_t count = RegisteredRegion::PagesOf(region.layout);
+    ClaimNew(region.held_pages, "what is held of a region", count);
     const std::uint64_t granule_pages = region.layout.granule_size() >> kPageShift;
-    const auto pin = [&](PhysicalAddress base, std::uint64_t pages) {
-      for (std::uint64_t i = 0; i < pages; ++i) {
-        const P2mEntry entry = domain.p2m.Load((base.value >> kPageShift) + i);
-        if (!entry.present() || !Has(entry.mfn(), "a region's page")) {
-          Fault("a page of a region of domain ", domain.id, " is not there");
-          return;
-        }
-        ++RowOf(entry.mfn()).pins;
-      }
-    };
     std::uint64_t pages = 0;
-    for (std::uint64_t i = 0; i < region.layout.base_count(); ++i) {
-      if (region.words[i] == HeldBase::kNotTakenUp) continue;
-      pin(HeldBase::Granule(region.words[i]), granule_pages);
-      pages += granule_pages;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const HeldPage held = region.held_pages[i];
+      if (held.is_none()) continue;
+      const std::uint64_t mfn = core_.frames.MfnOfPointer(held.page());
+      if (!Has(mfn, "a region's page")) continue;
+      ++RowOf(mfn).pins;
+      const std::uint64_t gfn = domain.translated() ? core_.frames.Of(mfn).gfn : mfn;
+      const P2mEntry entry = domain.p2m.Load(gfn);
+      if (entry.mfn() != mfn || !entry.readable() ||
+          (!held.Denies(HeldPage::kNotWritable) && !entry.writable())) {
+        Fault("a page of a region of domain ", domain.id, " is not there, or not as it was");
+      }
+      const bool in_progress = region.partial.exists && region.partial.granule == i / granule_pages;
+      if (held.is_usable() && !in_progress) ++pages;
     }
-    if (region.partial.exists) pin(region.partial.base, region.partial.pinned);
     if (!region.ends && pages != region.pages) {
       Fault("a region has ", pages, " pages, ", region.pages, " are counted");
     }
@@ -509,6 +522,10 @@ class Books::Counting {
     if (domains_ != core_.domain_count) {
       Fault("there are ", domains_, " domains, ", core_.domain_count, " are counted");
     }
+    if (outstanding_ != core_.outstanding_pages) {
+      Fault("domains claim ", outstanding_, " pages, ", core_.outstanding_pages.load(),
+            " are counted");
+    }
     unsigned slots = 0;
     for (unsigned i = 0; i < core_.quiescence.count_; ++i) {
       slots += core_.quiescence.slots_[i].claimed;
@@ -527,6 +544,7 @@ class Books::Counting {
   std::vector<std::string> faults_;
   std::uint64_t free_ = 0;
   unsigned domains_ = 0;
+  std::uint64_t outstanding_ = 0;
   std::set<const CallerSlot*> slots_;
   // Of the domain at hand.
   const Domain* domain_ = nullptr;
@@ -592,6 +610,8 @@ const char* Books::UserOf(const Hypervisor& hypervisor, std::uint32_t frame) {
 std::vector<FrameRow> Books::Frames(const Hypervisor& hypervisor) {
   return Counting(*hypervisor.core_, {.looks_at_bytes = false}).Frames();
 }
+
+const FrameTable& Books::TableOf(const Hypervisor& hypervisor) { return hypervisor.core_->frames; }
 
 FrameOwner Books::OwnerOf(const Hypervisor& hypervisor, std::uint64_t mfn) {
   return hypervisor.core_->frames.Of(mfn).owner.load();

@@ -59,6 +59,7 @@ class Books {
   static std::vector<std::string> Faults(const Hypervisor& hypervisor, const BooksOptions& options);
   // All frames of the pool. Calls may be under way, but none that changes what is looked at.
   static std::vector<FrameRow> Frames(const Hypervisor& hypervisor);
+  static const FrameTable& TableOf(const Hypervisor& hypervisor);
   // Whose a frame is at this moment.
   static FrameOwner OwnerOf(const Hypervisor& hypervisor, std::uint64_t mfn);
   // From now on the domain may not write what it has there.

@@ -37,8 +37,8 @@ class WatchedSpace final : public Space {
   using Watcher =
       std::function<Fault(unsigned number, Access access, std::byte* at, std::uint64_t length)>;
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     const Fault fault = Watch(pointer, offset, length, access);
     if (fault != Fault::kNone) return fault;
     return direct_.Map(pointer, offset, length, access, cursor);

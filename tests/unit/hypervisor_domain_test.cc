@@ -70,6 +70,22 @@ TEST_F(HypervisorDomainTest, ChoosesAnIdWhenNoneIsGiven) {
   EXPECT_EQ(machine.CreateDomain(4, 10), -kEEXIST);
 }
 
+TEST_F(HypervisorDomainTest, MakesMoreDomainsThanALeafOfTheirTableHas) {
+  constexpr std::uint16_t kMany = 1100;
+  for (std::uint16_t id = 1; id <= kMany; ++id) {
+    xen_domctl_t op = TestMachine::CreateRequest();
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_createdomain, id, op), 0) << id;
+  }
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).domains, kMany + 1u);
+  std::vector<xen_domctl_getdomaininfo_t> infos(kMany + 2);
+  xen_sysctl_t op = {};
+  op.u.getdomaininfolist.max_domains = kMany + 2;
+  op.u.getdomaininfolist.buffer.p = infos.data();
+  ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_getdomaininfolist, op), 0);
+  ASSERT_EQ(op.u.getdomaininfolist.num_domains, kMany + 1u);
+  for (std::uint16_t id = 0; id <= kMany; ++id) EXPECT_EQ(infos[id].domain, id);
+}
+
 TEST_F(HypervisorDomainTest, RefusesConfigurationsThatXenRefuses) {
   struct Case {
     const char* why;
@@ -178,6 +194,43 @@ TEST_F(HypervisorDomainTest, ListsDomainsFromTheFirstOneAsked) {
   op.u.getdomaininfolist.first_domain = 0;
   op.u.getdomaininfolist.buffer.p = nullptr;
   EXPECT_EQ(machine.Sysctl(XEN_SYSCTL_getdomaininfolist, op), -kEFAULT);
+}
+
+TEST_F(HypervisorDomainTest, FindsTheNextDomainUpToTheLastOneThatThereIs) {
+  constexpr int kNone = -1;
+  constexpr std::uint16_t kLast = DOMID_FIRST_RESERVED - 1;
+  const auto next = [&](std::uint16_t first) -> int {
+    xen_domctl_getdomaininfo_t info;
+    xen_sysctl_t op = {};
+    op.u.getdomaininfolist.first_domain = first;
+    op.u.getdomaininfolist.max_domains = 1;
+    op.u.getdomaininfolist.buffer.p = &info;
+    EXPECT_EQ(machine.Sysctl(XEN_SYSCTL_getdomaininfolist, op), 0);
+    return op.u.getdomaininfolist.num_domains == 0 ? kNone : info.domain;
+  };
+  EXPECT_EQ(next(0), 0);
+  EXPECT_EQ(next(1), kNone);
+  // On both sides of a leaf's end, and as far away as there can be one.
+  for (const std::uint16_t id : {std::uint16_t{511}, std::uint16_t{512}, kLast}) {
+    ASSERT_EQ(machine.CreateDomain(id, 1), id);
+    EXPECT_EQ(next(id), id);
+    EXPECT_EQ(next(id + 1u), kNone);
+  }
+  EXPECT_EQ(next(1), 511);
+  EXPECT_EQ(next(513), kLast);
+  EXPECT_EQ(next(0xffff), kNone);
+
+  for (const std::uint16_t id : {kLast, std::uint16_t{511}}) {
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, id), 0);
+  }
+  EXPECT_EQ(next(1), 512);
+  EXPECT_EQ(next(513), kNone);
+  EXPECT_EQ(next(kLast), kNone);
+  for (const std::uint16_t id : {kLast, std::uint16_t{600}}) {
+    ASSERT_EQ(machine.CreateDomain(id, 1), id);
+  }
+  EXPECT_EQ(next(513), 600);
+  EXPECT_EQ(next(601), kLast);
 }
 
 TEST_F(HypervisorDomainTest, PausesAreCounted) {

@@ -218,17 +218,19 @@ class Model {
     return calls;
   }
   void Enter() {
-    const std::uint64_t i = Random(kCallers);
-    if (calls_[i] != 0) return;
+    CallerSlot* const slot = on_.quiescence.Claim();
+    if (slot == nullptr) return;
+    const auto i = static_cast<std::size_t>(slot - on_.slots.data());
     calls_[i] = ++last_call_;
     ran_short_[i] = false;
-    on_.quiescence.Enter(on_.slots[i]);
+    on_.quiescence.Enter(*slot);
   }
   void Leave() {
     const std::uint64_t i = Random(kCallers);
     if (calls_[i] == 0) return;
     calls_[i] = 0;
     Quiescence::Leave(on_.slots[i]);
+    Quiescence::Release(on_.slots[i]);
   }
 
   // From here on, what waited only for calls that have ended counts as free.

@@ -123,8 +123,8 @@ class TalkativeSpace final : public Space {
   }
   ~TalkativeSpace() { machine_.hypervisor.ReleaseVcpu(*vcpu_); }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     if (access == Access::kWrite) Print();
     return direct_.Map(pointer, offset, length, access, cursor);
   }
@@ -219,6 +219,7 @@ TEST(HypervisorMachineTest, TakesNoNonsense) {
     return hypervisor.Init(config, machine);
   };
   EXPECT_EQ(init([](MachineConfig&) {}), 0);
+  EXPECT_EQ(init([](MachineConfig& c) { c.memory += 1; }), -kEINVAL);
   EXPECT_EQ(init([](MachineConfig& c) { c.pool_begin = 1; }), -kEINVAL);
   EXPECT_EQ(init([](MachineConfig& c) { c.pool_end -= 1; }), -kEINVAL);
   EXPECT_EQ(init([](MachineConfig& c) { c.pool_begin = c.pool_end; }), -kEINVAL);

@@ -35,8 +35,8 @@ class TrapSpace final : public Space {
     action_ = std::move(action);
   }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     Look(pointer.value + offset);
     return direct_.Map(pointer, offset, length, access, cursor);
   }
@@ -58,8 +58,8 @@ class TwoPages final : public Space {
 
   TwoPages(std::byte* first, std::byte* second) : pages_{first, second} {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     const std::uint64_t at = pointer.value + offset;
     if (at < kBase || at >= kBase + 2 * kPageSize) {
       return direct_.Map(pointer, offset, length, access, cursor);
@@ -445,33 +445,50 @@ TEST_F(HypervisorHostileTest, ARegionOfOneGranuleHasItsTableInIt) {
   EXPECT_EQ(GuestCall(0, kXencommOp, XencommOp::kUnregister, handle), 0);
 }
 
-TEST_F(HypervisorHostileTest, ATopThatIsReplacedIsNotReusedWhileACallMayLookAtIt) {
+// What a p2m has outgrown: the top over leaves of far entries, and the table of low ones.
+TEST_F(HypervisorHostileTest, WhatAP2mHasOutgrownIsNotReusedWhileACallMayLookAtIt) {
   constexpr std::uint16_t kTaker = 77;
-  BuildGuest(64);
+  BuildGuest(512);
   ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
+  const auto put = [&](std::uint64_t idx, std::uint64_t gfn) {
+    xen_add_to_physmap add = {};
+    add.domid = kGuest;
+    add.space = XENMAPSPACE_gmfn;
+    add.idx = idx;
+    add.gpfn = gfn;
+    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
+  };
   // As many pages as there are.
   const auto take_all = [&] {
     std::vector<xen_pfn_t> frames(Books::StatisticsOf(machine.hypervisor).free_pages);
     xen_memory_reservation request = TestMachine::Reservation(kTaker, frames.data(), frames.size());
     return machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &request);
   };
+  const auto give_back = [&](std::int64_t count) {
+    // They have gone to the one gfn that was named, all but the last to none.
+    ASSERT_GT(count, 0);
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kTaker), 0);
+    ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
+  };
   TrapSpace space;
   machine.hypervisor.SetRawSpace(*vcpus[0], space);
   vcpu_runstate_info area = {};
-  space.Arm(&area, [&] {
-    xen_add_to_physmap add = {};
-    add.domid = kGuest;
-    add.space = XENMAPSPACE_gmfn;
-    add.idx = 5;
-    add.gpfn = std::uint64_t{1} << 20;
-    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
-    EXPECT_GT(take_all(), 0);
-    // It is called free, and yet cannot be had, however often it is tried.
-    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, 1u);
-    EXPECT_EQ(take_all(), 0);
-  });
-  EXPECT_EQ(GuestCall(0, __HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, 0, &area), 0);
-  EXPECT_EQ(take_all(), 1);
+  put(6, 100'000);
+  for (const std::uint64_t gfn : {std::uint64_t{1} << 20, std::uint64_t{512}}) {
+    std::int64_t taken = 0;
+    space.Arm(&area, [&] {
+      put(5 + gfn % 2, gfn);
+      taken = take_all();
+      EXPECT_GT(taken, 0);
+      // It is called free, and yet cannot be had, however often it is tried.
+      EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, 1u);
+      EXPECT_EQ(take_all(), 0);
+    });
+    EXPECT_EQ(GuestCall(0, __HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, 0, &area), 0);
+    EXPECT_EQ(take_all(), 1);
+    put(gfn, 5);
+    give_back(taken);
+  }
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kTaker), 0);
 }
 
@@ -549,8 +566,8 @@ TEST_F(HypervisorHostileLegsTest, AListThatCannotBeWrittenEndsWithItsLongCall) {
   BuildGuest(64);
   class NothingIsWritten final : public Space {
    public:
-    Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-                Cursor* cursor) override {
+    Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                    Access access, Cursor* cursor) override {
       return access == Access::kWrite ? Fault::kProtection
                                       : direct_.Map(pointer, offset, length, access, cursor);
     }

@@ -12,7 +12,10 @@
 
 #include <gtest/gtest.h>
 
+#include "hcall/hypervisor/domain/logged_region.h"
 #include "tests/unit/hypervisor_machine.h"
+#include "xencomm/hypercall.h"
+#include "xencomm/region_table.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -30,8 +33,8 @@ class PhysicalSpace final : public Space {
 
   void BeforeWrite(std::function<void()> action) { action_ = std::move(action); }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor*) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor*) override {
     const Mapping run = memory_.Map({pointer.value + offset}, length, access);
     if (access == Access::kWrite && action_) std::exchange(action_, nullptr)();
     return run;
@@ -49,8 +52,8 @@ class EndingSpace final : public Space {
   const void* end = nullptr;
   const void* read_only = nullptr;
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     if (IsBehind(pointer.value + offset + length)) return Fault::kNotPresent;
     if (IsRefused(pointer, access)) return Fault::kNotWritable;
     return direct_.Map(pointer, offset, length, access, cursor);
@@ -78,8 +81,8 @@ class TellingSpace final : public Space {
     action_ = std::move(action);
   }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     Tell(pointer, access);
     return direct_.Map(pointer, offset, length, access, cursor);
   }
@@ -326,6 +329,159 @@ TEST_F(LogDirtyTest, ALegThatBeganBeforeTheLogIsNotMissed) {
   EXPECT_EQ(Clean(), Pages{});
   ASSERT_EQ(Write(10), 0);
   EXPECT_EQ(Clean(), Pages{10});
+}
+
+// Calls of the guest by a registered region, whose payload lies at gfns 9, 7 and kFar.
+class LogDirtyRegionTest : public LogDirtyTest {
+ protected:
+  static constexpr std::uint64_t kBase = 0x7f0000000000;
+
+  void SetUp() override {
+    LogDirtyTest::SetUp();
+    LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpus[0]);
+    const PhysicalAddress header[] = {{std::uint64_t{5} << kPageShift}};
+    const auto table = RegionTable<LockedMemory>::Build(
+        memory, *RegionLayout::Make({kBase}, 4 << kPageShift, kPageShift), kNativeOrder, header);
+    ASSERT_TRUE(table.ok());
+    for (const auto& [granule, gfn] : {std::pair(1, std::uint64_t{9}), {2, 7}, {3, kFar}}) {
+      ASSERT_TRUE(table->Back(static_cast<std::uint64_t>(granule), {gfn << kPageShift}).ok());
+    }
+    handle_ = machine.hypervisor.Call(
+        *vcpus[0], machine.Frame(kXencommOp, XencommOp::kRegister, header[0].value, 1));
+    ASSERT_GT(handle_, 0);
+  }
+
+  // A time, at an offset into the region.
+  std::int64_t WriteAt(std::uint64_t offset) {
+    HypercallFrame frame = machine.Frame(__HYPERVISOR_vcpu_op | kRegionCall,
+                                         VCPUOP_get_runstate_info, 0, kBase + offset);
+    frame.region = static_cast<std::uint64_t>(handle_);
+    return machine.hypervisor.Call(*vcpus[0], frame);
+  }
+
+ private:
+  std::int64_t handle_ = 0;
+};
+
+TEST_F(LogDirtyRegionTest, WhatIsWrittenThroughARegionIsMarkedWhileItIsLogged) {
+  ASSERT_EQ(WriteAt(kPageSize), 0);
+  ASSERT_EQ(Enable(), 0);
+  EXPECT_EQ(Clean(), Pages{});
+  ASSERT_EQ(WriteAt(kPageSize + 64), 0);
+  EXPECT_EQ(Clean(), Pages{9});
+  // In two pages that are no neighbours, the further one in a leaf of the p2m.
+  ASSERT_EQ(WriteAt(3 * kPageSize - 8), 0);
+  EXPECT_EQ(Clean(), (Pages{7, kFar}));
+  EXPECT_EQ(WriteAt(4 * kPageSize - 8), -kEFAULT);
+  EXPECT_EQ(WriteAt(64), -kEFAULT);
+  ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
+  ASSERT_EQ(WriteAt(kPageSize), 0);
+  ASSERT_EQ(Enable(), 0);
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyRegionTest, ACallThatBeganBeforeTheLogIsNotMissed) {
+  machine.meanwhile = [&] { ASSERT_EQ(Enable(), 0); };
+  ASSERT_EQ(WriteAt(kPageSize), 0);
+  EXPECT_EQ(Clean(), AllPages());
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyRegionTest, ACleanWhileACallIsUnderWayThatBeganBeforeIsNotTheLast) {
+  machine.meanwhile = [&] {
+    ASSERT_EQ(Enable(), 0);
+    EXPECT_EQ(Clean(), AllPages());
+    EXPECT_EQ(Clean(), AllPages());
+  };
+  ASSERT_EQ(WriteAt(kPageSize), 0);
+  EXPECT_EQ(Clean(), AllPages());
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+TEST_F(LogDirtyRegionTest, ALogThatBeginsAnewInMidCallMissesNothing) {
+  ASSERT_EQ(Enable(), 0);
+  machine.meanwhile = [&] {
+    ASSERT_EQ(Shadow(XEN_DOMCTL_SHADOW_OP_OFF), 0);
+    ASSERT_EQ(Enable(), 0);
+    EXPECT_EQ(Clean(), AllPages());
+  };
+  ASSERT_EQ(WriteAt(kPageSize), 0);
+  EXPECT_EQ(Clean(), AllPages());
+  EXPECT_EQ(Clean(), Pages{});
+}
+
+// Which granules a pointer may name is decided by where it was found, logged or not.
+TEST_F(LogDirtyRegionTest, AGranuleForArgumentsIsOneForArgumentsWhileItIsLogged) {
+  LockedMemory memory = machine.hypervisor.LockedMemoryOf(*vcpus[0]);
+  const PhysicalAddress header[] = {{std::uint64_t{6} << kPageShift}};
+  const auto table = RegionTable<LockedMemory>::Build(
+      memory, *RegionLayout::Make({kBase}, 3 << kPageShift, kPageShift), kNativeOrder, header);
+  ASSERT_TRUE(table.ok() && table->Back(1, {20 << kPageShift}).ok());
+  const auto op = [&](XencommOp which, auto... arguments) {
+    return machine.hypervisor.Call(*vcpus[0], machine.Frame(kXencommOp, which, arguments...));
+  };
+  const std::int64_t handle = op(XencommOp::kRegister, header[0].value, 1);
+  ASSERT_GT(handle, 0);
+  ASSERT_TRUE(table->Back(2, {21 << kPageShift}).ok());
+  ASSERT_EQ(op(XencommOp::kExtend, handle, 2, 1, GranuleUse::kArgumentsOnly), 0);
+
+  constexpr std::uint64_t kForAll = kBase + kPageSize, kForArguments = kBase + 2 * kPageSize;
+  const auto call = [&](std::uint64_t index, auto... arguments) {
+    HypercallFrame frame = machine.Frame(index | kRegionCall, arguments...);
+    frame.region = static_cast<std::uint64_t>(handle);
+    return machine.hypervisor.Call(*vcpus[0], frame);
+  };
+  auto* const entries = reinterpret_cast<multicall_entry_t*>(
+      memory.Map({20 << kPageShift}, kPageSize, Access::kWrite).start());
+  for (const bool is_logged : {false, true}) {
+    ASSERT_EQ(is_logged ? Enable() : 0, 0);
+    EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, 0, kForArguments), 0);
+    for (unsigned i = 0; i < 2; ++i) {
+      entries[i] = {};
+      entries[i].op = __HYPERVISOR_vcpu_op;
+      entries[i].args[0] = VCPUOP_get_runstate_info;
+      entries[i].args[2] = i == 0 ? kForAll + 1024 : kForArguments;
+    }
+    EXPECT_EQ(call(__HYPERVISOR_multicall, kForAll, 2), 0);
+    EXPECT_EQ(entries[0].result, 0u);
+    EXPECT_EQ(static_cast<std::int64_t>(entries[1].result), -kEFAULT);
+  }
+  EXPECT_EQ(Clean(), (Pages{20, 21}));
+}
+
+// Seen by a call that has looked at what is held of a page just before the region was unregistered:
+// where the page moves, it is written there; when it is given up, nothing else is written.
+TEST_F(LogDirtyRegionTest, APageThatIsLetGoInMidCallIsNotTakenForAnother) {
+  const FrameTable& frames = Books::TableOf(machine.hypervisor);
+  const std::uint64_t mfn = machine.hypervisor.FrameOf(kGuest, 20);
+  const HeldPage pages[] = {{}, {frames.Bytes(mfn), Access::kWrite, GranuleUse::kAnyPointer}};
+  const RegionLayout layout = *RegionLayout::Make({kBase}, 2 << kPageShift, kPageShift);
+  const RegisteredRegion region(layout, pages, FoundIn::kRegister);
+  DomainMemory memory = machine.hypervisor.MemoryOf(*vcpus[0]);
+  LoggedRegion space(region, frames, memory);
+  const auto map = [&] {
+    return space.Map({kBase}, kPageSize + 8, kPageSize, Access::kWrite, nullptr);
+  };
+
+  ASSERT_EQ(Enable(), 0);
+  EXPECT_EQ(map().start(), frames.Bytes(mfn) + 8);
+  EXPECT_EQ(map().length(), kPageSize - 8);
+  EXPECT_EQ(Clean(), Pages{20});
+  Move(20, 30);
+  static_cast<void>(Clean());
+  EXPECT_EQ(map().start(), frames.Bytes(mfn) + 8);
+  EXPECT_EQ(Clean(), Pages{30});
+
+  machine.meanwhile = [&] {
+    xen_pfn_t frame = 30;
+    xen_memory_reservation one = TestMachine::Reservation(kGuest, &frame, 1);
+    ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &one), 1);
+    // Since the frame waits for this call, its row has a number that happens to be a page's.
+    const std::uint64_t number = frames.Of(mfn).gfn;
+    EXPECT_TRUE(number < kGuestPages && number != 30) << number;
+    EXPECT_FALSE(map().ok());
+  };
+  ASSERT_EQ(Write(9), 0);
 }
 
 TEST_F(LogDirtyTest, ALegThatWritesMoreThanCanBeNotedMakesEverythingDirty) {

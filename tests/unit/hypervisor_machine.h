@@ -27,8 +27,8 @@ namespace xencomm::hypervisor {
 // Pointers are addresses of this process. Null faults, as a page that is not mapped would.
 class DirectSpace final : public Space {
  public:
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
-              Cursor*) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+                  Cursor*) override {
     if (pointer.value < kPageSize) return Fault::kNotPresent;
     return {reinterpret_cast<std::byte*>(pointer.value + offset), length};
   }

@@ -23,8 +23,8 @@ constexpr std::uint64_t kAll64 = ~std::uint64_t{0};
 class ShortSpace final : public Space {
  public:
   explicit ShortSpace(std::span<std::uint8_t> bytes) : bytes_(bytes) {}
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     auto* const at = reinterpret_cast<std::uint8_t*>(pointer.value + offset);
     const bool is_there = at >= bytes_.data() && at + length <= bytes_.data() + bytes_.size();
     return is_there ? direct_.Map(pointer, offset, length, access, cursor) : Fault::kNotPresent;

@@ -1,8 +1,10 @@
 // What a toolstack does to the pages of a domain: their types and places, exchange, log-dirty,
 // paging pools, memory maps.
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -13,6 +15,50 @@
 
 namespace xencomm::hypervisor {
 namespace {
+
+// Addresses of this process; of a list only so many bytes are there, and only so many can be
+// written. No two pages are one run.
+class ListSpace final : public Space {
+ public:
+  ListSpace(std::span<const xen_pfn_t> list, std::uint64_t readable, std::uint64_t writable)
+      : list_(list), readable_(readable), writable_(writable) {}
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor*) override {
+    const std::uint64_t address = pointer.value + offset;
+    std::uint64_t rest = kPageSize - address % kPageSize;
+    const std::uint64_t into = address - reinterpret_cast<std::uintptr_t>(list_.data());
+    if (into < list_.size_bytes()) {
+      if (into >= readable_) return Fault::kNotPresent;
+      const std::uint64_t end = access == Access::kWrite ? writable_ : readable_;
+      if (into >= end) return Fault::kNotWritable;
+      rest = std::min(rest, end - into);
+    }
+    return {reinterpret_cast<std::byte*>(address), std::min(rest, length)};
+  }
+
+ private:
+  const std::span<const xen_pfn_t> list_;
+  const std::uint64_t readable_;  // bytes
+  const std::uint64_t writable_;
+};
+
+// The page behind a list is the list again.
+class RepeatedSpace final : public Space {
+ public:
+  explicit RepeatedSpace(std::span<xen_pfn_t> page) : page_(std::as_writable_bytes(page)) {}
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
+    const std::uint64_t into =
+        pointer.value + offset - reinterpret_cast<std::uintptr_t>(page_.data());
+    if (into >= 2 * kPageSize) return direct_.Map(pointer, offset, length, access, cursor);
+    const std::uint64_t rest = kPageSize - into % kPageSize;
+    return {&page_[into % kPageSize], std::min(rest, length)};
+  }
+
+ private:
+  const std::span<std::byte> page_;
+  DirectSpace direct_;
+};
 
 using HypervisorPhysmapTest = ToolstackTest;
 
@@ -26,6 +72,59 @@ TEST_F(HypervisorPhysmapTest, TellsTheTypesOfPages) {
   EXPECT_EQ(frames[2], std::uint64_t{XEN_DOMCTL_PFINFO_XTAB});
   op.u.getpageframeinfo3.num = 1025;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getpageframeinfo3, kPv, op), -kE2BIG);
+}
+
+// So many as there is memory for; what is behind them stays.
+TEST_F(HypervisorPhysmapTest, TellsTheTypesOfPagesUpToTheFirstThatCannotBeTold) {
+  constexpr std::uint64_t kMost = 1024;
+  constexpr std::uint64_t kNothing = std::uint64_t{1} << 44;
+  constexpr std::uint64_t kElement = sizeof(xen_pfn_t);
+  std::vector<xen_pfn_t> frames(kMost);
+  const auto put = [&](std::uint64_t i) { return i % 3 == 0 ? kNothing : pv_frames[i % 64]; };
+  const auto ask = [&](std::uint64_t count, std::uint64_t readable, std::uint64_t writable) {
+    for (std::uint64_t i = 0; i < kMost; ++i) frames[i] = put(i);
+    ListSpace space(frames, readable, writable);
+    machine.hypervisor.SetRawSpace(*machine.vcpu, space);
+    xen_domctl_t op = {};
+    op.u.getpageframeinfo3.num = count;
+    op.u.getpageframeinfo3.array.p = frames.data();
+    const std::int64_t answer = machine.Domctl(XEN_DOMCTL_getpageframeinfo3, kPv, op);
+    machine.hypervisor.SetRawSpace(*machine.vcpu, machine.direct);
+    return answer;
+  };
+  const auto expect_told = [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < kMost; ++i) {
+      const std::uint64_t type = i % 3 == 0 ? XEN_DOMCTL_PFINFO_XTAB : XEN_DOMCTL_PFINFO_NOTAB;
+      ASSERT_EQ(frames[i], i < count ? type : put(i)) << i;
+    }
+  };
+  constexpr std::uint64_t kAll = kMost * kElement;
+  for (const std::uint64_t count : {0, 1, 2, 255, 256, 257, 511, 512, 600, 1022, 1023, 1024}) {
+    SCOPED_TRACE(count);
+    EXPECT_EQ(ask(count, kAll, kAll), 0);
+    expect_told(count);
+    if (count == kMost) continue;
+    // It ends there, or in the middle of an element.
+    for (const std::uint64_t more : {0u, 1u, 7u}) {
+      EXPECT_EQ(ask(kMost, count * kElement + more, kAll), -kEFAULT);
+      expect_told(count);
+    }
+    EXPECT_EQ(ask(kMost, kAll, count * kElement), -kEFAULT);
+    expect_told(count);
+  }
+}
+
+// What was told of a page's elements are frames, when it comes a second time.
+TEST_F(HypervisorPhysmapTest, TellsTheTypesOfPagesOneAfterTheOther) {
+  std::vector<xen_pfn_t> frames(kPageSize / sizeof(xen_pfn_t), pv_frames[0]);
+  RepeatedSpace space(frames);
+  machine.hypervisor.SetRawSpace(*machine.vcpu, space);
+  xen_domctl_t op = {};
+  op.u.getpageframeinfo3.num = 2 * frames.size();
+  op.u.getpageframeinfo3.array.p = frames.data();
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getpageframeinfo3, kPv, op), 0);
+  machine.hypervisor.SetRawSpace(*machine.vcpu, machine.direct);
+  EXPECT_EQ(frames, std::vector<xen_pfn_t>(frames.size(), XEN_DOMCTL_PFINFO_XTAB));
 }
 
 TEST_F(HypervisorPhysmapTest, LogsPagesThatAGuestsCallWrote) {

@@ -726,8 +726,8 @@ class ProtectedSpace final : public Space {
   ProtectedSpace(const ProtectedSpace&) = delete;
   ProtectedSpace& operator=(const ProtectedSpace&) = delete;
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor*) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor*) override {
     const std::uint64_t at = pointer.value + offset;
     auto* const start = reinterpret_cast<std::byte*>(at);
     // The kernel says it, which copies a byte out and, of what may be written, in again.

@@ -207,22 +207,24 @@ TEST_F(HypervisorRegionLegsTest, AGranuleIsTakenUpForOneUse) {
   EXPECT_EQ(kernel.Unregister(), 0);
 }
 
-TEST_F(HypervisorRegionLegsTest, ARegionHasNoMoreGranulesThanAreKept) {
+TEST_F(HypervisorRegionLegsTest, ARegionHasNoMorePagesThanAreKept) {
   // Of a table whose further granules are not backed nothing is taken up, and each is looked at.
-  const std::uint64_t most = RegionRegistry::kMaxGranules;
-  std::byte* const bytes = kernel.memory().Map({16 << 12}, kPageSize, Access::kWrite).start();
-  for (const std::uint64_t granules : {most, most + 1}) {
-    std::memset(bytes, 0xff, kPageSize);
-    RegionLayout::Make({kBase}, granules << 12, 12)->Store(bytes, kNativeOrder);
-    StoreField(bytes + BaseOffset(0), std::uint64_t{16} << 12, kNativeOrder);
-    const std::int64_t handle =
-        machine.Call(kXencommOp, XencommOp::kRegister, std::uint64_t{16} << 12, 1);
-    if (granules > most) {
-      EXPECT_EQ(handle, -kE2BIG);
-      continue;
-    }
+  constexpr std::uint64_t kMost = RegionRegistry::kMaxPages << 12;
+  constexpr PhysicalAddress kHeader = {2 << 20};
+  const auto bytes = [&](unsigned page) {
+    return kernel.memory().Map(kHeader + (page << 12), kPageSize, Access::kWrite).start();
+  };
+  const auto register_bytes = [&](std::uint64_t length, unsigned shift) {
+    for (unsigned page = 0; page < 5; ++page) std::memset(bytes(page), 0xff, kPageSize);
+    RegionLayout::Make({0}, length, shift)->Store(bytes(0), kNativeOrder);
+    StoreField(bytes(0) + BaseOffset(0), kHeader.value, kNativeOrder);
+    return machine.Call(kXencommOp, XencommOp::kRegister, kHeader.value, 1);
+  };
+  for (const unsigned shift : {12u, 21u}) {
+    const std::int64_t handle = register_bytes(kMost, shift);
     ASSERT_GT(handle, 0);
     EXPECT_EQ(machine.Call(kXencommOp, XencommOp::kUnregister, handle), 0);
+    EXPECT_EQ(register_bytes(kMost + (std::uint64_t{1} << shift), shift), -kE2BIG);
   }
 }
 

@@ -179,6 +179,36 @@ TEST_F(HypervisorRegistryTest, ARegionForReadingIsNotWritten) {
   EXPECT_EQ(kernel.Call(__HYPERVISOR_memory_op, XENMEM_current_reservation, kBase + 4096), 1024);
 }
 
+TEST_F(HypervisorRegistryTest, OneForWritingHasNoPageThatIsForReading) {
+  GuestKernel kernel(machine, kNativeOrder, 16);
+  Books::MakeReadOnly(machine.hypervisor, 0, kernel.GranulePlace(15).value >> 12);
+  EXPECT_EQ(kernel.Register(1), -kEFAULT);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, 0u);
+  EXPECT_GT(kernel.Register(0), 0);
+}
+
+// Though one page could be the base of every granule.
+TEST_F(HypervisorRegistryTest, OneHasNoMorePagesThanItsDomain) {
+  for (const std::uint64_t pages : {1024u, 1025u}) {
+    const std::uint64_t granules = pages + 3;  // with those of the table
+    GuestKernel kernel(machine, kNativeOrder, granules);
+    ASSERT_EQ(kernel.layout().table_granules(), 3u);
+    for (std::uint64_t i = 3; i < granules; ++i) {
+      const PhysicalAddress word = kernel.header() + BaseOffset(i);
+      StoreField(kernel.memory().Map(word, 8, Access::kWrite).start(), std::uint64_t{5} << 12,
+                 kNativeOrder);
+    }
+    const std::int64_t handle = kernel.Register(1);
+    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).pinned_frames, handle > 0 ? 1u : 0u);
+    if (pages == 1024) {
+      EXPECT_GT(handle, 0);
+      EXPECT_EQ(kernel.Unregister(), 0);
+    } else {
+      EXPECT_EQ(handle, -kEBUSY);
+    }
+  }
+}
+
 TEST_F(HypervisorRegistryTest, PinnedFramesCannotBeGivenUp) {
   GuestKernel kernel(machine, kNativeOrder, 16);
   ASSERT_GT(kernel.Register(1), 0);

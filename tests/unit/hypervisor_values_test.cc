@@ -879,6 +879,16 @@ TEST_F(HypervisorValuesTest, ClaimsOfAllDomainsTogether) {
   EXPECT_EQ(outstanding(), 0u);
   EXPECT_EQ(claim(kHvm, 64 + free), 0);
   EXPECT_EQ(outstanding(), free);
+  // What a domain gets it claims no more, also when it gets more.
+  std::vector<xen_pfn_t> frames = {100, 101};
+  EXPECT_EQ(Populate(kHvm, frames), 2);
+  EXPECT_EQ(outstanding(), free - 2);
+  EXPECT_EQ(claim(kHvm, 0), 0);
+  EXPECT_EQ(claim(kPv, 65), 0);
+  xen_pfn_t extent = 0;
+  xen_memory_reservation two = TestMachine::Reservation(kPv, &extent, 1, 1);
+  EXPECT_EQ(MemoryOp(XENMEM_populate_physmap, two), 1);
+  EXPECT_EQ(outstanding(), 0u);
 }
 
 // A PV domain says itself, in its shared info, where its memory ends.

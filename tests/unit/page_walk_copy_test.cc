@@ -13,6 +13,7 @@ namespace xencomm::x86_64 {
 namespace {
 
 using namespace testing;
+using xencomm::testing::QuickFakeMemory;
 
 // Tables for many pages, still by hand: one more table wherever an index needs it.
 class AddressSpace {
@@ -39,6 +40,11 @@ class AddressSpace {
 
   SpaceOver<PageWalk<FakeMemory>, FakeMemory> space() {
     return {PageWalk<FakeMemory>(memory, state_), memory};
+  }
+
+  // The same by a memory that has a quick side.
+  SpaceOver<PageWalk<QuickFakeMemory>, QuickFakeMemory> space_by(QuickFakeMemory& quick) {
+    return {PageWalk<QuickFakeMemory>(quick, state_), quick};
   }
 
   FakeMemory memory;
@@ -197,6 +203,86 @@ TEST(PageWalk, RemembersRightsOfTheTablesItKept) {
   const Segment second = walk.Translate({0x2000}, 0, 1, Access::kWrite, cursor);
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.fault(), FaultInfo(Fault::kProtection, 1, kErrP | kErrU | kErrW));
+}
+
+// What denies a leaf something does not deny its neighbour that; nor does it let in whom the
+// neighbour keeps out.
+TEST(PageWalk, RemembersNoRightsOfTheLeafItLeft) {
+  AddressSpace guest(4);
+  const auto frames = xencomm::testing::ScatteredPages(guest.memory, 2);
+  guest.MapPage(0x1000, frames[0].value, kP | kW);
+  guest.MapPage(0x2000, frames[1].value);
+  const PagingState state{.cr3 = 0x2000, .cr4 = kSmap, .privilege = Privilege::kSupervisor};
+  SpaceOver space(PageWalk<FakeMemory>(guest.memory, state), guest.memory);
+  std::vector<char> bytes(2 * kPage);
+  const CopyResult result = CopyFrom(space, {0x1000}, 0, bytes.data(), bytes.size());
+  EXPECT_EQ(result.bytes, kPage);
+  EXPECT_EQ(result.fault, FaultInfo(Fault::kProtection, 1, kErrP));
+}
+
+// Also where the table was kept, and the walk begins there.
+TEST(PageWalk, MarksTheEntryOfEachPageOfACopy) {
+  AddressSpace guest(4);
+  const auto frames = xencomm::testing::ScatteredPages(guest.memory, 3);
+  for (unsigned i = 0; i < 3; ++i) guest.MapPage(0x1000 + i * kPage, frames[i].value);
+  // Where the pages' own bytes look like entries, too.
+  for (const PhysicalAddress frame : frames) {
+    for (unsigned i = 0; i < 3; ++i) {
+      guest.memory.Put(frame.value + (1 + i) * 8, frames[i].value | kAll, ByteOrder::kLittle);
+    }
+  }
+  const PagingState state{.cr3 = 0x2000, .mark_accessed = true};
+  SpaceOver space(PageWalk<FakeMemory>(guest.memory, state), guest.memory);
+  EXPECT_TRUE(Probe(space, {0x1000}, 0, 3 * kPage, Access::kWrite).ok());
+  // The tables were made one after the other, from the top.
+  for (unsigned i = 0; i < 3; ++i) {
+    EXPECT_EQ(guest.memory.Get<std::uint64_t>(0x5000 + (1 + i) * 8, ByteOrder::kLittle),
+              frames[i].value | kAll | kA | kD)
+        << i;
+  }
+}
+
+TEST(PageWalk, WhatIsFoundQuicklyIsWhatTheWholeWalkFinds) {
+  for (const unsigned levels : {4u, 5u}) {
+    AddressSpace guest(levels);
+    const std::uint64_t rights[] = {kAll, kP | kU, kP | kW, kAll | kNx, 0, kAll, kAll};
+    for (unsigned i = 0; i < 7; ++i) {
+      const std::uint64_t frame = (0x5000 + i * 2) * kPage;
+      if (i != 5) guest.memory.AddPage(frame);
+      if (i == 6) guest.memory.SetReadOnly(frame);
+      guest.MapPage(0x40'0000 + i * kPage, frame, rights[i]);
+    }
+    auto whole = guest.space();
+    unsigned quick_finds = 0;
+    for (const unsigned declined_look : {0u, 1u, 2u, 5u}) {
+      for (std::uint64_t at = 0; at < 8 * kPage; at += 1021) {
+        for (const std::uint64_t length :
+             {std::uint64_t{1}, kPage - at % kPage, kPage, 3 * kPage}) {
+          for (const Access access : {Access::kRead, Access::kWrite, Access::kExecute}) {
+            QuickFakeMemory memory(guest.memory);
+            memory.declined_look = declined_look;
+            auto space = guest.space_by(memory);
+            Cursor cursor, other;
+            for (const bool comes_again : {false, true}) {
+              const Mapping expected =
+                  whole.Map({0x40'0000}, at, length, access, comes_again ? &cursor : nullptr);
+              const Mapping run =
+                  space.Map({0x40'0000}, at, length, access, comes_again ? &other : nullptr);
+              ASSERT_EQ(run.ok(), expected.ok()) << std::hex << at;
+              ASSERT_EQ(run.length(), expected.length());
+              if (run.ok()) {
+                ASSERT_EQ(run.start(), expected.start());
+                quick_finds += memory.slow_looks() == 0 ? 1 : 0;
+              } else {
+                ASSERT_EQ(run.fault(), expected.fault());
+              }
+            }
+          }
+        }
+      }
+    }
+    EXPECT_GT(quick_finds, 0u);
+  }
 }
 
 TEST(PageWalk, RemembersNothingAcrossCopies) {

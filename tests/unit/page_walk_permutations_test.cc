@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <random>
 #include <string>
 
 #include "arch/x86_64/page_walk.h"
@@ -99,6 +100,8 @@ class FlatTables {
     const std::uint64_t rest = sizeof(words_) - physical.value;
     return {reinterpret_cast<std::byte*>(words_) + physical.value, length < rest ? length : rest};
   }
+  // A quick side that declines nothing that is there.
+  FlatTables& Quick() { return *this; }
   std::uint64_t& Word(unsigned level, unsigned index) { return words_[level * 512 + index]; }
 
  private:
@@ -144,6 +147,7 @@ class Permutations {
 
   std::uint64_t walks() const { return walks_; }
   std::uint64_t successes() const { return successes_; }
+  std::uint64_t quick_successes() const { return quick_successes_; }
   const std::optional<std::string>& first_difference() const { return first_difference_; }
 
  private:
@@ -188,6 +192,7 @@ class Permutations {
     const Segment segment = walk.Translate({address}, 0, 1, access, cursor);
     const Outcome model = Model(machine_, entries_, address, access);
     ++walks_;
+    CompareQuickly(walk, access, model);
     bool same;
     if (segment.ok()) {
       ++successes_;
@@ -214,12 +219,32 @@ class Permutations {
     first_difference_ = text.GetString();
   }
 
+  // Declines what faults, and nothing else where neither keys nor marks are asked about.
+  void CompareQuickly(const PageWalk<FlatTables>& walk, Access access, const Outcome& model) {
+    const Segment quick = walk.TranslateQuickly(memory_, {Address(levels_)}, 0, access);
+    const bool is_plain = !machine_.pke && !machine_.pks;
+    if (quick.ok()) ++quick_successes_;
+    const bool same = quick.ok()
+                          ? model.fault == Fault::kNone && is_plain &&
+                                quick.start().value == model.physical && quick.length() == kPage
+                          : model.fault != Fault::kNone || !is_plain;
+    if (same || first_difference_) return;
+    ::testing::Message text;
+    text << "quickly, access " << static_cast<int>(access) << std::hex << " cr0 " << state_.cr0
+         << " cr4 " << state_.cr4 << " efer " << state_.efer << " rflags " << state_.rflags
+         << (machine_.user ? " user" : " supervisor");
+    for (unsigned level = levels_; level >= leaf_; --level) text << "\n  " << entries_[level];
+    text << "\nmodel: " << Describe(model.fault) << " at " << model.physical
+         << ", quickly: " << (quick.ok() ? quick.start().value : 0);
+    first_difference_ = text.GetString();
+  }
+
   unsigned levels_, leaf_;
   FlatTables memory_;
   std::uint64_t entries_[6] = {};
   Machine machine_ = {};
   PagingState state_;
-  std::uint64_t walks_ = 0, successes_ = 0;
+  std::uint64_t walks_ = 0, successes_ = 0, quick_successes_ = 0;
   std::optional<std::string> first_difference_;
 };
 
@@ -230,8 +255,69 @@ TEST_P(EachWalk, AgreesWithAModelInAllPermutations) {
   EXPECT_EQ(permutations.first_difference().value_or("none"), "none");
   EXPECT_EQ(permutations.walks(), std::uint64_t{128} * 4 * 2 * 64 * 64 * 3);
   EXPECT_GT(permutations.successes(), 0u);
+  EXPECT_GT(permutations.quick_successes(), 0u);
   RecordProperty("walks", std::to_string(permutations.walks()));
   RecordProperty("successes", std::to_string(permutations.successes()));
+}
+
+// Any state of the registers, any bit of any entry, any address: a walk that is quick finds what
+// the whole one finds, and declines what that refuses.
+TEST(QuickWalk, FindsWhatTheWholeWalkFinds) {
+  std::mt19937_64 random(5);
+  const auto once_in = [&random](std::uint64_t times) { return random() % times == 0; };
+  FlatTables memory;
+  std::uint64_t found = 0, declined = 0;
+  for (unsigned round = 0; round < 1'000'000; ++round) {
+    const unsigned levels = once_in(2) ? 4 : 5;
+    const PagingState state = {
+        .cr0 = once_in(2) ? kWp : 0,
+        .cr3 = levels * kPage | (random() & 0xfff) | (once_in(8) ? random() & kNx : 0),
+        .cr4 = (levels == 5 ? kLa57 : 0) | (once_in(2) ? kSmep : 0) | (once_in(2) ? kSmap : 0) |
+               (once_in(16) ? kPke : 0) | (once_in(16) ? kPks : 0),
+        .efer = once_in(4) ? 0 : kNxe,
+        .rflags = once_in(2) ? kAc : 0,
+        .pkru = once_in(2) ? static_cast<std::uint32_t>(random()) : 0,
+        .pkrs = once_in(2) ? static_cast<std::uint32_t>(random()) : 0,
+        .physical_bits = static_cast<unsigned>(once_in(2) ? 52 : 32 + random() % 21),
+        .gigabyte_pages = once_in(2),
+        .privilege = once_in(2) ? Privilege::kUser : Privilege::kSupervisor,
+        .mark_accessed = once_in(16)};
+    const unsigned above = levels == 5 ? 7 : 16;
+    std::uint64_t address = random();
+    if (!once_in(16)) {
+      address = static_cast<std::uint64_t>(static_cast<std::int64_t>(address << above) >> above);
+    }
+    std::uint64_t* entries[6] = {};
+    for (unsigned level = 1; level <= levels; ++level) {
+      std::uint64_t& entry = memory.Word(level, address >> (12 + 9 * (level - 1)) & 511);
+      entries[level] = &entry;
+      entry = (level > 1 ? (level - 1) * kPage : kFrame[1] & Bits(0, 31)) | kAll;
+      if ((level == 2 || level == 3) && once_in(4)) {
+        entry = ((random() & Bits(0, 31)) / kPageBytes[level] * kPageBytes[level]) | kAll | kPs;
+      }
+      entry ^= once_in(10) ? One(static_cast<unsigned>(random() % 64)) : 0;
+      entry ^= once_in(10) ? One(static_cast<unsigned>(random() % 3)) : 0;
+      entry |= once_in(3) ? random() & (Bits(52, 62) | kA | kD) : 0;
+    }
+    const PageWalk<FlatTables> walk(memory, state);
+    const std::uint64_t offset = once_in(2) ? 0 : random();
+    const VirtualAddress pointer = {address - offset};
+    for (const Access access : {Access::kRead, Access::kWrite, Access::kExecute}) {
+      const Segment quick = walk.TranslateQuickly(memory, pointer, offset, access);
+      typename PageWalk<FlatTables>::Cursor cursor;
+      // It may mark entries, so it comes last.
+      const Segment whole = walk.Translate(pointer, offset, 1, access, cursor);
+      const bool is_asked_more = state.mark_accessed || (state.cr4 & (kPke | kPks)) != 0;
+      ASSERT_EQ(quick.ok(), whole.ok() && !is_asked_more) << round;
+      ASSERT_TRUE(!quick.ok() || quick.start() == whole.start()) << round;
+      ++(quick.ok() ? found : declined);
+    }
+    for (std::uint64_t* entry : entries) {
+      if (entry != nullptr) *entry = 0;
+    }
+  }
+  EXPECT_GT(found, 200'000u);
+  EXPECT_GT(declined, 200'000u);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,6 +20,7 @@ namespace {
 
 using testing::FakeMemory;
 using testing::kPage;
+using testing::QuickFakeMemory;
 using testing::ScatteredPages;
 
 constexpr VirtualAddress kBase{0x7f00'0000'0000};
@@ -190,8 +192,19 @@ struct TestRegion {
   TestRegion(std::uint64_t granules, ByteOrder byte_order, unsigned shift = 12)
       : layout(LayoutOf(granules, shift)),
         order(byte_order),
-        table_pages(ScatteredPages(memory, layout.table_granules())),
+        table_pages(TablePages(memory, layout)),
         table(*RegionTable<FakeMemory>::Build(memory, layout, order, table_pages)) {}
+
+  static std::vector<PhysicalAddress> TablePages(FakeMemory& memory, const RegionLayout& layout) {
+    std::vector<PhysicalAddress> pages = ScatteredPages(memory, layout.table_granules());
+    for (PhysicalAddress& page : pages) {
+      page.value <<= layout.granule_shift() - 12;
+      for (std::uint64_t at = 0; at < layout.granule_size(); at += kPage) {
+        memory.AddPage(page.value + at);
+      }
+    }
+    return pages;
+  }
 
   PhysicalAddress BackOne(std::uint64_t granule, int fill = 0) {
     const PhysicalAddress page = ScatteredPages(memory, 1, fill, 4096 + granule)[0];
@@ -204,14 +217,10 @@ struct TestRegion {
   }
 
   // What registering leaves in the hypervisor's hands.
-  std::vector<std::uint64_t> HeldWords(Access access = Access::kWrite,
-                                       GranuleUse use = GranuleUse::kAnyPointer) const {
-    std::vector<std::uint64_t> words;
-    for (std::uint64_t i = 0; i < layout.base_count(); ++i) {
-      const Result<PhysicalAddress> base = table.Base(i);
-      words.push_back(base.ok() ? HeldBase::Word(*base, access, use) : HeldBase::kNotTakenUp);
-    }
-    return words;
+  std::vector<HeldPage> HeldPages(Access access = Access::kWrite,
+                                  GranuleUse use = GranuleUse::kAnyPointer) {
+    return HeldPagesOf(memory, layout, access, use,
+                       [&](std::uint64_t granule) { return table.Base(granule); });
   }
 
   FakeMemory memory;
@@ -247,9 +256,9 @@ TEST(RegionTable, ReadsNoMoreBasesThanTheLayoutSays) {
   const std::uint64_t before = region.memory.maps();
   ASSERT_TRUE(table->Base(262'143, cursor).ok());
   EXPECT_EQ(region.memory.maps() - before, region.layout.BaseReads(262'143));
-  // A neighbour in the same table granule costs one.
+  // A neighbour in the same page of the table costs no look at memory.
   EXPECT_EQ(table->Base(262'142, cursor).fault().fault, Fault::kNotBacked);
-  EXPECT_EQ(region.memory.maps() - before, region.layout.BaseReads(262'143) + 1);
+  EXPECT_EQ(region.memory.maps() - before, region.layout.BaseReads(262'143));
 }
 
 TEST(RegionTable, NeverReplacesALiveBase) {
@@ -350,9 +359,8 @@ class RegionSpaceTest : public ::testing::TestWithParam<std::tuple<RegionKind, B
   template <class Use>
   void WithSpace(TestRegion& region, Use use) {
     if (std::get<RegionKind>(GetParam()) == RegionKind::kRegistered) {
-      const std::vector<std::uint64_t> words = region.HeldWords();
-      SpaceOver space(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory),
-                      region.memory);
+      const std::vector<HeldPage> pages = region.HeldPages();
+      RegisteredRegion space(region.layout, pages.data(), FoundIn::kMemory);
       use(space);
     } else {
       const auto table = OpenTable(region.memory, region.table.handle(), region.order);
@@ -479,9 +487,10 @@ TEST_P(RegionSpaceTest, LargeGranulesCoverManyPages) {
   const PhysicalAddress table_page[] = {{0x80'0000}};
   const auto table = *RegionTable<FakeMemory>::Build(memory, layout, order(), table_page);
   ASSERT_TRUE(table.Back(2, {0x82'0000}).ok());
-  const std::vector<std::uint64_t> held = {HeldBase::kNotTakenUp, HeldBase::kNotTakenUp,
-                                           HeldBase::Word({0x82'0000}, Access::kWrite)};
-  SpaceOver registered(RegisteredRegion(layout, held.data(), FoundIn::kMemory), memory);
+  const std::vector<HeldPage> held =
+      HeldPagesOf(memory, layout, Access::kWrite, GranuleUse::kAnyPointer,
+                  [&](std::uint64_t granule) { return table.Base(granule); });
+  RegisteredRegion registered(layout, held.data(), FoundIn::kMemory);
   SpaceOver stateless(StatelessRegion(*OpenTable(memory, table.handle(), order())), memory);
   Space& space = std::get<RegionKind>(GetParam()) == RegionKind::kRegistered
                      ? static_cast<Space&>(registered)
@@ -496,8 +505,8 @@ TEST_P(RegionSpaceTest, LargeGranulesCoverManyPages) {
 TEST(RegisteredRegion, WritesOnlyWhatIsHeldForWriting) {
   TestRegion region(4, ByteOrder::kLittle);
   region.BackOne(2);
-  const std::vector<std::uint64_t> words = region.HeldWords(Access::kRead);
-  SpaceOver space(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory), region.memory);
+  const std::vector<HeldPage> pages = region.HeldPages(Access::kRead);
+  RegisteredRegion space(region.layout, pages.data(), FoundIn::kMemory);
   char byte = 0;
   EXPECT_TRUE(CopyFrom(space, region.Pointer(2), 0, &byte, 1).ok());
   EXPECT_EQ(CopyTo(space, region.Pointer(2), 0, &byte, 1).fault.fault, Fault::kNotWritable);
@@ -508,12 +517,10 @@ TEST(RegisteredRegion, KnowsWhatIsForArgumentsOnlyByWhereAPointerWasFound) {
   region.BackOne(1);
   region.BackOne(2);
   for (const Access held : {Access::kRead, Access::kWrite}) {
-    std::vector<std::uint64_t> words = region.HeldWords(held, GranuleUse::kArgumentsOnly);
-    words[1] = HeldBase::Word(HeldBase::Granule(words[1]), held);
-    SpaceOver registers(RegisteredRegion(region.layout, words.data(), FoundIn::kRegister),
-                        region.memory);
-    SpaceOver memory(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory),
-                     region.memory);
+    std::vector<HeldPage> pages = region.HeldPages(held, GranuleUse::kArgumentsOnly);
+    pages[1] = HeldPage(pages[1].page(), held, GranuleUse::kAnyPointer);
+    RegisteredRegion registers(region.layout, pages.data(), FoundIn::kRegister);
+    RegisteredRegion memory(region.layout, pages.data(), FoundIn::kMemory);
     const Fault write = held == Access::kWrite ? Fault::kNone : Fault::kNotWritable;
     char bytes[32] = {};
     EXPECT_TRUE(CopyFrom(registers, region.Pointer(2), 0, bytes, 1).ok());
@@ -534,8 +541,8 @@ TEST(RegisteredRegion, KnowsWhatIsForArgumentsOnlyByWhereAPointerWasFound) {
 TEST(RegisteredRegion, DoesNotCareWhatTheGuestWritesIntoItsTableLater) {
   TestRegion region(4, ByteOrder::kLittle);
   region.BackOne(2, 7);
-  const std::vector<std::uint64_t> words = region.HeldWords();
-  SpaceOver space(RegisteredRegion(region.layout, words.data(), FoundIn::kMemory), region.memory);
+  const std::vector<HeldPage> pages = region.HeldPages();
+  RegisteredRegion space(region.layout, pages.data(), FoundIn::kMemory);
   std::memset(region.memory.At(region.table.handle().value), 0x5a, kPage);
   char byte = 0;
   EXPECT_TRUE(CopyFrom(space, region.Pointer(2), 0, &byte, 1).ok());
@@ -558,6 +565,295 @@ TEST(StatelessRegion, RefusesBasesThatCannotBe) {
     char byte;
     EXPECT_EQ(CopyFrom(space, region.Pointer(2), 0, &byte, 1).fault.fault, row.fault)
         << std::hex << row.base;
+  }
+}
+
+// What a space finds: the place of the run, its length, or the fault.
+template <class AnySpace>
+std::string Found(AnySpace& space, VirtualAddress pointer, std::uint64_t offset,
+                  std::uint64_t length, Access access, Cursor* cursor = nullptr) {
+  const Mapping run = space.Map(pointer, offset, length, access, cursor);
+  if (!run.ok()) return Describe(run.fault().fault);
+  ::testing::Message text;
+  text << static_cast<const void*>(run.start()) << " " << run.length();
+  return text.GetString();
+}
+
+// Regions of every shape that matters, with good bases, bad ones and none, looked at from where a
+// page, a granule, the table and the region begin and end.
+template <class Look>
+void LookAtRegions(Look look) {
+  std::minstd_rand random(3);
+  struct Shape {
+    std::uint64_t granules;
+    unsigned shift;
+  };
+  for (const Shape& shape : {Shape{1, 12},
+                             {2, 12},
+                             {4, 13},
+                             {3, 15},
+                             {508, 12},
+                             {509, 12},
+                             {1400, 12},
+                             {1019, 13},
+                             {1021, 13},
+                             {1600, 13},
+                             {260'100, 12}}) {
+    TestRegion region(shape.granules, random() % 2 == 0 ? ByteOrder::kLittle : ByteOrder::kBig,
+                      shape.shift);
+    std::vector<std::uint64_t> granules = {0, region.layout.table_granules() - 1};
+    for (unsigned i = 0; i < 6; ++i) {
+      const std::uint64_t payload = shape.granules - region.layout.table_granules();
+      if (payload == 0) break;
+      const std::uint64_t granule = shape.granules - 1 - (i < 2 ? i : random()) % payload;
+      granules.push_back(granule);
+      if (region.table.Base(granule).ok() || random() % 4 == 0) continue;
+      const std::uint64_t base = (0x100 + i) << 30;
+      for (std::uint64_t at = 0; at < region.layout.granule_size(); at += kPage) {
+        if (random() % 8 == 0) continue;
+        region.memory.AddPage(base + at);
+        if (random() % 16 == 0) region.memory.SetReadOnly(base + at);
+      }
+      ASSERT_TRUE(region.table.Back(granule, {base}).ok());
+    }
+    for (const std::uint64_t granule : granules) {
+      for (const std::uint64_t at :
+           {std::uint64_t{0}, std::uint64_t{39}, std::uint64_t{40}, kPage,
+            region.layout.granule_size() - 4, region.layout.granule_size()}) {
+        for (const std::int64_t near : {-1, 0, 1}) {
+          const VirtualAddress place = {region.Pointer(granule, at).value + near};
+          for (const std::uint64_t length : {1u, 4u, 5u, 4096u, 4097u, 9000u}) {
+            for (const std::uint64_t offset :
+                 {std::uint64_t{0}, random() % kPage, place.value - 1, ~std::uint64_t{0}}) {
+              look(region, VirtualAddress{place.value - offset}, offset, length);
+            }
+          }
+        }
+      }
+    }
+    for (const std::uint64_t wrong :
+         {std::uint64_t{0}, ~std::uint64_t{0}, std::uint64_t{1} << 63}) {
+      look(region, VirtualAddress{wrong}, 0, 1);
+      look(region, region.Pointer(shape.granules - 1), wrong, 1);
+    }
+  }
+}
+
+TEST(StatelessRegion, WhatIsFoundQuicklyIsWhatTheWholeWayFinds) {
+  unsigned slow_looks = 0, quick_looks = 0;
+  for (const unsigned declined_look : {0u, 1u, 2u, 3u, 7u}) {
+    LookAtRegions([&](TestRegion& region, VirtualAddress pointer, std::uint64_t offset,
+                      std::uint64_t length) {
+      QuickFakeMemory memory(region.memory);
+      const auto quick_table = OpenTable(memory, region.table.handle(), region.order);
+      const auto table = OpenTable(region.memory, region.table.handle(), region.order);
+      ASSERT_TRUE(quick_table.ok() && table.ok());
+      memory.declined_look = declined_look;
+      SpaceOver quick(StatelessRegion{*quick_table}, memory);
+      SpaceOver whole(StatelessRegion{*table}, region.memory);
+      for (const Access access : {Access::kRead, Access::kWrite}) {
+        const std::string expected = Found(whole, pointer, offset, length, access);
+        ASSERT_EQ(Found(quick, pointer, offset, length, access), expected);
+        Cursor cursor, quick_cursor;
+        ASSERT_EQ(Found(quick, pointer, offset, length, access, &quick_cursor),
+                  Found(whole, pointer, offset, length, access, &cursor));
+      }
+      slow_looks += memory.slow_looks();
+      quick_looks += memory.quick_looks();
+    });
+  }
+  EXPECT_GT(quick_looks, 0u);
+  EXPECT_GT(slow_looks, 0u);
+}
+
+// The quick side alone serves a byte whose base is read in one step or in two, and nothing of what
+// would take three.
+TEST(StatelessRegion, OneOrTwoBasesAreReadQuickly) {
+  for (const std::uint64_t granules : {2u, 508u, 509u, 260'091u, 260'092u, 260'093u, 262'144u}) {
+    TestRegion region(granules, ByteOrder::kLittle);
+    const std::uint64_t first = region.layout.table_granules();
+    for (const std::uint64_t granule : {first, granules - 1}) {
+      if (!region.table.Base(granule).ok()) region.BackOne(granule);
+      QuickFakeMemory memory(region.memory);
+      const auto table = OpenTable(memory, region.table.handle(), region.order);
+      ASSERT_TRUE(table.ok());
+      SpaceOver space(StatelessRegion{*table}, memory);
+      const unsigned before = memory.slow_looks();
+      EXPECT_TRUE(space.Map(region.Pointer(granule), 4095, 1, Access::kWrite, nullptr).ok());
+      const bool is_quick = region.layout.BaseReads(granule) <= 2;
+      EXPECT_EQ(memory.slow_looks() == before, is_quick) << granules << " " << granule;
+    }
+  }
+}
+
+// What stands in the table's pages behind its last base, or behind the granule that its first part
+// lies in, are no bases, whatever it looks like.
+TEST(StatelessRegion, NothingBesideTheTableIsTakenForABase) {
+  for (const std::uint64_t granules : {2u, 508u, 509u, 600u, 262'144u}) {
+    TestRegion region(granules, ByteOrder::kLittle);
+    const PhysicalAddress right = region.BackOne(granules - 1);
+    const std::uint64_t wrong = std::uint64_t{7} << 40;
+    region.memory.AddPage(wrong);
+    for (std::uint64_t at = 0; at < kPage; at += 8) {
+      region.memory.Put(wrong + at, wrong, ByteOrder::kLittle);
+    }
+    const PhysicalAddress last = region.table_pages.back();
+    for (std::uint64_t at = BaseOffset(granules) % kPage; at != 0 && at < kPage; at += 8) {
+      region.memory.Put(last.value + at, wrong, ByteOrder::kLittle);
+    }
+    const std::uint64_t behind = region.table.handle().value + kPage;
+    region.memory.AddPage(behind);
+    for (std::uint64_t at = 0; at < kPage; at += 8) {
+      region.memory.Put(behind + at, wrong, ByteOrder::kLittle);
+    }
+    QuickFakeMemory memory(region.memory);
+    const auto table = OpenTable(memory, region.table.handle(), region.order);
+    ASSERT_TRUE(table.ok());
+    SpaceOver space(StatelessRegion{*table}, memory);
+    EXPECT_EQ(space.Map(region.Pointer(granules - 1), 8, 8, Access::kRead, nullptr).start(),
+              region.memory.At(right.value + 8));
+    for (std::uint64_t granule = granules; granule < granules + 600; ++granule) {
+      const Mapping run = space.Map(region.Pointer(granule), 0, 8, Access::kRead, nullptr);
+      ASSERT_FALSE(run.ok()) << granule;
+      ASSERT_EQ(run.fault().fault, Fault::kOutOfRange);
+    }
+  }
+}
+
+// Its base has been compared with the handle; what it reads later does not matter.
+TEST(StatelessRegion, GranuleZeroIsWhereTheHandleSays) {
+  TestRegion region(1, ByteOrder::kBig);
+  const std::uint64_t wrong = std::uint64_t{7} << 40;
+  region.memory.AddPage(wrong);
+  QuickFakeMemory memory(region.memory);
+  const auto table = OpenTable(memory, region.table.handle(), region.order);
+  ASSERT_TRUE(table.ok());
+  region.memory.Put(region.table.handle().value + BaseOffset(0), wrong, ByteOrder::kBig);
+  SpaceOver space(StatelessRegion{*table}, memory);
+  EXPECT_EQ(space.Map(region.Pointer(0, 64), 0, 8, Access::kWrite, nullptr).start(),
+            region.memory.At(region.table.handle().value + 64));
+}
+
+// The table may go on in another page in the middle of a copy, of the same granule or of another.
+TEST(StatelessRegion, OneCopyGoesOnInTheNextPageOfTheTable) {
+  for (const unsigned shift : {12u, 13u}) {
+    TestRegion region(1600, ByteOrder::kLittle, shift);
+    std::vector<char> expected, bytes;
+    for (std::uint64_t granule = 500; granule < 1100; ++granule) {
+      const std::uint64_t base = (0x10000 + granule * 3) << 13;
+      for (std::uint64_t at = 0; at < region.layout.granule_size(); at += kPage) {
+        const int fill = static_cast<int>(granule % 251 + at % 5);
+        region.memory.AddPage(base + at, fill);
+        expected.insert(expected.end(), kPage, static_cast<char>(fill));
+      }
+      ASSERT_TRUE(region.table.Back(granule, {base}).ok());
+    }
+    bytes.resize(expected.size());
+    const auto table = OpenTable(region.memory, region.table.handle(), region.order);
+    ASSERT_TRUE(table.ok());
+    SpaceOver space(StatelessRegion{*table}, region.memory);
+    ASSERT_TRUE(CopyFrom(space, region.Pointer(500), 0, bytes.data(), bytes.size()).ok());
+    EXPECT_TRUE(bytes == expected) << shift;
+  }
+}
+
+// A memory whose runs end before their pages do is none that a table can be in.
+TEST(StatelessRegion, ATableIsInWholePages) {
+  struct HalfPages {
+    FakeMemory& memory;
+    Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+      const std::uint64_t rest = kPage / 2 - physical.value % (kPage / 2);
+      return memory.Map(physical, std::min(length, rest), access);
+    }
+  };
+  TestRegion region(4, ByteOrder::kLittle);
+  region.BackOne(2);
+  HalfPages memory{region.memory};
+  const auto table = OpenTable(memory, region.table.handle(), region.order);
+  ASSERT_TRUE(table.ok());
+  SpaceOver space(StatelessRegion{*table}, memory);
+  const Mapping run = space.Map(region.Pointer(2), 0, 8, Access::kRead, nullptr);
+  ASSERT_FALSE(run.ok());
+  EXPECT_EQ(run.fault().fault, Fault::kNoMemory);
+}
+
+TEST(RegisteredRegion, FindsWhatTheTableLeadsTo) {
+  unsigned found = 0;
+  LookAtRegions(
+      [&](TestRegion& region, VirtualAddress pointer, std::uint64_t offset, std::uint64_t length) {
+        if (region.layout.length() > 8 << 20) return;
+        const auto table = OpenTable(region.memory, region.table.handle(), region.order);
+        ASSERT_TRUE(table.ok());
+        SpaceOver stateless(StatelessRegion{*table}, region.memory);
+        const std::vector<HeldPage> pages = region.HeldPages();
+        RegisteredRegion registered(region.layout, pages.data(),
+                                    length % 2 == 0 ? FoundIn::kMemory : FoundIn::kRegister);
+        const Mapping expected = stateless.Map(pointer, offset, length, Access::kRead, nullptr);
+        const Mapping run = registered.Map(pointer, offset, length, Access::kRead, nullptr);
+        const Mapping whole = registered.MapWhole(pointer, offset, length, Access::kRead);
+        ASSERT_EQ(run.ok(), expected.ok());
+        ASSERT_EQ(whole.ok(), run.ok() && run.length() == length);
+        if (run.ok()) {
+          ++found;
+          ASSERT_EQ(run.start(), expected.start());
+          ASSERT_EQ(run.length(), expected.length());
+          ASSERT_EQ(whole.ok() ? whole.start() : run.start(), run.start());
+          ASSERT_EQ(whole.ok() ? whole.length() : length, length);
+        } else if (expected.fault().fault == Fault::kNoMemory) {
+          ASSERT_EQ(run.fault().fault, Fault::kNotBacked);  // it was not when it was registered
+        } else {
+          ASSERT_EQ(run.fault().fault, expected.fault().fault);
+        }
+      });
+  EXPECT_GT(found, 0u);
+}
+
+// At every end there is: of the address space, of the payload, of a page.
+TEST(RegisteredRegion, KnowsItsPayloadToTheByte) {
+  alignas(kPage) static std::byte bytes[3 * kPage];
+  constexpr std::uint64_t kGranules = 5;  // the last one is not backed
+  for (const VirtualAddress base : {VirtualAddress{0}, kBase, VirtualAddress{-kGranules * kPage}}) {
+    const RegionLayout layout = LayoutOf(kGranules, 12, base);
+    const HeldPage pages[] = {{},
+                              {bytes, Access::kRead, GranuleUse::kAnyPointer},
+                              {bytes + kPage, Access::kWrite, GranuleUse::kArgumentsOnly},
+                              {bytes + 2 * kPage, Access::kWrite, GranuleUse::kAnyPointer},
+                              {}};
+    RegisteredRegion registers(layout, pages, FoundIn::kRegister);
+    RegisteredRegion memory(layout, pages, FoundIn::kMemory);
+    for (std::uint64_t place = kPage - 1; place <= kGranules * kPage; ++place) {
+      const std::uint64_t page = place / kPage;
+      const bool is_payload = page >= 1 && page < kGranules;
+      for (RegisteredRegion* space : {&registers, &memory}) {
+        for (const Access access : {Access::kRead, Access::kWrite}) {
+          Fault expected = Fault::kNone;
+          if (!is_payload) expected = page == 0 ? Fault::kInTable : Fault::kOutOfRange;
+          if (base.value + place < base.value) expected = Fault::kOverflow;
+          if (page == 4) expected = Fault::kNotBacked;
+          if (page == 1 && access == Access::kWrite) expected = Fault::kNotWritable;
+          if (page == 2 && space == &memory) expected = Fault::kArgumentsOnly;
+          const std::uint64_t rest = kPage - place % kPage;
+          for (const std::uint64_t length : {std::uint64_t{1}, rest, rest + 1}) {
+            const Mapping run = space->Map(base, place, length, access, nullptr);
+            const Mapping whole = space->MapWhole(base, place, length, access);
+            ASSERT_EQ(whole.ok(), expected == Fault::kNone && length <= rest);
+            ASSERT_EQ(run.ok(), expected == Fault::kNone) << place;
+            if (!run.ok()) {
+              ASSERT_EQ(run.fault().fault, expected) << place;
+              continue;
+            }
+            ASSERT_EQ(run.start(), bytes + (place - kPage));
+            ASSERT_EQ(run.length(), std::min(length, rest));
+            if (!whole.ok()) continue;
+            ASSERT_EQ(whole.start(), run.start());
+            ASSERT_EQ(whole.length(), length);
+          }
+        }
+      }
+    }
+    const Mapping wrapped = memory.Map(base + kPage, ~std::uint64_t{0}, 1, Access::kRead, nullptr);
+    ASSERT_FALSE(wrapped.ok());
+    EXPECT_EQ(wrapped.fault().fault, Fault::kOverflow);
   }
 }
 

@@ -105,8 +105,8 @@ TEST_F(AuditedCallTest, SaysWhereItCouldNotReadOrWrite) {
   class HalfSpace final : public Space {
    public:
     explicit HalfSpace(Access access) : access_(access) {}
-    Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-                Cursor* cursor) override {
+    Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                    Access access, Cursor* cursor) override {
       if (access != access_) return Fault::kNotPresent;
       return OwnSpace().Map(pointer, offset, length, access, cursor);
     }
@@ -268,8 +268,8 @@ class ChangingSpace final : public Space {
  public:
   ChangingSpace(void* at, std::uint32_t value) : at_(at), value_(value) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     const Mapping run = own_.Map(pointer, offset, length, access, cursor);
     if (access == Access::kWrite) return run;
     // What is read is handed out as a copy, so that it changes at once.

@@ -21,8 +21,8 @@ class Guest final : public Space {
  public:
   static constexpr std::uint64_t kBase = 0x10000;
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
-              Cursor*) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+                  Cursor*) override {
     std::uint64_t address;
     if (__builtin_add_overflow(pointer.value, offset, &address)) return Fault::kOverflow;
     if (!Contains(kBase, memory_.size(), address, 1)) return Fault::kNotPresent;

@@ -107,8 +107,8 @@ class HypercallBuffers final : public Space {
   }
   bool is_empty() const { return live_.empty(); }
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
-              Cursor*) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+                  Cursor*) override {
     const std::uint64_t address = pointer.value + offset;
     const Allocation* const found = Find(address, 1);
     if (found == nullptr) return Fault::kNotPresent;

@@ -36,8 +36,8 @@ class ChangingSpace final : public Space {
   ChangingSpace(CallSpace& space, const std::byte* scratch, Change change)
       : space_(space), scratch_(scratch), change_(change) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     const Mapping run = space_.Map(pointer, offset, length, access, cursor);
     if (!run.ok() || access == Access::kWrite || change_ == nullptr) return run;
     const std::span<std::byte> read(run.start(), run.length());

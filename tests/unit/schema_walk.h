@@ -39,8 +39,8 @@ class Trace final : public Space {
   // From event `end` on nothing goes well.
   Trace(Space& guest, ByteOrder order, std::size_t end) : guest_(guest), order_(order), end_(end) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
-              Cursor* cursor) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor* cursor) override {
     return Note('r') ? guest_.Map(pointer, offset, length, access, cursor) : Fault::kNotPresent;
   }
 

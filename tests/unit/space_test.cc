@@ -246,6 +246,56 @@ TEST_F(SpaceTest, AProbeChecksEveryPageAndTouchesNone) {
   EXPECT_EQ(memory_.bytes, before);
 }
 
+// Of as many pieces as are looked up ahead and more, of which some lie in two runs and one may not
+// be there.
+TEST_F(SpaceTest, PiecesTogetherAreCopiedAsOneByOne) {
+  auto space = Over({{0, 5}, {1, 2}, {2, 9}});
+  for (std::size_t i = 0; i < memory_.bytes.size(); ++i) {
+    memory_.bytes[i] = static_cast<std::byte>(i);
+  }
+  constexpr std::uint64_t kLength = 6;
+  for (std::size_t count = 0; count < 20; ++count) {
+    for (std::size_t missing = 0; missing <= count; ++missing) {
+      std::vector<VirtualAddress> pointers;
+      for (std::size_t i = 0; i < count; ++i) {
+        pointers.push_back({i == missing ? 45 : i * 7 % 40});
+      }
+      std::vector<std::byte> together(count * kLength), expected(count * kLength);
+      CopyResult one_by_one;
+      for (std::size_t i = 0; i < count && one_by_one.ok(); ++i) {
+        const CopyResult one =
+            CopyFrom(space, pointers[i], 0, expected.data() + i * kLength, kLength);
+        one_by_one = {one_by_one.bytes + one.bytes, one.fault, one.address};
+      }
+      const CopyResult result = CopyFromEach(space, pointers, together.data(), kLength);
+      EXPECT_EQ(result.bytes, one_by_one.bytes);
+      EXPECT_EQ(result.fault, one_by_one.fault);
+      EXPECT_EQ(result.address, one_by_one.address);
+      EXPECT_EQ(result.ok(), missing == count);
+      EXPECT_EQ(together, expected);
+    }
+  }
+  const VirtualAddress nowhere[] = {{1000}};
+  log_.questions.clear();
+  EXPECT_TRUE(CopyFromEach(space, nowhere, nullptr, 0).ok());
+  EXPECT_THAT(log_.questions, IsEmpty());
+}
+
+TEST(CursorTest, WhatASpaceKeepsBeginsEmptyWhateverLayThere) {
+  struct Kept {
+    std::uint64_t first = 0;
+    std::uint64_t second = 3;
+  };
+  alignas(Cursor) std::byte place[sizeof(Cursor)];
+  std::memset(place, 0xff, sizeof(place));
+  auto* cursor = new (place) Cursor;
+  EXPECT_TRUE(cursor->is_empty());
+  EXPECT_EQ(cursor->As<Kept>().second, 3u);
+  cursor->As<Kept>() = {1, 2};
+  EXPECT_FALSE(cursor->is_empty());
+  EXPECT_EQ(cursor->As<Kept>().second, 2u);
+}
+
 TEST(FaultTest, EachHasWordsOfItsOwn) {
   constexpr auto kLast = static_cast<unsigned>(Fault::kProtectionKey);
   std::set<std::string> words;

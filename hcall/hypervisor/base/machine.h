@@ -21,12 +21,12 @@ inline constexpr std::uint64_t kPageSize = std::uint64_t{1} << kPageShift;
 // No frame. It is what Xen's INVALID_MFN and INVALID_GFN look like to a guest.
 inline constexpr std::uint64_t kNoFrame = ~std::uint64_t{0};
 
-inline constexpr unsigned kMaxDomains = 1024;
 // Vcpus that make calls at the same time (Hypervisor::ClaimVcpu).
 inline constexpr unsigned kMaxCallers = 64;
 
 struct MachineConfig {
-  // Where machine address 0 is reached. In real mode that is 0: an address is its own pointer.
+  // Where machine address 0 is reached, page-aligned. In real mode that is 0: an address is its own
+  // pointer.
   std::uintptr_t memory = 0;
 
   // The machine addresses that are the hypervisor's to hand out, in bytes, page-aligned. Its own

@@ -12,8 +12,8 @@ bool ArgumentBase::FetchBytes() {
   return CopyFrom(call_.register_space, VirtualAddress{pointer_}, 0, value_, size_).ok();
 }
 
-bool ArgumentBase::SelectRow(std::uint64_t hypercall, std::uint64_t op) {
-  op_ = schema::Find(hypercall, op, call_.core.config.release);
+bool ArgumentBase::SelectForm(const schema::Op* form) {
+  op_ = form;
   if (op_ == nullptr) return false;
   if (call_.domain.order != kNativeOrder) {
     schema::Swap(op_->argument(), value_, call_.domain.order);

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 #include "hcall/hypervisor/calls/call.h"
@@ -33,7 +34,7 @@ class ArgumentBase {
         size_(size) {}
 
   bool FetchBytes();
-  bool SelectRow(std::uint64_t hypercall, std::uint64_t op);
+  bool SelectForm(const schema::Op* form);
   bool StoreParts(std::uint64_t offset, std::uint64_t size) const;
 
   Call& call_;
@@ -61,20 +62,20 @@ class Argument : private ArgumentBase {
   }
 
   // Whether it states the interface version that this machine's release has for the op.
-  bool StatesVersion(std::uint64_t hypercall) const {
+  bool StatesVersion(std::uint64_t hypercall) {
     const schema::Hypercall& row = *schema::Find(hypercall);
-    return schema::ReleasesThatTake(row, schema::FormsOf(row, Raw(value_.cmd)),
-                                    Raw(value_.interface_version), call_.core.config.release) != 0;
+    const schema::Releases release = call_.core.config.release;
+    const std::span<const schema::Op> forms = schema::FormsOf(row, Raw(value_.cmd));
+    op_ = schema::NewestOf(forms, release);
+    return schema::ReleasesThatTake(row, forms, Raw(value_.interface_version), release) != 0;
   }
 
-  // Swaps it into the processor's byte order and the base release's layout, by the op's row. False
-  // when this release has no such op.
-  [[nodiscard]] bool Select(std::uint64_t hypercall, std::uint64_t op) {
-    return SelectRow(hypercall, op);
-  }
+  // Then: swaps it into the processor's byte order and the base release's layout, by the op's row.
+  // False when this release has no such op.
+  [[nodiscard]] bool Select() { return SelectForm(op_); }
   // Both, of a hypercall whose ops have structures of their own. The op's row must exist.
   [[nodiscard]] bool Fetch(std::uint64_t hypercall, std::uint64_t op) {
-    return FetchBytes() && SelectRow(hypercall, op);
+    return FetchBytes() && SelectForm(schema::Find(hypercall, op, call_.core.config.release));
   }
 
   T* operator->() { return &value_; }

@@ -128,7 +128,7 @@ std::int64_t Domctl(Call& call) {
     if (target == nullptr && cmd != XEN_DOMCTL_getdomaininfo) return -kESRCH;
   }
   if (!MayMake(call.domain, cmd)) return -kEPERM;
-  if (!argument.Select(__HYPERVISOR_domctl, cmd)) return -kENOSYS;
+  if (!argument.Select()) return -kENOSYS;
 
   DomctlCall op = {.call = call, .argument = argument, .target = target};
   std::int64_t answer;

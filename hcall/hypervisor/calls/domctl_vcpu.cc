@@ -88,7 +88,7 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
   std::uint64_t given_up = op.target->overhead.Allocate(kContextOrder);
   if (given_up == kNoFrame) return -kENOMEM;
   std::byte* const place = frames.Bytes(given_up);
-  vcpu_guest_context_t& context = **new (place) KeptContext;
+  vcpu_guest_context_t& context = **KeptContextIn(place);
   std::int64_t answer = 0;
   if (!handle.Read(0, context).ok()) {
     answer = -kEFAULT;

@@ -3,6 +3,7 @@
 #include "hcall/hypervisor/calls/memory_op.h"
 
 #include "hcall/hypervisor/memory/frame_heap.h"
+#include "hcall/hypervisor/memory/physmap.h"
 #include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
@@ -44,8 +45,9 @@ std::int64_t ClaimPages(Call& call) {
   SpinGuard guard(target->lock);
   // Its end has given the claim up, and would not do so again.
   if (target->dying()) return -kEINVAL;
+  Physmap physmap(call.core, *target);
   if (request->nr_extents == 0) {
-    target->outstanding_pages.store(0, std::memory_order_relaxed);
+    physmap.Claim(0);
     return 0;
   }
   const std::uint64_t total = target->tot_pages.load(std::memory_order_relaxed);
@@ -56,7 +58,7 @@ std::int64_t ClaimPages(Call& call) {
   }
   const std::uint64_t claim = request->nr_extents - total;
   if (claim > call.core.heap.free_pages()) return -kENOMEM;
-  target->outstanding_pages.store(claim, std::memory_order_relaxed);
+  physmap.Claim(claim);
   return 0;
 }
 

@@ -118,7 +118,7 @@ std::int64_t PlatformOp(Call& call) {
   if (!request.Fetch()) return -kEFAULT;
   if (!request.StatesVersion(__HYPERVISOR_platform_op)) return -kEACCES;
   if (!call.domain.privileged) return -kEPERM;
-  if (!request.Select(__HYPERVISOR_platform_op, request.Raw(request->cmd))) return -kENOSYS;
+  if (!request.Select()) return -kENOSYS;
   std::int64_t answer;
   {
     SpinGuard guard(call.core.control);

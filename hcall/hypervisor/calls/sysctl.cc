@@ -48,11 +48,13 @@ std::int64_t GetDomainInfoList(SysctlCall& op) {
   xen_sysctl_getdomaininfolist& list = op.argument->u.getdomaininfolist;
   const auto buffer = op.argument.Bind(schema::rows::sysctl::getdomaininfolist::buffer);
   std::uint32_t count = 0;
-  const Domain* domain = op.call.core.domains.FindFrom(list.first_domain);
-  while (domain != nullptr && count < list.max_domains) {
+  std::uint64_t next = list.first_domain;
+  while (count < list.max_domains) {
+    const Domain* domain = op.call.core.domains.FindFrom(next);
+    if (domain == nullptr) break;
     if (!buffer.Write(count, DescribeDomain(op.call.core, *domain)).ok()) return -kEFAULT;
     ++count;
-    domain = op.call.core.domains.FindFrom(std::uint64_t{domain->id} + 1);
+    next = std::uint64_t{domain->id} + 1;
   }
   list.num_domains = count;
   return 0;
@@ -65,7 +67,7 @@ std::int64_t Sysctl(Call& call) {
   if (!argument.Fetch()) return -kEFAULT;
   if (!argument.StatesVersion(__HYPERVISOR_sysctl)) return -kEACCES;
   if (!call.domain.privileged) return -kEPERM;
-  if (!argument.Select(__HYPERVISOR_sysctl, argument.Raw(argument->cmd))) return -kENOSYS;
+  if (!argument.Select()) return -kENOSYS;
 
   SysctlCall op = {.call = call, .argument = argument};
   std::int64_t answer;

@@ -29,10 +29,7 @@ std::int64_t PhysInfo(SysctlCall& op) {
   info.total_pages = core.total_pages;
   info.free_pages = core.heap.free_pages();
   info.max_mfn = core.max_page() - 1;
-  for (Domain* domain = core.domains.FindFrom(0); domain != nullptr;
-       domain = core.domains.FindFrom(std::uint64_t{domain->id} + 1)) {
-    info.outstanding_pages += domain->outstanding_pages.load(std::memory_order_relaxed);
-  }
+  info.outstanding_pages = core.outstanding_pages.load(std::memory_order_relaxed);
   return 0;
 }
 

@@ -69,7 +69,7 @@ std::int64_t RegisterPhysical(VcpuCall& op, HeldArea& area, const T& value) {
   const bool in_one_page = address / kPageSize == (address + sizeof(T) - 1) / kPageSize;
   if (!in_one_page || !IsAligned(address, sizeof(std::uint64_t))) return -kENXIO;
   Domain& domain = call.domain;
-  DomainMemory memory(domain.p2m, call.core.frames, domain.dirty_log, call.vcpu.slot->writes);
+  DomainMemory memory(domain.p2m, domain.dirty_log, call.vcpu.slot->writes);
   SpaceOver space(PhysicalTranslation{}, memory);
   const std::int64_t answer =
       area.Replace(call.core, call.domain, space, {address}, &value, sizeof(T));

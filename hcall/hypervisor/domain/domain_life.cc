@@ -68,7 +68,6 @@ bool EmptyP2m(Core& core, Domain& domain, Work& work) {
 
 std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** created) {
   if (core.domains.Find(traits.id) != nullptr) return -kEEXIST;
-  if (core.domain_count >= kMaxDomains) return -kENOMEM;
 
   const std::uint64_t home = core.heap.Allocate(kDomainOrder);
   if (home == kNoFrame) return -kENOMEM;
@@ -150,7 +149,7 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
     // From here on no page, region or area is added: all look under this lock.
     SpinGuard guard(domain.lock);
     domain.life.store(Life::kDying);
-    domain.outstanding_pages = 0;
+    physmap.Claim(0);
     for (unsigned i = 0; i < domain.max_vcpus; ++i) {
       if (Vcpu* vcpu = domain.vcpu(i)) {
         vcpu->runstate_area.Release(physmap);

@@ -21,15 +21,16 @@ class DomainTable {
                            : leaf->domains[id % kLeafSize].load(std::memory_order_acquire);
   }
 
-  // The first domain with this id or a higher one, or null. With the control lock held.
+  // The first domain with this id or a higher one, or null.
   Domain* FindFrom(std::uint64_t id) const {
-    while (id < kFirstReservedDomain) {
-      const Leaf* leaf = leaves_[id / kLeafSize].load(std::memory_order_relaxed);
+    const std::uint64_t end = end_.load(std::memory_order_relaxed);
+    while (id < end) {
+      const Leaf* leaf = leaves_[id / kLeafSize].load(std::memory_order_acquire);
       if (leaf == nullptr) {
         id = (id / kLeafSize + 1) * kLeafSize;
         continue;
       }
-      Domain* domain = leaf->domains[id % kLeafSize].load(std::memory_order_relaxed);
+      Domain* domain = leaf->domains[id % kLeafSize].load(std::memory_order_acquire);
       if (domain != nullptr) return domain;
       ++id;
     }
@@ -47,6 +48,9 @@ class DomainTable {
     leaf.load(std::memory_order_relaxed)
         ->domains[id % kLeafSize]
         .store(domain, std::memory_order_release);
+    if (id >= end_.load(std::memory_order_relaxed)) {
+      end_.store(id + 1u, std::memory_order_relaxed);
+    }
     return true;
   }
   void Remove(std::uint16_t id) {
@@ -65,6 +69,7 @@ class DomainTable {
     std::atomic<Domain*> domains[kLeafSize] = {};
   };
 
+  std::atomic<std::uint32_t> end_ = 0;  // behind the highest id that a domain ever had
   std::atomic<Leaf*> leaves_[(kFirstReservedDomain + kLeafSize - 1) / kLeafSize] = {};
 };
 

@@ -17,16 +17,28 @@ std::uint64_t FirstPayloadGranule(const RegionLayout& layout) {
   return layout.base_count() == 1 ? 0 : layout.table_granules();
 }
 
-std::int64_t PinPage(Core& core, Domain& domain, std::uint64_t gfn, Access access) {
+std::uint64_t PagesPerGranule(const RegionLayout& layout) {
+  return layout.granule_size() >> kPageShift;
+}
+
+HeldPage* PagesOf(const RegionEntry& region, std::uint64_t granule) {
+  return region.held_pages + granule * PagesPerGranule(region.layout);
+}
+
+// Not to be used by anybody yet.
+std::int64_t PinPage(Core& core, Domain& domain, std::uint64_t gfn, Access access, HeldPage* page) {
   const P2mEntry entry = domain.p2m.Load(gfn);
   const bool fit = access == Access::kWrite ? entry.writable() : entry.readable();
   if (!fit) return -kEFAULT;
-  return Physmap(core, domain).Pin(entry.mfn()) ? 0 : -kEBUSY;
+  if (!Physmap(core, domain).Pin(entry.mfn())) return -kEBUSY;
+  page->Store({core.frames.Bytes(entry.mfn()), HeldPage::kNoUse});
+  return 0;
 }
 
-// A pinned page is still where it was.
-void UnpinPage(Core& core, Domain& domain, std::uint64_t gfn) {
-  Physmap(core, domain).Unpin(domain.p2m.Load(gfn).mfn());
+void UnpinPage(Core& core, Domain& domain, HeldPage* page) {
+  const std::uint64_t mfn = core.frames.MfnOfPointer(page->page());
+  page->Store({});
+  Physmap(core, domain).Unpin(mfn);
 }
 
 // Goes on with the granule in progress, if there is one: pins what is left of it and takes it up;
@@ -35,27 +47,31 @@ void UnpinPage(Core& core, Domain& domain, std::uint64_t gfn) {
 std::int64_t Advance(Core& core, Domain& domain, RegionEntry& region, Work& work, bool* stopped) {
   RegionEntry::Partial& partial = region.partial;
   if (!partial.exists) return 0;
-  const std::uint64_t pages = region.layout.granule_size() >> kPageShift;
+  const std::uint64_t pages = PagesPerGranule(region.layout);
   const std::uint64_t first = partial.base.value >> kPageShift;
+  HeldPage* const held = PagesOf(region, partial.granule);
   SpinGuard guard(domain.lock);
   while (partial.error == 0 && partial.pinned != pages) {
     if (work.is_used_up()) return *stopped = true, 0;
-    partial.error = PinPage(core, domain, first + partial.pinned, region.access);
+    partial.error =
+        PinPage(core, domain, first + partial.pinned, region.access, &held[partial.pinned]);
     if (partial.error == 0) ++partial.pinned;
     work.Done();
   }
+  // A granule whose first page may be used is taken up. One page goes with the last pin.
+  while (partial.error == 0 && partial.usable != pages) {
+    if (partial.usable != 0 && work.is_used_up()) return *stopped = true, 0;
+    HeldPage& page = held[pages - 1 - partial.usable];
+    page.Store({page.page(), region.access, partial.use});
+    if (partial.usable++ != 0) work.Done();
+  }
   while (partial.error != 0 && partial.pinned != 0) {
     if (work.is_used_up()) return *stopped = true, 0;
-    UnpinPage(core, domain, first + --partial.pinned);
+    UnpinPage(core, domain, &held[--partial.pinned]);
     work.Done();
   }
   const std::int64_t error = partial.error;
-  if (error == 0) {
-    region.pages += pages;
-    // Behind what was put there before the call, by the barrier that every call begins with.
-    __atomic_store_n(&region.words[partial.granule],
-                     HeldBase::Word(partial.base, region.access, partial.use), __ATOMIC_RELAXED);
-  }
+  if (error == 0) region.pages += pages;
   partial = {};
   return error;
 }
@@ -77,8 +93,8 @@ std::int64_t TakeUp(Core& core, Domain& domain, RegionEntry& region, const Table
       if (work.is_used_up()) return *stopped = true, 0;
       work.Done();
     }
-    if (const std::uint64_t word = region.words[*next]; word != HeldBase::kNotTakenUp) {
-      if (HeldBase::Use(word) != use) return -kEEXIST;
+    if (const HeldPage held = *PagesOf(region, *next); held.is_usable()) {
+      if (held.use() != use) return -kEEXIST;
       ++*next;
       continue;
     }
@@ -89,9 +105,15 @@ std::int64_t TakeUp(Core& core, Domain& domain, RegionEntry& region, const Table
       continue;
     }
     // So that the work that a table makes is bounded: one page could be the base of every granule.
-    const std::uint64_t pages = region.layout.granule_size() >> kPageShift;
+    const std::uint64_t pages = PagesPerGranule(region.layout);
     if (region.pages + pages > domain.tot_pages.load(std::memory_order_relaxed)) return -kEBUSY;
     region.partial = {.granule = *next, .base = *base, .use = use, .exists = true};
+    if (pages != 1 || work.is_used_up()) continue;
+    // A granule of one page needs no further turn.
+    if (const std::int64_t error = Advance(core, domain, region, work, stopped); error != 0) {
+      return error;
+    }
+    ++*next;
   }
   return 0;
 }
@@ -118,7 +140,7 @@ RegionRegistry::Progress RegionRegistry::Register(Core& core, Domain& domain,
   }
   RegionEntry& region = *slot->region;
   if (!region.ends) {
-    DomainReader memory(domain.p2m, core.frames);
+    DomainReader memory(domain.p2m);
     const Result<Table> table = OpenTable(memory, header, domain.order);
     bool stopped = false;
     if (!table.ok() || !(table->layout() == region.layout)) {
@@ -154,7 +176,7 @@ RegionRegistry::Progress RegionRegistry::Extend(Core& core, Domain& domain, Regi
       *first < FirstPayloadGranule(region.layout)) {
     return {.answer = -kEINVAL};
   }
-  DomainReader memory(domain.p2m, core.frames);
+  DomainReader memory(domain.p2m);
   const Result<Table> table = OpenTable(memory, region.header, domain.order);
   if (!table.ok() || !(table->layout() == region.layout)) return {.answer = -kEINVAL};
   Progress progress;
@@ -204,13 +226,13 @@ void RegionRegistry::Destroy(Domain& domain) {
   domain.overhead.Delete(registry);
 }
 
-const RegionEntry* RegionRegistry::Find(const Domain& domain, RegionHandle handle) {
+RegionEntry* RegionRegistry::Find(const Domain& domain, RegionHandle handle) {
   const RegionRegistry* registry = IfAny(domain);
   if (registry == nullptr) return nullptr;
   const std::uint64_t number = handle.id() & (kMaxRegions - 1);
   const Slot* slots = registry->pages_[number / kSlotsPerPage].load(std::memory_order_acquire);
   if (slots == nullptr) return nullptr;
-  const RegionEntry* region = slots[number % kSlotsPerPage].live.load(std::memory_order_acquire);
+  RegionEntry* region = slots[number % kSlotsPerPage].live.load(std::memory_order_acquire);
   return region != nullptr && region->id == handle.id() ? region : nullptr;
 }
 
@@ -226,7 +248,7 @@ RegionRegistry* RegionRegistry::Of(Domain& domain) {
 }
 
 std::int64_t RegionRegistry::FreeSlot(Domain& domain, Slot** slot, std::uint32_t* number) {
-  for (unsigned page = 0; page < kPages; ++page) {
+  for (unsigned page = first_free_ / kSlotsPerPage; page < kPages; ++page) {
     Slot* slots = pages_[page].load(std::memory_order_relaxed);
     if (slots == nullptr) {
       slots = domain.overhead.New<Slot>(kSlotsPerPage);
@@ -237,6 +259,7 @@ std::int64_t RegionRegistry::FreeSlot(Domain& domain, Slot** slot, std::uint32_t
       if (slots[i].region != nullptr) continue;
       *number = page * kSlotsPerPage + i;
       *slot = &slots[i];
+      first_free_ = *number;
       return 0;
     }
   }
@@ -257,17 +280,17 @@ RegionRegistry::Slot* RegionRegistry::SlotOf(RegionHandle handle) const {
 std::int64_t RegionRegistry::Begin(Core& core, Domain& domain, PhysicalAddress header,
                                    std::uint64_t access, Slot** slot) {
   if (access > 1) return -kEINVAL;
-  DomainReader memory(domain.p2m, core.frames);
+  DomainReader memory(domain.p2m);
   const Result<Table> table = OpenTable(memory, header, domain.order);
   if (!table.ok()) return -kEINVAL;
   const RegionLayout& layout = table->layout();
-  if (layout.base_count() > kMaxGranules) return -kE2BIG;
+  const std::uint64_t pages = RegisteredRegion::PagesOf(layout);
+  if (pages > kMaxPages) return -kE2BIG;
 
   const std::uint64_t home = domain.overhead.Allocate(0);
   if (home == kNoFrame) return -kENOMEM;
-  // Reads as zero: no granule is taken up.
-  auto* words = domain.overhead.New<std::uint64_t>(layout.base_count());
-  std::int64_t error = words == nullptr ? -kENOMEM : 0;
+  auto* held_pages = domain.overhead.New<HeldPage>(pages);
+  std::int64_t error = held_pages == nullptr ? -kENOMEM : 0;
   if (error == 0) {
     SpinGuard guard(domain.lock);
     std::uint32_t number = 0;
@@ -276,12 +299,12 @@ std::int64_t RegionRegistry::Begin(Core& core, Domain& domain, PhysicalAddress h
     if (error == 0 && id == 0) error = -kENOSPC;
     if (error == 0) {
       (*slot)->region = new (core.frames.Bytes(home))
-          RegionEntry(layout, header, access == 1 ? Access::kWrite : Access::kRead, id, words);
+          RegionEntry(layout, header, access == 1 ? Access::kWrite : Access::kRead, id, held_pages);
       (*slot)->region->next = FirstPayloadGranule(layout);
     }
   }
   if (error != 0) {
-    domain.overhead.Delete(words, layout.base_count());
+    domain.overhead.Delete(held_pages, pages);
     domain.overhead.Free(home, 0);
   }
   return error;
@@ -302,7 +325,7 @@ void RegionRegistry::Hide(Slot& slot) {
 
 bool RegionRegistry::LetGo(Core& core, Domain& domain, Slot& slot, Work& work) {
   RegionEntry& region = *slot.region;
-  const std::uint64_t pages = region.layout.granule_size() >> kPageShift;
+  const std::uint64_t pages = PagesPerGranule(region.layout);
   for (;;) {
     if (region.partial.exists && region.partial.error == 0) region.partial.error = 1;
     bool stopped = false;
@@ -312,15 +335,14 @@ bool RegionRegistry::LetGo(Core& core, Domain& domain, Slot& slot, Work& work) {
     if (work.is_used_up()) return false;
     work.Done();
     const std::uint64_t granule = region.next++;
-    const std::uint64_t word = region.words[granule];
-    if (word == 0) continue;
-    __atomic_store_n(&region.words[granule], std::uint64_t{0}, __ATOMIC_RELAXED);
-    region.partial = {
-        .granule = granule, .base = HeldBase::Granule(word), .pinned = pages, .exists = true};
+    if (PagesOf(region, granule)->is_none()) continue;
+    region.partial = {.granule = granule, .base = {}, .pinned = pages, .exists = true};
   }
   slot.region = nullptr;
+  const auto number = static_cast<std::uint32_t>(region.id & (kMaxRegions - 1));
+  if (number < first_free_) first_free_ = number;
   // Both wait for the calls that are using the region now.
-  domain.overhead.Delete(region.words, region.layout.base_count());
+  domain.overhead.Delete(region.held_pages, RegisteredRegion::PagesOf(region.layout));
   domain.overhead.Free(core.frames.MfnOfPointer(&region), 0);
   return true;
 }

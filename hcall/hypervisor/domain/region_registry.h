@@ -1,9 +1,14 @@
 // The registered regions of a domain: hypercall 55 (xencomm/hypercall.h).
 //
-// Registering copies a region's bases into pages of the hypervisor, charged to the domain, and pins
-// the frames behind them: they stay where they are in the physmap until the region is unregistered.
-// Giving up a pinned page is refused with -EBUSY (memory_op then stops at that extent). What the
-// guest writes into its table afterwards changes nothing.
+// Registering pins the frames behind a region's bases: they stay where they are in the physmap, and
+// what they are, until the region is unregistered. So it notes where the hypervisor has them, a
+// word for each page of 4 KiB (HeldPage), in pages that are charged to the domain; calls ask no p2m
+// then. Giving up a pinned page, or making another of it, is refused with -EBUSY (memory_op then
+// stops at that extent). What the guest writes into its table afterwards changes nothing.
+//
+// While what the domain writes is logged (dirty_log.h), calls go by Memory, which marks it
+// (LoggedRegion). One that began before marks nothing: until it has ended, everything counts as
+// written.
 //
 // An id never comes to name another region: it is a slot's number and how many regions the whole
 // machine had registered by then, 50 bits, after which it registers no more (at a million a second
@@ -29,11 +34,13 @@ namespace xencomm::hypervisor {
 class Core;
 
 struct RegionEntry {
-  // A granule that is being pinned, page by page; or let go when there is an error.
+  // A granule that is being pinned, page by page, and then made usable, from its last page on; or
+  // let go when there is an error.
   struct Partial {
     std::uint64_t granule = 0;
     PhysicalAddress base;
     std::uint64_t pinned = 0;  // pages, from its first one on
+    std::uint64_t usable = 0;  // pages, from its last one on
     GranuleUse use = GranuleUse::kAnyPointer;
     bool exists = false;
     std::uint8_t reserved[6] = {};
@@ -41,18 +48,26 @@ struct RegionEntry {
   };
 
   RegionEntry(const RegionLayout& region_layout, PhysicalAddress table_header, Access for_access,
-              std::uint64_t region_id, std::uint64_t* held)
+              std::uint64_t region_id, HeldPage* held)
       : layout(region_layout),
         header(table_header),
         access(for_access),
         id(region_id),
-        words(held) {}
+        held_pages(held),
+        in_registers(layout, held, FoundIn::kRegister),
+        in_memory(layout, held, FoundIn::kMemory) {}
+  // The spaces hold on to it.
+  RegionEntry(const RegionEntry&) = delete;
+  RegionEntry& operator=(const RegionEntry&) = delete;
 
   const RegionLayout layout;
   const PhysicalAddress header;
   const Access access;
   const std::uint64_t id;
-  std::uint64_t* const words;  // layout.base_count() of them, as RegisteredRegion wants them
+  HeldPage* const held_pages;  // RegisteredRegion::PagesOf(layout)
+  // What pointers of a call mean, by where they are found.
+  RegisteredRegion in_registers;
+  RegisteredRegion in_memory;
 
   // Under the registry's lock.
   std::uint64_t pages = 0;  // of granules taken up
@@ -67,8 +82,8 @@ class RegionRegistry {
   static constexpr unsigned kSlotBits = 12;
   static constexpr unsigned kMaxRegions = 1u << kSlotBits;
   static constexpr unsigned kGenerationBits = 50;
-  // Of one region: what is kept of it is 8 MiB then. With larger granules it can be any size.
-  static constexpr std::uint64_t kMaxGranules = std::uint64_t{1} << 20;
+  // Of one region, 4 GiB: what is kept of it is 8 MiB then.
+  static constexpr std::uint64_t kMaxPages = std::uint64_t{1} << 20;
 
   // The id of the `generation`th region, counted from 1; 0: there is none any more.
   static constexpr std::uint64_t IdOf(std::uint64_t generation, std::uint32_t slot) {
@@ -85,7 +100,7 @@ class RegionRegistry {
   //
   // The region handle of the region whose header lies at `header`. `resumed` is the handle that an
   // earlier leg put into `*resumed`, at first 0. -EINVAL (no well-formed region, or an access that
-  // is neither 0 nor 1), -E2BIG (too many granules), -EFAULT (a base that names no memory fit for
+  // is neither 0 nor 1), -E2BIG (too many pages), -EFAULT (a base that names no memory fit for
   // the access), -EBUSY (a frame is pinned too often, or more pages than the domain has), -ENOSPC
   // (too many regions), -ENOMEM, -ENOENT (nothing to go on with).
   static Progress Register(Core& core, Domain& domain, PhysicalAddress header, std::uint64_t access,
@@ -103,7 +118,7 @@ class RegionRegistry {
   static void Destroy(Domain& domain);
 
   // Of a registered handle, or null. Valid until the call ends.
-  static const RegionEntry* Find(const Domain& domain, RegionHandle handle);
+  static RegionEntry* Find(const Domain& domain, RegionHandle handle);
 
  private:
   friend class Books;  // of tests/unit
@@ -133,6 +148,7 @@ class RegionRegistry {
 
   SpinLock lock_;  // outside the domain's lock
   std::atomic<Slot*> pages_[kPages] = {};
+  std::uint32_t first_free_ = 0;  // no slot before it is free
 };
 // With the bit that tells it from a header's address, and as a positive number.
 static_assert(RegionRegistry::kGenerationBits + RegionRegistry::kSlotBits + 1 == 63);

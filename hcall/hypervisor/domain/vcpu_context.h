@@ -16,15 +16,19 @@ static_assert(sizeof(vcpu_guest_context_t) <= kPageSize << kContextOrder);
 // Its padding is clear, since it leaves the hypervisor again.
 using KeptContext = Cleared<vcpu_guest_context_t>;
 
+// In pages of the heap, which are clear.
+inline KeptContext* KeptContextIn(std::byte* pages) {
+  return std::launder(reinterpret_cast<KeptContext*>(pages));
+}
+
 // Made when it is first needed; null when there is no room. With the control lock held.
 inline KeptContext* MakeKeptContext(Core& core, Domain& domain, Vcpu& vcpu) {
   if (vcpu.context == nullptr) {
     const std::uint64_t mfn = domain.overhead.Allocate(kContextOrder);
     if (mfn == kNoFrame) return nullptr;
     vcpu.context = core.frames.Bytes(mfn);
-    new (vcpu.context) KeptContext;
   }
-  return std::launder(reinterpret_cast<KeptContext*>(vcpu.context));
+  return KeptContextIn(vcpu.context);
 }
 
 // Null for a vcpu that was given none.

@@ -6,7 +6,7 @@ namespace xencomm::hypervisor {
 
 Mapping LockedMemory::Map(PhysicalAddress physical, std::uint64_t length, Access access) const {
   SpinGuard guard(domain_->lock);
-  return FrameLookup(domain_->p2m, *frames_).Find(physical, length, access);
+  return FrameLookup(domain_->p2m).Find(physical, length, access);
 }
 
 }  // namespace xencomm::hypervisor

@@ -26,22 +26,22 @@ namespace xencomm::hypervisor {
 
 class DomainPages;
 
-// The look-up that all of them share. Both are borrowed.
+// The look-up that all of them share.
 class FrameLookup {
  public:
-  FrameLookup(const P2m& p2m, const FrameTable& frames) : p2m_(&p2m), frames_(&frames) {}
+  // Borrowed.
+  explicit FrameLookup(const P2m& p2m) : p2m_(&p2m) {}
 
   Mapping Find(PhysicalAddress physical, std::uint64_t length, Access access) const {
-    const std::uint64_t gfn = physical.value >> kPageShift;
-    const P2mEntry entry = p2m_->Load(gfn);
+    const P2mEntry entry = p2m_->Load(physical.value >> kPageShift);
     if (!Permits(entry, access)) [[unlikely]]
       return Refusal(entry, access);
-
     const std::uint64_t within = physical.value & (kPageSize - 1);
-    const std::uint64_t machine = (entry.mfn() << kPageShift) + within;
-    std::uint64_t run = kPageSize - within;
-    if (run < length) run = Extend(gfn, entry, access, run, length);
-    return {frames_->Pointer({machine}), length < run ? length : run};
+    std::byte* const start = p2m_->Bytes(entry) + within;
+    if (length > kPageSize - within) [[unlikely]]
+      length =
+          Extend(*p2m_, physical.value >> kPageShift, entry, access, kPageSize - within, length);
+    return {start, length};
   }
 
  private:
@@ -49,40 +49,64 @@ class FrameLookup {
     return access == Access::kWrite ? entry.writable() : entry.readable();
   }
 
-  // Frames that follow each other in the machine too are one run. Apart from Find, which stays
-  // small for what lies in one page.
-  [[gnu::noinline]] std::uint64_t Extend(std::uint64_t gfn, P2mEntry entry, Access access,
-                                         std::uint64_t run, std::uint64_t length) const {
+  // Frames that follow each other in the machine too are one run, of at most `length`. Apart from
+  // Find, which stays small for what lies in one page.
+  [[gnu::noinline]] static std::uint64_t Extend(const P2m& p2m, std::uint64_t gfn, P2mEntry entry,
+                                                Access access, std::uint64_t run,
+                                                std::uint64_t length) {
     while (run < length) {
-      const P2mEntry next = p2m_->Load(++gfn);
+      const P2mEntry next = p2m.Load(++gfn);
       if (next.mfn() != entry.mfn() + 1 || !Permits(next, access)) break;
       entry = next;
       run += kPageSize;
     }
-    return run;
+    return length < run ? length : run;
   }
 
-  static Fault Refusal(P2mEntry entry, Access access) {
+  [[gnu::cold, gnu::noinline]] static Mapping Refusal(P2mEntry entry, Access access) {
     if (!entry.present()) return Fault::kNoMemory;
     return access == Access::kWrite ? Fault::kNotWritable : Fault::kNotReadable;
   }
 
   const P2m* p2m_;
-  const FrameTable* frames_;
 };
+
+// What lies in one page at a low gfn, while nobody logs what is written.
+class QuickLookup {
+ public:
+  // Both are borrowed.
+  QuickLookup(const P2m& p2m, const DirtyLog& log) : p2m_(&p2m), log_(&log) {}
+
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) const {
+    const P2mEntry entry = p2m_->LoadLow(physical.value >> kPageShift);
+    const std::uint64_t within = physical.value & (kPageSize - 1);
+    if (length > kPageSize - within) [[unlikely]]
+      return kDeclined;
+    if (access != Access::kWrite ? !entry.readable() : !entry.writable() || log_->is_on())
+        [[unlikely]]
+      return kDeclined;
+    return {p2m_->Bytes(entry) + within, length};
+  }
+
+ private:
+  const P2m* p2m_;
+  const DirtyLog* log_;
+};
+static_assert(Memory<const QuickLookup>);
 
 class DomainMemory {
  public:
   // All are borrowed; `notes` are those of the vcpu that makes the calls.
-  DomainMemory(const P2m& p2m, const FrameTable& frames, DirtyLog& log, WriteNotes& notes)
-      : lookup_(p2m, frames), log_(&log), notes_(&notes) {}
+  DomainMemory(const P2m& p2m, DirtyLog& log, WriteNotes& notes)
+      : p2m_(&p2m), log_(&log), notes_(&notes) {}
 
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
-    const Mapping run = lookup_.Find(physical, length, access);
+    const Mapping run = FrameLookup(*p2m_).Find(physical, length, access);
     if (access == Access::kWrite && log_->is_on()) [[unlikely]]
       NoteWrite(physical, run);
     return run;
   }
+  QuickLookup Quick() const { return {*p2m_, *log_}; }
 
  private:
   [[gnu::noinline]] void NoteWrite(PhysicalAddress physical, const Mapping& run) {
@@ -92,16 +116,16 @@ class DomainMemory {
     log_->NoteRun(first, last - first + 1, *notes_);
   }
 
-  FrameLookup lookup_;
+  const P2m* p2m_;
   DirtyLog* log_;
   WriteNotes* notes_;
 };
-static_assert(Memory<DomainMemory>);
+static_assert(Memory<DomainMemory> && HasQuickSide<DomainMemory>);
 
 class DomainReader {
  public:
-  // Both are borrowed.
-  DomainReader(const P2m& p2m, const FrameTable& frames) : lookup_(p2m, frames) {}
+  // Borrowed.
+  explicit DomainReader(const P2m& p2m) : lookup_(p2m) {}
 
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) const {
     if (access == Access::kWrite) return Fault::kNotWritable;
@@ -118,15 +142,13 @@ static_assert(Memory<DomainReader>);
 // does not see it.
 class LockedMemory {
  public:
-  // Both are borrowed; the domain stays while a vcpu of it is claimed.
-  LockedMemory(DomainPages& domain, const FrameTable& frames)
-      : domain_(&domain), frames_(&frames) {}
+  // Borrowed; the domain stays while a vcpu of it is claimed.
+  explicit LockedMemory(DomainPages& domain) : domain_(&domain) {}
 
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) const;
 
  private:
   DomainPages* domain_;
-  const FrameTable* frames_;
 };
 static_assert(Memory<LockedMemory>);
 

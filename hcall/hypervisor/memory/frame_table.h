@@ -32,6 +32,19 @@ struct FrameOwner {
   friend constexpr bool operator==(const FrameOwner&, const FrameOwner&) = default;
 };
 
+// A number that is written with a lock and also read without.
+class SharedNumber {
+ public:
+  operator std::uint64_t() const { return value_.load(std::memory_order_relaxed); }
+  SharedNumber& operator=(std::uint64_t value) {
+    value_.store(value, std::memory_order_relaxed);
+    return *this;
+  }
+
+ private:
+  std::atomic<std::uint64_t> value_;
+};
+
 inline constexpr std::uint32_t kNoIndex = ~std::uint32_t{0};
 
 struct Frame {
@@ -39,7 +52,7 @@ struct Frame {
   std::atomic<std::uint32_t> holds;  // mappings by others: delay freeing
   std::uint32_t next;                // in the list that the frame's use puts it on
   std::uint32_t previous;
-  std::uint64_t gfn;        // where a translated domain has it, or kNoFrame
+  SharedNumber gfn;         // where a translated domain has it, or kNoFrame
   std::uint16_t pins;       // registered regions and areas: refuse removal from the physmap
   std::uint8_t free_order;  // of a free block's first frame: order + 1, else 0; the heap's
   bool dirty;               // of a free block: not known to be zero; the heap's

@@ -1,5 +1,6 @@
 #include "hcall/hypervisor/memory/p2m.h"
 
+#include <bit>
 #include <cstring>
 
 #include "hcall/hypervisor/memory/overhead.h"
@@ -8,13 +9,37 @@ namespace xencomm::hypervisor {
 
 bool P2m::InitTranslated(const FrameTable& frames, OverheadPages& pages) {
   frames_ = &frames;
+  memory_ = reinterpret_cast<std::uintptr_t>(frames.Pointer({0}));
   translated_ = true;
-  return GrowTop(0, pages);
+  return GrowLow(0, kLeafEntries, pages);
 }
 
 void P2m::InitDirect(const FrameTable& frames, std::uint16_t domain) {
   frames_ = &frames;
+  memory_ = reinterpret_cast<std::uintptr_t>(frames.Pointer({0}));
   domain_ = domain;
+}
+
+P2mEntry P2m::LoadFar(std::uint64_t gfn) const {
+  if (!translated_) return LoadDirect(gfn);
+  std::uint64_t* leaf = LeafOf(gfn);
+  return leaf == nullptr ? P2mEntry() : LoadFrom(leaf + (gfn & (kLeafEntries - 1)));
+}
+
+std::uint64_t* P2m::LeafOf(std::uint64_t gfn) const {
+  const std::uint64_t top = top_.load(std::memory_order_acquire);
+  if (gfn >= FarCapacity(top)) return nullptr;
+  const std::uint64_t leaf =
+      std::atomic_ref<std::uint64_t>(Words(top & ~kOrderMask)[gfn >> kLeafBits])
+          .load(std::memory_order_acquire);
+  return leaf == 0 ? nullptr : Words(leaf);
+}
+
+std::uint64_t* P2m::Slot(std::uint64_t gfn) const {
+  const std::uint64_t low = low_.load(std::memory_order_relaxed);
+  if (gfn < CountOf(low)) return EntriesOf(low) + gfn;
+  std::uint64_t* leaf = LeafOf(gfn);
+  return leaf == nullptr ? nullptr : leaf + (gfn & (kLeafEntries - 1));
 }
 
 P2mEntry P2m::LoadDirect(std::uint64_t mfn) const {
@@ -31,24 +56,61 @@ P2mEntry P2m::LoadDirect(std::uint64_t mfn) const {
 
 bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) {
   if (!Contains(0, kLimit, gfn, count)) return false;
+  const std::uint64_t low = CountOf(low_.load(std::memory_order_relaxed));
+  if (gfn + count <= low || GrowLow(gfn, count, pages)) return true;
+  // Leaves for what lies beyond.
   const std::uint64_t last = (gfn + count - 1) >> kLeafBits;
-  unsigned order = static_cast<unsigned>(top_.load(std::memory_order_relaxed) & kOrderMask);
-  if (last >= kLeafEntries << order) {
+  const std::uint64_t old_top = top_.load(std::memory_order_relaxed);
+  if (FarCapacity(old_top) >> kLeafBits <= last) {
+    unsigned order = static_cast<unsigned>(old_top & kOrderMask);
     while (last >= kLeafEntries << order) ++order;
     if (!GrowTop(order, pages)) return false;
   }
   std::uint64_t* top = Words(top_.load(std::memory_order_relaxed) & ~kOrderMask);
-  for (std::uint64_t index = gfn >> kLeafBits; index <= last; ++index) {
+  const std::uint64_t first = (gfn < low ? low : gfn) >> kLeafBits;
+  for (std::uint64_t index = first; index <= last; ++index) {
     if (top[index] != 0) continue;
     const std::uint64_t leaf = pages.Allocate(0);
-    if (leaf == kNoFrame) return false;
+    if (leaf == kNoFrame) {
+      if (old_top == 0 && index == first) DropTop(pages);
+      return false;
+    }
     std::atomic_ref<std::uint64_t>(top[index]).store(leaf << kPageShift, std::memory_order_release);
   }
   return true;
 }
 
+// A table of low entries that has room for [gfn, gfn + count), which are about to be stored. False
+// when it would be too large or less than half full, there are leaves for a part of it, or there is
+// no memory: then it stays as it is.
+bool P2m::GrowLow(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) {
+  const std::uint64_t old_low = low_.load(std::memory_order_relaxed);
+  const std::uint64_t old_count = CountOf(old_low);
+  std::uint64_t new_count = kLeafEntries;
+  while (new_count < gfn + count) new_count *= 2;
+  if (new_count > kMaxLow) return false;
+  if (new_count > kLeafEntries && (low_present_ + count) * 2 < new_count) return false;
+  for (std::uint64_t at = old_count; at != new_count; at += kLeafEntries) {
+    if (LeafOf(at) != nullptr) return false;
+  }
+  const std::uint64_t block = pages.Allocate(OrderOf(new_count * sizeof(std::uint64_t)));
+  if (block == kNoFrame) return false;
+  std::uint64_t* const entries = Words(block << kPageShift);
+  std::uint64_t* const old = EntriesOf(old_low);
+  std::memcpy(entries, old, old_count * sizeof(std::uint64_t));
+  const auto bits = static_cast<unsigned>(std::bit_width(new_count - 1));
+  low_.store(reinterpret_cast<std::uintptr_t>(entries) | bits, std::memory_order_release);
+  if (old_count != 0) pages.Delete(old, old_count);  // look-ups under way go on using it
+  return true;
+}
+
 void P2m::Store(std::uint64_t gfn, P2mEntry entry) {
-  std::atomic_ref<std::uint64_t>(*Slot(gfn)).store(entry.word(), std::memory_order_release);
+  std::uint64_t* slot = Slot(gfn);
+  if (gfn < CountOf(low_.load(std::memory_order_relaxed))) {
+    low_present_ -= P2mEntry::FromWord(*slot).present() ? 1 : 0;
+    low_present_ += entry.present() ? 1 : 0;
+  }
+  std::atomic_ref<std::uint64_t>(*slot).store(entry.word(), std::memory_order_release);
   if (entry.present() && gfn >= end_.load(std::memory_order_relaxed)) {
     end_.store(gfn + 1, std::memory_order_relaxed);
   }
@@ -70,6 +132,7 @@ bool P2m::GrowTop(unsigned order, OverheadPages& pages) {
 }
 
 void P2m::DropLeaf(std::uint64_t gfn, OverheadPages& pages) {
+  if (gfn < CountOf(low_.load(std::memory_order_relaxed))) return;
   const std::uint64_t top = top_.load(std::memory_order_relaxed) & ~kOrderMask;
   std::atomic_ref<std::uint64_t> place(Words(top)[gfn >> kLeafBits]);
   const std::uint64_t leaf = place.load(std::memory_order_relaxed);
@@ -78,9 +141,18 @@ void P2m::DropLeaf(std::uint64_t gfn, OverheadPages& pages) {
 }
 
 void P2m::Destroy(OverheadPages& pages) {
-  // It stays where it is for the look-ups under way: the page waits for them.
-  const std::uint64_t top = top_.load(std::memory_order_relaxed);
-  if (top != 0) pages.Free(top >> kPageShift, static_cast<unsigned>(top & kOrderMask));
+  // They stay where they are for the look-ups under way: the pages wait for them.
+  const std::uint64_t low = low_.load(std::memory_order_relaxed);
+  if (CountOf(low) != 0) pages.Delete(EntriesOf(low), CountOf(low));
+  if (const std::uint64_t top = top_.load(std::memory_order_relaxed); top != 0) {
+    pages.Free(top >> kPageShift, static_cast<unsigned>(top & kOrderMask));
+  }
+}
+
+// One without leaves, which look-ups under way may look at.
+void P2m::DropTop(OverheadPages& pages) {
+  const std::uint64_t top = top_.exchange(0, std::memory_order_relaxed);
+  pages.Free(top >> kPageShift, static_cast<unsigned>(top & kOrderMask));
 }
 
 }  // namespace xencomm::hypervisor

@@ -1,9 +1,12 @@
 // The p2m: from a domain's frame numbers to machine frames.
 //
-//   gfn ── bits 9 and up ──> top[…] ── bits 8…0 ──> leaf[512] ──> mfn << 12 | flags
+//   gfn ──> low[…] ──> mfn << 12 | type                                            one load
+//   gfn ── bits 9 and up ──> top[…] ── bits 8…0 ──> leaf[512] ──> mfn << 12 | type   two
 //
-// A translated domain has the two levels above; the top grows with the highest gfn in use. A PV
-// domain's frame numbers are machine frame numbers, and its p2m is the frame table: what it owns.
+// A translated domain has both: the low entries are one table, which doubles as long as it is at
+// least half full then; gfns beyond it have leaves, so that holes cost nothing, and stay there. A
+// PV domain's frame numbers are machine frame numbers, and its p2m is the frame table: what it
+// owns.
 //
 // Rules:
 // 1. A look-up takes no lock. An entry is one word and is loaded once.
@@ -22,12 +25,13 @@ namespace xencomm::hypervisor {
 
 class OverheadPages;
 
+// Bit 0: a hypercall's arguments may be read from there; bit 1: and written to it.
 enum class P2mType : std::uint8_t {
-  kNone,
-  kRam,
-  kReadOnly,  // RAM that the domain may not write
-  kShared,    // the hypervisor's page: shared info, grant table
-  kForeign,   // another domain's, mapped by its controller
+  kNone = 0,
+  kReadOnly = 1,  // RAM that the domain may not write
+  kRam = 3,
+  kForeign = 4,  // another domain's, mapped by its controller
+  kShared = 7,   // the hypervisor's page: shared info, grant table
 };
 
 // mfn << 12 | type. 0: nothing there.
@@ -48,10 +52,8 @@ class P2mEntry {
   constexpr bool present() const { return type() != P2mType::kNone; }
 
   // What a hypercall's arguments may be read from and written to.
-  constexpr bool readable() const {
-    return type() == P2mType::kRam || type() == P2mType::kReadOnly || type() == P2mType::kShared;
-  }
-  constexpr bool writable() const { return type() == P2mType::kRam || type() == P2mType::kShared; }
+  constexpr bool readable() const { return (word_ & 1) != 0; }
+  constexpr bool writable() const { return (word_ & 2) != 0; }
 
  private:
   std::uint64_t word_ = 0;
@@ -65,7 +67,7 @@ class P2m {
   static constexpr unsigned kMaxTopOrder = 9;
   static constexpr std::uint64_t kLimit = kLeafEntries << kLeafBits << kMaxTopOrder;
 
-  // A translated domain's; false when there is no page for the top.
+  // A translated domain's; false when there is no page for it.
   bool InitTranslated(const FrameTable& frames, OverheadPages& pages);
   // A PV domain's.
   void InitDirect(const FrameTable& frames, std::uint16_t domain);
@@ -73,13 +75,21 @@ class P2m {
   bool translated() const { return translated_; }
 
   P2mEntry Load(std::uint64_t gfn) const {
-    if (!translated_) [[unlikely]]
-      return LoadDirect(gfn);
-    std::uint64_t* slot = Slot(gfn);
-    if (slot == nullptr) [[unlikely]]
+    const std::uint64_t low = low_.load(std::memory_order_acquire);
+    if (IsLow(gfn, low)) [[likely]]
+      return LoadFrom(EntriesOf(low) + gfn);
+    return LoadFar(gfn);
+  }
+  // The same of a low one; of others nothing.
+  P2mEntry LoadLow(std::uint64_t gfn) const {
+    const std::uint64_t low = low_.load(std::memory_order_acquire);
+    if (!IsLow(gfn, low)) [[unlikely]]
       return {};
-    return P2mEntry::FromWord(
-        std::atomic_ref<std::uint64_t>(*slot).load(std::memory_order_acquire));
+    return LoadFrom(EntriesOf(low) + gfn);
+  }
+  // Where the hypervisor reaches the frame of an entry.
+  std::byte* Bytes(P2mEntry entry) const {
+    return reinterpret_cast<std::byte*>(memory_ + (entry.word() & ~(kPageSize - 1)));
   }
 
   // Changes, with the domain locked; only of a translated domain. Reserve makes room for the
@@ -89,16 +99,19 @@ class P2m {
   bool Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
   void Store(std::uint64_t gfn, P2mEntry entry);
 
-  // Entries that the top has room for; and whether there is a leaf for that of `gfn`.
+  // One past the highest gfn that can have an entry now; and whether `gfn` can, with the
+  // kLeafEntries around it.
   std::uint64_t capacity() const {
-    return kLeafEntries << kLeafBits << (top_.load(std::memory_order_relaxed) & kOrderMask);
+    const std::uint64_t far = FarCapacity(top_.load(std::memory_order_relaxed));
+    const std::uint64_t low = CountOf(low_.load(std::memory_order_relaxed));
+    return low < far ? far : low;
   }
   bool HasLeaf(std::uint64_t gfn) const { return Slot(gfn) != nullptr; }
-  // Gives the leaf of `gfn` back, which has no entries any more.
+  // Gives the leaf of `gfn` back, if it is in one, which has no entries any more.
   void DropLeaf(std::uint64_t gfn, OverheadPages& pages);
 
-  // Gives back what is left: the top, once the leaves are gone. Only calls that found the domain
-  // before may still look things up.
+  // Gives back what is left, once the leaves are gone. Only calls that found the domain before may
+  // still look things up.
   void Destroy(OverheadPages& pages);
 
   // One past the highest gfn that ever had an entry: of a translated domain.
@@ -107,30 +120,52 @@ class P2m {
  private:
   friend class Books;  // of tests/unit
 
-  // Where the entry of `gfn` stands, or null when no leaf covers it.
-  std::uint64_t* Slot(std::uint64_t gfn) const {
-    const std::uint64_t top = top_.load(std::memory_order_acquire);
-    const std::uint64_t index = gfn >> kLeafBits;
-    if (index >= kLeafEntries << (top & kOrderMask)) [[unlikely]]
-      return nullptr;
-    const std::uint64_t leaf = std::atomic_ref<std::uint64_t>(Words(top & ~kOrderMask)[index])
-                                   .load(std::memory_order_acquire);
-    if (leaf == 0) [[unlikely]]
-      return nullptr;
-    return Words(leaf) + (gfn & (kLeafEntries - 1));
+  static P2mEntry LoadFrom(std::uint64_t* slot) {
+    return P2mEntry::FromWord(
+        std::atomic_ref<std::uint64_t>(*slot).load(std::memory_order_acquire));
   }
+  // The same for a gfn that is not low, or an mfn.
+  P2mEntry LoadFar(std::uint64_t gfn) const;
+  // Where the entry of `gfn` stands, or null when there is no room for it.
+  std::uint64_t* Slot(std::uint64_t gfn) const;
+  std::uint64_t* LeafOf(std::uint64_t gfn) const;
 
   P2mEntry LoadDirect(std::uint64_t mfn) const;
+  bool GrowLow(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
   bool GrowTop(unsigned order, OverheadPages& pages);
+  void DropTop(OverheadPages& pages);
 
+  static bool IsLow(std::uint64_t gfn, std::uint64_t low) { return gfn >> (low & kBitsMask) == 0; }
+  static std::uint64_t* EntriesOf(std::uint64_t low) {
+    return reinterpret_cast<std::uint64_t*>(low & ~kBitsMask);
+  }
+  static std::uint64_t CountOf(std::uint64_t low) {
+    return (low & kBitsMask) == 0 ? 0 : std::uint64_t{1} << (low & kBitsMask);
+  }
+
+  // Of a top, or none.
+  static std::uint64_t FarCapacity(std::uint64_t top) {
+    return top == 0 ? 0 : kLeafEntries << kLeafBits << (top & kOrderMask);
+  }
   std::uint64_t* Words(std::uint64_t machine) const {
     return reinterpret_cast<std::uint64_t*>(frames_->Pointer({machine}));
   }
 
   static constexpr std::uint64_t kOrderMask = kPageSize - 1;
+  static constexpr std::uint64_t kBitsMask = 63;
+  // There are no more low entries, so that growing is over soon: it copies them with the domain
+  // locked.
+  static constexpr std::uint64_t kMaxLow = std::uint64_t{1} << 18;
+  // Where there are no low entries, gfn 0 has one that says so.
+  alignas(kBitsMask + 1) static inline constinit std::uint64_t no_entries_[1] = {};
 
   const FrameTable* frames_ = nullptr;
-  std::atomic<std::uint64_t> top_ = 0;  // machine address of the top | its order
+  std::uintptr_t memory_ = 0;  // where machine address 0 is reached
+  // Where the low entries are | how many bits their gfns have: one word, so that both are of one
+  // table.
+  std::atomic<std::uint64_t> low_ = reinterpret_cast<std::uintptr_t>(no_entries_);
+  std::uint64_t low_present_ = 0;       // of them; with the domain locked
+  std::atomic<std::uint64_t> top_ = 0;  // machine address of the top | its order; 0: none
   std::atomic<std::uint64_t> end_ = 0;
   std::uint16_t domain_ = 0;
   bool translated_ = false;

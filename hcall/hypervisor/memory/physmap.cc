@@ -25,8 +25,7 @@ std::int64_t Physmap::Allocate(std::uint64_t gfn, unsigned order, unsigned width
       for (std::uint64_t i = 0; i < pages; ++i) Append(first + i);
       domain_.tot_pages.store(total + pages, std::memory_order_relaxed);
       const std::uint64_t claimed = domain_.outstanding_pages.load(std::memory_order_relaxed);
-      domain_.outstanding_pages.store(claimed > pages ? claimed - pages : 0,
-                                      std::memory_order_relaxed);
+      if (claimed != 0) Claim(claimed > pages ? claimed - pages : 0);
     }
   }
   if (error != 0) {
@@ -52,6 +51,13 @@ void Physmap::Withdraw(std::uint64_t mfn, unsigned order) {
     // A domain that was killed meanwhile has lost them already.
     if (OwnsMemory(mfn + i)) GiveUp(mfn + i);
   }
+}
+
+void Physmap::Claim(std::uint64_t pages) {
+  const std::uint64_t before = domain_.outstanding_pages.load(std::memory_order_relaxed);
+  domain_.outstanding_pages.store(pages, std::memory_order_relaxed);
+  // One that is less wraps around, and so does the sum.
+  pool_.outstanding_pages.fetch_add(pages - before, std::memory_order_relaxed);
 }
 
 std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order, P2mType type) {

@@ -35,6 +35,9 @@ class Physmap {
   // Takes such frames back that were not placed.
   void Withdraw(std::uint64_t mfn, unsigned order);
 
+  // How many pages the domain is still to get of those that it claims; with the lock held.
+  void Claim(std::uint64_t pages);
+
   // Puts frames that the domain owns at [gfn, gfn + 2^order). What was there stays the domain's, at
   // no gfn, as in Xen. A PV domain's are where they are. -ENOMEM, -EINVAL (beyond what a p2m
   // holds), -EBUSY (pinned).

@@ -2,6 +2,7 @@
 #ifndef HCALL_HYPERVISOR_MEMORY_POOL_H_
 #define HCALL_HYPERVISOR_MEMORY_POOL_H_
 
+#include <atomic>
 #include <cstdint>
 
 #include "hcall/hypervisor/base/machine.h"
@@ -21,6 +22,8 @@ class Pool {
   Quiescence quiescence;
 
   std::uint64_t total_pages = 0;  // without the frame table
+  // Those that domains claim and have not got yet.
+  std::atomic<std::uint64_t> outstanding_pages = 0;
 };
 
 }  // namespace xencomm::hypervisor

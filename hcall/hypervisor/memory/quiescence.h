@@ -36,6 +36,9 @@ class Quiescence {
     for (unsigned i = 0; i < count_; ++i) {
       if (!slots_[i].claimed) {
         slots_[i].claimed = true;
+        if (i >= used_.load(std::memory_order_relaxed)) {
+          used_.store(i + 1, std::memory_order_relaxed);
+        }
         return &slots_[i];
       }
     }
@@ -70,7 +73,10 @@ class Quiescence {
     const std::uint64_t now = epoch_.load(std::memory_order_relaxed);
     FullBarrier();
     std::uint64_t oldest = now;
-    for (unsigned i = 0; i < count_; ++i) {
+    // Read behind the barrier, as the epochs are: the first call of a slot that is not counted here
+    // has its own barrier later, and finds nothing that was out of reach before this one.
+    const unsigned used = used_.load(std::memory_order_relaxed);
+    for (unsigned i = 0; i < used; ++i) {
       const std::uint64_t epoch = slots_[i].epoch.load(std::memory_order_acquire);
       if (epoch != CallerSlot::kIdle && epoch < oldest) oldest = epoch;
     }
@@ -91,6 +97,7 @@ class Quiescence {
 
   CallerSlot* slots_ = nullptr;
   unsigned count_ = 0;
+  std::atomic<unsigned> used_ = 0;  // behind the last slot that was ever claimed
   std::atomic<std::uint64_t> epoch_ = CallerSlot::kIdle + 1;
 #ifdef __SANITIZE_THREAD__
   std::atomic<unsigned> barrier_ = 0;

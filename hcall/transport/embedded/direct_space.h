@@ -21,8 +21,8 @@ class DirectSpace final : public Space {
   DirectSpace(const RegionLayout& layout, const std::atomic<std::uint64_t>& backed)
       : layout_(layout), backed_(backed) {}
 
-  Mapping Map(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
-              Cursor*) override {
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
+                  Cursor*) override {
     std::uint64_t into;
     const Fault fault = LocateInRegion(layout_.virtual_base(), layout_.payload_offset(),
                                        layout_.length(), pointer, offset, &into);

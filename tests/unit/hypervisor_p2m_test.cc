@@ -1,0 +1,257 @@
+// The p2m by itself, against a map that says what stands where: its table of low entries, when that
+// grows and when not, and the leaves beyond it.
+#include "hcall/hypervisor/memory/p2m.h"
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "hcall/hypervisor/base/machine.h"
+#include "hcall/hypervisor/memory/domain_memory.h"
+#include "hcall/hypervisor/memory/overhead.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+constexpr std::uint64_t kLeaf = P2m::kLeafEntries;
+
+class P2mTest : public testing::Test, private Machine {
+ protected:
+  static constexpr std::uint64_t kFirstFrame = 4096;
+  static constexpr std::uint32_t kFrames = 4096;
+  static constexpr std::uint16_t kDomain = 3;
+
+  P2mTest() {
+    const std::uint64_t bytes = kFrames * kPageSize;
+    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kPageSize, bytes)));
+    std::memset(memory_.get(), 0xa5, bytes);
+    quiescence_.Init(slots_.data(), 1);
+    frames = FrameTable(reinterpret_cast<std::uintptr_t>(memory_.get()) - kFirstFrame * kPageSize,
+                        rows_.data(), kFirstFrame, kFrames);
+    heap_.Init(frames, 0, false, *this, quiescence_);
+    pages.Init(heap_, frames, kDomain, 3000);
+    EXPECT_TRUE(p2m.InitTranslated(frames, pages));
+  }
+
+  // As a caller that was given room puts an entry there.
+  void Put(std::uint64_t gfn) {
+    const P2mEntry entry(kFirstFrame + gfn % kFrames, P2mType::kRam);
+    p2m.Store(gfn, entry);
+    model_[gfn] = entry.word();
+    heap_.Reclaim();
+  }
+  void Fill(std::uint64_t first, std::uint64_t count) {
+    for (std::uint64_t gfn = first; gfn != first + count; ++gfn) {
+      ASSERT_TRUE(p2m.Reserve(gfn, 1, pages));
+      Put(gfn);
+    }
+  }
+  void Remove(std::uint64_t gfn) {
+    p2m.Store(gfn, {});
+    model_.erase(gfn);
+  }
+  // From now on there are so many pages more.
+  void LimitTo(std::uint64_t more) { pages.Init(heap_, frames, kDomain, pages.used() + more); }
+  bool IsLow(std::uint64_t gfn) const { return p2m.LoadLow(gfn).present(); }
+
+  void Expect(std::uint64_t gfn) const {
+    const auto found = model_.find(gfn);
+    const std::uint64_t word = found == model_.end() ? 0 : found->second;
+    ASSERT_EQ(p2m.Load(gfn).word(), word) << gfn;
+    const std::uint64_t low = p2m.LoadLow(gfn).word();
+    ASSERT_TRUE(low == word || low == 0) << gfn;
+    ASSERT_TRUE(word == 0 || (p2m.HasLeaf(gfn) && gfn < p2m.end() && gfn < p2m.capacity())) << gfn;
+  }
+  void ExpectAll() const {
+    for (const auto& [gfn, word] : model_) {
+      for (const std::uint64_t near : {gfn - 1, gfn, gfn + 1}) Expect(near);
+    }
+    for (std::uint64_t gfn = 0; gfn < 8 * kLeaf; ++gfn) Expect(gfn);
+  }
+
+  FrameTable frames;
+  OverheadPages pages;
+  P2m p2m;
+
+ private:
+  std::uint64_t NowNanoseconds() override { return 0; }
+  void WriteConsole(std::string_view) override {}
+  bool Discard(MachineAddress, std::uint64_t) override { return false; }
+
+  std::unique_ptr<std::byte, decltype(&std::free)> memory_{nullptr, &std::free};
+  std::vector<Frame> rows_{kFrames};
+  std::array<CallerSlot, 1> slots_;
+  Quiescence quiescence_;
+  FrameHeap heap_;
+  std::map<std::uint64_t, std::uint64_t> model_;
+};
+
+TEST_F(P2mTest, WhatHasNoHolesIsOneTable) {
+  Fill(0, 20 * kLeaf);
+  ExpectAll();
+  for (std::uint64_t gfn = 0; gfn < 20 * kLeaf; ++gfn) ASSERT_TRUE(IsLow(gfn)) << gfn;
+  EXPECT_EQ(p2m.capacity(), 32 * kLeaf);
+  EXPECT_EQ(p2m.end(), 20 * kLeaf);
+  EXPECT_EQ(pages.used(), 32u) << "older tables were given back";
+}
+
+TEST_F(P2mTest, TheTableDoublesWhenItIsHalfFullThen) {
+  for (const std::uint64_t holes : {1u, 2u}) {
+    P2m sparse;
+    ASSERT_TRUE(sparse.InitTranslated(frames, pages));
+    const P2mEntry entry(kFirstFrame, P2mType::kReadOnly);
+    for (std::uint64_t gfn = 0; gfn < kLeaf - holes; ++gfn) sparse.Store(gfn, entry);
+    ASSERT_TRUE(sparse.Reserve(kLeaf, 1, pages));
+    sparse.Store(kLeaf, entry);
+    EXPECT_EQ(sparse.LoadLow(kLeaf).present(), holes == 1);
+    EXPECT_TRUE(sparse.Load(kLeaf).present());
+    EXPECT_TRUE(sparse.Load(0).present());
+  }
+}
+
+TEST_F(P2mTest, EntriesAreCountedAsTheyComeAndGo) {
+  Fill(0, kLeaf);
+  for (const std::uint64_t gfn : {7u, 8u, 9u}) Remove(gfn);
+  Remove(9);  // again
+  Put(7);
+  Put(7);  // again
+  // One too few.
+  Fill(kLeaf, 1);
+  EXPECT_FALSE(IsLow(kLeaf));
+  ExpectAll();
+}
+
+TEST_F(P2mTest, TheTableDoesNotGrowOverALeaf) {
+  Fill(3 * kLeaf - 1, 1);
+  Fill(0, kLeaf);
+  Fill(kLeaf, kLeaf);
+  EXPECT_TRUE(IsLow(2 * kLeaf - 1));
+  Fill(2 * kLeaf, kLeaf);
+  EXPECT_FALSE(IsLow(2 * kLeaf));
+  EXPECT_FALSE(IsLow(3 * kLeaf - 1));
+  ExpectAll();
+  Fill(5 * kLeaf, 1);
+  ExpectAll();
+}
+
+TEST_F(P2mTest, ARangeMayBeginInTheTableAndEndInLeaves) {
+  Fill(10, 1);
+  ASSERT_TRUE(p2m.Reserve(kLeaf - 1, kLeaf + 2, pages));
+  EXPECT_TRUE(p2m.HasLeaf(2 * kLeaf));
+  EXPECT_FALSE(p2m.HasLeaf(3 * kLeaf));
+  EXPECT_EQ(pages.used(), 4u) << "the table, a top and two leaves";
+  for (std::uint64_t gfn = kLeaf - 1; gfn != 2 * kLeaf + 1; ++gfn) Put(gfn);
+  EXPECT_FALSE(IsLow(kLeaf));
+  ExpectAll();
+}
+
+TEST_F(P2mTest, ALargeRangeMakesATableThatHoldsAllOfIt) {
+  ASSERT_TRUE(p2m.Reserve(0, 4 * kLeaf, pages));
+  for (std::uint64_t gfn = 0; gfn != 4 * kLeaf; ++gfn) Put(gfn);
+  EXPECT_TRUE(IsLow(4 * kLeaf - 1));
+  EXPECT_EQ(p2m.capacity(), 4 * kLeaf);
+  ExpectAll();
+}
+
+TEST_F(P2mTest, WhereThereIsNoRoomForALargerTableALeafDoes) {
+  Fill(0, 2 * kLeaf);
+  LimitTo(2);
+  Fill(2 * kLeaf, 1);
+  EXPECT_FALSE(IsLow(2 * kLeaf));
+  ExpectAll();
+  EXPECT_FALSE(p2m.Reserve(3 * kLeaf, 1, pages));
+  ExpectAll();
+}
+
+TEST_F(P2mTest, NoGfnIsTruncated) {
+  Fill(0, 1);
+  for (const std::uint64_t gfn : {P2m::kLimit, P2m::kLimit + 1, std::uint64_t{1} << 32,
+                                  std::uint64_t{1} << 52, ~std::uint64_t{0}}) {
+    EXPECT_FALSE(p2m.Reserve(gfn, 1, pages)) << gfn;
+    EXPECT_FALSE(p2m.Load(gfn).present()) << gfn;
+    EXPECT_FALSE(p2m.LoadLow(gfn).present()) << gfn;
+    EXPECT_FALSE(p2m.HasLeaf(gfn)) << gfn;
+  }
+  EXPECT_FALSE(p2m.Reserve(P2m::kLimit - 1, 2, pages));
+  EXPECT_FALSE(p2m.Reserve(1, ~std::uint64_t{0}, pages));
+  Fill(P2m::kLimit - 1, 1);
+  EXPECT_EQ(p2m.capacity(), P2m::kLimit);
+  ExpectAll();
+}
+
+TEST_F(P2mTest, HoldsWhatAMapHolds) {
+  std::mt19937_64 random(11);
+  for (unsigned round = 0; round < 6000; ++round) {
+    // More and more of it, with holes; and now and then far away.
+    std::uint64_t gfn = random() % (kLeaf + round * 2);
+    if (random() % 32 == 0) gfn = random() % (kLeaf << 14);
+    const std::uint64_t count = random() % 8 == 0 ? random() % (2 * kLeaf) + 1 : 1;
+    if (random() % 4 == 0) {
+      if (p2m.HasLeaf(gfn)) Remove(gfn);
+    } else {
+      ASSERT_TRUE(p2m.Reserve(gfn, count, pages));
+      for (std::uint64_t i = 0; i != count; ++i) {
+        Expect(gfn + i);
+        if (random() % 16 != 0) Put(gfn + i);
+      }
+      Expect(gfn + count);
+    }
+    if (round % 256 == 0) ExpectAll();
+  }
+  ExpectAll();
+  EXPECT_TRUE(IsLow(4 * kLeaf)) << "it grew meanwhile";
+}
+
+// The look-up that a space's quick side makes: what it finds is what the memory finds, and it finds
+// nothing that lies in two pages, or at a gfn that is not low.
+TEST_F(P2mTest, WhatIsFoundQuicklyIsAlwaysFound) {
+  DirtyLog log;
+  log.Init(pages);
+  WriteNotes notes;
+  Fill(0, 4);
+  Fill(3 * kLeaf, 1);
+  p2m.Store(1, {kFirstFrame + 1, P2mType::kReadOnly});
+  p2m.Store(2, {kFirstFrame + 2, P2mType::kForeign});
+  p2m.Store(3, {kFirstFrame + 3, P2mType::kShared});
+  DomainMemory memory(p2m, log, notes);
+  const auto quick = memory.Quick();
+  for (const bool is_logged : {false, true}) {
+    ASSERT_TRUE(!is_logged || log.Begin());
+    for (const std::uint64_t gfn :
+         {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}, std::uint64_t{4},
+          kLeaf - 1, kLeaf, 3 * kLeaf, ~std::uint64_t{0} >> kPageShift}) {
+      for (const std::uint64_t within : {0u, 1u, 8u, 4095u}) {
+        for (const std::uint64_t length :
+             {std::uint64_t{0}, std::uint64_t{1}, kPageSize - within, kPageSize - within + 1,
+              2 * kPageSize, ~std::uint64_t{0} - within, ~std::uint64_t{0}}) {
+          for (const Access access : {Access::kRead, Access::kWrite, Access::kExecute}) {
+            const PhysicalAddress place = {(gfn << kPageShift) + within};
+            const Mapping run = quick.Map(place, length, access);
+            if (length == 0) {
+              EXPECT_FALSE(run.ok());
+              continue;
+            }
+            const Mapping expected = memory.Map(place, length, access);
+            const bool is_served = gfn < kLeaf && length <= kPageSize - within && expected.ok() &&
+                                   !(is_logged && access == Access::kWrite);
+            ASSERT_EQ(run.ok(), is_served) << gfn << " " << within << " " << length;
+            if (!run.ok()) continue;
+            ASSERT_EQ(run.start(), expected.start());
+            ASSERT_EQ(run.length(), length);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace xencomm::hypervisor
