@@ -1,4 +1,6 @@
-// Allocating and freeing one hypercall buffer: the Arena beside Debian's libxencall.
+// Allocating and freeing one hypercall buffer: the Arena beside Debian's libxencall, for sizes of
+// all kinds; clearing alone, beside buffers that are cleared; and several threads, each with a
+// buffer of a page.
 //
 // libxencall opens /dev/xen/privcmd before it gives out buffers. Its buffers do not depend on what
 // it opened: without /dev/xen/hypercall they are anonymous, locked memory, as here. So the two
@@ -16,6 +18,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -69,25 +72,43 @@ void AddAllocations(Rows& rows) {
   xencall_handle* const xencall = xencall_open(nullptr, 0);
   if (xencall == nullptr) GiveUp("libxencall cannot be opened");
 
-  for (const std::uint64_t bytes : {64, 144, 4096, 8192, 65536, 262144, 1048576}) {
-    for (const Contents contents : {Contents::kAny, Contents::kCleared}) {
-      const auto turn = [=, &arena = *arena] {
-        const absl::StatusOr<void*> memory = arena.Allocate(bytes, contents);
-        if (!memory.ok()) [[unlikely]]
-          GiveUp("the Arena is exhausted");
-        benchmark::DoNotOptimize(*memory);
-        if (!arena.Free(*memory).ok()) [[unlikely]]
-          GiveUp("the Arena does not free");
-      };
-      rows.Add(Name(contents == Contents::kAny ? "arena" : "arena-cleared", bytes), turn);
-    }
-    rows.Add(Name("libxencall", bytes), [=] {
+  const auto by_arena = [&arena = *arena](std::uint64_t bytes, Contents contents) {
+    return [=, &arena] {
+      const absl::StatusOr<void*> memory = arena.Allocate(bytes, contents);
+      if (!memory.ok()) [[unlikely]]
+        GiveUp("the Arena is exhausted");
+      benchmark::DoNotOptimize(*memory);
+      if (!arena.Free(*memory).ok()) [[unlikely]]
+        GiveUp("the Arena does not free");
+    };
+  };
+  const auto by_libxencall = [xencall](std::uint64_t bytes) {
+    return [=] {
       void* const memory = xencall_alloc_buffer(xencall, bytes);
       if (memory == nullptr) [[unlikely]]
         GiveUp("libxencall is exhausted");
       benchmark::DoNotOptimize(memory);
       xencall_free_buffer(xencall, memory);
+    };
+  };
+
+  for (const std::uint64_t bytes : {64, 144, 1024, 4096, 8192, 65536, 131072, 262144, 1048576}) {
+    rows.Add(Name("arena", bytes), by_arena(bytes, Contents::kAny));
+    rows.Add(Name("arena-cleared", bytes), by_arena(bytes, Contents::kCleared));
+    void* const memory = arena->Allocate(bytes).value();
+    rows.Add(Name("memset", bytes), [=] {
+      std::memset(memory, 0, bytes);
+      benchmark::DoNotOptimize(memory);
+      benchmark::ClobberMemory();
     });
+    rows.Add(Name("libxencall", bytes), by_libxencall(bytes));
+  }
+  for (const unsigned threads : {1, 2, 4}) {
+    const std::string number = std::to_string(threads);
+    rows.Add("allocate-threads/arena/" + number, by_arena(Arena::kPageSize, Contents::kAny),
+             {.threads = threads});
+    rows.Add("allocate-threads/libxencall/" + number, by_libxencall(Arena::kPageSize),
+             {.threads = threads});
   }
 }
 

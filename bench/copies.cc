@@ -1,16 +1,20 @@
-// Copies from and to a guest, in every space, beside memcpy on a direct pointer to the same bytes.
+// Copies from and to a guest, in every space, beside memcpy on a direct pointer to the same bytes,
+// and page by page where the hypervisor has them.
 //
 //   copy     bytes in a row, the length known only at run time: 8 bytes to 8 MiB
 //   element  one structure through a typed handle: 8, 64, 144 bytes (xen_domctl has 144)
 //   spread   64 bytes from another page each time, all of the 8 MiB in turn
+//   list     as many such requests as a list has pointers, one by one and looked up together
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,14 +53,6 @@ void Require(const CopyResult& result, std::uint64_t bytes, const std::string& n
   std::exit(1);
 }
 
-// Hides a value from the compiler, as a call from elsewhere would: which space it is, how many
-// bytes.
-template <class T>
-T Hidden(T value) {
-  benchmark::DoNotOptimize(value);
-  return value;
-}
-
 void AddCopy(Rows& rows, const Guest& guest, Direction direction, std::uint64_t bytes,
              std::byte* scratch) {
   const std::uint64_t offset = OffsetFor(bytes);
@@ -66,6 +62,22 @@ void AddCopy(Rows& rows, const Guest& guest, Direction direction, std::uint64_t 
       std::memcpy(scratch, Hidden(direct), Hidden(bytes));
     } else {
       std::memcpy(Hidden(direct), scratch, Hidden(bytes));
+    }
+    benchmark::ClobberMemory();
+  });
+  // What no way over scattered pages can do without: a memcpy for each of them.
+  const std::span<std::byte* const> pages = guest.pages();
+  rows.Add(Name("copy", direction, "pages", bytes), [=] {
+    const std::uint64_t all = Hidden(bytes);
+    for (std::uint64_t done = 0; done < all;) {
+      std::byte* const page = pages[(offset + done) / kPage] + (offset + done) % kPage;
+      const std::uint64_t part = std::min(all - done, kPage - (offset + done) % kPage);
+      if (direction == Direction::kFrom) {
+        std::memcpy(scratch + done, page, part);
+      } else {
+        std::memcpy(page, scratch + done, part);
+      }
+      done += part;
     }
     benchmark::ClobberMemory();
   });
@@ -153,6 +165,60 @@ void AddSpread(Rows& rows, const Guest& guest) {
   }
 }
 
+// What a handler does with a request, as far as it goes from word to word: a processor that is busy
+// with one does not reach the next.
+template <std::size_t kBytes>
+[[gnu::noinline]] std::uint64_t Handle(const Element<kBytes>& request) {
+  constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15;
+  std::uint64_t answer = 1;
+  for (unsigned round = 0; round < 4; ++round) {
+    for (std::size_t at = 0; at < kBytes; at += sizeof(std::uint64_t)) {
+      std::uint64_t word;
+      std::memcpy(&word, request.bytes + at, sizeof(word));
+      answer = (answer ^ word) * kOdd;
+    }
+  }
+  return answer;
+}
+
+// A list of pointers, each to a request in another page: each is copied and handled, or all are
+// copied and then handled.
+template <std::uint64_t kCount>
+void AddList(Rows& rows, const Guest& guest) {
+  constexpr std::uint64_t kBytes = 64;
+  const NamedSpace& named = guest.spaces().front();
+  static const std::vector<std::uint64_t> offsets = SpreadOffsets(kBytes);
+  // The next kCount of all pages each time.
+  auto next = [buffer = named.buffer, turn = std::uint64_t{0},
+               pointers = std::array<VirtualAddress, kCount>()]() mutable {
+    for (VirtualAddress& pointer : pointers) pointer = buffer + offsets[turn++ % kBufferPages];
+    return std::span<const VirtualAddress>(pointers);
+  };
+  using Requests = std::array<Element<kBytes>, kCount>;
+  const auto name = [](const char* how) {
+    return std::string("list/") + how + "/" + std::to_string(kCount);
+  };
+  rows.Add(name("one-by-one"), [=, requests = Requests()]() mutable {
+    Space& space = *Hidden(named.space);
+    std::uint64_t answers = 0;
+    Element<kBytes>* to = requests.data();
+    for (const VirtualAddress pointer : next()) {
+      const GuestHandle<const Element<kBytes>> handle(space, pointer, 1);
+      if (handle.Read(0, *to).ok()) answers += Handle(*to);
+      ++to;
+    }
+    benchmark::DoNotOptimize(answers);
+  });
+  rows.Add(name("overlapped"), [=, requests = Requests()]() mutable {
+    Space& space = *Hidden(named.space);
+    std::uint64_t answers = 0;
+    if (CopyFromEach(space, next(), requests.data(), kBytes).ok()) {
+      for (const Element<kBytes>& request : requests) answers += Handle(request);
+    }
+    benchmark::DoNotOptimize(answers);
+  });
+}
+
 }  // namespace
 
 void AddCopies(Rows& rows) {
@@ -171,6 +237,8 @@ void AddCopies(Rows& rows) {
     AddElement<144>(rows, guest, direction);
   }
   AddSpread(rows, guest);
+  AddList<32>(rows, guest);
+  AddList<1024>(rows, guest);
 }
 
 }  // namespace xencomm::bench

@@ -1,27 +1,46 @@
 // xencomm_bench [Google Benchmark's options]   times all rows
-// xencomm_bench --instructions                 repeats them for callgrind (bench/report.py)
+// xencomm_bench --instructions[=PREFIX]        repeats for callgrind those that are counted, of
+//                                              names that begin so
+//
+// Both are bench/report.py's.
 #include <benchmark/benchmark.h>
 #include <valgrind/callgrind.h>
 
-#include <cstdio>
-#include <cstring>
+#include <barrier>
+#include <string_view>
+#include <thread>
+#include <vector>
 
 #include "bench/rows.h"
 
 namespace xencomm::bench {
 
 void Rows::Time() const {
-  for (const Row& row : rows_) benchmark::RegisterBenchmark(row.name.c_str(), row.time);
+  for (const Row& row : rows_) {
+    auto* const registered = benchmark::RegisterBenchmark(row.name.c_str(), row.time);
+    if (row.options.threads != 1) registered->Threads(static_cast<int>(row.options.threads));
+  }
   benchmark::RunSpecifiedBenchmarks();
 }
 
-void Rows::CountInstructions() const {
+void Rows::CountInstructions(std::string_view prefix) const {
   for (const Row& row : rows_) {
-    row.repeat(2);  // what happens once is not a turn's
+    if (!row.options.counted || !row.name.starts_with(prefix)) continue;
+    std::barrier together(row.options.threads);
     CALLGRIND_ZERO_STATS;
-    CALLGRIND_TOGGLE_COLLECT;
-    row.repeat(kTurns);
-    CALLGRIND_TOGGLE_COLLECT;
+    {
+      std::vector<std::jthread> threads;
+      for (unsigned i = 0; i < row.options.threads; ++i) {
+        threads.emplace_back([&] {
+          row.repeat(2);  // what happens once is not a turn's
+          together.arrive_and_wait();
+          CALLGRIND_TOGGLE_COLLECT;  // of this thread alone
+          row.repeat(kTurns / row.options.threads);
+          CALLGRIND_TOGGLE_COLLECT;
+          together.arrive_and_wait();
+        });
+      }
+    }
     CALLGRIND_DUMP_STATS_AT(row.name.c_str());
   }
 }
@@ -33,8 +52,13 @@ int main(int argc, char** argv) {
   xencomm::bench::AddCopies(rows);
   xencomm::bench::AddAllocations(rows);
   xencomm::bench::AddAudits(rows);
-  if (argc == 2 && std::strcmp(argv[1], "--instructions") == 0) {
-    rows.CountInstructions();
+  xencomm::bench::AddCalls(rows);
+  xencomm::bench::AddEnter(rows);
+  xencomm::bench::AddScale(rows);
+  constexpr std::string_view kInstructions = "--instructions";
+  if (std::string_view what(argc == 2 ? argv[1] : ""); what.starts_with(kInstructions)) {
+    what.remove_prefix(kInstructions.size());
+    rows.CountInstructions(what.substr(what.starts_with('=') ? 1 : 0));
     return 0;
   }
   benchmark::Initialize(&argc, argv);

@@ -1,44 +1,46 @@
-"""Runs the benchmark program and reports what it found.
+"""Runs the benchmark programs and reports what they found.
 
 Time is processor time, the median of repetitions that are interleaved at random over all rows: what
 disturbs the machine for a while disturbs every row alike. A ratio is taken to the direct pointer of
 the same run. Instructions are callgrind's, and the same in every run.
+
+Calls of libxenctrl go over three libxencall.so.1 in turn: Debian's, a model of Xen's newest, and
+this project's. Hypercalls of theirs are answered at once; with --xen, by real Xen, too. Their time
+is the clock's, and the kernel's work for buffers is in it. In callgrind's instructions it is not,
+but in those of --xen.
 """
 
 import argparse
 import json
+import os
 import pathlib
-import re
-import statistics
 import subprocess
 import sys
+
+import compare
+import results
+import tables
+import xen
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = TOP / 'build' / 'bench' / 'release'
 OUT = TOP / 'build' / 'bench'
 PROGRAM = BUILD / 'bench' / 'xencomm_bench'
-
-SPACES = {
-    'direct': 'direct pointer',
-    'registered': 'registered region',
-    'stateless': 'stateless region',
-    'xcom': 'XCOM descriptor',
-    'walk4': '4-level walk',
-    'walk5': '5-level walk',
-}
-ALLOCATORS = {
-    'arena': 'Arena',
-    'arena-cleared': 'Arena, cleared',
-    'libxencall': 'libxencall (Debian)',
-}
-TURNS = 100  # Rows::kTurns
+XENCTRL = BUILD / 'bench' / 'xenctrl_bench'
+# In which folder of the build each libxencall.so.1 lies: Debian's, a model of Xen's newest, this
+# project's.
+LIBRARIES = {'stock': None, 'cached': 'bench', 'ours': 'hcall/xencall'}
+TARGETS = ['bench/xencomm_bench', 'bench/xenctrl_bench', 'bench/libxencall.so.1.3',
+           'hcall/xencall/libxencall.so.1.3', 'hcall/xencall/libxenforeignmemory.so.1.4']
 
 
-def run_quietly(command):
-  done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run_quietly(command, environment=None):
+  done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                        env={**os.environ, **(environment or {})})
   if done.returncode != 0:
     print(done.stdout)
     sys.exit(f'failed: {" ".join(map(str, command))}')
+  return done.stdout
 
 
 def build():
@@ -46,182 +48,115 @@ def build():
     print('configuring build/bench/release', flush=True)
     run_quietly(['meson', 'setup', BUILD, TOP, '--buildtype=release'])
   print('building the benchmarks', flush=True)
-  run_quietly(['ninja', '-C', BUILD, 'bench/xencomm_bench'])
+  run_quietly(['ninja', '-C', BUILD, *TARGETS])
 
 
-def measure(quick):
-  """Row name → median nanoseconds, and what Google Benchmark says of the machine."""
-  repetitions, seconds = (3, 0.005) if quick else (9, 0.02)
-  print(f'timing, {repetitions} repetitions', flush=True)
+def measure(repetitions, seconds):
+  """Name → what is known of its time, and what Google Benchmark says of the machine."""
   raw = OUT / 'raw.json'
   run_quietly([PROGRAM, f'--benchmark_repetitions={repetitions}',
                f'--benchmark_min_time={seconds}', '--benchmark_enable_random_interleaving=true',
                f'--benchmark_out={raw}', '--benchmark_out_format=json'])
   data = json.loads(raw.read_text())
-  samples = {}
-  for row in data['benchmarks']:
-    if row['run_type'] == 'iteration':
-      samples.setdefault(row['run_name'], []).append(row['cpu_time'])
-  return {name: statistics.median(times) for name, times in samples.items()}, data['context']
+  return results.read_times(data), data['context']
 
 
-def count_instructions():
-  """Row name → instructions of one turn."""
-  print('counting instructions', flush=True)
+def loading(library):
+  """The environment in which the loader takes this one."""
+  folder = LIBRARIES[library]
+  return {'LD_LIBRARY_PATH': str(BUILD / folder) if folder else ''}
+
+
+def measure_libxenctrl(repetitions):
+  return results.read_xenctrl((library, run_quietly([XENCTRL, 'null'], loading(library)))
+                              for _ in range(repetitions) for library in LIBRARIES)
+
+
+def count(command, behind='', environment=None):
+  """Name → instructions of one turn. `behind` is added to the names of rows. Valgrind counts each
+  byte of a string instruction, which a processor moves by the line: so the C library is told to do
+  without."""
   profile = OUT / 'callgrind.out'
-  for old in OUT.glob('callgrind.out*'):
+  for old in OUT.glob(f'{profile.name}*'):
     old.unlink()
-  run_quietly(['valgrind', '--tool=callgrind', '--collect-atstart=no', '--combine-dumps=yes',
-               f'--callgrind-out-file={profile}', PROGRAM, '--instructions'])
-  counts, name = {}, None
-  for line in profile.read_text().splitlines():
-    trigger = re.match(r'desc: Trigger: Client Request: (.+)', line)
-    total = re.match(r'(?:totals|summary): (\d+)', line)
-    if trigger:
-      name = trigger.group(1)
-    elif total and name:
-      counts.setdefault(name, round(int(total.group(1)) / TURNS, 1))
-  return counts
+  whole = 1 << 40
+  tunables = ':'.join(f'glibc.cpu.x86_rep_{what}_threshold={whole}' for what in ('movsb', 'stosb'))
+  run_quietly(['valgrind', '--tool=callgrind', '--collect-atstart=no', '--collect-systime=yes',
+               '--combine-dumps=yes', f'--callgrind-out-file={profile}', *command,
+               '--instructions'], {'GLIBC_TUNABLES': tunables, **(environment or {})})
+  return results.read_counts(profile.read_text(), behind)
 
 
-def human(size):
-  for unit, name in ((1 << 20, 'MiB'), (1 << 10, 'KiB')):
-    if size >= unit and size % unit == 0:
-      return f'{size // unit} {name}'
-  return f'{size} B'
+def gather(quick):
+  """All rows, and the machine that they are of."""
+  repetitions, seconds = (3, 0.005) if quick else (9, 0.02)
+  print(f'timing, {repetitions} repetitions', flush=True)
+  times, context = measure(repetitions, seconds)
+  found = [times, measure_libxenctrl(repetitions)]
+  print('counting instructions', flush=True)
+  found.append(count([PROGRAM]))
+  for library in LIBRARIES:
+    found.append(count([XENCTRL, 'null'], f'/{library}', loading(library)))
+  machine = {key: context.get(key) for key in ('num_cpus', 'mhz_per_cpu', 'caches', 'load_avg')}
+  return found, machine
 
 
-def nanoseconds(time):
-  return f'{time:.1f} ns' if time < 1e4 else f'{time / 1e3:.0f} µs'
+def machine_figures():
+  """What calls cost on the bare-metal machines."""
+  figures = {}
+  for suite in ('x86_64', 'ppc64'):
+    print(f'booting the machines of {suite}', flush=True)
+    done = subprocess.run(['/usr/bin/python3', TOP / 'tests' / 'qemu' / 'run.py', suite, '--build',
+                           BUILD, '--figures'], stdout=subprocess.PIPE, text=True)
+    found = results.read_machines(done.stdout)
+    if done.returncode != 0 or not found:
+      print(done.stdout)
+    figures |= found
+  return figures
 
 
-def table(title, columns, lines):
-  print(f'\n{title}\n')
-  widths = [max(len(line[i]) for line in [columns, *lines]) for i in range(len(columns))]
-  for line in [columns, *lines]:
-    print('  ' + '  '.join(cell.rjust(width) for cell, width in zip(line, widths)))
+def read_report(path):
+  """The rows of an earlier report."""
+  try:
+    return json.loads(path.read_text())['rows']
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    sys.exit(f'{path} is no report to compare with: {error!r}')
 
 
-def print_copies(rows, group, direction, title):
-  sizes = sorted({row['bytes'] for row in rows
-                  if row['group'] == group and row['direction'] == direction})
-  lines = []
-  for size in sizes:
-    at = {row['space']: row for row in rows if (row['group'], row['direction'], row['bytes']) ==
-          (group, direction, size)}
-    lines.append([human(size), nanoseconds(at['direct']['nanoseconds'])] +
-                 [f"{nanoseconds(at[space]['nanoseconds'])} ×{at[space]['ratio']:.2f}"
-                  for space in SPACES if space != 'direct'])
-  table(title, ['', *SPACES.values()], lines)
-
-
-def print_allocations(rows):
-  lines = []
-  for size in sorted({row['bytes'] for row in rows}):
-    at = {row['allocator']: row['nanoseconds'] for row in rows if row['bytes'] == size}
-    lines.append([human(size)] + [nanoseconds(at[name]) for name in ALLOCATORS])
-  table('allocate and free a buffer', ['', *ALLOCATORS.values()], lines)
-
-
-def print_instructions(rows):
-  lines = []
-  for row in rows:
-    if row.get('instructions') is not None and row['group'] == 'element':
-      lines.append(row)
-  sizes = sorted({row['bytes'] for row in lines})
-  text = []
-  for direction in ('from', 'to'):
-    for size in sizes:
-      at = {row['space']: row['instructions'] for row in lines
-            if row['direction'] == direction and row['bytes'] == size}
-      text.append([f'{direction} {human(size)}'] + [f'{at[space]:.0f}' for space in SPACES])
-  table('instructions, one structure through a typed handle', ['', *SPACES.values()], text)
-
-
-def print_audits(rows):
-  lines = [[row['call'], nanoseconds(row['nanoseconds']), f"{row['instructions']:.0f}"]
-           for row in rows]
-  table('audit of a call', ['', 'time', 'instructions'], lines)
-
-
-def plot(copies, allocations):
-  import matplotlib
-  matplotlib.use('svg')
-  from matplotlib import pyplot
-  pyplot.rcParams['svg.hashsalt'] = 'xencomm'  # the same input gives the same file
-
-  figure, panels = pyplot.subplots(1, 2, figsize=(12, 5), sharey=True)
-  for panel, direction in zip(panels, ('from', 'to')):
-    for space, label in SPACES.items():
-      points = sorted((row['bytes'], row['ratio']) for row in copies
-                      if row['group'] == 'copy' and row['direction'] == direction
-                      and row['space'] == space)
-      panel.plot(*zip(*points), marker='o', markersize=3, label=label)
-    panel.set(title=f'copy {direction} a guest, pages scattered', xlabel='bytes', xscale='log',
-              yscale='log')
-    panel.grid(alpha=0.3)
-  panels[0].set_ylabel('time, as a multiple of memcpy by the direct pointer')
-  panels[0].legend()
-  figure.tight_layout()
-  figure.savefig(OUT / 'copies.svg', metadata={'Date': None})
-
-  figure, panel = pyplot.subplots(figsize=(7, 5))
-  for allocator, label in ALLOCATORS.items():
-    points = sorted((row['bytes'], row['nanoseconds']) for row in allocations
-                    if row['allocator'] == allocator)
-    panel.plot(*zip(*points), marker='o', markersize=3, label=label)
-  panel.set(title='allocate and free a hypercall buffer', xlabel='bytes', ylabel='nanoseconds',
-            xscale='log', yscale='log')
-  panel.grid(alpha=0.3)
-  panel.legend()
-  figure.tight_layout()
-  figure.savefig(OUT / 'allocations.svg', metadata={'Date': None})
+def publish(rows, machine, folder, old):
+  """Prints the report and writes it into a folder. `old`: the rows to compare with, or None."""
+  results.add_ratios(rows)
+  tables.print_report(rows)
+  if old is not None:
+    compare.print_changes(old, rows)
+  (folder / 'report.json').write_text(
+      json.dumps({'machine': machine, 'rows': rows}, indent=2) + '\n')
+  import plots  # late: it takes a second
+  written = plots.draw(rows, folder)
+  print(f'\nwritten: {", ".join([os.path.relpath(folder / "report.json", TOP), *written])}')
 
 
 def main():
   parser = argparse.ArgumentParser(prog='./bench/run', description=__doc__)
   parser.add_argument('--quick', action='store_true', help='fewer and shorter repetitions')
+  parser.add_argument('--compare', metavar='OLD.json', type=pathlib.Path,
+                      help='an earlier report.json: says what became slower, and what faster')
+  parser.add_argument('--machines', action='store_true',
+                      help='also what calls cost on the bare-metal machines of the tests')
+  parser.add_argument('--xen', action='store_true',
+                      help="also what libxenctrl's calls cost on real Xen")
   arguments = parser.parse_args()
+  old = read_report(arguments.compare) if arguments.compare else None
 
   OUT.mkdir(parents=True, exist_ok=True)
   build()
-  times, context = measure(arguments.quick)
-  instructions = count_instructions()
-
-  copies, allocations, audits = [], [], []
-  for name, time in times.items():
-    parts = name.split('/')
-    row = {'nanoseconds': time, 'instructions': instructions.get(name)}
-    if parts[0] == 'allocate':
-      allocations.append({'allocator': parts[1], 'bytes': int(parts[2]), **row})
-    elif parts[0] == 'audit':
-      audits.append({'call': parts[1], **row})
-    else:
-      group, direction, space, size = parts
-      base = times[f'{group}/{direction}/direct/{size}']
-      copies.append({'group': group, 'direction': direction, 'space': space, 'bytes': int(size),
-                     **row, 'ratio': time / base})
-
-  report = {
-      'machine': {key: context[key] for key in ('num_cpus', 'mhz_per_cpu', 'caches', 'load_avg')},
-      'copies': copies,
-      'allocations': allocations,
-      'audits': audits,
-  }
-  (OUT / 'report.json').write_text(json.dumps(report, indent=2) + '\n')
-  plot(copies, allocations)
-
-  for direction in ('from', 'to'):
-    print_copies(copies, 'copy', direction,
-                 f'copy {direction} a guest: time, and as a multiple of the direct pointer')
-  for direction in ('from', 'to'):
-    print_copies(copies, 'element', direction,
-                 f'one structure {direction} a guest through a typed handle')
-  print_copies(copies, 'spread', 'from', 'one structure from another page each time, 8 MiB in all')
-  print_instructions(copies)
-  print_allocations(allocations)
-  print_audits(audits)
-  print('\nwritten: build/bench/report.json, copies.svg, allocations.svg')
+  found, machine = gather(arguments.quick)
+  if arguments.machines:
+    found.append(machine_figures())
+  if arguments.xen:
+    print('booting real Xen', flush=True)
+    found.append(xen.figures(BUILD, TOP / 'build' / 'xen', LIBRARIES))
+  publish(results.rows_of(*found), machine, OUT, old)
 
 
 if __name__ == '__main__':

@@ -9,39 +9,67 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "hcall/hypervisor/memory/frame_heap.h"
+
 namespace xencomm::bench {
+
+struct RowOptions {
+  bool counted = true;  // false: so long that it is timed only
+  unsigned threads = 1;
+  // What is known of it besides, by name.
+  std::map<std::string, double> facts = {};
+};
+
+// Hides a value from the compiler, as a call from elsewhere would: which space it is, how many
+// bytes. In a register: Google Benchmark's own way, which leaves the choice, is miscompiled.
+template <class T>
+T Hidden(T value) {
+  static_assert(sizeof(T) == sizeof(void*));
+  asm volatile("" : "+r"(value));
+  return value;
+}
 
 class Rows {
  public:
-  // `name`: group/…/bytes, as bench/report.py reads it.
+  // `name`: group/…/bytes, as bench/report.py reads it. Where several threads do it at once, `body`
+  // is called by all of them.
   template <class Body>
-  void Add(std::string name, Body body) {
+  void Add(std::string name, Body body, const RowOptions& options = {}) {
     rows_.push_back({std::move(name),
-                     [body](benchmark::State& state) mutable {
+                     [body, facts = options.facts](benchmark::State& state) mutable {
                        for ([[maybe_unused]] auto turn : state) body();
+                       for (const auto& [fact, value] : facts) state.counters[fact] = value;
                      },
                      [body](unsigned times) mutable {
                        for (unsigned i = 0; i < times; ++i) body();
-                     }});
+                     },
+                     options});
   }
 
-  // Both take Google Benchmark's own arguments for what to run.
+  // Takes Google Benchmark's own arguments for what to run. The time of a turn is the processor's,
+  // whichever thread's turn it is; the name of a row of several threads ends in /threads: and their
+  // number.
   void Time() const;
   // Under `valgrind --tool=callgrind --collect-atstart=no`: one dump a row, named after it, of
-  // kTurns turns.
-  void CountInstructions() const;
+  // kTurns turns, which the threads share out.
+  void CountInstructions(std::string_view prefix) const;
 
-  static constexpr unsigned kTurns = 100;
+  // Whole runs of pages, which are cleared at once: a page each turn costs every row the same.
+  static constexpr unsigned kTurns = 96;
+  static_assert(kTurns % hypervisor::FrameHeap::kRunPages == 0);
 
  private:
   struct Row {
     std::string name;
     std::function<void(benchmark::State&)> time;
     std::function<void(unsigned)> repeat;
+    RowOptions options;
   };
   std::vector<Row> rows_;
 };
@@ -49,6 +77,9 @@ class Rows {
 void AddCopies(Rows& rows);
 void AddAllocations(Rows& rows);
 void AddAudits(Rows& rows);
+void AddCalls(Rows& rows);
+void AddEnter(Rows& rows);
+void AddScale(Rows& rows);
 
 }  // namespace xencomm::bench
 

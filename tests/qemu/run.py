@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Boots the bare-metal images under QEMU and reads what they print.
 
-  tests/qemu/run.py SUITE [--build FOLDER] [--machine NAME] [--verbose]
+  tests/qemu/run.py SUITE [--build FOLDER] [--machine NAME] [--verbose] [--figures]
 
-SUITE is ppc64 or x86_64. One line for each check, `machine: ok|FAIL name`; closes with
+SUITE is ppc64 or x86_64. With --figures, the lines `machine: space call instructions` alone, of
+machines that pass. Otherwise one line for each check, `machine: ok|FAIL name`; closes with
 `N passed, N failed[, N skipped]`.
 
 A machine has passed when its closing line says so. One that crashes says FAIL, one that hangs is
@@ -238,17 +239,48 @@ class Comparison:
                         difference)
 
 
+def print_figures(machine, boot):
+  for figure in boot.after('FIGURE'):
+    print(f'{machine}: {figure}', flush=True)
+
+
 def read_boot(report, machine, boot):
   """Counts a machine's own checks, and shows its figures."""
   for check in boot.after('CHECK'):
     verdict, _, name = check.partition(' ')
     name, _, detail = name.partition(' ')
     report.check(machine, name, verdict == 'ok', detail)
-  for figure in boot.after('FIGURE'):
-    print(f'{machine}: {figure}', flush=True)
+  print_figures(machine, boot)
   report.check(machine, 'EndsWithItsClosingLine', boot.passed(),
                '' if boot.passed() else
                'timed out' if boot.timed_out else '; '.join(boot.lines[-3:]) or 'no output')
+
+
+def why_not(machine, images):
+  """Why a machine cannot be booted here, or nothing."""
+  if not shutil.which(machine.emulator):
+    return f'{machine.emulator} is not installed'
+  if not (images / f'{machine.image}-hypervisor.bin').exists():
+    return 'its image was not built: no cross compiler'
+  return ''
+
+
+def print_all_figures(machines, images):
+  """Answers whether all machines that can be booted have passed."""
+  passed = True
+  for machine in machines:
+    why = why_not(machine, images)
+    if why:
+      print(f'{machine.name}: skipped: {why}', flush=True)
+      continue
+    for name, xcom in ((machine.name, False), (f'{machine.name}-xcom', True)):
+      boot = run(machine.command(images, xcom=xcom), SECONDS)
+      if boot.passed():
+        print_figures(name, boot)
+      else:
+        print(f'{name}: FAIL')
+        passed = False
+  return passed
 
 
 def main():
@@ -257,11 +289,17 @@ def main():
   parser.add_argument('--build', type=pathlib.Path, default=TOP / 'build')
   parser.add_argument('--machine', help='only the machines whose names contain this')
   parser.add_argument('--verbose', action='store_true', help='print all that the machines print')
+  parser.add_argument('--figures', action='store_true',
+                      help='print what calls cost on the machines, and nothing else')
   arguments = parser.parse_args()
   report = Report()
   comparison = Comparison(report)
   images = arguments.build / 'tests' / 'qemu'
   build(arguments.build, arguments.suite)
+  machines = [machine for machine in MACHINES
+              if machine.suite == arguments.suite and (arguments.machine or '') in machine.name]
+  if arguments.figures:
+    return 0 if print_all_figures(machines, images) else 1
 
   def boot_once(name, command):
     show(name, run(command, SECONDS))
@@ -291,14 +329,10 @@ def main():
       show(f'{name}-{space}', run_pair(*commands, ORDER[using], space))
 
   planted = set()  # images whose planted faults have been run
-  for machine in MACHINES:
-    if machine.suite != arguments.suite or (arguments.machine or '') not in machine.name:
-      continue
-    if not shutil.which(machine.emulator):
-      report.skip(machine.name, f'{machine.emulator} is not installed')
-      continue
-    if not (images / f'{machine.image}-hypervisor.bin').exists():
-      report.skip(machine.name, 'its image was not built: no cross compiler')
+  for machine in machines:
+    why = why_not(machine, images)
+    if why:
+      report.skip(machine.name, why)
       continue
 
     boot_once(machine.name, machine.command(images))

@@ -25,8 +25,10 @@ import stock
 MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
 PACKAGES = ['xen-hypervisor-{xen}-amd64', 'busybox-static']
 
-# Whose libxencall and libxenforeignmemory the programs get.
-LIBRARY_SETS = {'stock': '', 'xencomm': '/drop-in'}
+# Whose libxencall and libxenforeignmemory the programs get: Debian's, or those of a folder.
+LIBRARY_SETS = {'stock': None, 'xencomm': 'hcall/xencall'}
+# One nanosecond of the machine's clock, and a tick of its time stamp counter, is one instruction.
+DETERMINISTIC = ['-icount', 'shift=0,sleep=off']
 
 
 def command(*words, **options):
@@ -48,8 +50,8 @@ class Machine:
   console, which others print.
   """
 
-  def __init__(self, folder, archive, more):
-    self.folder, self.xen = folder, archive.xen
+  def __init__(self, folder, archive, more, library_sets=LIBRARY_SETS):
+    self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
     kernel = archive.needed_by('linux-image-amd64', r'(linux-image-\S+)')
     self.root = archive.unpack(folder, [*PACKAGES, kernel, *more])
     self.programs, self.checks = [], []
@@ -64,10 +66,12 @@ class Machine:
     return [loader, *(pathlib.Path(path) for path in libraries if 'ld-linux' not in path)]
 
   def build_image(self, build):
-    """The initramfs: busybox, the modules, the programs, and two sets of libraries."""
+    """The initramfs: busybox, the modules, the programs, and the sets of libraries."""
     image = self.folder / 'image'
     shutil.rmtree(image, ignore_errors=True)
-    for name in ['bin', 'lib', 'lib64', 'drop-in', 'modules', 'proc', 'run', 'sys', 'dev', 'var']:
+    drop_ins = {name: sorted((build / folder).glob('lib*.so.1'))
+                for name, folder in self.library_sets.items() if folder is not None}
+    for name in ['bin', 'lib', 'lib64', 'modules', 'proc', 'run', 'sys', 'dev', 'var', *drop_ins]:
       (image / name).mkdir(parents=True)
     shutil.copy(self.root / 'bin' / 'busybox', image / 'bin')
     for module in MODULES:
@@ -82,33 +86,33 @@ class Machine:
     def add_libraries(program, *search):
       for path in self.needed_libraries(program, *search):
         place = image / ('lib64' if path.name.startswith('ld-linux') else 'lib') / path.name
-        if not place.exists() and not (image / 'drop-in' / path.name).exists():
+        if not place.exists() and not any((image / name / path.name).exists() for name in drop_ins):
           add_stripped(path, place)
 
     # The stock libraries first: what the drop-ins replace is found beside them, never instead.
     stock_programs = packages.utilities_of(self.root)
     for words in self.programs:
       name = words.split()[0]
-      own = build / 'hcall' / 'tools' / name
-      program = own if own.exists() else stock_programs / name
+      own = [build / folder / name for folder in ('hcall/tools', 'bench')]
+      program = next((path for path in own if path.exists()), stock_programs / name)
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
     for program in self.checks:
       add_stripped(program, image / 'bin' / program.name)
       add_libraries(program)
-    drop_ins = sorted((build / 'hcall' / 'xencall').glob('lib*.so.1'))
-    if not drop_ins:
-      sys.exit(f'{build} has no drop-in libraries')  # or the run would be the stock one once more
-    for library in drop_ins:
-      add_stripped(library, image / 'drop-in' / library.name)
-      add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport')
+    for name, libraries in drop_ins.items():
+      if not libraries:
+        sys.exit(f'{build} has no libraries {name}')  # or the run would be the stock one once more
+      for library in libraries:
+        add_stripped(library, image / name / library.name)
+        add_libraries(library, build / 'xencomm', build / 'hcall' / 'transport')
 
     init = image / 'init'
     # What a program prints stands between a line with its name and one with its exit code.
     steps = '\n'.join(f'''echo "run: {name}: {words}"
-LD_LIBRARY_PATH={path}:/lib {words} </dev/null 2>&1
+LD_LIBRARY_PATH={f'/{name}' if name in drop_ins else ''}:/lib {words} </dev/null 2>&1
 echo "ended: $?"''' for words in [*self.programs, *(path.name for path in self.checks)]
-                      for name, path in LIBRARY_SETS.items())
+                      for name in self.library_sets)
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -131,8 +135,8 @@ poweroff -f
       out.write(gzip.compress(packed, 1))
     return archive
 
-  def boot(self, archive):
-    """Boots and answers what dom0 printed."""
+  def boot(self, archive, *options):
+    """Boots, QEMU having these options besides, and answers what dom0 printed."""
     xen = self.folder / 'xen.elf'
     packed = self.root / 'boot' / f'xen-{self.xen}-amd64.gz'
     xen.write_bytes(gzip.decompress(packed.read_bytes()))
@@ -146,16 +150,15 @@ poweroff -f
         'qemu64,+npt', '-m', '768', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot',
         '-serial', f'file:{log}', '-kernel', str(xen), '-append',
         'console=com1 com1=115200,8n1 dom0_mem=400M,max:400M loglvl=all guest_loglvl=all',
-        '-initrd', f'{kernel} console=hvc0 quiet panic=-1 preempt=full,{archive}'])
+        '-initrd', f'{kernel} console=hvc0 quiet panic=-1 preempt=full,{archive}', *options])
     return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
 
   def run(self, build):
     """Prints what was not as it should be; answers how many passed, and how many failed."""
     text = self.boot(self.build_image(build))
     passed = failed = 0
-    parts = re.split(r'^run: (.*)$', text, flags=re.MULTILINE)
-    outputs = dict(zip(parts[1::2], parts[2::2]))
-    for name in LIBRARY_SETS:
+    outputs = outputs_of(text)
+    for name in self.library_sets:
       title = f'Xen {self.xen}, {name}'
       for words in (path.name for path in self.checks):
         output = outputs.get(f'{name}: {words}', '')
@@ -189,6 +192,12 @@ poweroff -f
       print(f'Xen {self.xen}: the machine stopped before its end')
       failed += 1
     return passed, failed
+
+
+def outputs_of(text):
+  """What a machine's programs printed, by the name of their libraries and their words."""
+  parts = re.split(r'^run: (.*)$', text, flags=re.MULTILINE)
+  return dict(zip(parts[1::2], parts[2::2]))
 
 
 def without_console(output):
