@@ -222,7 +222,7 @@ class Space {
     return result;
   }
 
-  const KnownPages known_;
+  const KnownPages known_ = {};
 };
 
 // How pointers of one kind become guest-physical segments. Its `Cursor` is what it keeps in a

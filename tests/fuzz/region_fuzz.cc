@@ -90,21 +90,21 @@ void Run(FuzzedDataProvider& data) {
 
   // Registering what a stateless call sees gives the same answers, but for granules that could not
   // be held.
-  const RegionLayout& layout = table->layout();
-  if (RegisteredRegion::PagesOf(layout) > 4096) return;
-  std::vector<HeldPage> held(RegisteredRegion::PagesOf(layout));
+  const RegionLayout& found = table->layout();
+  if (RegisteredRegion::PagesOf(found) > 4096) return;
+  std::vector<HeldPage> held(RegisteredRegion::PagesOf(found));
   for (std::uint64_t i = 0; i < held.size(); ++i) {
     const std::uint64_t at = i * kPage;
-    const Result<PhysicalAddress> base = model.Granule(at >> layout.granule_shift());
+    const Result<PhysicalAddress> base = model.Granule(at >> found.granule_shift());
     if (!base.ok()) continue;
-    const PhysicalAddress page = *base + at % layout.granule_size();
+    const PhysicalAddress page = *base + at % found.granule_size();
     const Mapping run = memory.Map(page, kPage, Access::kRead);
     if (!run.ok()) continue;
     const bool writable = memory.Map(page, kPage, Access::kWrite).ok();
     held[i] =
         HeldPage(run.start(), writable ? Access::kWrite : Access::kRead, GranuleUse::kAnyPointer);
   }
-  RegisteredRegion registered(layout, held.data(), FoundIn::kMemory);
+  RegisteredRegion registered(found, held.data(), FoundIn::kMemory);
   CheckCopyIsBytewise(registered, {start}, offset, length, access);
 }
 
