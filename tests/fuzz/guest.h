@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "xencomm/copy.h"
@@ -27,14 +28,14 @@ namespace xencomm::fuzz {
 inline constexpr std::uint64_t kPage = 4096;
 inline constexpr std::uint64_t kPages = 16;
 
-// Sixteen guest-physical pages from address 0 on, each an allocation of its own so that a step over
-// a page's end is seen; some missing, some read-only.
+// Sixteen guest-physical pages from address 0 on, each an aligned allocation of its own so that a
+// step over a page's end is seen; some missing, some read-only.
 class GuestMemory {
  public:
   explicit GuestMemory(FuzzedDataProvider& data)
       : missing_(data.ConsumeIntegral<std::uint16_t>() & data.ConsumeIntegral<std::uint16_t>()),
         read_only_(data.ConsumeIntegral<std::uint16_t>()) {
-    for (auto& page : pages_) page.resize(kPage);
+    for (auto& page : pages_) page = std::make_unique<Page>();
   }
 
   Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
@@ -42,7 +43,7 @@ class GuestMemory {
     if (page >= kPages || (missing_ >> page & 1) != 0) return Fault::kNoMemory;
     if (access == Access::kWrite && (read_only_ >> page & 1) != 0) return Fault::kNotWritable;
     const std::uint64_t within = physical.value % kPage;
-    return {pages_[page].data() + within, std::min(length, kPage - within)};
+    return {pages_[page]->bytes + within, std::min(length, kPage - within)};
   }
 
   // Words at places that the fuzzer chooses, as many as its bytes allow.
@@ -55,12 +56,16 @@ class GuestMemory {
   }
 
   std::byte* At(std::uint64_t physical) {
-    return pages_[physical / kPage].data() + physical % kPage;
+    return pages_[physical / kPage]->bytes + physical % kPage;
   }
 
  private:
+  struct alignas(kPage) Page {
+    std::byte bytes[kPage] = {};
+  };
+
   std::uint16_t missing_, read_only_;
-  std::vector<std::byte> pages_[kPages];
+  std::unique_ptr<Page> pages_[kPages];
 };
 
 // A copy of a range is the copies of its bytes: as many go through, the same ones, and it stops for
