@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "xencomm/address.h"
 #include "xencomm/byte_order.h"
@@ -69,14 +70,17 @@ concept Memory = requires(M& memory, PhysicalAddress physical, std::uint64_t len
   { memory.Map(physical, length, Access::kRead) } -> std::same_as<Mapping>;
 };
 
-// A memory may have a quick side, a Memory too, by value: it does what takes a few instructions,
-// for bytes that lie in one page of 4 KiB, and declines everything else. Who is declined, by a
-// fault that says nothing, begins anew with the memory itself and uses nothing of what was found.
+// A memory may have a quick side, by value: `FindPage(physical, access, &page)` says where the page
+// of 4 KiB that holds an address begins, if that takes a few instructions; else false, for no
+// reason. Who is answered false begins anew with the memory itself and uses nothing of what was
+// found.
 template <class M>
-concept HasQuickSide = Memory<M> && requires(M& memory) {
-  { memory.Quick() } -> Memory;
+using QuickSide = decltype(std::declval<M&>().Quick());
+template <class M>
+concept HasQuickSide = Memory<M> &&
+    requires(QuickSide<M> side, PhysicalAddress physical, std::byte** page) {
+  { side.FindPage(physical, Access::kRead, page) } -> std::same_as<bool>;
 };
-inline constexpr Fault kDeclined = Fault::kNone;
 
 // One aligned u64 of a guest's table (a base, a descriptor's entry, a page-table entry), read once.
 // An aligned word never straddles a page, so one run always holds it.

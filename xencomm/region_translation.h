@@ -212,15 +212,12 @@ class StatelessRegion {
 
   // With one base, or with two in a larger region, whose table has more granules than one.
   template <class Quick>
-  Segment TranslateQuickly(Quick& memory, VirtualAddress pointer, std::uint64_t offset,
-                           Access) const {
+  bool TranslateQuickly(Quick& memory, VirtualAddress pointer, Access,
+                        PhysicalAddress* in_page) const {
     const RegionLayout& layout = table_.layout();
-    const std::uint64_t address = pointer.value + offset;
-    if (address < offset) [[unlikely]]
-      return kDeclined;
-    const std::uint64_t into = address - layout.virtual_base().value;
+    const std::uint64_t into = pointer - layout.virtual_base();
     if (into >= layout.length() || into < payload_offset_) [[unlikely]]
-      return kDeclined;
+      return false;
     const std::uint64_t index = into >> layout.granule_shift();
     const std::uint64_t within = layout.granule_size() - 1;
     std::uint64_t table = table_.handle().value;
@@ -228,13 +225,14 @@ class StatelessRegion {
     if (word > within) {
       const std::uint64_t upper = BaseOffset(word >> layout.granule_shift());
       if (upper > within || !ReadBase(memory, table + upper, within, &table)) [[unlikely]]
-        return kDeclined;
+        return false;
       word &= within;
     }
     std::uint64_t granule;
     if (index == 0 || !ReadBase(memory, table + word, within, &granule)) [[unlikely]]
-      return kDeclined;
-    return {PhysicalAddress{granule + (into & within)}, HeldPage::kBytes};
+      return false;
+    *in_page = {granule + (into & within)};
+    return true;
   }
 
   Segment Translate(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access,
@@ -255,10 +253,10 @@ class StatelessRegion {
   template <class Quick>
   bool ReadBase(Quick& memory, std::uint64_t word, std::uint64_t within,
                 std::uint64_t* base) const {
-    const Mapping run = memory.Map(PhysicalAddress{word}, sizeof(std::uint64_t), Access::kRead);
-    if (!run.ok()) [[unlikely]]
+    std::byte* page;
+    if (!memory.FindPage({word}, Access::kRead, &page)) [[unlikely]]
       return false;
-    *base = LoadSharedField<std::uint64_t>(run.start(), table_.order());
+    *base = LoadSharedField<std::uint64_t>(page + word % HeldPage::kBytes, table_.order());
     return (*base & within) == 0;
   }
 

@@ -226,9 +226,9 @@ class Space {
 };
 
 // How pointers of one kind become guest-physical segments. Its `Cursor` is what it keeps in a
-// space's cursor. One that reads tables may have TranslateQuickly, which reads them by the quick
-// side of a memory and says where in a page of 4 KiB the byte lies, however many are wanted; or
-// declines.
+// space's cursor. One of plain addresses that reads tables may have TranslateQuickly, which reads
+// them by the quick side of a memory: an address in the page of 4 KiB that the byte lies in, or
+// false.
 template <class T>
 concept Translation = requires(T& translation, VirtualAddress pointer, std::uint64_t n,
                                typename T::Cursor& cursor) {
@@ -247,9 +247,9 @@ class SpaceOver final : public Space {
   [[gnu::flatten]] Mapping Resolve(VirtualAddress pointer, std::uint64_t offset,
                                    std::uint64_t length, Access access, Cursor* cursor) override {
     if (cursor == nullptr) [[likely]] {
-      const Mapping run = FindQuickly(pointer, offset, length, access);
-      if (run.ok()) [[likely]]
-        return run;
+      std::byte* start;
+      if (FindQuickly(pointer, offset, length, access, &start)) [[likely]]
+        return {start, length};
       return ResolveSlowly(pointer, offset, length, access, nullptr);
     }
     return ResolveSlowly(pointer, offset, length, access, cursor);
@@ -265,22 +265,35 @@ class SpaceOver final : public Space {
       Kept nothing;
       return Find(pointer, offset, length, access, nothing);
     }
-    if (length <= HeldPage::kBytes && cursor->is_empty()) {
-      const Mapping run = FindQuickly(pointer, offset, length, access);
-      if (run.ok()) return run;
+    std::byte* start;
+    if (cursor->is_empty() && FindQuickly(pointer, offset, length, access, &start)) {
+      return {start, length};
     }
     return Find(pointer, offset, length, access, cursor->As<Kept>());
   }
 
-  Mapping FindQuickly(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                      Access access) {
-    if constexpr (HasQuickSide<M> && requires { &T::template TranslateQuickly<M>; }) {
-      auto memory = memory_.Quick();
-      const Segment segment = translation_.TranslateQuickly(memory, pointer, offset, access);
-      if (segment.ok()) [[likely]]
-        return memory.Map(segment.start(), length, access);
+  // All of it, or nothing, and not why.
+  bool FindQuickly(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
+                   Access access, std::byte** start) {
+    if constexpr (HasQuickSide<M> && requires { &T::template TranslateQuickly<QuickSide<M>>; }) {
+      const VirtualAddress address = pointer + offset;
+      if (address.value < offset) [[unlikely]]
+        return false;
+      // What goes on in another page is not begun.
+      const std::uint64_t within = address.value % HeldPage::kBytes;
+      if (length > HeldPage::kBytes - within) [[unlikely]]
+        return false;
+      QuickSide<M> memory = memory_.Quick();
+      PhysicalAddress in_page;
+      if (!translation_.TranslateQuickly(memory, address, access, &in_page)) return false;
+      std::byte* page;
+      if (!memory.FindPage(in_page, access, &page)) [[unlikely]]
+        return false;
+      *start = page + within;
+      return true;
+    } else {
+      return false;
     }
-    return kDeclined;
   }
 
   Mapping Find(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,

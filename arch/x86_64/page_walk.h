@@ -71,37 +71,35 @@ class PageWalk {
   // included, adds up with what it denies, and is found at the end. Until then a wrong entry leads
   // to memory of the guest, or to none.
   template <class Quick>
-  Segment TranslateQuickly(Quick& memory, VirtualAddress pointer, std::uint64_t offset,
-                           Access access) const {
-    const std::uint64_t address = pointer.value + offset;
-    if (address < offset) [[unlikely]]
-      return kDeclined;
+  bool TranslateQuickly(Quick& memory, VirtualAddress pointer, Access access,
+                        PhysicalAddress* in_page) const {
+    const std::uint64_t address = pointer.value;
     if (!rules_.is_plain() || !rules_.IsCanonical(address)) [[unlikely]]
-      return kDeclined;
+      return false;
     std::uint64_t entry = rules_.root();
     std::uint64_t denied = 0;
     if (rules_.levels() == 5) {
-      if (!StepQuickly(memory, address, 5, &entry, &denied)) return kDeclined;
-      if ((entry & kEntryLargePage) != 0) return kDeclined;  // no entry there maps a page
+      if (!StepQuickly(memory, address, 5, &entry, &denied)) return false;
+      if ((entry & kEntryLargePage) != 0) return false;  // no entry there maps a page
     }
 #pragma GCC unroll 4
     for (unsigned level = 4; level > 0; --level) {
       if (!StepQuickly(memory, address, level, &entry, &denied)) [[unlikely]]
-        return kDeclined;
+        return false;
       if (level == 1 || (entry & kEntryLargePage) == 0) [[likely]]
         continue;
       const std::uint64_t page_number = Bits(12, kLevels[level].shift - 1);
       if ((rules_.fixed(level) & kEntryLargePage) != 0 || (entry & page_number & ~Bit(12)) != 0) {
-        return kDeclined;
+        return false;
       }
       // As if a table followed, with an entry for each of its pages.
       entry = (entry & ~page_number) | (address & page_number);
       break;
     }
     if (rules_.Refuses(denied, access)) [[unlikely]]
-      return kDeclined;
-    return {PhysicalAddress{(entry & kEntryAddress) | (address & (PageBytes(1) - 1))},
-            PageBytes(1)};
+      return false;
+    *in_page = {entry & kEntryAddress};
+    return true;
   }
 
   // The same walk, with what it saw on the way; it marks nothing as accessed. A fault belongs to
@@ -124,11 +122,11 @@ class PageWalk {
   template <class Quick>
   bool StepQuickly(Quick& memory, std::uint64_t address, unsigned level, std::uint64_t* entry,
                    std::uint64_t* denied) const {
-    const Mapping table = MapTable(memory, *entry);
-    if (!table.ok()) [[unlikely]]
+    std::byte* table;
+    if (!memory.FindPage({*entry & kEntryAddress}, Access::kRead, &table)) [[unlikely]]
       return false;
     *entry = LoadSharedField<std::uint64_t>(
-        table.start() + TableIndex(address, level) * sizeof(std::uint64_t), ByteOrder::kLittle);
+        table + TableIndex(address, level) * sizeof(std::uint64_t), ByteOrder::kLittle);
     *denied |= *entry ^ PagingRules::kGrants;
     return true;
   }
@@ -152,7 +150,7 @@ class PageWalk {
       first = rules_.levels();
       word = rules_.root();
       denied = 0;
-      const Mapping root = MapTable(*memory_, word);
+      const Mapping root = MapTable(word);
       if (root.length() < kTableBytes) [[unlikely]]
         return NoTable(root, first);
       table = root.start();
@@ -199,7 +197,7 @@ class PageWalk {
         }
         return {PhysicalAddress{page + within}, length < rest ? length : rest};
       }
-      const Mapping next = MapTable(*memory_, entry);
+      const Mapping next = MapTable(entry);
       if (next.length() < kTableBytes) [[unlikely]]
         return NoTable(next, level - 1);
       table = next.start();
@@ -209,9 +207,8 @@ class PageWalk {
   }
 
   // All of a table at once: a copy of many pages then looks it up once for all its entries.
-  template <class By>
-  static Mapping MapTable(By& memory, std::uint64_t entry) {
-    return memory.Map(PhysicalAddress{entry & kEntryAddress}, kTableBytes, Access::kRead);
+  Mapping MapTable(std::uint64_t entry) const {
+    return memory_->Map(PhysicalAddress{entry & kEntryAddress}, kTableBytes, Access::kRead);
   }
 
   [[gnu::cold, gnu::noinline]] static Segment NoTable(Mapping table, unsigned level) {

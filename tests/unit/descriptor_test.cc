@@ -15,6 +15,7 @@ namespace xencomm {
 namespace {
 
 using testing::FakeMemory;
+using testing::HalfPages;
 using testing::kPage;
 using testing::ScatteredPages;
 
@@ -136,13 +137,6 @@ TEST_P(DescriptorTest, ACopyLooksEachPageOfTheArrayUpOnce) {
 }
 
 TEST_P(DescriptorTest, TheArrayIsInWholePages) {
-  struct HalfPages {
-    FakeMemory& memory;
-    Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
-      const std::uint64_t rest = kPage / 2 - physical.value % (kPage / 2);
-      return memory.Map(physical, std::min(length, rest), access);
-    }
-  };
   memory_.AddPage(kPlace);
   Put(kPlace, 0, ScatteredPages(memory_, 2));
   HalfPages memory{memory_};

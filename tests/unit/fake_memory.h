@@ -74,20 +74,31 @@ class FakeMemory {
 };
 static_assert(Memory<FakeMemory>);
 
-// Such memory with a quick side. That declines what it must: what is not there or lies in two
-// pages, writes to a page that is read-only; and what else a test wants it to.
+// Such memory in runs of half a page, which no table can be in.
+struct HalfPages {
+  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+    const std::uint64_t rest = kPage / 2 - physical.value % (kPage / 2);
+    return memory.Map(physical, std::min(length, rest), access);
+  }
+
+  FakeMemory& memory;
+};
+
+// Such memory with a quick side. That declines what it must: what is not there, writes to a page
+// that is read-only; and what else a test wants it to.
 class QuickFakeMemory {
  public:
   class Side {
    public:
     explicit Side(QuickFakeMemory& whole) : whole_(&whole) {}
 
-    Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) {
+    bool FindPage(PhysicalAddress physical, Access access, std::byte** page) {
       const unsigned looks = whole_->quick_looks_++;
-      if (whole_->declined_look != 0 && looks % whole_->declined_look == 0) return kDeclined;
-      const Mapping run = whole_->memory_->Map(physical, length, access);
-      if (run.length() != length) return kDeclined;
-      return run;
+      if (whole_->declined_look != 0 && looks % whole_->declined_look == 0) return false;
+      const PhysicalAddress start = {physical.value - physical.value % kPage};
+      const Mapping run = whole_->memory_->Map(start, kPage, access);
+      if (run.ok()) *page = run.start();
+      return run.ok();
     }
 
    private:

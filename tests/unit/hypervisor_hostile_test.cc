@@ -451,11 +451,8 @@ TEST_F(HypervisorHostileTest, WhatAP2mHasOutgrownIsNotReusedWhileACallMayLookAtI
   BuildGuest(512);
   ASSERT_EQ(machine.CreateDomain(kTaker, 1 << 20), kTaker);
   const auto put = [&](std::uint64_t idx, std::uint64_t gfn) {
-    xen_add_to_physmap add = {};
-    add.domid = kGuest;
-    add.space = XENMAPSPACE_gmfn;
-    add.idx = idx;
-    add.gpfn = gfn;
+    xen_add_to_physmap add = {
+        .domid = kGuest, .size = 0, .space = XENMAPSPACE_gmfn, .idx = idx, .gpfn = gfn};
     ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
   };
   // As many pages as there are.

@@ -85,11 +85,7 @@ class HypervisorSharedPageTest : public testing::TestWithParam<ByteOrder> {
   }
   // One of the hypervisor's pages of that domain.
   std::byte* Place(std::uint16_t id, unsigned space, std::uint64_t index, std::uint64_t gfn) {
-    xen_add_to_physmap add = {};
-    add.domid = id;
-    add.space = space;
-    add.idx = index;
-    add.gpfn = gfn;
+    xen_add_to_physmap add = {.domid = id, .size = 0, .space = space, .idx = index, .gpfn = gfn};
     EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &add), 0);
     return machine.BytesOf(machine.hypervisor.FrameOf(id, gfn));
   }

@@ -71,28 +71,26 @@ class FrameLookup {
   const P2m* p2m_;
 };
 
-// What lies in one page at a low gfn, while nobody logs what is written.
+// Its quick side: what lies at a low gfn, while nobody logs what is written.
 class QuickLookup {
  public:
   // Both are borrowed.
   QuickLookup(const P2m& p2m, const DirtyLog& log) : p2m_(&p2m), log_(&log) {}
 
-  Mapping Map(PhysicalAddress physical, std::uint64_t length, Access access) const {
+  bool FindPage(PhysicalAddress physical, Access access, std::byte** page) const {
     const P2mEntry entry = p2m_->LoadLow(physical.value >> kPageShift);
-    const std::uint64_t within = physical.value & (kPageSize - 1);
-    if (length > kPageSize - within) [[unlikely]]
-      return kDeclined;
-    if (access != Access::kWrite ? !entry.readable() : !entry.writable() || log_->is_on())
-        [[unlikely]]
-      return kDeclined;
-    return {p2m_->Bytes(entry) + within, length};
+    const bool is_fit =
+        access == Access::kWrite ? entry.writable() && !log_->is_on() : entry.readable();
+    if (!is_fit) [[unlikely]]
+      return false;
+    *page = p2m_->Bytes(entry);
+    return true;
   }
 
  private:
   const P2m* p2m_;
   const DirtyLog* log_;
 };
-static_assert(Memory<const QuickLookup>);
 
 class DomainMemory {
  public:
@@ -120,7 +118,7 @@ class DomainMemory {
   DirtyLog* log_;
   WriteNotes* notes_;
 };
-static_assert(Memory<DomainMemory> && HasQuickSide<DomainMemory>);
+static_assert(HasQuickSide<DomainMemory>);
 
 class DomainReader {
  public:
