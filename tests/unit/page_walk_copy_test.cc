@@ -287,6 +287,22 @@ TEST(PageWalk, WhatIsFoundQuicklyIsWhatTheWholeWalkFinds) {
   }
 }
 
+// What it has read is not read again for the last page, which would be found quickly.
+TEST(PageWalk, ACopyThatHasBegunGoesOnByTheTablesThatItRead) {
+  AddressSpace guest(4);
+  for (unsigned i = 0; i < 2; ++i) {
+    guest.memory.AddPage((0x5000 + i) * kPage, 7);
+    guest.MapPage(0x40'0000 + i * kPage, (0x5000 + i) * kPage, kAll);
+  }
+  QuickFakeMemory memory(guest.memory);
+  auto space = guest.space_by(memory);
+  std::vector<char> bytes(kPage + 8);
+  EXPECT_TRUE(CopyFrom(space, {0x40'0000}, 0, bytes.data(), bytes.size()).ok());
+  EXPECT_EQ(bytes.back(), 7);
+  EXPECT_EQ(memory.quick_looks(), 0u);
+  EXPECT_EQ(memory.slow_looks(), 4u + 2u) << "the tables, and the pages";
+}
+
 TEST(PageWalk, RemembersNothingAcrossCopies) {
   Tables tables(4);
   SpaceOver space(PageWalk<FakeMemory>(tables.memory, tables.state), tables.memory);
