@@ -105,31 +105,29 @@ struct Element {
 };
 
 template <std::size_t kBytes>
-void AddElement(Rows& rows, const Guest& guest, Direction direction) {
+void AddElement(Rows& rows, const Guest& guest, Direction direction, std::byte* scratch) {
   using T = Element<kBytes>;
   constexpr std::uint64_t kIndex = OffsetFor(kBytes) / kBytes;
   auto* const direct = reinterpret_cast<T*>(guest.direct()) + kIndex;
-  rows.Add(Name("element", direction, "direct", kBytes), [=, value = T()]() mutable {
+  T& value = *reinterpret_cast<T*>(scratch);
+  rows.Add(Name("element", direction, "direct", kBytes), [=, &value] {
     if (direction == Direction::kFrom) {
       value = *Hidden(direct);
     } else {
       *Hidden(direct) = value;
     }
-    benchmark::DoNotOptimize(value);
     benchmark::ClobberMemory();
   });
   for (const NamedSpace& named : guest.spaces()) {
     const std::string name = Name("element", direction, named.name, kBytes);
-    const auto access = [=](T& value) {
+    const auto access = [=, &value] {
       const GuestHandle<T> handle(*Hidden(named.space), named.buffer, kPage / kBytes);
       return direction == Direction::kFrom ? handle.Read(kIndex, value)
                                            : handle.Write(kIndex, value);
     };
-    T first = {};
-    Require(access(first), kBytes, name);
-    rows.Add(name, [=, value = T()]() mutable {
-      benchmark::DoNotOptimize(access(value).bytes);
-      benchmark::DoNotOptimize(value);
+    Require(access(), kBytes, name);
+    rows.Add(name, [=] {
+      benchmark::DoNotOptimize(access().bytes);
       benchmark::ClobberMemory();
     });
   }
@@ -146,21 +144,22 @@ std::vector<std::uint64_t> SpreadOffsets(std::uint64_t element) {
   return offsets;
 }
 
-void AddSpread(Rows& rows, const Guest& guest) {
+void AddSpread(Rows& rows, const Guest& guest, std::byte* scratch) {
   constexpr std::uint64_t kBytes = 64;
   static const std::vector<std::uint64_t> offsets = SpreadOffsets(kBytes);
   using T = Element<kBytes>;
   const std::byte* const direct = guest.direct();
   auto next = [turn = std::size_t{0}]() mutable { return offsets[turn++ % kBufferPages]; };
-  rows.Add(Name("spread", Direction::kFrom, "direct", kBytes), [=, value = T()]() mutable {
+  T& value = *reinterpret_cast<T*>(scratch);
+  rows.Add(Name("spread", Direction::kFrom, "direct", kBytes), [=, &value]() mutable {
     std::memcpy(&value, direct + next(), kBytes);
-    benchmark::DoNotOptimize(value);
+    benchmark::ClobberMemory();
   });
   for (const NamedSpace& named : guest.spaces()) {
-    rows.Add(Name("spread", Direction::kFrom, named.name, kBytes), [=, value = T()]() mutable {
+    rows.Add(Name("spread", Direction::kFrom, named.name, kBytes), [=, &value]() mutable {
       const GuestHandle<const T> handle(*Hidden(named.space), named.buffer, kBufferBytes / kBytes);
       benchmark::DoNotOptimize(handle.Read(next() / kBytes, value).bytes);
-      benchmark::DoNotOptimize(value);
+      benchmark::ClobberMemory();
     });
   }
 }
@@ -232,11 +231,11 @@ void AddCopies(Rows& rows) {
     for (const std::uint64_t bytes : kCopyBytes) {
       AddCopy(rows, guest, direction, bytes, scratch);
     }
-    AddElement<8>(rows, guest, direction);
-    AddElement<64>(rows, guest, direction);
-    AddElement<144>(rows, guest, direction);
+    AddElement<8>(rows, guest, direction, scratch);
+    AddElement<64>(rows, guest, direction, scratch);
+    AddElement<144>(rows, guest, direction, scratch);
   }
-  AddSpread(rows, guest);
+  AddSpread(rows, guest, scratch);
   AddList<32>(rows, guest);
   AddList<1024>(rows, guest);
 }
