@@ -225,6 +225,11 @@ class Space {
   const KnownPages known_ = {};
 };
 
+// For translations whose pointers are plain addresses: the sum, or nothing when it passes 2^64.
+constexpr bool AddOffset(VirtualAddress pointer, std::uint64_t offset, VirtualAddress* sum) {
+  return !__builtin_add_overflow(pointer.value, offset, &sum->value);
+}
+
 // How pointers of one kind become guest-physical segments. Its `Cursor` is what it keeps in a
 // space's cursor. One of plain addresses that reads tables may have TranslateQuickly, which reads
 // them by the quick side of a memory: an address in the page of 4 KiB that the byte lies in, or
@@ -246,17 +251,24 @@ class SpaceOver final : public Space {
 
   [[gnu::flatten]] Mapping Resolve(VirtualAddress pointer, std::uint64_t offset,
                                    std::uint64_t length, Access access, Cursor* cursor) override {
-    if (cursor == nullptr) [[likely]] {
-      std::byte* start;
-      if (FindQuickly(pointer, offset, length, access, &start)) [[likely]]
-        return {start, length};
-      return ResolveSlowly(pointer, offset, length, access, nullptr);
+    if constexpr (kIsQuick) {
+      VirtualAddress address;
+      if (cursor == nullptr && AddOffset(pointer, offset, &address)) [[likely]] {
+        std::byte* start;
+        if (FindQuickly(address, length, access, &start)) [[likely]]
+          return {start, length};
+        // Of the pair only the sum is kept meanwhile.
+        return ResolveSlowly(address, 0, length, access, nullptr);
+      }
     }
     return ResolveSlowly(pointer, offset, length, access, cursor);
   }
 
  private:
   using Kept = typename T::Cursor;
+  static constexpr bool kIsQuick = HasQuickSide<M> && requires {
+    &T::template TranslateQuickly<QuickSide<M>>;
+  };
 
   [[gnu::flatten, gnu::noinline]] Mapping ResolveSlowly(VirtualAddress pointer,
                                                         std::uint64_t offset, std::uint64_t length,
@@ -265,35 +277,31 @@ class SpaceOver final : public Space {
       Kept nothing;
       return Find(pointer, offset, length, access, nothing);
     }
-    std::byte* start;
-    if (cursor->is_empty() && FindQuickly(pointer, offset, length, access, &start)) {
-      return {start, length};
+    if constexpr (kIsQuick) {
+      VirtualAddress address;
+      std::byte* start;
+      if (cursor->is_empty() && AddOffset(pointer, offset, &address) &&
+          FindQuickly(address, length, access, &start)) {
+        return {start, length};
+      }
     }
     return Find(pointer, offset, length, access, cursor->As<Kept>());
   }
 
   // All of it, or nothing, and not why.
-  bool FindQuickly(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,
-                   Access access, std::byte** start) {
-    if constexpr (HasQuickSide<M> && requires { &T::template TranslateQuickly<QuickSide<M>>; }) {
-      const VirtualAddress address = pointer + offset;
-      if (address.value < offset) [[unlikely]]
-        return false;
-      // What goes on in another page is not begun.
-      const std::uint64_t within = address.value % HeldPage::kBytes;
-      if (length > HeldPage::kBytes - within) [[unlikely]]
-        return false;
-      QuickSide<M> memory = memory_.Quick();
-      PhysicalAddress in_page;
-      if (!translation_.TranslateQuickly(memory, address, access, &in_page)) return false;
-      std::byte* page;
-      if (!memory.FindPage(in_page, access, &page)) [[unlikely]]
-        return false;
-      *start = page + within;
-      return true;
-    } else {
+  bool FindQuickly(VirtualAddress address, std::uint64_t length, Access access, std::byte** start) {
+    // What goes on in another page is not begun. What is left of a page is the negation of the
+    // address with all ones above the page's bits.
+    if (length > -(address.value | -HeldPage::kBytes)) [[unlikely]]
       return false;
-    }
+    QuickSide<M> memory = memory_.Quick();
+    PhysicalAddress in_page;
+    if (!translation_.TranslateQuickly(memory, address, access, &in_page)) return false;
+    std::byte* page;
+    if (!memory.FindPage(in_page, access, &page)) [[unlikely]]
+      return false;
+    *start = page + address.value % HeldPage::kBytes;
+    return true;
   }
 
   Mapping Find(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
@@ -307,11 +315,6 @@ class SpaceOver final : public Space {
   T translation_;
   M& memory_;
 };
-
-// For translations whose pointers are plain addresses: the sum, or nothing when it passes 2^64.
-constexpr bool AddOffset(VirtualAddress pointer, std::uint64_t offset, VirtualAddress* sum) {
-  return !__builtin_add_overflow(pointer.value, offset, &sum->value);
-}
 
 }  // namespace xencomm
 

@@ -67,39 +67,13 @@ class PageWalk {
     return Walk(address.value, length, access, cursor, kUntraced);
   }
 
-  // The walk without questions on the way: what is wrong with an entry, that it is not present
-  // included, adds up with what it denies, and is found at the end. Until then a wrong entry leads
-  // to memory of the guest, or to none.
   template <class Quick>
   bool TranslateQuickly(Quick& memory, VirtualAddress pointer, Access access,
                         PhysicalAddress* in_page) const {
-    const std::uint64_t address = pointer.value;
-    if (!rules_.is_plain() || !rules_.IsCanonical(address)) [[unlikely]]
+    if (!rules_.IsPlain(pointer.value)) [[unlikely]]
       return false;
-    std::uint64_t entry = rules_.root();
-    std::uint64_t denied = 0;
-    if (rules_.levels() == 5) {
-      if (!StepQuickly(memory, address, 5, &entry, &denied)) return false;
-      if ((entry & kEntryLargePage) != 0) return false;  // no entry there maps a page
-    }
-#pragma GCC unroll 4
-    for (unsigned level = 4; level > 0; --level) {
-      if (!StepQuickly(memory, address, level, &entry, &denied)) [[unlikely]]
-        return false;
-      if (level == 1 || (entry & kEntryLargePage) == 0) [[likely]]
-        continue;
-      const std::uint64_t page_number = Bits(12, kLevels[level].shift - 1);
-      if ((rules_.fixed(level) & kEntryLargePage) != 0 || (entry & page_number & ~Bit(12)) != 0) {
-        return false;
-      }
-      // As if a table followed, with an entry for each of its pages.
-      entry = (entry & ~page_number) | (address & page_number);
-      break;
-    }
-    if (rules_.Refuses(denied, access)) [[unlikely]]
-      return false;
-    *in_page = {entry & kEntryAddress};
-    return true;
+    return rules_.levels() == 4 ? DescendQuickly<4>(memory, pointer.value, access, in_page)
+                                : DescendQuickly<5>(memory, pointer.value, access, in_page);
   }
 
   // The same walk, with what it saw on the way; it marks nothing as accessed. A fault belongs to
@@ -117,6 +91,34 @@ class PageWalk {
   // Another vcpu that changes an entry between its reading and its marking starts the walk anew.
   // One that does so every time is not waited for.
   static constexpr unsigned kMarkAttempts = 64;
+
+  // The walk without questions on the way: what is wrong with an entry, that it is not present
+  // included, adds up with what it denies, and is found at the end. Until then a wrong entry leads
+  // to memory of the guest, or to none.
+  template <unsigned kTop, class Quick>
+  bool DescendQuickly(Quick& memory, std::uint64_t address, Access access,
+                      PhysicalAddress* in_page) const {
+    std::uint64_t entry = rules_.root();
+    std::uint64_t denied = 0;
+#pragma GCC unroll 5
+    for (unsigned level = kTop; level > 0; --level) {
+      if (!StepQuickly(memory, address, level, &entry, &denied)) [[unlikely]]
+        return false;
+      if (level == 1 || (entry & kEntryLargePage) == 0) [[likely]]
+        continue;
+      const std::uint64_t page_number = Bits(12, kLevels[level].shift - 1);
+      if ((rules_.fixed(level) & kEntryLargePage) != 0 || (entry & page_number & ~Bit(12)) != 0) {
+        return false;
+      }
+      // As if a table followed, with an entry for each of its pages.
+      entry = (entry & ~page_number) | (address & page_number);
+      break;
+    }
+    if (rules_.Refuses(denied, access)) [[unlikely]]
+      return false;
+    *in_page = {entry & kEntryAddress};
+    return true;
+  }
 
   // From the entry that leads to the table of `level` to the one in it.
   template <class Quick>

@@ -140,11 +140,12 @@ class PagingRules {
       : root_(state.cr3 & kEntryAddress),
         levels_((state.cr4 & kCr4La57) != 0 ? 5 : 4),
         bits_above_(BitsAbove(levels_)),
+        half_(Bit(63 - bits_above_)),
         mark_accessed_(state.mark_accessed) {
     SetFixed(state);
     SetRights(state);
     SetKeys(state);
-    is_plain_ = !keys_in_force_ && !mark_accessed_;
+    if (!keys_in_force_ && !mark_accessed_) plain_bytes_ = 2 * half_;
     for (unsigned access = 0; access < kAccesses; ++access) {
       inverted_[access] = rights_[access].inverted;
       refuses_[access] = rights_[access].needed | (fixed_[1] & ~kEntryPresent);
@@ -161,9 +162,9 @@ class PagingRules {
     return rights_[static_cast<unsigned>(access)];
   }
 
-  // Neither keys nor marks: a leaf's rights are all that is asked beside what entries say of
-  // themselves.
-  constexpr bool is_plain() const { return is_plain_; }
+  // Canonical, and neither keys nor marks: a leaf's rights are all that is asked beside what
+  // entries say of themselves.
+  constexpr bool IsPlain(std::uint64_t address) const { return address + half_ < plain_bytes_; }
   // Whether something on the way forbids `access`, or is reserved at every level, in the denials of
   // a whole walk.
   constexpr bool Refuses(std::uint64_t denied, Access access) const {
@@ -247,9 +248,10 @@ class PagingRules {
   std::uint32_t key_forbids_[2][kAccesses] = {};
   unsigned levels_;
   unsigned bits_above_;
+  std::uint64_t half_;             // of the canonical addresses: as many bytes
+  std::uint64_t plain_bytes_ = 0;  // all of them, or none
   bool keys_in_force_ = false;
   bool mark_accessed_;
-  bool is_plain_ = false;
 };
 
 }  // namespace xencomm::x86_64

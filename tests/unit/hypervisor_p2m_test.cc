@@ -23,6 +23,8 @@ namespace {
 
 constexpr std::uint64_t kLeaf = P2m::kLeafEntries;
 
+P2mEntry LoadLow(const P2m& p2m, std::uint64_t gfn) { return P2m::LowEntries(p2m).Load(gfn); }
+
 class P2mTest : public testing::Test, private Machine {
  protected:
   static constexpr std::uint64_t kFirstFrame = 4096;
@@ -60,13 +62,13 @@ class P2mTest : public testing::Test, private Machine {
   }
   // From now on there are so many pages more.
   void LimitTo(std::uint64_t more) { pages.Init(heap_, frames, kDomain, pages.used() + more); }
-  bool IsLow(std::uint64_t gfn) const { return p2m.LoadLow(gfn).present(); }
+  bool IsLow(std::uint64_t gfn) const { return LoadLow(p2m, gfn).present(); }
 
   void Expect(std::uint64_t gfn) const {
     const auto found = model_.find(gfn);
     const std::uint64_t word = found == model_.end() ? 0 : found->second;
     ASSERT_EQ(p2m.Load(gfn).word(), word) << gfn;
-    const std::uint64_t low = p2m.LoadLow(gfn).word();
+    const std::uint64_t low = LoadLow(p2m, gfn).word();
     ASSERT_TRUE(low == word || low == 0) << gfn;
     ASSERT_TRUE(word == 0 || (p2m.HasLeaf(gfn) && gfn < p2m.end() && gfn < p2m.capacity())) << gfn;
   }
@@ -111,7 +113,7 @@ TEST_F(P2mTest, TheTableDoublesWhenItIsHalfFullThen) {
     for (std::uint64_t gfn = 0; gfn < kLeaf - holes; ++gfn) sparse.Store(gfn, entry);
     ASSERT_TRUE(sparse.Reserve(kLeaf, 1, pages));
     sparse.Store(kLeaf, entry);
-    EXPECT_EQ(sparse.LoadLow(kLeaf).present(), holes == 1);
+    EXPECT_EQ(LoadLow(sparse, kLeaf).present(), holes == 1);
     EXPECT_TRUE(sparse.Load(kLeaf).present());
     EXPECT_TRUE(sparse.Load(0).present());
   }
@@ -187,7 +189,7 @@ TEST_F(P2mTest, NoGfnIsTruncated) {
                                   std::uint64_t{1} << 52, ~std::uint64_t{0}}) {
     EXPECT_FALSE(p2m.Reserve(gfn, 1, pages)) << gfn;
     EXPECT_FALSE(p2m.Load(gfn).present()) << gfn;
-    EXPECT_FALSE(p2m.LoadLow(gfn).present()) << gfn;
+    EXPECT_FALSE(LoadLow(p2m, gfn).present()) << gfn;
     EXPECT_FALSE(p2m.HasLeaf(gfn)) << gfn;
   }
   EXPECT_FALSE(p2m.Reserve(P2m::kLimit - 1, 2, pages));

@@ -71,27 +71,6 @@ class FrameLookup {
   const P2m* p2m_;
 };
 
-// Its quick side: what lies at a low gfn, while nobody logs what is written.
-class QuickLookup {
- public:
-  // Both are borrowed.
-  QuickLookup(const P2m& p2m, const DirtyLog& log) : p2m_(&p2m), log_(&log) {}
-
-  bool FindPage(PhysicalAddress physical, Access access, std::byte** page) const {
-    const P2mEntry entry = p2m_->LoadLow(physical.value >> kPageShift);
-    const bool is_fit =
-        access == Access::kWrite ? entry.writable() && !log_->is_on() : entry.readable();
-    if (!is_fit) [[unlikely]]
-      return false;
-    *page = p2m_->Bytes(entry);
-    return true;
-  }
-
- private:
-  const P2m* p2m_;
-  const DirtyLog* log_;
-};
-
 class DomainMemory {
  public:
   // All are borrowed; `notes` are those of the vcpu that makes the calls.
@@ -104,7 +83,26 @@ class DomainMemory {
       NoteWrite(physical, run);
     return run;
   }
-  QuickLookup Quick() const { return {*p2m_, *log_}; }
+  // What lies at a low gfn, while nobody logs what is written.
+  class LowPages {
+   public:
+    explicit LowPages(const DomainMemory& memory) : memory_(&memory), entries_(*memory.p2m_) {}
+
+    bool FindPage(PhysicalAddress physical, Access access, std::byte** page) const {
+      const P2mEntry entry = entries_.Load(physical.value >> kPageShift);
+      const bool is_fit =
+          access == Access::kWrite ? entry.writable() && !memory_->log_->is_on() : entry.readable();
+      if (!is_fit) [[unlikely]]
+        return false;
+      *page = entries_.Bytes(entry);
+      return true;
+    }
+
+   private:
+    const DomainMemory* memory_;
+    P2m::LowEntries entries_;
+  };
+  LowPages Quick() const { return LowPages(*this); }
 
  private:
   [[gnu::noinline]] void NoteWrite(PhysicalAddress physical, const Mapping& run) {

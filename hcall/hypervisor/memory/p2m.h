@@ -80,17 +80,30 @@ class P2m {
       return LoadFrom(EntriesOf(low) + gfn);
     return LoadFar(gfn);
   }
-  // The same of a low one; of others nothing.
-  P2mEntry LoadLow(std::uint64_t gfn) const {
-    const std::uint64_t low = low_.load(std::memory_order_acquire);
-    if (!IsLow(gfn, low)) [[unlikely]]
-      return {};
-    return LoadFrom(EntriesOf(low) + gfn);
-  }
+  // The table of the low ones as it stands, for one translation. When a larger one takes its place,
+  // it stays for as long as the call that looks goes on, and so do the frames that it names.
+  class LowEntries {
+   public:
+    explicit LowEntries(const P2m& p2m) : memory_(p2m.memory_) {
+      const std::uint64_t low = p2m.low_.load(std::memory_order_acquire);
+      entries_ = EntriesOf(low);
+      count_ = std::uint64_t{1} << (low & kBitsMask);
+    }
+    // Of others nothing.
+    P2mEntry Load(std::uint64_t gfn) const {
+      if (gfn >= count_) [[unlikely]]
+        return {};
+      return LoadFrom(entries_ + gfn);
+    }
+    std::byte* Bytes(P2mEntry entry) const { return BytesIn(memory_, entry); }
+
+   private:
+    std::uintptr_t memory_;
+    std::uint64_t* entries_;
+    std::uint64_t count_;
+  };
   // Where the hypervisor reaches the frame of an entry.
-  std::byte* Bytes(P2mEntry entry) const {
-    return reinterpret_cast<std::byte*>(memory_ + (entry.word() & ~(kPageSize - 1)));
-  }
+  std::byte* Bytes(P2mEntry entry) const { return BytesIn(memory_, entry); }
 
   // Changes, with the domain locked; only of a translated domain. Reserve makes room for the
   // entries [gfn, gfn + count), so that Store of them cannot fail: false when there is no memory
@@ -129,6 +142,10 @@ class P2m {
   // Where the entry of `gfn` stands, or null when there is no room for it.
   std::uint64_t* Slot(std::uint64_t gfn) const;
   std::uint64_t* LeafOf(std::uint64_t gfn) const;
+
+  static std::byte* BytesIn(std::uintptr_t memory, P2mEntry entry) {
+    return reinterpret_cast<std::byte*>(memory + (entry.word() & ~(kPageSize - 1)));
+  }
 
   P2mEntry LoadDirect(std::uint64_t mfn) const;
   bool GrowLow(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
