@@ -291,6 +291,11 @@ TEST(QuickWalk, FindsWhatTheWholeWalkFinds) {
     if (!once_in(16)) {
       address = static_cast<std::uint64_t>(static_cast<std::int64_t>(address << above) >> above);
     }
+    if (once_in(16)) {
+      // Where canonical addresses end, and begin again.
+      const std::uint64_t end = One(63 - above);
+      address = (once_in(2) ? end : 0 - end) + random() % 3 - 1;
+    }
     std::uint64_t* entries[6] = {};
     for (unsigned level = 1; level <= levels; ++level) {
       std::uint64_t& entry = memory.Word(level, address >> (12 + 9 * (level - 1)) & 511);
