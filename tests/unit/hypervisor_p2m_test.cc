@@ -2,10 +2,12 @@
 // grows and when not, and the leaves beyond it.
 #include "hcall/hypervisor/memory/p2m.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <random>
@@ -78,6 +80,8 @@ class P2mTest : public testing::Test, private Machine {
     }
     for (std::uint64_t gfn = 0; gfn < 8 * kLeaf; ++gfn) Expect(gfn);
   }
+
+  std::byte* FrameBytes(std::uint64_t index) const { return memory_.get() + index * kPageSize; }
 
   FrameTable frames;
   OverheadPages pages;
@@ -220,6 +224,53 @@ TEST_F(P2mTest, HoldsWhatAMapHolds) {
   }
   ExpectAll();
   EXPECT_TRUE(IsLow(4 * kLeaf)) << "it grew meanwhile";
+}
+
+// A run goes on as long as frames follow each other in the machine and allow what is wanted, and no
+// further than it was wanted.
+TEST_F(P2mTest, ARunGoesOnWhileItsFramesFollowEachOther) {
+  DirtyLog log;
+  log.Init(pages);
+  WriteNotes notes;
+  ASSERT_TRUE(p2m.Reserve(0, kLeaf, pages));
+  const struct {
+    std::uint64_t frame;
+    P2mType type;
+  } entries[] = {{10, P2mType::kRam},      {11, P2mType::kRam}, {12, P2mType::kReadOnly},
+                 {13, P2mType::kRam},      {15, P2mType::kRam}, {14, P2mType::kRam},
+                 {15, P2mType::kReadOnly}, {0, P2mType::kNone}, {16, P2mType::kRam},
+                 {17, P2mType::kForeign},  {18, P2mType::kRam}, {18, P2mType::kRam}};
+  constexpr std::uint64_t kEnd = std::size(entries);
+  for (std::uint64_t gfn = 0; gfn < kEnd; ++gfn) {
+    if (entries[gfn].type == P2mType::kNone) continue;
+    p2m.Store(gfn, {kFirstFrame + entries[gfn].frame, entries[gfn].type});
+  }
+  const auto allows = [&](std::uint64_t gfn, Access access) {
+    return gfn < kEnd && (entries[gfn].type == P2mType::kRam ||
+                          (entries[gfn].type == P2mType::kReadOnly && access != Access::kWrite));
+  };
+  DomainMemory memory(p2m, log, notes);
+  for (std::uint64_t gfn = 0; gfn <= kEnd; ++gfn) {
+    for (const Access access : {Access::kRead, Access::kWrite, Access::kExecute}) {
+      std::uint64_t count = allows(gfn, access) ? 1 : 0;
+      while (count != 0 && allows(gfn + count, access) &&
+             entries[gfn + count].frame == entries[gfn].frame + count) {
+        ++count;
+      }
+      for (const std::uint64_t within : {0u, 1u, 4095u}) {
+        const std::uint64_t most = count * kPageSize - within;
+        for (const std::uint64_t length :
+             {std::uint64_t{1}, kPageSize - within, kPageSize - within + 1, 2 * kPageSize - within,
+              2 * kPageSize - within + 1, 5 * kPageSize, ~std::uint64_t{0}}) {
+          const Mapping run = memory.Map({(gfn << kPageShift) + within}, length, access);
+          ASSERT_EQ(run.ok(), count != 0) << gfn;
+          if (count == 0) continue;
+          ASSERT_EQ(run.start(), FrameBytes(entries[gfn].frame) + within);
+          ASSERT_EQ(run.length(), std::min(length, most)) << gfn << " " << within;
+        }
+      }
+    }
+  }
 }
 
 // The look-up of a memory's quick side: what it finds is what the memory finds, and it finds
