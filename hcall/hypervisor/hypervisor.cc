@@ -26,7 +26,12 @@ std::int64_t Built(Core& core, Domain& domain, const DomainConfig& config) {
   Physmap physmap(core, domain);
   for (std::uint64_t gfn = 0; gfn < config.pages; ++gfn) {
     std::uint64_t mfn = 0;
-    error = physmap.Allocate(gfn, 0, FrameHeap::kAnyWidth, &mfn);
+    if (gfn < config.own_pages) {
+      mfn = core.own().Allocate(0);
+      error = mfn != kNoFrame ? physmap.Adopt(mfn, 0) : -kENOMEM;
+    } else {
+      error = physmap.Allocate(gfn, 0, FrameHeap::kAnyWidth, &mfn);
+    }
     if (error == 0) error = physmap.Place(gfn, mfn, 0, P2mType::kRam);
     if (error != 0) return error;
   }
@@ -38,7 +43,7 @@ std::int64_t Built(Core& core, Domain& domain, const DomainConfig& config) {
 }  // namespace
 
 std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
-  if (!IsAligned(config.memory | config.pool_begin | config.pool_end, kPageSize) ||
+  if (!IsAligned(config.memory | config.pool_begin | config.pool_end | config.own_end, kPageSize) ||
       config.pool_begin >= config.pool_end || config.cpus == 0 || config.cpus > kMaxCpus ||
       config.preempt_interval == 0) {
     return -kEINVAL;
@@ -51,7 +56,9 @@ std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
   const std::uint64_t core_bytes = AlignUp(sizeof(Core), kPageSize);
   const std::uint64_t slot_bytes = AlignUp(kMaxCallers * sizeof(CallerSlot), kPageSize);
   const std::uint64_t front = table_bytes + core_bytes + slot_bytes;
-  if (front >= config.pool_end - config.pool_begin) return -kENOMEM;
+  const std::uint64_t own_end = config.own_end != 0 ? config.own_end : config.pool_end;
+  if (own_end > config.pool_end || own_end < config.pool_begin) return -kEINVAL;
+  if (front >= own_end - config.pool_begin) return -kENOMEM;
 
   auto* at = reinterpret_cast<std::byte*>(config.memory + config.pool_begin);
   // A frame's row that reads as zero is one that nobody owns.
@@ -64,9 +71,16 @@ std::int64_t Hypervisor::Init(const MachineConfig& config, Machine& machine) {
   core.frames = FrameTable(config.memory, frames, config.pool_begin >> kPageShift,
                            static_cast<std::uint32_t>(count));
   core.quiescence.Init(slots, kMaxCallers);
-  const auto first_free = static_cast<std::uint32_t>(front >> kPageShift);
-  core.heap.Init(core.frames, first_free, config.pool_is_zero, machine, core.quiescence);
-  core.total_pages = core.heap.free_pages();
+  auto begin = static_cast<std::uint32_t>(front >> kPageShift);
+  const auto end = static_cast<std::uint32_t>(count);
+  if (own_end != config.pool_end) {
+    const auto middle = static_cast<std::uint32_t>((own_end - config.pool_begin) >> kPageShift);
+    core.InitOwn(begin, middle, config.pool_is_zero);
+    core.total_pages = core.own().free_pages();
+    begin = middle;
+  }
+  core.heap.Init(core.frames, begin, end, config.pool_is_zero, machine, core.quiescence);
+  core.total_pages += core.heap.free_pages();
   PrintBootMessages(core);
   core_ = &core;
   return 0;
@@ -118,7 +132,7 @@ void Hypervisor::ReleaseVcpu(Vcpu& vcpu) {
   vcpu.raw_space = nullptr;
   --domain.claimed_vcpus;
   ForgetDomain(*core_, domain);
-  core_->heap.Reclaim();
+  core_->Reclaim();
 }
 
 void Hypervisor::SetRawSpace(Vcpu& vcpu, Space& space) { vcpu.raw_space = &space; }
@@ -126,12 +140,11 @@ void Hypervisor::SetRawSpace(Vcpu& vcpu, Space& space) { vcpu.raw_space = &space
 std::int64_t Hypervisor::Hypercall(Vcpu& caller, HypercallFrame& frame) {
   core_->quiescence.Enter(*caller.slot);
   const std::int64_t answer = Dispatch(*core_, caller, frame);
-  caller.short_legs =
-      frame.continued && core_->heap.RanShort(*caller.slot) ? caller.short_legs + 1 : 0;
+  caller.short_legs = frame.continued && core_->RanShort(*caller.slot) ? caller.short_legs + 1 : 0;
   caller.domain->dirty_log.EndLeg(caller.slot->writes);
   Quiescence::Leave(*caller.slot);
-  if (core_->heap.has_waiting()) [[unlikely]]
-    core_->heap.Reclaim();
+  if (core_->has_waiting()) [[unlikely]]
+    core_->Reclaim();
   return answer;
 }
 
@@ -166,7 +179,7 @@ std::int64_t Hypervisor::HoldFrame(std::uint16_t domain_id, std::uint64_t frame,
 void Hypervisor::ReleaseFrame(std::uint64_t mfn) {
   SpinGuard guard(core_->control);
   ReleaseMapping(*core_, mfn);
-  core_->heap.Reclaim();
+  core_->Reclaim();
 }
 
 }  // namespace xencomm::hypervisor

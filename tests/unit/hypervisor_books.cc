@@ -35,7 +35,7 @@ class Books::Counting {
 
   std::vector<std::string> Faults() {
     Claim(core_.frames.MfnOf(0), core_.frames.count() - core_.total_pages, "the hypervisor itself");
-    CountHeap();
+    CountHeaps();
     ForEachDomain([&](const Domain& domain) { CountDomain(domain); });
     CountDomainTable();
     CompareFrames();
@@ -44,7 +44,7 @@ class Books::Counting {
   }
 
   std::vector<bool> FreeFrames() {
-    CountHeap();
+    CountHeaps();
     std::vector<bool> free(rows_.size());
     for (std::size_t i = 0; i < rows_.size(); ++i) free[i] = rows_[i].is_free;
     return free;
@@ -133,8 +133,12 @@ class Books::Counting {
     const std::byte* bytes = core_.frames.Bytes(mfn);
     return bytes[0] == std::byte{0} && std::memcmp(bytes, bytes + 1, kPageSize - 1) == 0;
   }
-  void CountHeap() {
-    const FrameHeap& heap = core_.heap;
+  void CountHeaps() {
+    CountHeap(core_.heap);
+    if (core_.has_own_) CountHeap(core_.own_heap_);
+  }
+  void CountHeap(const FrameHeap& heap) {
+    const std::uint64_t free_before = free_;
     const FrameTable& frames = core_.frames;
     for (unsigned zone = 0; zone < FrameHeap::kZones; ++zone) {
       for (unsigned order = 0; order < FrameHeap::kOrders; ++order) {
@@ -182,8 +186,8 @@ class Books::Counting {
     if (last != heap.waiting_tail_ || waiting != heap.waiting_.load()) {
       Fault(waiting, " blocks wait and ", heap.waiting_.load(), " are counted");
     }
-    if (free_ != heap.free_pages()) {
-      Fault(free_, " pages are free and ", heap.free_pages(), " are counted");
+    if (free_ - free_before != heap.free_pages()) {
+      Fault(free_ - free_before, " pages are free and ", heap.free_pages(), " are counted");
     }
   }
 
@@ -558,10 +562,11 @@ std::vector<std::string> Books::Faults(const Hypervisor& hypervisor, const Books
 Statistics Books::StatisticsOf(const Hypervisor& hypervisor) {
   Core& core = *hypervisor.core_;
   SpinGuard guard(core.control);
-  Statistics now = {.total_pages = core.total_pages,
-                    .free_pages = core.heap.free_pages(),
-                    .domains = core.domain_count,
-                    .longest_leg = core.longest_leg.load()};
+  Statistics now = {
+      .total_pages = core.total_pages,
+      .free_pages = core.heap.free_pages() + (core.has_own_ ? core.own_heap_.free_pages() : 0),
+      .domains = core.domain_count,
+      .longest_leg = core.longest_leg.load()};
   for (std::uint32_t i = 0; i < core.frames.count(); ++i) {
     const Frame& frame = core.frames.At(i);
     if (!HasMemory(frame.owner.load().use)) continue;

@@ -50,7 +50,7 @@ class Heap : private Machine {
     quiescence.Init(slots.data(), kCallers);
     frames_ = FrameTable(reinterpret_cast<std::uintptr_t>(memory_.get()) - kFirstFrame * kPageSize,
                          rows_.data(), kFirstFrame, frames);
-    heap.Init(frames_, kNotFree, zero, *this, quiescence);
+    heap.Init(frames_, kNotFree, frames_.count(), zero, *this, quiescence);
   }
 
   std::byte* BytesOf(std::uint64_t mfn) { return frames_.Bytes(mfn); }

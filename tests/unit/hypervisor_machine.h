@@ -38,9 +38,11 @@ struct TestMachineOptions {
   std::uint64_t pool_bytes = std::uint64_t{64} << 20;
   // The pool's machine address. Not 0: a machine address taken for an offset shows.
   std::uint64_t pool_begin = std::uint64_t{1} << 30;
+  std::uint64_t own_bytes = 0;  // of the pool, that no domain gets; 0: it is not divided
   bool pool_is_zero = false;
   schema::Releases release = schema::kBaseRelease;
   std::uint64_t pages = 256;  // of domain 0
+  std::uint64_t own_pages = 0;
   unsigned cpus = 2;
   unsigned vcpus = 2;
   unsigned preempt_interval = 4096;
@@ -66,6 +68,7 @@ class TestMachine final : public Machine {
         .memory = reinterpret_cast<std::uintptr_t>(memory_.get()) - pool_begin_,
         .pool_begin = pool_begin_,
         .pool_end = pool_begin_ + options.pool_bytes,
+        .own_end = options.own_bytes != 0 ? pool_begin_ + options.own_bytes : 0,
         .pool_is_zero = options.pool_is_zero,
         .release = options.release,
         .cpus = options.cpus,
@@ -76,6 +79,7 @@ class TestMachine final : public Machine {
     init_result = hypervisor.Init(config, *this);
     build_result = hypervisor.BuildDomain({.id = 0,
                                            .pages = options.pages,
+                                           .own_pages = options.own_pages,
                                            .vcpus = options.vcpus,
                                            .order = options.order,
                                            .space = options.space,

@@ -33,6 +33,9 @@ struct MachineConfig {
   // tables are taken from the front, 32 bytes a page.
   std::uint64_t pool_begin = 0;
   std::uint64_t pool_end = 0;
+  // Up to here the pool is for pages of the hypervisor's own, and domains get none of it: a machine
+  // that gives domains' memory to others maps the two from different places. 0: one pool for both.
+  std::uint64_t own_end = 0;
   // The pool reads as zero and costs nothing until it is touched (a sparse memfd): pages that were
   // never handed out are then not cleared.
   bool pool_is_zero = false;

@@ -76,7 +76,7 @@ class Call {
   // before which that memory can come back. Not for ever: the other call's vcpu may have been
   // stopped.
   bool IsMemoryDue() const {
-    return vcpu.short_legs < kMostShortLegs && core.heap.RanShort(*vcpu.slot);
+    return vcpu.short_legs < kMostShortLegs && core.RanShort(*vcpu.slot);
   }
   // `answer`; but a call that ran out of memory which is due is continued as it is. It must not
   // have written anything yet.

@@ -33,8 +33,8 @@ std::int64_t SetupTable(Call& call) {
     std::uint64_t frames[GrantTable::kMaxFrames];
     {
       SpinGuard guard(target->lock);
-      GrantTable* table = GrantTableOf(call.core, *target);
-      if (table == nullptr || !GrowGrantTable(call.core, *target, *table, request->nr_frames)) {
+      GrantTable* table = GrantTableOf(*target);
+      if (table == nullptr || !GrowGrantTable(*target, *table, request->nr_frames)) {
         request->status = GNTST_general_error;
       } else {
         for (std::uint32_t i = 0; i < request->nr_frames; ++i) {
@@ -60,7 +60,7 @@ std::int64_t StatusFramesOp(Call& call) {
     std::uint64_t frames[GrantTable::kMaxStatusFrames];
     {
       SpinGuard guard(target->lock);
-      const GrantTable* table = GrantTableOf(call.core, *target);
+      const GrantTable* table = GrantTableOf(*target);
       if (table == nullptr || request->nr_frames > table->nr_status_frames) {
         request->status = GNTST_general_error;
       } else {
@@ -83,7 +83,7 @@ std::int64_t QuerySize(Call& call) {
   Domain* target = Target(call, request->dom, &request->status);
   if (target != nullptr) {
     SpinGuard guard(target->lock);
-    const GrantTable* table = GrantTableOf(call.core, *target);
+    const GrantTable* table = GrantTableOf(*target);
     request->nr_frames = table == nullptr ? 0 : table->nr_frames;
     request->max_nr_frames = target->max_grant_frames;
   }
@@ -98,7 +98,7 @@ std::int64_t GetVersion(Call& call) {
   if (!call.Controls(*target)) return -kEPERM;
   {
     SpinGuard guard(target->lock);
-    const GrantTable* table = GrantTableOf(call.core, *target);
+    const GrantTable* table = GrantTableOf(*target);
     request->version = table == nullptr ? 1 : table->version;
   }
   return request.Store() ? 0 : -kEFAULT;
@@ -111,7 +111,7 @@ std::int64_t SetVersion(Call& call) {
   std::int64_t answer = 0;
   {
     SpinGuard guard(call.domain.lock);
-    GrantTable* table = GrantTableOf(call.core, call.domain);
+    GrantTable* table = GrantTableOf(call.domain);
     if (table == nullptr) return -kENOMEM;
     if (request->version != 1 && request->version != 2) {
       answer = -kEINVAL;

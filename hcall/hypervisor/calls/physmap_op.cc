@@ -27,7 +27,7 @@ std::int64_t AddOne(Call& call, Domain& target, unsigned space, std::uint64_t in
       return physmap.Move(target.shared_info_mfn, gfn, P2mType::kShared);
     case XENMAPSPACE_grant_table: {
       std::uint64_t mfn;
-      const std::int64_t error = GrantFrameForMap(call.core, target, index, &mfn);
+      const std::int64_t error = GrantFrameForMap(target, index, &mfn);
       // A table that cannot grow is -EINVAL, for whatever reason.
       if (error != 0) return call.IsMemoryDue() ? -kENOMEM : error;
       return physmap.Move(mfn, gfn, P2mType::kShared);

@@ -19,6 +19,9 @@ enum class SpaceKind : std::uint8_t {
 struct DomainConfig {
   std::uint16_t id = 0;
   std::uint64_t pages = 0;  // at gfn 0 and up, in runs of 16 that are permuted in machine memory
+  // The first of them lie in the hypervisor's own memory, where the pool has such
+  // (MachineConfig::own_end): what the domain's kernel shows nobody.
+  std::uint64_t own_pages = 0;
   unsigned vcpus = 1;
   ByteOrder order = kNativeOrder;
   SpaceKind space = SpaceKind::kRegion;

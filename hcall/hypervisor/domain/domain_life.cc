@@ -49,7 +49,7 @@ void FreeParts(Core& core, Domain& domain) {
 }
 
 void FreeDomain(Core& core, Domain& domain) {
-  core.heap.FreeLater(core.frames.MfnOfPointer(&domain), kDomainOrder);
+  core.own().FreeLater(core.frames.MfnOfPointer(&domain), kDomainOrder);
 }
 
 // Takes the p2m apart and ends the mappings of others' pages in it; true when all is gone.
@@ -69,7 +69,7 @@ bool EmptyP2m(Core& core, Domain& domain, Work& work) {
 std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** created) {
   if (core.domains.Find(traits.id) != nullptr) return -kEEXIST;
 
-  const std::uint64_t home = core.heap.Allocate(kDomainOrder);
+  const std::uint64_t home = core.own().Allocate(kDomainOrder);
   if (home == kNoFrame) return -kENOMEM;
   Domain& domain = *new (core.frames.Bytes(home)) Domain;
   domain.id = traits.id;
@@ -88,7 +88,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   domain.max_grant_frames = traits.max_grant_frames;
   domain.max_grant_version = traits.max_grant_version;
   domain.controller_pauses.store(1, std::memory_order_relaxed);
-  domain.overhead.Init(core.heap, core.frames, traits.id, core.config.max_overhead_pages);
+  domain.overhead.Init(core, traits.id, core.config.max_overhead_pages);
   domain.dirty_log.Init(domain.overhead);
 
   bool complete = true;
@@ -100,14 +100,8 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   domain.vcpus = complete ? domain.overhead.New<Vcpu*>(traits.max_vcpus) : nullptr;
   complete = domain.vcpus != nullptr;
   if (complete) {
-    domain.shared_info_mfn = domain.overhead.Allocate(0);
+    domain.shared_info_mfn = domain.overhead.AllocateShared();
     complete = domain.shared_info_mfn != kNoFrame;
-  }
-  if (complete) {
-    // Before the domain can be found: its page is looked at without a lock that is held here.
-    Frame& shared_info = core.frames.Of(domain.shared_info_mfn);
-    shared_info.gfn = kNoFrame;
-    shared_info.owner.store({traits.id, FrameUse::kShared}, std::memory_order_relaxed);
   }
   if (complete) {
     Work whole(~std::uint64_t{0});  // a fixed number (calls/domctl_domain.cc)
@@ -115,7 +109,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
         domain.paging_pool.Resize(core, domain.id, traits.paging_pages, whole);
     complete = sized == PagingPool::Outcome::kDone;
   }
-  if (!complete || !core.domains.Insert(traits.id, &domain, core.heap, core.frames)) {
+  if (!complete || !core.domains.Insert(traits.id, &domain, core.own(), core.frames)) {
     FreeParts(core, domain);
     FreeDomain(core, domain);
     return -kENOMEM;

@@ -12,16 +12,6 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// A page that the domain may map. With the domain's lock held.
-std::uint64_t AllocateShared(Core& core, Domain& domain) {
-  const std::uint64_t mfn = domain.overhead.Allocate(0);
-  if (mfn == kNoFrame) return kNoFrame;
-  core.frames.Of(mfn).gfn = kNoFrame;
-  core.frames.Of(mfn).pins = 0;
-  core.frames.Of(mfn).owner.store({domain.id, FrameUse::kShared}, std::memory_order_release);
-  return mfn;
-}
-
 // Frames of grants whose status one status frame holds.
 constexpr std::uint32_t kFramesOfStatus = sizeof(grant_entry_v2_t) / sizeof(grant_status_t);
 static_assert(GrantTable::kMaxStatusFrames * kFramesOfStatus == GrantTable::kMaxFrames);
@@ -35,11 +25,10 @@ void ShrinkList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::
 }
 
 // A list of frames, as long as it is to be or as it was. With the domain's lock held.
-bool GrowList(Core& core, Domain& domain, std::uint64_t* list, std::uint32_t& count,
-              std::uint32_t wanted) {
+bool GrowList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::uint32_t wanted) {
   const std::uint32_t before = count;
   while (count < wanted) {
-    const std::uint64_t mfn = AllocateShared(core, domain);
+    const std::uint64_t mfn = domain.overhead.AllocateShared();
     if (mfn == kNoFrame) {
       // Nobody has been told of those that were added.
       ShrinkList(domain, list, count, before);
@@ -126,23 +115,23 @@ void GrantTable::Destroy(Domain& domain) {
   domain.overhead.Delete(table);
 }
 
-GrantTable* GrantTableOf(Core& core, Domain& domain) {
+GrantTable* GrantTableOf(Domain& domain) {
   GrantTable* table = domain.grants;
   if (table != nullptr || domain.dying()) return table;
   table = domain.overhead.New<GrantTable>();
   if (table == nullptr) return nullptr;
   domain.grants = table;
-  GrowGrantTable(core, domain, *table, 1);
+  GrowGrantTable(domain, *table, 1);
   return table;
 }
 
-bool GrowGrantTable(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames) {
+bool GrowGrantTable(Domain& domain, GrantTable& table, std::uint32_t frames) {
   if (frames > domain.max_grant_frames || frames > GrantTable::kMaxFrames || domain.dying()) {
     return false;
   }
   const std::uint32_t before = table.nr_frames;
-  if (!GrowList(core, domain, table.frames, table.nr_frames, frames)) return false;
-  if (table.version == 1 || GrowList(core, domain, table.status_frames, table.nr_status_frames,
+  if (!GrowList(domain, table.frames, table.nr_frames, frames)) return false;
+  if (table.version == 1 || GrowList(domain, table.status_frames, table.nr_status_frames,
                                      StatusFrames(table.nr_frames))) {
     return true;
   }
@@ -166,7 +155,7 @@ std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
     if (error != 0) return error;
   }
   table.version = version;
-  if (!GrowGrantTable(core, domain, table, table.nr_frames)) {
+  if (!GrowGrantTable(domain, table, table.nr_frames)) {
     table.version = 1;
     return -kENOMEM;
   }
@@ -179,17 +168,16 @@ std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
   return 0;
 }
 
-std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, std::uint64_t* mfn) {
+std::int64_t GrantFrameForMap(Domain& domain, std::uint64_t index, std::uint64_t* mfn) {
   SpinGuard guard(domain.lock);
-  GrantTable* table = GrantTableOf(core, domain);
+  GrantTable* table = GrantTableOf(domain);
   if (table == nullptr) return -kENOMEM;
   if (table->version == 2 && (index & XENMAPIDX_grant_table_status) != 0) {
     index &= ~std::uint64_t{XENMAPIDX_grant_table_status};
     if (index >= GrantTable::kMaxStatusFrames) return -kEINVAL;
     // As many frames of grants as this one is for: it comes with them.
     if (index >= table->nr_status_frames) {
-      GrowGrantTable(core, domain, *table,
-                     (static_cast<std::uint32_t>(index) + 1) * kFramesOfStatus);
+      GrowGrantTable(domain, *table, (static_cast<std::uint32_t>(index) + 1) * kFramesOfStatus);
     }
     if (index >= table->nr_status_frames) return -kEINVAL;
     *mfn = table->status_frames[index];
@@ -197,7 +185,7 @@ std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, s
   }
   if (index >= GrantTable::kMaxFrames ||
       (index >= table->nr_frames &&
-       !GrowGrantTable(core, domain, *table, static_cast<std::uint32_t>(index) + 1))) {
+       !GrowGrantTable(domain, *table, static_cast<std::uint32_t>(index) + 1))) {
     return -kEINVAL;
   }
   *mfn = table->frames[index];

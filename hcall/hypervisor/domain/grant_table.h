@@ -28,14 +28,14 @@ struct GrantTable {
 
 // The frame that `index` of XENMAPSPACE_grant_table names (public/memory.h), after growing the
 // table so far. -EINVAL, -ENOMEM.
-std::int64_t GrantFrameForMap(Core& core, Domain& domain, std::uint64_t index, std::uint64_t* mfn);
+std::int64_t GrantFrameForMap(Domain& domain, std::uint64_t index, std::uint64_t* mfn);
 
 // All below with the domain's lock held.
 
 // The domain's table, made when it is first needed; null when there is no room.
-GrantTable* GrantTableOf(Core& core, Domain& domain);
+GrantTable* GrantTableOf(Domain& domain);
 // The whole table, or nothing of it, as in Xen.
-bool GrowGrantTable(Core& core, Domain& domain, GrantTable& table, std::uint32_t frames);
+bool GrowGrantTable(Domain& domain, GrantTable& table, std::uint32_t frames);
 // Turns the table to the other version, or leaves it as it is. Its grants begin anew, but for the
 // reserved ones. -ERANGE for one of those that version 1 cannot say, -EBUSY for status frames that
 // are in use, -ENOMEM.

@@ -15,7 +15,7 @@ constexpr unsigned kRunStep = 7;
 
 }  // namespace
 
-void FrameHeap::Init(const FrameTable& frames, std::uint32_t first_free, bool zero,
+void FrameHeap::Init(const FrameTable& frames, std::uint32_t begin, std::uint32_t end, bool zero,
                      Machine& machine, Quiescence& quiescence) {
   frames_ = &frames;
   machine_ = &machine;
@@ -24,15 +24,17 @@ void FrameHeap::Init(const FrameTable& frames, std::uint32_t first_free, bool ze
     for (std::uint32_t& head : zone.heads) head = kNoIndex;
   }
 
-  // The largest aligned blocks that fit, from the front: a few dozen, however large the pool.
-  std::uint64_t mfn = frames.MfnOf(first_free);
-  const std::uint64_t end = frames.MfnOf(0) + frames.count();
-  free_.store(end - mfn, std::memory_order_relaxed);
+  first_mfn_ = frames.MfnOf(begin);
+  end_mfn_ = frames.MfnOf(end);
+
+  // The largest aligned blocks that fit, from the front: a few dozen, however large the heap.
+  std::uint64_t mfn = first_mfn_;
+  free_.store(end_mfn_ - mfn, std::memory_order_relaxed);
   lowest_zone_ = ZoneOf(mfn);
-  highest_zone_ = ZoneOf(end - 1);
-  while (mfn < end) {
+  highest_zone_ = ZoneOf(end_mfn_ - 1);
+  while (mfn < end_mfn_) {
     unsigned order = kMaxOrder;
-    while (!IsAligned(mfn, Pages(order)) || Pages(order) > end - mfn) --order;
+    while (!IsAligned(mfn, Pages(order)) || Pages(order) > end_mfn_ - mfn) --order;
     frames.Of(mfn).dirty = !zero;
     Link(frames.IndexOf(mfn), order);
     mfn += Pages(order);
@@ -217,7 +219,7 @@ void FrameHeap::Insert(std::uint64_t mfn, unsigned order, bool dirty) {
 }
 
 bool FrameHeap::IsFree(std::uint64_t mfn, unsigned order) const {
-  return frames_->Has(mfn) && frames_->Of(mfn).free_order == order + 1;
+  return Has(mfn) && frames_->Of(mfn).free_order == order + 1;
 }
 
 void FrameHeap::Link(std::uint32_t index, unsigned order) {

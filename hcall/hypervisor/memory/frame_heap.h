@@ -26,9 +26,13 @@ class FrameHeap {
   static constexpr unsigned kRunOrder = 4;
   static constexpr std::uint64_t kRunPages = std::uint64_t{1} << kRunOrder;
 
-  // All of `frames` from index `first_free` on is free. Everything is borrowed.
-  void Init(const FrameTable& frames, std::uint32_t first_free, bool zero, Machine& machine,
-            Quiescence& quiescence);
+  // Of `frames` those from index `begin` to `end` are this heap's, and free. Everything is
+  // borrowed.
+  void Init(const FrameTable& frames, std::uint32_t begin, std::uint32_t end, bool zero,
+            Machine& machine, Quiescence& quiescence);
+
+  // Whether a frame is one of this heap's, free or not.
+  bool Has(std::uint64_t mfn) const { return mfn - first_mfn_ < end_mfn_ - first_mfn_; }
 
   static constexpr unsigned kAnyWidth = 64;
 
@@ -102,6 +106,8 @@ class FrameHeap {
   void Clear(std::uint64_t mfn, unsigned order);
 
   const FrameTable* frames_ = nullptr;
+  std::uint64_t first_mfn_ = 0;
+  std::uint64_t end_mfn_ = 0;
   Machine* machine_ = nullptr;
   Quiescence* quiescence_ = nullptr;
 

@@ -2,7 +2,7 @@
 //
 // p2m, vcpus, event channels, region tables: all of it comes from the pool in whole pages, is
 // counted for the domain it serves and capped, so that no domain can take the pool away from the
-// others.
+// others. It lies in the hypervisor's own memory, but for pages that the domain may map.
 #ifndef HCALL_HYPERVISOR_MEMORY_OVERHEAD_H_
 #define HCALL_HYPERVISOR_MEMORY_OVERHEAD_H_
 
@@ -12,7 +12,7 @@
 #include <new>
 #include <type_traits>
 
-#include "hcall/hypervisor/memory/frame_heap.h"
+#include "hcall/hypervisor/memory/pool.h"
 
 namespace xencomm::hypervisor {
 
@@ -24,34 +24,23 @@ static_assert(OrderOf(1) == 0 && OrderOf(4096) == 0 && OrderOf(4097) == 1 && Ord
 
 class OverheadPages {
  public:
-  void Init(FrameHeap& heap, const FrameTable& frames, std::uint16_t domain, std::uint64_t limit) {
-    heap_ = &heap;
-    frames_ = &frames;
+  void Init(Pool& pool, std::uint16_t domain, std::uint64_t limit) {
+    pool_ = &pool;
     domain_ = domain;
     limit_ = limit;
   }
 
   // 2^order pages that read as zero, or kNoFrame: the pool or the domain's share is used up.
-  std::uint64_t Allocate(unsigned order) {
-    const std::uint64_t pages = std::uint64_t{1} << order;
-    if (used_.fetch_add(pages, std::memory_order_relaxed) + pages > limit_) {
-      used_.fetch_sub(pages, std::memory_order_relaxed);
-      return kNoFrame;
-    }
-    const std::uint64_t mfn = heap_->Allocate(order);
-    if (mfn == kNoFrame) {
-      used_.fetch_sub(pages, std::memory_order_relaxed);
-      return kNoFrame;
-    }
-    frames_->Of(mfn).owner.store({domain_, FrameUse::kOverhead}, std::memory_order_relaxed);
-    return mfn;
-  }
+  std::uint64_t Allocate(unsigned order) { return Take(pool_->own(), order, FrameUse::kOverhead); }
 
-  // A call under way on another vcpu may still look at it.
+  // A page that the domain may map.
+  std::uint64_t AllocateShared() { return Take(pool_->heap, 0, FrameUse::kShared); }
+
+  // What one of them gave. A call under way on another vcpu may still look at it.
   void Free(std::uint64_t mfn, unsigned order) {
-    frames_->Of(mfn).owner.store({}, std::memory_order_relaxed);
+    pool_->frames.Of(mfn).owner.store({}, std::memory_order_relaxed);
     used_.fetch_sub(std::uint64_t{1} << order, std::memory_order_relaxed);
-    heap_->FreeLater(mfn, order);
+    pool_->HeapOf(mfn).FreeLater(mfn, order);
   }
 
   // `count` objects, constructed, in pages of their own; null when there is no room.
@@ -60,7 +49,7 @@ class OverheadPages {
     static_assert(std::is_trivially_destructible_v<T>);
     const std::uint64_t mfn = Allocate(OrderOf(count * sizeof(T)));
     if (mfn == kNoFrame) return nullptr;
-    std::byte* bytes = frames_->Bytes(mfn);
+    std::byte* bytes = pool_->frames.Bytes(mfn);
     for (std::uint64_t i = 0; i < count; ++i) new (bytes + i * sizeof(T)) T();
     return std::launder(reinterpret_cast<T*>(bytes));
   }
@@ -69,14 +58,32 @@ class OverheadPages {
   template <class T>
   void Delete(T* objects, std::uint64_t count = 1) {
     if (objects == nullptr) return;
-    Free(frames_->MfnOfPointer(objects), OrderOf(count * sizeof(T)));
+    Free(pool_->frames.MfnOfPointer(objects), OrderOf(count * sizeof(T)));
   }
 
   std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
 
  private:
-  FrameHeap* heap_ = nullptr;
-  const FrameTable* frames_ = nullptr;
+  std::uint64_t Take(FrameHeap& heap, unsigned order, FrameUse use) {
+    const std::uint64_t pages = std::uint64_t{1} << order;
+    if (used_.fetch_add(pages, std::memory_order_relaxed) + pages > limit_) {
+      used_.fetch_sub(pages, std::memory_order_relaxed);
+      return kNoFrame;
+    }
+    const std::uint64_t mfn = heap.Allocate(order);
+    if (mfn == kNoFrame) {
+      used_.fetch_sub(pages, std::memory_order_relaxed);
+      return kNoFrame;
+    }
+    Frame& frame = pool_->frames.Of(mfn);
+    frame.gfn = kNoFrame;
+    frame.pins = 0;
+    // Whoever sees whose it is sees that nobody has it.
+    frame.owner.store({domain_, use}, std::memory_order_release);
+    return mfn;
+  }
+
+  Pool* pool_ = nullptr;
   std::uint16_t domain_ = 0;
   std::uint64_t limit_ = 0;
   std::atomic<std::uint64_t> used_ = 0;

@@ -340,7 +340,7 @@ void Physmap::GiveUp(std::uint64_t mfn) {
 void Physmap::Finish(std::uint64_t mfn) {
   pool_.frames.Of(mfn).owner.store({}, std::memory_order_relaxed);
   domain_.tot_pages.fetch_sub(1, std::memory_order_relaxed);
-  pool_.heap.FreeLater(mfn, 0);
+  pool_.HeapOf(mfn).FreeLater(mfn, 0);
 }
 
 void Physmap::StoreEntry(std::uint64_t gfn, P2mEntry entry) {

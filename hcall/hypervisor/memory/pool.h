@@ -18,12 +18,37 @@ class Pool {
 
   Machine& machine;
   FrameTable frames;
-  FrameHeap heap;
+  FrameHeap heap;  // of domains' memory, and of the hypervisor's pages that domains may map
   Quiescence quiescence;
+
+  // Of the hypervisor's pages that nobody else is to reach: a heap of its own where the machine has
+  // such memory (MachineConfig::own_end), or the one above.
+  FrameHeap& own() { return has_own_ ? own_heap_ : heap; }
+  FrameHeap& HeapOf(std::uint64_t mfn) { return heap.Has(mfn) ? heap : own_heap_; }
+  void InitOwn(std::uint32_t begin, std::uint32_t end, bool zero) {
+    own_heap_.Init(frames, begin, end, zero, machine, quiescence);
+    has_own_ = true;
+  }
+
+  // Of both (frame_heap.h).
+  bool has_waiting() const { return heap.has_waiting() || own_heap_.has_waiting(); }
+  void Reclaim() {
+    heap.Reclaim();
+    if (has_own_) own_heap_.Reclaim();
+  }
+  bool RanShort(const CallerSlot& slot) const {
+    return heap.RanShort(slot) || (has_own_ && own_heap_.RanShort(slot));
+  }
 
   std::uint64_t total_pages = 0;  // without the frame table
   // Those that domains claim and have not got yet.
   std::atomic<std::uint64_t> outstanding_pages = 0;
+
+ private:
+  friend class Books;  // of tests/unit
+
+  FrameHeap own_heap_;
+  bool has_own_ = false;
 };
 
 }  // namespace xencomm::hypervisor
