@@ -173,7 +173,10 @@ std::int64_t Hypervisor::HoldFrame(std::uint16_t domain_id, std::uint64_t frame,
   SpinGuard guard(core_->control);
   Domain* domain = core_->domains.Find(domain_id);
   if (domain == nullptr || domain->dying()) return -kESRCH;
-  return Physmap(*core_, *domain).Hold(frame, access, mfn);
+  const std::int64_t error = Physmap(*core_, *domain).Hold(frame, access, mfn);
+  if (error != 0 || !core_->IsOwn(*mfn)) return error;
+  ReleaseMapping(*core_, *mfn);
+  return -kEPERM;
 }
 
 void Hypervisor::ReleaseFrame(std::uint64_t mfn) {

@@ -235,24 +235,27 @@ TEST_P(EveryKernel, RegistersARegionWhereCallsNameARegisteredOne) {
 TEST_P(EveryKernel, PayloadsAreAsLongAsAsked) {
   const auto process = *Open();
   for (const std::uint64_t pages : {1, 2, 506, 507, 508, 509, 1018, 1019, 1020, 65536, 262144}) {
-    RegionBacking backing(*machine_, {.registered = GetParam() == SpaceOption::kRegion});
+    GuestProcess asking(*machine_, GetParam());
+    RegionBacking backing(asking);
     const auto reservation = backing.Reserve(pages * kPage);
     ASSERT_TRUE(reservation.ok()) << pages << ": " << reservation.status();
     EXPECT_EQ(reservation->payload_size, pages * kPage);
     const std::uint64_t bases = pages + reservation->payload_offset / kPage;
     EXPECT_EQ(reservation->payload_offset, (32 + bases * 8 + kPage - 1) / kPage * kPage) << pages;
-    EXPECT_EQ(backing.region().layout().length(), bases * kPage);
-    EXPECT_EQ(backing.region().table_frames().size(), reservation->payload_offset / kPage);
+    EXPECT_EQ(asking.region().layout().length(), bases * kPage);
+    EXPECT_EQ(asking.region().table_frames().size(), reservation->payload_offset / kPage);
     backing.Release();
   }
-  const auto none = RegionBacking(*machine_, {}).Reserve(kPage + 1);
+  GuestProcess other(*machine_, GetParam());
+  const auto none = RegionBacking(other).Reserve(kPage + 1);
   EXPECT_EQ(none.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(none.status().message()), HasSubstr("a region of 4097 bytes"));
 }
 
 // Single frames and blocks, to the page.
 TEST_P(EveryKernel, BacksAsMuchAsAskedAndNoMore) {
-  RegionBacking backing(*machine_, {.registered = GetParam() == SpaceOption::kRegion});
+  GuestProcess process(*machine_, GetParam());
+  RegionBacking backing(process);
   const Backing::Reservation reservation = *backing.Reserve(kPayload);
   std::byte* const payload = reservation.base + reservation.payload_offset;
   std::uint64_t populated = 0;
@@ -270,8 +273,8 @@ TEST_P(EveryKernel, BacksAsMuchAsAskedAndNoMore) {
     populated += pages * kPage;
     EXPECT_TRUE(IsReserved(payload + populated)) << populated;
     const std::uint64_t end = std::bit_cast<std::uint64_t>(payload) + populated;
-    EXPECT_TRUE(backing.region().PhysicalOf({end - 1}).ok());
-    EXPECT_EQ(backing.region().PhysicalOf({end}).fault().fault, Fault::kNotBacked);
+    EXPECT_TRUE(process.region().PhysicalOf({end - 1}).ok());
+    EXPECT_EQ(process.region().PhysicalOf({end}).fault().fault, Fault::kNotBacked);
   }
   // What is lacking is named.
   {
@@ -431,10 +434,11 @@ TEST_P(EveryKernel, MappingsThatRunOutLeaveNothingBehind) {
 TEST(EmbeddedKernel, ARegionThatCannotBeExtendedIsSpoilt) {
   const auto machine = SmallMachine();
   const std::uint64_t before = machine->kernel().frames().free();
-  RegionBacking backing(*machine, {.registered = true});
+  GuestProcess process(*machine, SpaceOption::kRegion);
+  RegionBacking backing(process);
   const Backing::Reservation reservation = *backing.Reserve(kMegabyte);
   ASSERT_TRUE(backing.Populate(0, kPage).ok());
-  machine->kernel().Call(XencommOp::kUnregister, backing.region().handle().value());
+  machine->kernel().Call(XencommOp::kUnregister, process.region().handle().value());
   const absl::Status status = backing.Populate(kPage, kPage);
   EXPECT_THAT(std::string(status.message()), HasSubstr("the region cannot be extended"));
   EXPECT_EQ(backing.Populate(2 * kPage, kPage), status);
@@ -457,7 +461,8 @@ TEST(EmbeddedKernel, ARegionThatCannotBeRegisteredIsNone) {
   }
   const std::uint64_t before = machine->kernel().frames().free();
   {
-    RegionBacking backing(*machine, {.registered = true});
+    GuestProcess process(*machine, SpaceOption::kRegion);
+    RegionBacking backing(process);
     const absl::Status status = backing.Reserve(std::uint64_t{1} << 30).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
     EXPECT_THAT(std::string(status.message()), HasSubstr("the region cannot be registered"));
@@ -465,7 +470,8 @@ TEST(EmbeddedKernel, ARegionThatCannotBeRegisteredIsNone) {
   EXPECT_EQ(machine->kernel().frames().free(), before);
   EXPECT_EQ(hypervisor::Books::StatisticsOf(machine->hypervisor()).regions, 0u);
   ExpectAllFrames(machine->kernel().frames());
-  RegionBacking backing(*machine, {.registered = false});
+  GuestProcess process(*machine, SpaceOption::kStateless);
+  RegionBacking backing(process);
   EXPECT_TRUE(backing.Reserve(kMegabyte).ok());
   backing.Release();
 }

@@ -239,7 +239,7 @@ class ForeignMappingsEndTest : public testing::TestWithParam<ProcessMaps::Source
   std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine();
   std::shared_ptr<Client> client_ = ClientOf(machine_, SpaceOption::kRegion);
   OwnedArray<char> bytes_ = *client_->arena().NewArray<char>(kPages * kPage);
-  ForeignMappings mappings_{machine_->hypervisor(), machine_->ram(), GetParam()};
+  ForeignMappings mappings_{machine_->frame_holder(), machine_->ram(), GetParam()};
   char* mapped_ = nullptr;
 };
 

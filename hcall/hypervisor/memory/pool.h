@@ -24,6 +24,7 @@ class Pool {
   // Of the hypervisor's pages that nobody else is to reach: a heap of its own where the machine has
   // such memory (MachineConfig::own_end), or the one above.
   FrameHeap& own() { return has_own_ ? own_heap_ : heap; }
+  bool IsOwn(std::uint64_t mfn) const { return has_own_ && own_heap_.Has(mfn); }
   FrameHeap& HeapOf(std::uint64_t mfn) { return heap.Has(mfn) ? heap : own_heap_; }
   void InitOwn(std::uint32_t begin, std::uint32_t end, bool zero) {
     own_heap_.Init(frames, begin, end, zero, machine, quiescence);

@@ -21,6 +21,8 @@ Slot& SlotOfThisProcess() {
   return slot.OfThisProcess();
 }
 
+constexpr std::uint64_t kBlockBytes = kBlockFrames << hypervisor::kPageShift;
+
 absl::Status Refused(const char* what, std::int64_t answer) {
   return absl::ErrnoToStatus(static_cast<int>(-answer), what);
 }
@@ -28,11 +30,16 @@ absl::Status Refused(const char* what, std::int64_t answer) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<EmbeddedMachine>> EmbeddedMachine::Create(
-    const MachineSetting& setting) {
-  absl::StatusOr<std::unique_ptr<RamFile>> ram = RamFile::Create(setting.memory_bytes);
+    const MachineSetting& setting, Lending lending) {
+  // An eighth each: tables of domain 0's processes; what domains cost besides their memory.
+  const bool lends = lending != Lending::kNone;
+  const std::uint64_t of_dom0 = lends ? setting.dom0_bytes / 8 / kBlockBytes * kBlockBytes : 0;
+  const std::uint64_t own =
+      lends ? setting.memory_bytes / 8 / kBlockBytes * kBlockBytes + of_dom0 : 0;
+  absl::StatusOr<std::unique_ptr<RamFile>> ram = RamFile::Create(setting.memory_bytes, own);
   if (!ram.ok()) return ram.status();
   std::shared_ptr<EmbeddedMachine> machine(new EmbeddedMachine(setting, *std::move(ram)));
-  const absl::Status on = machine->SwitchOn();
+  const absl::Status on = machine->SwitchOn(of_dom0 >> hypervisor::kPageShift, own);
   if (!on.ok()) return on;
   return machine;
 }
@@ -68,12 +75,13 @@ EmbeddedMachine::~EmbeddedMachine() {
   static_cast<void>(ram_.release());
 }
 
-absl::Status EmbeddedMachine::SwitchOn() {
+absl::Status EmbeddedMachine::SwitchOn(std::uint64_t own_frames, std::uint64_t own_bytes) {
   std::int64_t answer = hypervisor_->Init(
       {
           .memory = std::bit_cast<std::uintptr_t>(ram_->data()),
           .pool_begin = 0,
           .pool_end = ram_->size(),
+          .own_end = own_bytes,
           .pool_is_zero = true,
           .release = setting_.release,
           .cpus = setting_.cpus,
@@ -85,6 +93,7 @@ absl::Status EmbeddedMachine::SwitchOn() {
   answer = hypervisor_->BuildDomain({
       .id = 0,
       .pages = frames,
+      .own_pages = own_frames,
       .vcpus = setting_.vcpus,
       .space = space,
       .privileged = true,
@@ -92,8 +101,8 @@ absl::Status EmbeddedMachine::SwitchOn() {
   if (answer < 0) return Refused("domain 0 cannot be built", answer);
   const absl::Status claimed = vcpus_->Claim(setting_.vcpus);
   if (!claimed.ok()) return claimed;
-  kernel_ = std::make_unique<GuestKernel>(*hypervisor_, *ram_, *vcpus_, frames);
-  foreign_mappings_ = std::make_unique<ForeignMappings>(*hypervisor_, *ram_);
+  kernel_ = std::make_unique<GuestKernel>(*hypervisor_, *ram_, *vcpus_, frames, own_frames);
+  foreign_mappings_ = std::make_unique<ForeignMappings>(frame_holder(), *ram_);
   return kernel_->BindPorts(space);
 }
 
@@ -109,6 +118,19 @@ void EmbeddedMachine::WriteConsole(std::string_view text) {
 
 bool EmbeddedMachine::Discard(MachineAddress start, std::uint64_t bytes) {
   return ram_->Discard(start, bytes);
+}
+
+int EmbeddedMachine::Hold(std::uint16_t domain, std::span<const std::uint64_t> frames,
+                          Access access, std::span<std::uint64_t> mfns, std::span<int> errors) {
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    errors[i] = static_cast<int>(hypervisor_->HoldFrame(domain, frames[i], access, &mfns[i]));
+    if (errors[i] != 0) mfns[i] = hypervisor::kNoFrame;
+  }
+  return 0;
+}
+
+void EmbeddedMachine::Release(std::span<const std::uint64_t> mfns) {
+  for (const std::uint64_t mfn : mfns) hypervisor_->ReleaseFrame(mfn);
 }
 
 }  // namespace xencomm::embedded

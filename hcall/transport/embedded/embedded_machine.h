@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -19,10 +20,15 @@
 
 namespace xencomm::embedded {
 
-class EmbeddedMachine final : private hypervisor::Machine {
+class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
  public:
+  // Whether domains' memory is lent to other processes. The hypervisor's own pages, and those that
+  // domain 0's kernel keeps to itself, then lie where no mapping of theirs reaches.
+  enum class Lending : std::uint8_t { kNone, kDomainsMemory };
+
   // Started, with domain 0 up.
-  static absl::StatusOr<std::shared_ptr<EmbeddedMachine>> Create(const MachineSetting& setting);
+  static absl::StatusOr<std::shared_ptr<EmbeddedMachine>> Create(const MachineSetting& setting,
+                                                                 Lending lending = Lending::kNone);
 
   // The machine of this process, made by its first caller. It stays on until the process ends, so
   // that a domain outlives the handle through which it was made. kInvalidArgument when it stands
@@ -39,16 +45,23 @@ class EmbeddedMachine final : private hypervisor::Machine {
   hypervisor::Hypervisor& hypervisor() { return *hypervisor_; }
   VcpuPool& vcpus() { return *vcpus_; }
   GuestKernel& kernel() { return *kernel_; }
+  FrameHolder& frame_holder() { return *this; }
   ForeignMappings& foreign_mappings() { return *foreign_mappings_; }
 
  private:
   EmbeddedMachine(const MachineSetting& setting, std::unique_ptr<RamFile> ram);
 
-  absl::Status SwitchOn();
+  // Of domain 0's pages `own_frames` are its kernel's, of all memory the first `own_bytes` the
+  // hypervisor's.
+  absl::Status SwitchOn(std::uint64_t own_frames, std::uint64_t own_bytes);
 
   std::uint64_t NowNanoseconds() override;
   void WriteConsole(std::string_view text) override;
   bool Discard(MachineAddress start, std::uint64_t bytes) override;
+
+  int Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
+           std::span<std::uint64_t> mfns, std::span<int> errors) override;
+  void Release(std::span<const std::uint64_t> mfns) override;
 
   const MachineSetting setting_;
   const std::chrono::steady_clock::time_point switched_on_ = std::chrono::steady_clock::now();

@@ -8,6 +8,7 @@
 
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/embedded/guest_process.h"
+#include "hcall/transport/embedded/region_backing.h"
 #include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/transport.h"
@@ -21,7 +22,9 @@ class EmbeddedTransport final : public Transport {
                     FileDescriptor fd = FileDescriptor())
       : machine_(std::move(machine)), process_(*machine_, space), fd_(std::move(fd)) {}
 
-  absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override { return process_.MakeBacking(); }
+  absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override {
+    return std::make_unique<RegionBacking>(process_);
+  }
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override {
     return process_.Call(op, arguments);
   }

@@ -4,10 +4,13 @@
 
 #include <bit>
 #include <cerrno>
+#include <iterator>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "hcall/hypervisor/base/machine.h"
 
 namespace xencomm::embedded {
 
@@ -23,6 +26,28 @@ constexpr std::size_t kMostPages = std::numeric_limits<std::size_t>::max() >> kP
 
 }  // namespace
 
+class ForeignMappings::Releasing {
+ public:
+  explicit Releasing(FrameHolder& holder) : holder_(holder) {}
+  Releasing(const Releasing&) = delete;
+  Releasing& operator=(const Releasing&) = delete;
+  ~Releasing() { Flush(); }
+
+  void Add(std::uint64_t mfn) {
+    mfns_[count_++] = mfn;
+    if (count_ == std::size(mfns_)) Flush();
+  }
+
+ private:
+  void Flush() {
+    if (count_ != 0) holder_.Release({mfns_, std::exchange(count_, 0)});
+  }
+
+  FrameHolder& holder_;
+  std::size_t count_ = 0;
+  std::uint64_t mfns_[256];
+};
+
 int ForeignMappings::Map(std::uint16_t domain, ForeignMemory::Placement& placement,
                          std::span<const std::uint64_t> frames, std::span<int> errors) {
   if (frames.empty()) return -EINVAL;
@@ -37,28 +62,39 @@ int ForeignMappings::Map(std::uint16_t domain, ForeignMemory::Placement& placeme
 
   // A frame is held once there is a place to note it.
   Pages held;
+  std::vector<std::uint64_t> mfns(frames.size(), kNoFrame);
   auto undo = absl::MakeCleanup([&] {
     munmap(range, bytes);
-    for (const auto& [address, mfn] : held) {
-      if (mfn != kNoFrame) hypervisor_.ReleaseFrame(mfn);
+    Releasing releasing(holder_);
+    for (const std::uint64_t mfn : mfns) {
+      if (mfn != kNoFrame) releasing.Add(mfn);
     }
   });
-  const Access access = (placement.protection & PROT_WRITE) != 0 ? Access::kWrite : Access::kRead;
   for (std::size_t i = 0; i < frames.size(); ++i) {
-    const std::uintptr_t address = start + (i << kPageShift);
-    const auto page = held.emplace_hint(held.end(), address, kNoFrame);
-    std::uint64_t mfn = kNoFrame;
-    errors[i] = static_cast<int>(hypervisor_.HoldFrame(domain, frames[i], access, &mfn));
-    if (errors[i] != 0) {
-      held.erase(page);
+    held.emplace_hint(held.end(), start + (i << kPageShift), kNoFrame);
+  }
+  const Access access = (placement.protection & PROT_WRITE) != 0 ? Access::kWrite : Access::kRead;
+  const int asked = holder_.Hold(domain, frames, access, mfns, errors);
+  if (asked != 0) return asked;
+  auto page = held.begin();
+  for (std::size_t i = 0; i < frames.size();) {
+    if (mfns[i] == kNoFrame) {
+      page = held.erase(page);
+      ++i;
       continue;
     }
-    page->second = mfn;
-    if (!ram_.MapAt(std::bit_cast<std::byte*>(address), MachineAddress{mfn << kPageShift},
-                    kPageSize, placement.protection)
+    // As many as follow one another in the machine are one mapping.
+    std::size_t count = 0;
+    for (; i + count < frames.size() && mfns[i + count] == mfns[i] + count; ++count, ++page) {
+      page->second = mfns[i + count];
+    }
+    if (!ram_.MapAt(std::bit_cast<std::byte*>(start + (i << kPageShift)),
+                    MachineAddress{mfns[i] << kPageShift}, count << kPageShift,
+                    placement.protection)
              .ok()) {
       return -ENOMEM;
     }
+    i += count;
   }
   madvise(range, bytes, MADV_DONTFORK);
   // As privcmd's mappings; and by it they are told from the other mappings of the memory.
@@ -83,9 +119,10 @@ int ForeignMappings::Unmap(void* address, std::size_t pages) {
   // What was moved away does not end here.
   LoseWhatIsGone(start, start + bytes);
   if (munmap(address, bytes) != 0) return -errno;
+  Releasing releasing(holder_);
   auto page = pages_.lower_bound(start);
   while (page != pages_.end() && page->first < start + bytes) {
-    hypervisor_.ReleaseFrame(page->second);
+    releasing.Add(page->second);
     page = pages_.erase(page);
   }
   any_.store(!pages_.empty() || !lost_.empty(), std::memory_order_relaxed);
@@ -153,7 +190,8 @@ void ForeignMappings::FindLost() {
       });
     }
   }
-  for (const auto& [mfn, address] : lost_) hypervisor_.ReleaseFrame(mfn);
+  Releasing releasing(holder_);
+  for (const auto& [mfn, address] : lost_) releasing.Add(mfn);
   lost_.clear();
 }
 

@@ -1,5 +1,8 @@
 // Which frames of other domains are mapped into this process, and where.
 //
+// Frames are held by whoever keeps the machine: the hypervisor in this process, or the process that
+// it is in.
+//
 // A frame that is mapped is held: the hypervisor does not hand it out again, also when its domain
 // is gone. Programs end such a mapping by munmap as well as by the library's function, put another
 // in its place, or move it by mremap, and of none of these anybody tells us. So before each call,
@@ -15,20 +18,35 @@
 #include <map>
 #include <span>
 
-#include "hcall/hypervisor/hypervisor.h"
 #include "hcall/transport/embedded/process_maps.h"
 #include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/foreign_memory.h"
+#include "xencomm/memory.h"
 #include "xencomm/mutex.h"
 
 namespace xencomm::embedded {
 
+// Who keeps the machine, as far as mappings of its frames need it.
+class FrameHolder {
+ public:
+  // As Hypervisor::HoldFrame, for each of `frames`: mfns[i] is the frame, or kNoFrame, and
+  // errors[i] the reason or 0. 0, or a negative errno when nothing could be asked and is held.
+  virtual int Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
+                   std::span<std::uint64_t> mfns, std::span<int> errors) = 0;
+  // Each was held as often as it is released. What cannot be said is lost: the process that it
+  // should be said to is gone.
+  virtual void Release(std::span<const std::uint64_t> mfns) = 0;
+
+ protected:
+  ~FrameHolder() = default;
+};
+
 class ForeignMappings {
  public:
   // Both are borrowed.
-  ForeignMappings(hypervisor::Hypervisor& hypervisor, RamFile& ram,
+  ForeignMappings(FrameHolder& holder, RamFile& ram,
                   ProcessMaps::Source source = ProcessMaps::Source::kBest)
-      : hypervisor_(hypervisor), ram_(ram), maps_(ram.fd(), source) {}
+      : holder_(holder), ram_(ram), maps_(ram.fd(), source) {}
 
   // As ForeignMemory::Map: errors are -ESRCH (no such domain), -EINVAL (no such frame), -EPERM (not
   // writable). -ENOMEM when the process has no room for as many mappings; what fails, by an
@@ -51,6 +69,9 @@ class ForeignMappings {
   using Pages = std::map<std::uint64_t, std::uint64_t>;      // address to mfn
   using Lost = std::multimap<std::uint64_t, std::uint64_t>;  // mfn to the address it had
 
+  // Frames to be released, some at a time, without a call for each.
+  class Releasing;
+
   void SweepAll();
   // Of the pages in [start, end) all become lost, or those that are not mapped there any more.
   void Lose(std::uintptr_t start, std::uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -65,7 +86,7 @@ class ForeignMappings {
   void ForEachFound(const ProcessMaps::Area& area, Visitor visit)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  hypervisor::Hypervisor& hypervisor_;
+  FrameHolder& holder_;
   RamFile& ram_;
   Mutex mutex_;
   ProcessMaps maps_ ABSL_GUARDED_BY(mutex_);

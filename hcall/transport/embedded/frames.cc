@@ -4,10 +4,13 @@
 
 namespace xencomm::embedded {
 
-Frames::Frames(std::uint64_t count) : total_(count / kBlockFrames * kBlockFrames) {
+Frames::Frames(std::uint64_t first, std::uint64_t end)
+    : total_((end - first) / kBlockFrames * kBlockFrames) {
   // The same order in every run: a failure can be looked at again.
   const MutexLock lock(mutex_);
-  for (std::uint64_t gfn = kBlockFrames; gfn < total_; gfn += kBlockFrames) blocks_.push_back(gfn);
+  for (std::uint64_t gfn = first; gfn < first + total_; gfn += kBlockFrames) {
+    if (gfn != 0) blocks_.push_back(gfn);
+  }
   std::shuffle(blocks_.begin(), blocks_.end(), random_);
 }
 

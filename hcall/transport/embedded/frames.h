@@ -25,9 +25,10 @@ struct FrameRun {
 
 class Frames {
  public:
-  // Of frames 0 to `count` - 1, all whole blocks but the first are free: guest-physical address 0
-  // in a call's register means that there is no region, so nothing begins there.
-  explicit Frames(std::uint64_t count);
+  // Of the frames from `first` to `end`, both of which begin a block, all are free, but for the
+  // very first block: guest-physical address 0 in a call's register means that there is no region,
+  // so nothing begins there. An `end` in the middle of a block is where that begins.
+  Frames(std::uint64_t first, std::uint64_t end);
 
   std::optional<FrameRun> TakeOne() ABSL_LOCKS_EXCLUDED(mutex_);
   std::optional<FrameRun> TakeBlock() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -9,7 +9,7 @@
 namespace xencomm::embedded {
 
 absl::Status GuestKernel::BindPorts(hypervisor::SpaceKind space) {
-  const std::optional<FrameRun> frame = frames_.TakeOne();
+  const std::optional<FrameRun> frame = own_frames().TakeOne();
   if (!frame) return absl::ResourceExhaustedError("the guest kernel has no frame to boot with");
   const PhysicalAddress physical = {frame->gfn << hypervisor::kPageShift};
   std::byte* const bytes = memory_.Map(physical, hypervisor::kPageSize, Access::kWrite).start();

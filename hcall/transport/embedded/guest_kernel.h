@@ -19,19 +19,24 @@ namespace xencomm::embedded {
 
 class GuestKernel {
  public:
-  // Everything is borrowed. Domain 0 has `frames` frames from gfn 0 on, and its vcpus are claimed.
+  // Everything is borrowed. Domain 0 has `frames` frames from gfn 0 on, of which the first
+  // `own_frames` are shown to no process, and its vcpus are claimed.
   GuestKernel(hypervisor::Hypervisor& hypervisor, RamFile& ram, VcpuPool& vcpus,
-              std::uint64_t frames)
+              std::uint64_t frames, std::uint64_t own_frames)
       : hypervisor_(hypervisor),
         ram_(ram),
         vcpus_(vcpus),
-        frames_(frames),
+        own_frames_(0, own_frames),
+        frames_(own_frames, frames),
         memory_(hypervisor.LockedMemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
 
   // The event ports that a kernel has when it is up.
   absl::Status BindPorts(hypervisor::SpaceKind space);
 
+  // What processes get; and what the kernel keeps to itself, its tables: the same where there are
+  // no others that could look.
   Frames& frames() { return frames_; }
+  Frames& own_frames() { return own_frames_.total() != 0 ? own_frames_ : frames_; }
   // As the kernel's linear map reaches it, for what it does outside calls. Calls have their own.
   hypervisor::LockedMemory& memory() { return memory_; }
 
@@ -57,13 +62,14 @@ class GuestKernel {
     for (std::uint64_t i = 0; i < run.count; ++i) {
       ram_.Discard(MachineOf({(run.gfn + i) << hypervisor::kPageShift}), hypervisor::kPageSize);
     }
-    frames_.GiveBack(run);
+    (run.gfn < own_frames_.total() ? own_frames_ : frames_).GiveBack(run);
   }
 
  private:
   hypervisor::Hypervisor& hypervisor_;
   RamFile& ram_;
   VcpuPool& vcpus_;
+  Frames own_frames_;
   Frames frames_;
   hypervisor::LockedMemory memory_;
   OwnSpace own_space_;  // of the kernel's own raw pointers

@@ -3,49 +3,97 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "xencomm/hypercall.h"
 #include "xencomm/process_call.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm::embedded {
 
-std::unique_ptr<RegionBacking> GuestProcess::MakeBacking() {
-  auto backing = std::make_unique<RegionBacking>(
-      machine_, GuestRegion::Options{.registered = space_ == SpaceOption::kRegion,
-                                     .levels = space_ == SpaceOption::kWalk5 ? 5u : 4u});
-  backing_ = backing.get();
-  return backing;
+using hypervisor::kPageShift;
+using hypervisor::kPageSize;
+
+absl::Status GuestProcess::MakeRegion(const RegionLayout& layout) {
+  absl::StatusOr<std::unique_ptr<GuestRegion>> region =
+      GuestRegion::Create(machine_.kernel(), layout,
+                          {.registered = space_ == SpaceOption::kRegion,
+                           .levels = space_ == SpaceOption::kWalk5 ? 5u : 4u});
+  if (!region.ok()) return region.status();
+  region_ = *std::move(region);
+  current_.store(region_.get(), std::memory_order_release);
+  return absl::OkStatus();
+}
+
+void GuestProcess::EndRegion() {
+  current_.store(nullptr, std::memory_order_relaxed);
+  for (std::unique_ptr<Walk>& walk : walks_) walk.reset();
+  {
+    const MutexLock lock(mutex_);
+    described_.reset();
+  }
+  region_.reset();
+}
+
+absl::StatusOr<std::vector<FrameRun>> GuestProcess::TakeFrames(std::uint64_t offset,
+                                                               std::uint64_t length) {
+  Frames& frames = machine_.kernel().frames();
+  std::vector<FrameRun> runs;
+  for (std::uint64_t done = 0; done < length;) {
+    const bool block =
+        offset + done >= kScatteredBytes && length - done >= kBlockFrames * kPageSize;
+    const std::optional<FrameRun> run = block ? frames.TakeBlock() : frames.TakeOne();
+    if (!run) {
+      GiveBack(runs);
+      return absl::ResourceExhaustedError(Sentence(
+          "%u bytes for the region: of domain 0's %uM only %u bytes are free (option dom0)", length,
+          frames.total() >> (20 - kPageShift), frames.free() << kPageShift));
+    }
+    runs.push_back(*run);
+    done += run->count * kPageSize;
+  }
+  return runs;
+}
+
+void GuestProcess::GiveBack(std::span<const FrameRun> runs) {
+  for (const FrameRun run : runs) machine_.kernel().frames().GiveBack(run);
 }
 
 std::int64_t GuestProcess::Call(std::uint64_t index, std::span<const std::uint64_t, 5> arguments) {
+  const GuestRegion* const region = current_.load(std::memory_order_acquire);
   const bool by_region = space_ == SpaceOption::kRegion || space_ == SpaceOption::kStateless;
-  const RegionHandle handle = by_region ? region().handle() : RegionHandle::None();
+  const RegionHandle handle =
+      by_region && region != nullptr ? region->handle() : RegionHandle::None();
   const std::optional<PassedCall> passed = PassOn(index, arguments, handle, kRegionCall);
   if (!passed) return -EPERM;
   hypervisor::HypercallFrame frame = {.index = passed->index, .region = passed->region};
   std::ranges::copy(passed->arguments, frame.arguments);
   machine_.foreign_mappings().Sweep();
   VcpuPool::Lease lease(machine_.vcpus());
-  if (IsHistorical(space_)) return Described().Call(lease.vcpu(), frame);
-  if (!by_region) {
-    lease.SetRawSpace(space_ == SpaceOption::kDirect ? backing_->direct() : WalkOf(lease));
+  if (region != nullptr) {
+    if (IsHistorical(space_)) return Described(*region).Call(lease.vcpu(), frame);
+    if (!by_region) {
+      lease.SetRawSpace(space_ == SpaceOption::kDirect ? *direct_ : WalkOf(lease, *region));
+    }
+  } else {
+    lease.ForgetRawSpace();
   }
   return machine_.hypervisor().Call(lease.vcpu(), frame);
 }
 
-Space& GuestProcess::WalkOf(const VcpuPool::Lease& vcpu) {
+Space& GuestProcess::WalkOf(const VcpuPool::Lease& vcpu, const GuestRegion& region) {
   std::unique_ptr<Walk>& walk = walks_[vcpu.index()];
   if (walk == nullptr) {
-    walk = std::make_unique<Walk>(machine_.hypervisor().MemoryOf(vcpu.vcpu()), region().paging());
+    walk = std::make_unique<Walk>(machine_.hypervisor().MemoryOf(vcpu.vcpu()), region.paging());
   }
   return walk->space;
 }
 
-DescribedCalls& GuestProcess::Described() {
+DescribedCalls& GuestProcess::Described(const GuestRegion& region) {
   const MutexLock lock(mutex_);
   if (described_ == nullptr) {
     described_ = std::make_unique<DescribedCalls>(
-        machine_, region(), backing_->direct(),
+        machine_, region, *direct_,
         space_ == SpaceOption::kInline ? schema::DescribedCall::Inline::kWherePossible
                                        : schema::DescribedCall::Inline::kNever);
   }

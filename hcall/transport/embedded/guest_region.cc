@@ -11,8 +11,9 @@ constexpr std::uint64_t kUserRead = x86_64::kEntryUser | x86_64::kEntryNoExecute
 constexpr std::uint64_t kUserWrite = kUserRead | x86_64::kEntryWritable;
 
 absl::Status NoFrames(GuestKernel& kernel) {
+  const std::uint64_t frames = kernel.own_frames().total();
   return absl::ResourceExhaustedError(
-      Sentence("domain 0's %uM of memory are in use (option dom0)", kernel.frames().total() >> 8));
+      Sentence("domain 0's %uM of memory are in use (option dom0)", frames >> 8));
 }
 
 absl::Status KernelFault(const char* what, FaultInfo fault) {
@@ -27,7 +28,7 @@ absl::Status PageTableFault(GuestKernel& kernel, FaultInfo fault) {
 }  // namespace
 
 Result<PhysicalAddress> GuestRegion::TableFrames::Allocate() {
-  const std::optional<FrameRun> frame = kernel.frames().TakeOne();
+  const std::optional<FrameRun> frame = kernel.own_frames().TakeOne();
   if (!frame) return Fault::kNoMemory;
   owned.push_back(*frame);
   return PhysicalAddress{frame->gfn << hypervisor::kPageShift};

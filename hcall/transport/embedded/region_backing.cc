@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <bit>
-#include <optional>
 #include <utility>
 
 #include "xencomm/sentence.h"
@@ -26,11 +25,6 @@ Result<RegionLayout> LayoutFor(std::uint64_t payload_size) {
 
 }  // namespace
 
-RegionBacking::~RegionBacking() {
-  // Only in a forked child is there a region left, and it is the parent's.
-  static_cast<void>(region_.release());
-}
-
 absl::StatusOr<Backing::Reservation> RegionBacking::Reserve(std::uint64_t payload_size) {
   const Result<RegionLayout> shape = LayoutFor(payload_size);
   if (!shape.ok()) {
@@ -47,12 +41,10 @@ absl::StatusOr<Backing::Reservation> RegionBacking::Reserve(std::uint64_t payloa
   size_ = shape->length();
 
   const auto layout = RegionLayout::Make({std::bit_cast<std::uintptr_t>(base_)}, size_, kPageShift);
-  absl::StatusOr<std::unique_ptr<GuestRegion>> region =
-      GuestRegion::Create(machine_.kernel(), *layout, options_);
-  absl::Status made = region.status();
+  absl::Status made = process_.MakeRegion(*layout);
   if (made.ok()) {
-    region_ = *std::move(region);
-    direct_.emplace(region_->layout(), backed_);
+    direct_.emplace(process_.region().layout(), backed_);
+    process_.SetDirect(*direct_);
     made = MapTable();
   }
   if (!made.ok()) {
@@ -66,7 +58,7 @@ absl::StatusOr<Backing::Reservation> RegionBacking::Reserve(std::uint64_t payloa
 
 absl::Status RegionBacking::MapTable() {
   std::byte* at = base_;
-  for (const PhysicalAddress frame : region_->table_frames()) {
+  for (const PhysicalAddress frame : process_.region().table_frames()) {
     const absl::Status mapped =
         machine_.ram().MapAt(at, machine_.kernel().MachineOf(frame), kPageSize, PROT_READ);
     if (!mapped.ok()) return mapped;
@@ -77,43 +69,23 @@ absl::Status RegionBacking::MapTable() {
 }
 
 absl::Status RegionBacking::Populate(std::uint64_t offset, std::uint64_t length) {
-  absl::StatusOr<std::vector<FrameRun>> runs = TakeFrames(offset, length);
+  absl::StatusOr<std::vector<FrameRun>> runs = process_.TakeFrames(offset, length);
   if (!runs.ok()) return runs.status();
-  const std::uint64_t payload_offset = region_->layout().payload_offset();
+  const std::uint64_t payload_offset = process_.region().layout().payload_offset();
   std::byte* const start = base_ + payload_offset + offset;
   // First what can be undone: a base that the hypervisor has seen stays.
   absl::Status status = MapRuns(start, *runs);
   const bool mapped = status.ok();
-  if (mapped) status = region_->Back((payload_offset + offset) >> kPageShift, *runs);
+  if (mapped) status = process_.region().Back((payload_offset + offset) >> kPageShift, *runs);
   if (!status.ok()) {
     mmap(start, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (mapped) return status;  // the frames are the region's
-    for (const FrameRun run : *runs) machine_.kernel().frames().GiveBack(run);
+    process_.GiveBack(*runs);
     return status;
   }
   // Whoever knows an address in there was told of it behind this.
   backed_.store(payload_offset + offset + length, std::memory_order_relaxed);
   return status;
-}
-
-absl::StatusOr<std::vector<FrameRun>> RegionBacking::TakeFrames(std::uint64_t offset,
-                                                                std::uint64_t length) {
-  Frames& frames = machine_.kernel().frames();
-  std::vector<FrameRun> runs;
-  for (std::uint64_t done = 0; done < length;) {
-    const bool block =
-        offset + done >= kScatteredBytes && length - done >= kBlockFrames * kPageSize;
-    const std::optional<FrameRun> run = block ? frames.TakeBlock() : frames.TakeOne();
-    if (!run) {
-      for (const FrameRun taken : runs) frames.GiveBack(taken);
-      return absl::ResourceExhaustedError(Sentence(
-          "%u bytes for the region: of domain 0's %uM only %u bytes are free (option dom0)", length,
-          frames.total() >> (20 - kPageShift), frames.free() << kPageShift));
-    }
-    runs.push_back(*run);
-    done += run->count * kPageSize;
-  }
-  return runs;
 }
 
 absl::Status RegionBacking::MapRuns(std::byte* at, const std::vector<FrameRun>& runs) {
@@ -144,7 +116,7 @@ absl::Status RegionBacking::MapRuns(std::byte* at, const std::vector<FrameRun>& 
 }
 
 void RegionBacking::Release() {
-  region_.reset();
+  process_.EndRegion();
   munmap(base_, size_);
 }
 

@@ -6,47 +6,33 @@
 #define HCALL_TRANSPORT_EMBEDDED_REGION_BACKING_H_
 
 #include <atomic>
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "hcall/transport/embedded/direct_space.h"
-#include "hcall/transport/embedded/embedded_machine.h"
-#include "hcall/transport/embedded/guest_region.h"
+#include "hcall/transport/embedded/guest_process.h"
 #include "xencomm/backing.h"
 
 namespace xencomm::embedded {
 
 class RegionBacking final : public Backing {
  public:
-  // `machine` is borrowed.
-  RegionBacking(EmbeddedMachine& machine, GuestRegion::Options options)
-      : machine_(machine), options_(options) {}
-  ~RegionBacking() override;
+  // `process`, the program's own, is borrowed, and has no other region.
+  explicit RegionBacking(GuestProcess& process) : process_(process), machine_(process.machine()) {}
 
   absl::StatusOr<Reservation> Reserve(std::uint64_t payload_size) override;
   absl::Status Populate(std::uint64_t offset, std::uint64_t length) override;
   void Release() override;
 
-  // From Reserve to Release.
-  const GuestRegion& region() const { return *region_; }
-  Space& direct() { return *direct_; }
-
  private:
-  // Up to here the payload's frames are single ones, scattered; beyond, blocks: a mapping for each
-  // page of a large region would be more than vm.max_map_count.
-  static constexpr std::uint64_t kScatteredBytes = std::uint64_t{2} << 20;
-
-  absl::StatusOr<std::vector<FrameRun>> TakeFrames(std::uint64_t offset, std::uint64_t length);
   absl::Status MapTable();
   // When it fails a part may be mapped.
   absl::Status MapRuns(std::byte* at, const std::vector<FrameRun>& runs);
 
+  GuestProcess& process_;
   EmbeddedMachine& machine_;
-  const GuestRegion::Options options_;
   std::byte* base_ = nullptr;
-  std::uint64_t size_ = 0;  // table included
-  std::unique_ptr<GuestRegion> region_;
+  std::uint64_t size_ = 0;                 // table included
   std::atomic<std::uint64_t> backed_ = 0;  // bytes, from the region's start; only grows
   std::optional<DirectSpace> direct_;
 };

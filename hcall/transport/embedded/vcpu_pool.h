@@ -48,6 +48,8 @@ class VcpuPool {
       pool_.hypervisor_.SetRawSpace(*slot.vcpu, space);
       slot.space = &space;
     }
+    // Makes them lead nowhere.
+    void ForgetRawSpace() { SetRawSpace(pool_.nowhere_); }
 
    private:
     VcpuPool& pool_;
@@ -55,6 +57,11 @@ class VcpuPool {
   };
 
  private:
+  class Nowhere final : public Space {
+    Mapping Resolve(VirtualAddress, std::uint64_t, std::uint64_t, Access, Cursor*) override {
+      return Fault::kNotPresent;
+    }
+  };
   struct Slot {
     hypervisor::Vcpu* vcpu = nullptr;
     Space* space = nullptr;
@@ -64,6 +71,7 @@ class VcpuPool {
   void GiveBack(std::uint32_t slot);
 
   hypervisor::Hypervisor& hypervisor_;
+  Nowhere nowhere_;
   Slot slots_[kMaxVcpus];
   unsigned count_ = 0;
   Numbers lent_;
