@@ -31,7 +31,7 @@ std::vector<Option> TransportOptions(Command::Connects connects) {
   for (const EmbeddedOption& each : EmbeddedOptions()) {
     const std::string name = each.name;
     // Where nothing but the embedded machine is looked at, no call is made.
-    if (connects == Command::Connects::kEmbedded && name == "space") continue;
+    if (connects != Command::Connects::kAnywhere && name == "space") continue;
     const bool is_range = absl::StrContains(each.takes, " to ");
     const char* const value = name == "cpus" || name == "vcpus" ? "COUNT"
                               : is_range                        ? "SIZE"
@@ -43,6 +43,7 @@ std::vector<Option> TransportOptions(Command::Connects connects) {
     }
   }
   if (connects == Command::Connects::kAnywhere) {
+    options.push_back({"machine", kFileValue, "the machine that runs at this socket"});
     options.push_back(
         {"xen", "", "the Xen that this machine runs on, not the embedded hypervisor"});
   }
@@ -168,8 +169,19 @@ absl::Status Arguments::Check(const Command& command) {
     if (!Has(each.name)) continue;
     absl::StrAppend(&embedded_, embedded_.empty() ? "" : ",", each.name, "=", *Get(each.name));
   }
-  if (Has("xen") && !embedded_.empty()) {
-    return Wrong("--%s is for the embedded hypervisor: expected it without --xen", embedded_);
+  const char* const elsewhere = Has("xen") ? "xen" : "machine";
+  // How a program's own calls reach their arguments is its choice on every machine.
+  const bool is_of_calls =
+      Has("machine") && embedded_ == absl::StrCat("space=", Get("space").value_or(""));
+  if (Has(elsewhere) && !embedded_.empty() && !is_of_calls) {
+    return Wrong("--%s is for the embedded hypervisor: expected it without --%s", embedded_,
+                 elsewhere);
+  }
+  if (Has("xen") && Has("machine")) return Wrong("--machine: expected it without --xen");
+  if (Has("machine")) {
+    const absl::StatusOr<JoinedSetting> joined =
+        ParseJoinedSetting(SplitSetting(OnMachine(*Get("machine"))).options);
+    if (!joined.ok()) return Wrong("--%s", joined.status().message());
   }
   const absl::StatusOr<EmbeddedSetting> setting = ParseEmbeddedSetting(embedded_);
   if (!setting.ok()) return Wrong("--%s", setting.status().message());
@@ -190,9 +202,26 @@ std::string Arguments::Operand() const { return operands_.empty() ? "" : operand
 
 std::string Arguments::Transport() const {
   if (Has("xen")) return "privcmd";
+  if (Has("machine")) return OnMachine(*Get("machine"));
   if (!embedded_.empty()) return absl::StrCat("embedded:", embedded_);
   const char* const environment = std::getenv("XENCOMM_TRANSPORT");
   return environment == nullptr || environment[0] == '\0' ? "embedded" : environment;
+}
+
+absl::StatusOr<std::optional<MachineSetting>> Arguments::MachineToStart() const {
+  const Setting parts = SplitSetting(Transport());
+  if (parts.name != "embedded") return std::optional<MachineSetting>();
+  const absl::StatusOr<EmbeddedSetting> setting = ParseEmbeddedSetting(parts.options);
+  if (!setting.ok()) return setting.status();
+  if (setting->space == SpaceOption::kDirect || IsHistorical(setting->space)) {
+    return std::optional<MachineSetting>();
+  }
+  return std::optional(setting->machine);
+}
+
+std::string Arguments::OnMachine(const std::string& socket) const {
+  return absl::StrCat("machine:", socket,
+                      Has("space") ? absl::StrCat(",space=", *Get("space")) : "");
 }
 
 std::optional<std::uint64_t> ParseNumber(const std::string& word) {

@@ -60,7 +60,8 @@ class Arguments;
 
 struct Command {
   // Which options of the transport it takes.
-  enum class Connects : std::uint8_t { kNowhere, kEmbedded, kAnywhere };
+  // kMachine: those of a machine that it starts; kEmbedded: of one that it looks at by itself.
+  enum class Connects : std::uint8_t { kNowhere, kMachine, kEmbedded, kAnywhere };
 
   const char* name;
   const char* summary;      // one line
@@ -99,9 +100,13 @@ class Arguments {
   // A null pointer follows them.
   std::span<char*> operands() const { return operands_; }
 
-  // The transport that the options name: those of the embedded machine or --xen; without any, what
-  // XENCOMM_TRANSPORT says; without that, the embedded one.
+  // The transport that the options name: those of the embedded machine, --machine or --xen; without
+  // any, what XENCOMM_TRANSPORT says; without that, the embedded one.
   std::string Transport() const;
+  // The machine that Transport() describes, if that can be a process of its own.
+  absl::StatusOr<std::optional<MachineSetting>> MachineToStart() const;
+  // The transport to one, in the space that the options say.
+  std::string OnMachine(const std::string& socket) const;
   absl::StatusOr<std::shared_ptr<Client>> Connect() const { return Client::Open(Transport()); }
   // The embedded machine that the options describe.
   const EmbeddedSetting& Embedded() const { return setting_; }

@@ -1,16 +1,20 @@
 // xencomm run: an unmodified program over the drop-in libraries.
 
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hcall/tools/command.h"
+#include "hcall/tools/machine_process.h"
 
 namespace xencomm::tools {
 namespace {
@@ -36,23 +40,60 @@ void Prepend(const char* variable, const std::string& value) {
   setenv(variable, all.c_str(), 1);
 }
 
+// In its own process, as a shell does: the exit code when it cannot be.
+int Execute(char** program) {
+  execvp(program[0], program);
+  const int error = errno;
+  absl::FPrintF(stderr, "xencomm run: '%s' cannot be run: %s\n", program[0],
+                strerrordesc_np(error));
+  // Not found, or found and not executable.
+  return error == ENOENT ? 127 : 126;
+}
+
+// The program's process, while a machine is kept for it.
+int ExecuteAndWait(char** program) {
+  const pid_t child = fork();
+  if (child < 0) {
+    absl::FPrintF(stderr, "xencomm run: no process can be had: %s\n", strerrordesc_np(errno));
+    return 126;
+  }
+  if (child == 0) _exit(Execute(program));
+  // A terminal's signals reach the program by themselves; what is sent to this process is passed
+  // on.
+  static pid_t program_process;
+  program_process = child;
+  for (const int terminals : {SIGINT, SIGQUIT}) std::signal(terminals, SIG_IGN);
+  for (const int passed : {SIGTERM, SIGHUP}) {
+    std::signal(passed, [](int number) { kill(program_process, number); });
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 absl::StatusOr<int> Run(const Arguments& arguments) {
-  const std::string transport = arguments.Transport();
   const fs::path folder = DropInFolder();
   if (folder.empty()) {
     return absl::NotFoundError("libxencall.so.1 is not where it was built or installed");
+  }
+  // A machine of its own, unless it joins one or the hypervisor is to be in the program's process.
+  std::string transport = arguments.Transport();
+  std::unique_ptr<MachineProcess> machine;
+  const auto setting = arguments.MachineToStart();
+  if (!setting.ok()) return setting.status();
+  if (setting->has_value()) {
+    auto started = MachineProcess::Start(**setting);
+    if (!started.ok()) return started.status();
+    machine = *std::move(started);
+    transport = arguments.OnMachine(machine->socket());
   }
   Prepend("LD_LIBRARY_PATH", folder.string());
   // The store of a machine in this process, where there is no daemon's.
   if (transport != "privcmd") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
   setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
   char** const program = arguments.operands().data();
-  execvp(program[0], program);
-  const int error = errno;
-  absl::FPrintF(stderr, "xencomm run: '%s' cannot be run: %s\n", program[0],
-                strerrordesc_np(error));
-  // As a shell does: not found, or found and not executable.
-  return error == ENOENT ? 127 : 126;
+  return machine != nullptr ? ExecuteAndWait(program) : Execute(program);
 }
 
 }  // namespace
@@ -63,8 +104,10 @@ Command RunCommand() {
       .summary = "Run an unmodified toolstack program over this library",
       .description =
           "PROGRAM finds this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of "
-          "the system's. Its hypercalls are answered by a hypervisor in its own process: no Xen "
-          "is needed, and what it does to domains ends with it. PROGRAM itself is not changed.",
+          "the system's. Its hypercalls are answered by a machine that is started for it and all "
+          "that it starts, and ended afterwards: no Xen is needed. PROGRAM itself is not changed. "
+          "With --machine it joins a machine that runs.\n\n"
+          "With --space=direct, xcom or inline the hypervisor is in the program's own process.",
       .runs_program = true,
       .connects = Command::Connects::kAnywhere,
       .examples = {{"Debian's xen-cpuid, its arguments reached by a page walk.",

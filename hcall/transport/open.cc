@@ -5,13 +5,15 @@
 #include <cerrno>
 #include <cstdlib>
 #include <map>
-#include <optional>
 #include <utility>
+#include <variant>
 
 #include "hcall/transport/embedded/embedded_foreign_memory.h"
 #include "hcall/transport/embedded/embedded_transport.h"
 #include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/foreign_memory.h"
+#include "hcall/transport/machine/connection.h"
+#include "hcall/transport/machine/machine_transport.h"
 #include "hcall/transport/open.h"
 #include "hcall/transport/privcmd.h"
 #include "hcall/transport/privcmd_foreign_memory.h"
@@ -32,22 +34,23 @@ std::string OrDefault(const std::string& setting) {
   return environment == nullptr || environment[0] == '\0' ? "privcmd" : environment;
 }
 
-// What a setting names: the embedded machine by its options, or else, with nothing in it, privcmd.
-absl::StatusOr<std::optional<EmbeddedSetting>> Parse(const std::string& setting) {
+struct PrivcmdSetting {};
+using TransportSetting = std::variant<PrivcmdSetting, EmbeddedSetting, JoinedSetting>;
+
+absl::StatusOr<TransportSetting> Parse(const std::string& setting) {
   const Setting parts = SplitSetting(setting);
-  if (parts.name == "embedded") {
-    absl::StatusOr<EmbeddedSetting> embedded = ParseEmbeddedSetting(parts.options);
-    if (!embedded.ok()) return embedded.status();
-    return std::optional<EmbeddedSetting>(*embedded);
-  }
+  if (parts.name == "embedded") return ParseEmbeddedSetting(parts.options);
+  if (parts.name == "machine") return ParseJoinedSetting(parts.options);
   if (parts.name != "privcmd") {
     return absl::InvalidArgumentError(
-        Sentence("'%s' is no transport: expected privcmd, embedded or embedded:OPTIONS", setting));
+        Sentence("'%s' is no transport: expected privcmd, machine:PATH, embedded or "
+                 "embedded:OPTIONS",
+                 setting));
   }
   if (!parts.options.empty()) {
     return absl::InvalidArgumentError(Sentence("'%s': privcmd takes no options", setting));
   }
-  return std::optional<EmbeddedSetting>();
+  return PrivcmdSetting();
 }
 
 // The clients of a process by their settings.
@@ -79,28 +82,42 @@ absl::StatusOr<std::shared_ptr<Client>> Client::Open(const std::string& transpor
 }
 
 absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& setting) {
-  const absl::StatusOr<std::optional<EmbeddedSetting>> embedded = Parse(setting);
-  if (!embedded.ok()) return embedded.status();
-  if (!embedded->has_value()) return Privcmd::Open();
-  absl::StatusOr<std::shared_ptr<embedded::EmbeddedMachine>> machine =
-      embedded::EmbeddedMachine::OfThisProcess((*embedded)->machine);
-  if (!machine.ok()) return machine.status();
+  const absl::StatusOr<TransportSetting> parsed = Parse(setting);
+  if (!parsed.ok()) return parsed.status();
+  if (std::holds_alternative<PrivcmdSetting>(*parsed)) return Privcmd::Open();
   // Programs ask for the descriptor of calls, look at it, and put others in its place. Nothing goes
   // through this one.
   FileDescriptor fd(memfd_create("xencomm-calls", MFD_CLOEXEC));
   if (!fd.is_open()) return absl::ErrnoToStatus(errno, "a file descriptor for calls");
-  return std::make_unique<embedded::EmbeddedTransport>(*std::move(machine), (*embedded)->space,
-                                                       std::move(fd));
+  if (const auto* const joined = std::get_if<JoinedSetting>(&*parsed)) {
+    auto connection = machine::Connection::Open(joined->path, joined->space);
+    if (!connection.ok()) return connection.status();
+    return std::make_unique<machine::MachineTransport>(*std::move(connection), std::move(fd));
+  }
+  const auto& setting_of_machine = std::get<EmbeddedSetting>(*parsed);
+  auto machine = embedded::EmbeddedMachine::OfThisProcess(setting_of_machine.machine);
+  if (!machine.ok()) return machine.status();
+  return std::make_unique<embedded::EmbeddedTransport>(*std::move(machine),
+                                                       setting_of_machine.space, std::move(fd));
 }
 
 absl::StatusOr<std::unique_ptr<ForeignMemory>> OpenForeignMemory(const std::string& setting) {
-  const absl::StatusOr<std::optional<EmbeddedSetting>> embedded = Parse(OrDefault(setting));
-  if (!embedded.ok()) return embedded.status();
-  if (!embedded->has_value()) return PrivcmdForeignMemory::Open();
-  absl::StatusOr<std::shared_ptr<embedded::EmbeddedMachine>> machine =
-      embedded::EmbeddedMachine::OfThisProcess((*embedded)->machine);
+  const absl::StatusOr<TransportSetting> parsed = Parse(OrDefault(setting));
+  if (!parsed.ok()) return parsed.status();
+  if (std::holds_alternative<PrivcmdSetting>(*parsed)) return PrivcmdForeignMemory::Open();
+  if (const auto* const joined = std::get_if<JoinedSetting>(&*parsed)) {
+    const absl::StatusOr<embedded::ForeignMappings*> mappings =
+        machine::Connection::MappingsOfThisProcess(joined->path);
+    if (!mappings.ok()) return mappings.status();
+    // Which stay.
+    return std::make_unique<embedded::EmbeddedForeignMemory>(
+        std::shared_ptr<embedded::ForeignMappings>(std::shared_ptr<void>(), *mappings));
+  }
+  auto machine =
+      embedded::EmbeddedMachine::OfThisProcess(std::get<EmbeddedSetting>(*parsed).machine);
   if (!machine.ok()) return machine.status();
-  return std::make_unique<embedded::EmbeddedForeignMemory>(*std::move(machine));
+  return std::make_unique<embedded::EmbeddedForeignMemory>(
+      std::shared_ptr<embedded::ForeignMappings>(*machine, &(*machine)->foreign_mappings()));
 }
 
 }  // namespace xencomm

@@ -165,6 +165,29 @@ absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options)
   return setting;
 }
 
+absl::StatusOr<JoinedSetting> ParseJoinedSetting(const std::string& options) {
+  // A path may have commas.
+  const std::size_t comma = options.rfind(",space=");
+  JoinedSetting joined = {.path = options.substr(0, comma)};
+  if (joined.path.empty()) {
+    return absl::InvalidArgumentError("machine: expected the path of a machine's socket behind it");
+  }
+  if (comma == std::string::npos) return joined;
+  const std::string value = options.substr(comma + std::string_view(",space=").size());
+  EmbeddedSetting setting;
+  if (!ParseSpace(value, setting)) {
+    return absl::InvalidArgumentError(Sentence("space=%s: expected %s", value, SpaceNames()));
+  }
+  if (setting.space == SpaceOption::kDirect || setting.machine.xcom) {
+    return absl::InvalidArgumentError(Sentence(
+        "space=%s: a machine of another process reaches arguments by region, stateless, walk4 or "
+        "walk5",
+        value));
+  }
+  joined.space = setting.space;
+  return joined;
+}
+
 std::vector<EmbeddedOption> EmbeddedOptions() { return {Options().begin(), Options().end()}; }
 
 }  // namespace xencomm

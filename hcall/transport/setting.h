@@ -1,6 +1,7 @@
 // A transport's setting: the words that xencomm_open, XENCOMM_TRANSPORT and `xencomm run` take.
 //
 //   NAME[:OPTION=VALUE[,OPTION=VALUE]...]        privcmd, embedded:space=walk4,memory=512M
+//   machine:PATH[,space=VALUE]                   machine:/run/user/1000/xencomm/machine
 #ifndef HCALL_TRANSPORT_SETTING_H_
 #define HCALL_TRANSPORT_SETTING_H_
 
@@ -57,6 +58,16 @@ Setting SplitSetting(const std::string& setting);
 
 // kInvalidArgument names the option and says what it takes.
 absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options);
+
+// A machine that is a process of its own, and the space of this process's calls on it.
+struct JoinedSetting {
+  std::string path;
+  SpaceOption space = SpaceOption::kRegion;
+};
+
+// kInvalidArgument when there is no path, or a space for which the hypervisor would have to be in
+// this process.
+absl::StatusOr<JoinedSetting> ParseJoinedSetting(const std::string& options);
 
 // An option as ParseEmbeddedSetting takes it, for programs that take them one by one.
 struct EmbeddedOption {

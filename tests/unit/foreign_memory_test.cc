@@ -46,7 +46,8 @@ class ForeignMemoryTest : public testing::Test {
 
   std::shared_ptr<EmbeddedMachine> machine_ = SmallMachine();
   std::shared_ptr<Client> client_ = ClientOf(machine_, SpaceOption::kRegion);
-  EmbeddedForeignMemory memory_{machine_};
+  EmbeddedForeignMemory memory_{
+      std::shared_ptr<ForeignMappings>(machine_, &machine_->foreign_mappings())};
 };
 
 TEST_F(ForeignMemoryTest, MapsTheFramesThemselves) {

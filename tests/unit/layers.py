@@ -26,6 +26,7 @@ LAYERS = [
   'hcall/hypervisor/calls',
   'hcall/hypervisor',
   'hcall/transport',
+  'hcall/machine',
   'hcall/xencall',
   'hcall/tools',
 ]

@@ -371,7 +371,7 @@ TEST(Setting, Options) {
 }
 
 TEST(Frames, EachIsGivenOnceAndNoneBelowTheFirstBlock) {
-  Frames frames(1024);
+  Frames frames(0, 1024);
   std::set<std::uint64_t> seen;
   const auto take = [&](const std::optional<FrameRun>& run) {
     for (std::uint64_t i = 0; i < run->count; ++i) {

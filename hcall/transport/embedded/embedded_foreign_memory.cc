@@ -63,12 +63,11 @@ int EmbeddedForeignMemory::Map(std::uint32_t domain, Placement& placement,
   if (only != kAnyDomain && only != static_cast<std::int32_t>(domain)) return -EPERM;
   std::vector<std::uint64_t> own_frames;
   if (!CopyIn(frames, own_frames) || !Clear(errors)) return -EFAULT;
-  return machine_->foreign_mappings().Map(static_cast<std::uint16_t>(domain), placement, own_frames,
-                                          errors);
+  return mappings_->Map(static_cast<std::uint16_t>(domain), placement, own_frames, errors);
 }
 
 int EmbeddedForeignMemory::Unmap(void* address, std::size_t pages) {
-  return machine_->foreign_mappings().Unmap(address, pages);
+  return mappings_->Unmap(address, pages);
 }
 
 int EmbeddedForeignMemory::MapResource(const Resource&, Placement&) { return -EOPNOTSUPP; }

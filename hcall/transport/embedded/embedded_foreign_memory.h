@@ -1,4 +1,5 @@
-// Foreign memory of the embedded machine: the frames' own bytes in the memfd, mapped once more.
+// Foreign memory of a machine, in this process or in one of its own: the frames' own bytes in the
+// memfd, mapped once more.
 #ifndef HCALL_TRANSPORT_EMBEDDED_EMBEDDED_FOREIGN_MEMORY_H_
 #define HCALL_TRANSPORT_EMBEDDED_EMBEDDED_FOREIGN_MEMORY_H_
 
@@ -6,15 +7,15 @@
 #include <memory>
 #include <utility>
 
-#include "hcall/transport/embedded/embedded_machine.h"
+#include "hcall/transport/embedded/foreign_mappings.h"
 #include "hcall/transport/foreign_memory.h"
 
 namespace xencomm::embedded {
 
 class EmbeddedForeignMemory final : public ForeignMemory {
  public:
-  explicit EmbeddedForeignMemory(std::shared_ptr<EmbeddedMachine> machine)
-      : machine_(std::move(machine)) {}
+  explicit EmbeddedForeignMemory(std::shared_ptr<ForeignMappings> mappings)
+      : mappings_(std::move(mappings)) {}
 
   int Map(std::uint32_t domain, Placement& placement, std::span<const std::uint64_t> frames,
           std::span<int> errors) override;
@@ -31,7 +32,7 @@ class EmbeddedForeignMemory final : public ForeignMemory {
  private:
   static constexpr std::int32_t kAnyDomain = -1;
 
-  const std::shared_ptr<EmbeddedMachine> machine_;
+  const std::shared_ptr<ForeignMappings> mappings_;
   std::atomic<std::int32_t> only_ = kAnyDomain;
 };
 

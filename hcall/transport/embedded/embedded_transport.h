@@ -3,6 +3,7 @@
 #define HCALL_TRANSPORT_EMBEDDED_EMBEDDED_TRANSPORT_H_
 
 #include <array>
+#include <bit>
 #include <memory>
 #include <utility>
 
@@ -28,7 +29,9 @@ class EmbeddedTransport final : public Transport {
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override {
     return process_.Call(op, arguments);
   }
-  absl::StatusOr<TracedPointer> TraceOf(const void* pointer, TracedSpace space) override;
+  absl::StatusOr<TracedPointer> TraceOf(const void* pointer, TracedSpace space) override {
+    return process_.TraceOf({std::bit_cast<std::uintptr_t>(pointer)}, space);
+  }
   int fd() const override { return fd_.get(); }
   int Restrict() override { return fd_.BecomeNull(); }
   bool knows_regions() override { return machine_->kernel().KnowsRegions(); }

@@ -38,6 +38,9 @@ class FrameHolder {
   virtual void Release(std::span<const std::uint64_t> mfns) = 0;
 
  protected:
+  FrameHolder() = default;
+  FrameHolder(const FrameHolder&) = delete;
+  FrameHolder& operator=(const FrameHolder&) = delete;
   ~FrameHolder() = default;
 };
 

@@ -40,6 +40,22 @@ absl::Status GuestKernel::BindPorts(hypervisor::SpaceKind space) {
   return absl::OkStatus();
 }
 
+std::vector<MachineRun> GuestKernel::MachineRunsOf(FrameRun run) {
+  // Frames of a block follow each other in the machine too, unless the hypervisor had no such place
+  // for them.
+  std::vector<MachineRun> parts;
+  for (std::uint64_t i = 0; i < run.count; ++i) {
+    const MachineAddress machine = MachineOf({(run.gfn + i) << hypervisor::kPageShift});
+    if (!parts.empty() &&
+        machine == parts.back().start + parts.back().pages * hypervisor::kPageSize) {
+      ++parts.back().pages;
+    } else {
+      parts.push_back({machine, 1});
+    }
+  }
+  return parts;
+}
+
 bool GuestKernel::KnowsRegions() {
   VcpuPool::Lease lease(vcpus_);
   return hypervisor_.Call(lease.vcpu(), {.index = __HYPERVISOR_xen_version | kRegionCall,

@@ -6,6 +6,7 @@
 #define HCALL_TRANSPORT_EMBEDDED_GUEST_KERNEL_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "hcall/hypervisor/hypervisor.h"
@@ -16,6 +17,12 @@
 #include "xencomm/own_space.h"
 
 namespace xencomm::embedded {
+
+// Pages that follow one another in the machine.
+struct MachineRun {
+  MachineAddress start;
+  std::uint64_t pages = 0;
+};
 
 class GuestKernel {
  public:
@@ -46,6 +53,9 @@ class GuestKernel {
              << hypervisor::kPageShift) +
             (physical.value & (hypervisor::kPageSize - 1))};
   }
+
+  // The places of a run that its process has; for the process to be mapped.
+  std::vector<MachineRun> MachineRunsOf(FrameRun run);
 
   // A call of xencomm_op: its answer, or a negative errno.
   std::int64_t Call(XencommOp op, std::uint64_t a, std::uint64_t b = 0, std::uint64_t c = 0) {

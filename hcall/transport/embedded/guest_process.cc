@@ -35,6 +35,18 @@ void GuestProcess::EndRegion() {
   region_.reset();
 }
 
+absl::StatusOr<TracedPointer> GuestProcess::TraceOf(VirtualAddress pointer,
+                                                    TracedSpace space) const {
+  TracedPointer traced = {.trace = region().TraceOf(pointer, space)};
+  const Segment& end = traced.trace.end;
+  if (!end.ok()) {
+    return absl::OutOfRangeError(Sentence("%#x: %s", pointer.value, Describe(end.fault().fault)));
+  }
+  if (space == TracedSpace::kRegion) traced.region = region().layout().virtual_base();
+  traced.machine = machine_.kernel().MachineOf(end.start());
+  return traced;
+}
+
 absl::StatusOr<std::vector<FrameRun>> GuestProcess::TakeFrames(std::uint64_t offset,
                                                                std::uint64_t length) {
   Frames& frames = machine_.kernel().frames();

@@ -21,6 +21,7 @@
 #include "hcall/transport/embedded/guest_region.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/mutex.h"
+#include "xencomm/transport.h"
 
 namespace xencomm::embedded {
 
@@ -38,7 +39,11 @@ class GuestProcess {
   // Its region, until it ends; one at a time. No call may be under way at the end.
   absl::Status MakeRegion(const RegionLayout& layout);
   void EndRegion();
+  bool has_region() const { return region_ != nullptr; }
   GuestRegion& region() const { return *region_; }
+
+  // As Transport::TraceOf.
+  absl::StatusOr<TracedPointer> TraceOf(VirtualAddress pointer, TracedSpace space) const;
 
   // Frames for `length` bytes of payload from `offset` on, both in whole pages: for GuestRegion's
   // Back, or to be given back.

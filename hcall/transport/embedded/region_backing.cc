@@ -2,46 +2,16 @@
 
 #include <sys/mman.h>
 
-#include <bit>
-#include <utility>
-
-#include "xencomm/sentence.h"
-
 namespace xencomm::embedded {
-namespace {
 
 using hypervisor::kPageShift;
 using hypervisor::kPageSize;
 
-// The layout of a region with this much payload: the table's own granules count, too.
-Result<RegionLayout> LayoutFor(std::uint64_t payload_size) {
-  std::uint64_t table = kPageSize;
-  for (;;) {
-    const Result<RegionLayout> layout = RegionLayout::Make({0}, table + payload_size, kPageShift);
-    if (!layout.ok() || layout->payload_offset() == table) return layout;
-    table = layout->payload_offset();
-  }
-}
-
-}  // namespace
-
 absl::StatusOr<Backing::Reservation> RegionBacking::Reserve(std::uint64_t payload_size) {
-  const Result<RegionLayout> shape = LayoutFor(payload_size);
-  if (!shape.ok()) {
-    return absl::InvalidArgumentError(
-        Sentence("a region of %u bytes: %s", payload_size, Describe(shape.fault().fault)));
-  }
-  void* const range =
-      mmap(nullptr, shape->length(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (range == MAP_FAILED) {
-    return absl::ResourceExhaustedError(Sentence(
-        "%u bytes of address space cannot be reserved (RLIMIT_AS, ulimit -v)", shape->length()));
-  }
-  base_ = static_cast<std::byte*>(range);
-  size_ = shape->length();
-
-  const auto layout = RegionLayout::Make({std::bit_cast<std::uintptr_t>(base_)}, size_, kPageShift);
-  absl::Status made = process_.MakeRegion(*layout);
+  const absl::StatusOr<RegionRange> range = RegionRange::Reserve(payload_size);
+  if (!range.ok()) return range.status();
+  range_ = *range;
+  absl::Status made = process_.MakeRegion(range_->layout());
   if (made.ok()) {
     direct_.emplace(process_.region().layout(), backed_);
     process_.SetDirect(*direct_);
@@ -51,36 +21,35 @@ absl::StatusOr<Backing::Reservation> RegionBacking::Reserve(std::uint64_t payloa
     Release();
     return made;
   }
-  return Reservation{.base = base_,
-                     .payload_offset = layout->payload_offset(),
-                     .payload_size = size_ - layout->payload_offset()};
+  return range_->reservation();
 }
 
 absl::Status RegionBacking::MapTable() {
-  std::byte* at = base_;
+  std::byte* at = range_->base();
   for (const PhysicalAddress frame : process_.region().table_frames()) {
     const absl::Status mapped =
         machine_.ram().MapAt(at, machine_.kernel().MachineOf(frame), kPageSize, PROT_READ);
     if (!mapped.ok()) return mapped;
     at += kPageSize;
   }
-  madvise(base_, size_, MADV_DONTFORK);
+  madvise(range_->base(), range_->layout().length(), MADV_DONTFORK);
   return absl::OkStatus();
 }
 
 absl::Status RegionBacking::Populate(std::uint64_t offset, std::uint64_t length) {
   absl::StatusOr<std::vector<FrameRun>> runs = process_.TakeFrames(offset, length);
   if (!runs.ok()) return runs.status();
-  const std::uint64_t payload_offset = process_.region().layout().payload_offset();
-  std::byte* const start = base_ + payload_offset + offset;
+  const std::uint64_t payload_offset = range_->layout().payload_offset();
   // First what can be undone: a base that the hypervisor has seen stays.
-  absl::Status status = MapRuns(start, *runs);
+  absl::Status status = MapRuns(range_->payload() + offset, *runs);
   const bool mapped = status.ok();
-  if (mapped) status = process_.region().Back((payload_offset + offset) >> kPageShift, *runs);
+  if (mapped) {
+    range_->Keep(offset, length);
+    status = process_.region().Back((payload_offset + offset) >> kPageShift, *runs);
+  }
   if (!status.ok()) {
-    mmap(start, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    if (mapped) return status;  // the frames are the region's
-    process_.GiveBack(*runs);
+    range_->Empty(offset, length);
+    if (!mapped) process_.GiveBack(*runs);  // or else the frames are the region's
     return status;
   }
   // Whoever knows an address in there was told of it behind this.
@@ -89,35 +58,20 @@ absl::Status RegionBacking::Populate(std::uint64_t offset, std::uint64_t length)
 }
 
 absl::Status RegionBacking::MapRuns(std::byte* at, const std::vector<FrameRun>& runs) {
-  std::byte* const start = at;
   for (const FrameRun run : runs) {
-    // Frames of a block follow each other in the machine too, unless the hypervisor had no such
-    // place for them.
-    for (std::uint64_t first = 0; first < run.count;) {
-      const MachineAddress machine = machine_.kernel().MachineOf({(run.gfn + first) << kPageShift});
-      std::uint64_t count = 1;
-      while (first + count < run.count &&
-             machine_.kernel().MachineOf({(run.gfn + first + count) << kPageShift}) ==
-                 machine + count * kPageSize) {
-        ++count;
-      }
+    for (const MachineRun part : machine_.kernel().MachineRunsOf(run)) {
       const absl::Status mapped =
-          machine_.ram().MapAt(at, machine, count * kPageSize, PROT_READ | PROT_WRITE);
+          machine_.ram().MapAt(at, part.start, part.pages * kPageSize, PROT_READ | PROT_WRITE);
       if (!mapped.ok()) return mapped;
-      at += count * kPageSize;
-      first += count;
+      at += part.pages * kPageSize;
     }
   }
-  const auto length = static_cast<std::size_t>(at - start);
-  madvise(start, length, MADV_DONTFORK);
-  // Populated at once, so that the first use does not fault; where that fails, it does.
-  madvise(start, length, MADV_POPULATE_WRITE);
   return absl::OkStatus();
 }
 
 void RegionBacking::Release() {
   process_.EndRegion();
-  munmap(base_, size_);
+  range_->Release();
 }
 
 }  // namespace xencomm::embedded

@@ -11,6 +11,7 @@
 
 #include "hcall/transport/embedded/direct_space.h"
 #include "hcall/transport/embedded/guest_process.h"
+#include "hcall/transport/region_range.h"
 #include "xencomm/backing.h"
 
 namespace xencomm::embedded {
@@ -31,8 +32,7 @@ class RegionBacking final : public Backing {
 
   GuestProcess& process_;
   EmbeddedMachine& machine_;
-  std::byte* base_ = nullptr;
-  std::uint64_t size_ = 0;                 // table included
+  std::optional<RegionRange> range_;
   std::atomic<std::uint64_t> backed_ = 0;  // bytes, from the region's start; only grows
   std::optional<DirectSpace> direct_;
 };

@@ -1,0 +1,121 @@
+#include "hcall/machine/server.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "hcall/transport/machine/message.h"
+#include "xencomm/sentence.h"
+
+namespace xencomm::machine {
+namespace {
+
+// Bound where nobody but this user reaches it; whoever connects is asked who he is, besides.
+absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+    return absl::InvalidArgumentError(Sentence("--socket=%s: expected a path of at most %u bytes",
+                                               path, sizeof(address.sun_path) - 1));
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const auto* const name = reinterpret_cast<const sockaddr*>(&address);
+
+  FileDescriptor asking(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (connect(asking.get(), name, sizeof(address)) == 0) {
+    return absl::AlreadyExistsError(Sentence("a machine runs at %s already", path));
+  }
+  if (errno == ECONNREFUSED) unlink(path.c_str());
+
+  FileDescriptor listening(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!listening.is_open()) return absl::ErrnoToStatus(errno, "a socket for the machine");
+  // Its mode is what is left of 0777, and the umask is the process's: the file is made narrower.
+  if (bind(listening.get(), name, sizeof(address)) != 0) {
+    return absl::UnavailableError(
+        Sentence("no socket can be made at %s: %s", path, strerrordesc_np(errno)));
+  }
+  chmod(path.c_str(), S_IRUSR | S_IWUSR);
+  return listening;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& setting,
+                                                      const std::string& path) {
+  absl::StatusOr<FileDescriptor> listening = ListenAt(path);
+  if (!listening.ok()) return listening.status();
+  auto machine = embedded::EmbeddedMachine::Create(
+      setting, embedded::EmbeddedMachine::Lending::kDomainsMemory);
+  if (!machine.ok()) {
+    unlink(path.c_str());
+    return machine.status();
+  }
+  return std::unique_ptr<Server>(new Server(path, *std::move(listening), *std::move(machine)));
+}
+
+Server::~Server() {
+  for (Client& client : clients_) client.session.Stop();
+  for (Client& client : clients_) client.thread.join();
+  unlink(path_.c_str());
+}
+
+absl::Status Server::Run(int stop) {
+  if (listen(socket_.get(), SOMAXCONN) != 0) {
+    return absl::ErrnoToStatus(errno, "the machine's socket");
+  }
+  pollfd files[] = {{.fd = stop, .events = POLLIN, .revents = 0},
+                    {.fd = socket_.get(), .events = POLLIN, .revents = 0}};
+  for (;;) {
+    if (poll(files, std::size(files), -1) < 0 && errno != EINTR) {
+      return absl::ErrnoToStatus(errno, "the machine's wait for clients");
+    }
+    if (files[0].revents != 0) return absl::OkStatus();
+    if (files[1].revents == 0) continue;
+    FileDescriptor client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    DropEnded();
+    if (client.is_open()) {
+      Admit(std::move(client));
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+      usleep(10'000);  // there will be room when another client has ended
+    }
+  }
+}
+
+void Server::Admit(FileDescriptor socket) {
+  const int fd = socket.get();
+  if (clients_.size() >= kMostClients) {
+    SendRefusal(fd, ENOMEM, Sentence("the machine has %u clients, and no more", kMostClients));
+    return;
+  }
+  clients_.emplace_back(*machine_, std::move(socket));
+  Client& client = clients_.back();
+  try {
+    client.thread = std::thread([&client] {
+      client.session.Run();
+      client.has_ended.store(true);
+    });
+  } catch (const std::system_error&) {
+    SendRefusal(fd, ENOMEM, "the machine's process can have no more threads");
+    clients_.pop_back();
+  }
+}
+
+void Server::DropEnded() {
+  for (auto client = clients_.begin(); client != clients_.end();) {
+    if (!client->has_ended.load()) {
+      ++client;
+      continue;
+    }
+    client->thread.join();
+    client = clients_.erase(client);
+  }
+}
+
+}  // namespace xencomm::machine

@@ -1,0 +1,63 @@
+// The machine's process: a hypervisor behind a Unix socket, for as many clients as come.
+#ifndef HCALL_MACHINE_SERVER_H_
+#define HCALL_MACHINE_SERVER_H_
+
+#include <list>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hcall/machine/session.h"
+#include "hcall/transport/embedded/embedded_machine.h"
+#include "hcall/transport/file_descriptor.h"
+#include "hcall/transport/setting.h"
+#include "xencomm/mutex.h"
+
+namespace xencomm::machine {
+
+class Server {
+ public:
+  static constexpr std::size_t kMostClients = 256;
+
+  // A machine that is on, and a socket at `path` at which nobody is answered yet. A socket that a
+  // machine left behind is replaced. kAlreadyExists: a machine answers there.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const MachineSetting& setting,
+                                                       const std::string& path);
+
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  // Nothing is left of the socket, either.
+  ~Server();
+
+  // Serves until there is something to be read at `stop`.
+  absl::Status Run(int stop);
+
+  embedded::EmbeddedMachine& machine() { return *machine_; }
+
+ private:
+  struct Client {
+    Client(embedded::EmbeddedMachine& machine, FileDescriptor socket)
+        : session(machine, std::move(socket)) {}
+    Session session;
+    std::atomic<bool> has_ended = false;
+    std::thread thread;
+  };
+
+  Server(std::string path, FileDescriptor socket,
+         std::shared_ptr<embedded::EmbeddedMachine> machine)
+      : path_(std::move(path)), socket_(std::move(socket)), machine_(std::move(machine)) {}
+
+  void Admit(FileDescriptor socket);
+  void DropEnded();
+
+  const std::string path_;
+  const FileDescriptor socket_;
+  const std::shared_ptr<embedded::EmbeddedMachine> machine_;
+  std::list<Client> clients_;  // of Run's thread
+};
+
+}  // namespace xencomm::machine
+
+#endif  // HCALL_MACHINE_SERVER_H_

@@ -1,0 +1,88 @@
+// A client of a machine, as the machine's process has it: a process of domain 0, and all that it
+// made the machine hold. When the client ends, however it does, so does all of that.
+//
+// What the client says is checked here, and what it may hold is limited: a client that means harm
+// can keep its own threads here busy, and no more.
+#ifndef HCALL_MACHINE_SESSION_H_
+#define HCALL_MACHINE_SESSION_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <thread>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hcall/transport/embedded/embedded_machine.h"
+#include "hcall/transport/embedded/guest_process.h"
+#include "hcall/transport/file_descriptor.h"
+#include "hcall/transport/machine/lane.h"
+#include "hcall/transport/machine/message.h"
+#include "hcall/transport/machine/protocol.h"
+
+namespace xencomm::machine {
+
+class Session {
+ public:
+  // Pages of other domains that one client has mapped at a time.
+  static constexpr std::uint64_t kMostHeld = std::uint64_t{1} << 20;
+  // Of a region, in bytes.
+  static constexpr std::uint64_t kMostRegion = std::uint64_t{2} << 30;
+
+  // `machine` is borrowed.
+  Session(embedded::EmbeddedMachine& machine, FileDescriptor socket)
+      : machine_(machine), socket_(std::move(socket)) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session();
+
+  // Serves the client until it has ended, or Stop was called. Once.
+  void Run();
+  // By any thread: Run returns soon.
+  void Stop();
+
+ private:
+  struct Reply {
+    std::vector<std::uint64_t> words = {};
+    int fd = -1;  // borrowed
+  };
+  using Words = std::span<const std::uint64_t>;
+
+  // Whether the client may be one: of this user, or root.
+  bool Admits();
+  // Until there is a message, or the end: false.
+  bool WaitForMessage(int process);
+  // 0, or a negative errno: then nothing more can be said to the client.
+  int Answer(const Message& request);
+
+  absl::StatusOr<Reply> Handle(Kind kind, Words words);
+  absl::StatusOr<Reply> Hello(Words words);
+  absl::StatusOr<Reply> OpenLane(Words words);
+  absl::StatusOr<Reply> Reserve(Words words);
+  absl::StatusOr<Reply> Populate(Words words);
+  absl::StatusOr<Reply> Trace(Words words);
+  absl::StatusOr<Reply> Hold(Words words);
+  absl::StatusOr<Reply> Release(Words words);
+
+  void Serve(Lane& lane);
+  void End();
+
+  embedded::EmbeddedMachine& machine_;
+  const FileDescriptor socket_;
+  std::optional<embedded::GuestProcess> process_;  // from its hello on
+  std::optional<FileDescriptor> lanes_file_;
+  Lane* lanes_ = nullptr;
+  std::array<std::thread, kLanes> threads_;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<bool> restricted_ = false;
+  std::uint64_t populated_ = 0;                             // bytes of the region's payload
+  absl::flat_hash_map<std::uint64_t, std::uint32_t> held_;  // by mfn, how often
+  std::uint64_t held_pages_ = 0;
+};
+
+}  // namespace xencomm::machine
+
+#endif  // HCALL_MACHINE_SESSION_H_

@@ -1,0 +1,286 @@
+#include "hcall/transport/machine/connection.h"
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "hcall/transport/machine/message.h"
+#include "xencomm/process_slot.h"
+#include "xencomm/sentence.h"
+
+namespace xencomm::machine {
+namespace {
+
+absl::Status Gone() { return absl::UnavailableError("the machine's process has ended"); }
+
+// A step's name stays.
+const char* NameOfTable(std::string_view told) {
+  for (const char* name : {"base", "PML5", "PML4", "PDPT", "PD", "PT"}) {
+    if (told.substr(0, told.find('\0')) == name) return name;
+  }
+  return "table";
+}
+
+// Its number as that of a status, its sentence as it is.
+absl::Status RefusalOf(const Message& reply) {
+  const auto error = static_cast<int>(reply.kind);
+  const std::string sentence(SentenceOf(reply));
+  switch (error) {
+    case EACCES:
+      return absl::PermissionDeniedError(sentence);
+    case EPROTO:
+      return absl::FailedPreconditionError(sentence);
+    case ERANGE:
+      return absl::OutOfRangeError(sentence);
+    default:
+      return absl::Status(absl::ErrnoToStatusCode(error), sentence);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Connection>> Connection::Open(const std::string& path,
+                                                             SpaceOption space) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+    return absl::InvalidArgumentError(
+        Sentence("machine:%s: expected the path of a machine's socket, of at most %u bytes", path,
+                 sizeof(address.sun_path) - 1));
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  FileDescriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!socket.is_open()) return absl::ErrnoToStatus(errno, "a socket to the machine");
+  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return absl::UnavailableError(
+        Sentence("no machine answers at %s (%s): expected one started by 'xencomm machine "
+                 "--socket=%s'",
+                 path, strerrordesc_np(errno), path));
+  }
+  auto connection =
+      std::shared_ptr<Connection>(new Connection(std::move(socket), MappingsOf(path)));
+  const absl::Status greeted = connection->Greet(path, space);
+  if (!greeted.ok()) return greeted;
+  return connection;
+}
+
+// Of one machine's frames in this process.
+struct Connection::Mappings {
+  Mutex mutex;
+  std::shared_ptr<Connection> connection ABSL_GUARDED_BY(mutex);
+  std::atomic<embedded::ForeignMappings*> made = nullptr;
+};
+
+Connection::Mappings& Connection::MappingsOf(const std::string& path) {
+  struct All {
+    Mutex mutex;
+    std::map<std::string, Mappings> by_path ABSL_GUARDED_BY(mutex);
+  };
+  static ProcessSlot<All> slot;
+  All& all = slot.OfThisProcess();
+  const MutexLock lock(all.mutex);
+  return all.by_path[path];
+}
+
+absl::StatusOr<embedded::ForeignMappings*> Connection::MappingsOfThisProcess(
+    const std::string& path) {
+  Mappings& mappings = MappingsOf(path);
+  const MutexLock lock(mappings.mutex);
+  embedded::ForeignMappings* made = mappings.made.load(std::memory_order_relaxed);
+  if (made != nullptr) return made;
+  absl::StatusOr<std::shared_ptr<Connection>> connection = Open(path, SpaceOption::kRegion);
+  if (!connection.ok()) return connection.status();
+  const absl::StatusOr<embedded::RamFile*> memory = (*connection)->Memory();
+  if (!memory.ok()) return memory.status();
+  // Never destroyed, as what it knows of is not unmapped.
+  made = new embedded::ForeignMappings(**connection, **memory);
+  mappings.connection = *std::move(connection);
+  mappings.made.store(made, std::memory_order_release);
+  return made;
+}
+
+Connection::Connection(FileDescriptor socket, const Mappings& mappings)
+    : socket_(std::move(socket)), mappings_(mappings) {
+  sem_init(&free_lanes_, /*pshared=*/0, kLanes);
+}
+
+Connection::~Connection() {
+  // A forked child has none of the lanes' memory.
+  if (lanes_ != nullptr && marker_.in_same_process()) munmap(lanes_, kLanes * sizeof(Lane));
+  sem_destroy(&free_lanes_);
+}
+
+absl::Status Connection::Greet(const std::string& path, SpaceOption space) {
+  ucred machine = {};
+  socklen_t length = sizeof(machine);
+  if (getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &machine, &length) != 0) {
+    return absl::ErrnoToStatus(errno, "whose the machine is");
+  }
+  const uid_t own = geteuid();
+  if (machine.uid != own && machine.uid != 0 && own != 0) {
+    return absl::PermissionDeniedError(Sentence(
+        "the machine at %s is run by user %u: expected user %u or root", path, machine.uid, own));
+  }
+  const std::uint64_t hello[] = {kMagic, kVersion, static_cast<std::uint64_t>(space)};
+  absl::StatusOr<Reply> reply = Ask(Kind::kHello, hello);
+  if (!reply.ok()) return reply.status();
+  if (!reply->fd.is_open()) return absl::FailedPreconditionError("the machine gives no lanes");
+  void* const lanes =
+      mmap(nullptr, kLanes * sizeof(Lane), PROT_READ | PROT_WRITE, MAP_SHARED, reply->fd.get(), 0);
+  if (lanes == MAP_FAILED) return absl::ErrnoToStatus(errno, "the lanes of a machine");
+  madvise(lanes, kLanes * sizeof(Lane), MADV_DONTFORK);
+  // Words in a file that reads as zero: what a new Lane is.
+  lanes_ = static_cast<Lane*>(lanes);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Connection::Reply> Connection::Ask(Kind kind, std::span<const std::uint64_t> words) {
+  if (!marker_.in_same_process()) {
+    return absl::FailedPreconditionError("the connection to the machine is the parent process's");
+  }
+  Message reply;
+  int error;
+  {
+    const MutexLock lock(mutex_);
+    error = Send(socket_.get(), static_cast<std::uint64_t>(kind), words);
+    if (error == 0) error = machine::Receive(socket_.get(), &reply);
+  }
+  if (error == -ECONNRESET) {
+    is_gone_.store(true, std::memory_order_relaxed);
+    return Gone();
+  }
+  if (error != 0) return absl::ErrnoToStatus(-error, "a request to the machine");
+  if (reply.kind != 0) return RefusalOf(reply);
+  return Reply{std::move(reply.words),
+               reply.fd ? *std::exchange(reply.fd, std::nullopt) : FileDescriptor()};
+}
+
+bool Connection::IsGone() {
+  char byte;
+  // What is there to be read is a reply that another thread waits for.
+  if (recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+    is_gone_.store(true, std::memory_order_relaxed);
+  }
+  return is_gone_.load(std::memory_order_relaxed);
+}
+
+bool Connection::OpenLane(std::uint32_t lane) {
+  const std::uint64_t words[] = {lane};
+  if (!Ask(Kind::kLane, words).ok()) return false;
+  is_open_[lane].store(true, std::memory_order_relaxed);
+  return true;
+}
+
+std::int64_t Connection::Call(const Lane::Call& call) {
+  if (!marker_.in_same_process()) return -ESTALE;
+  if (is_gone_.load(std::memory_order_relaxed)) return -EIO;
+  if (auto* const mappings = mappings_.made.load(std::memory_order_acquire)) mappings->Sweep();
+  // A signal's handler may end the wait early.
+  while (sem_wait(&free_lanes_) == -1 && errno == EINTR) {
+  }
+  // The semaphore counts those that are free, so the lowest is one of these.
+  const std::uint32_t lane = taken_.Take();
+  std::int64_t answer = -EIO;
+  if (is_open_[lane].load(std::memory_order_relaxed) || OpenLane(lane)) {
+    if (!lanes_[lane].Make(call, &answer, [this] { return IsGone(); })) answer = -EIO;
+  }
+  taken_.GiveBack(lane);
+  sem_post(&free_lanes_);
+  return answer;
+}
+
+absl::Status Connection::Reserve(std::uint64_t base, std::uint64_t length) {
+  const std::uint64_t words[] = {base, length};
+  return Ask(Kind::kReserve, words).status();
+}
+
+absl::StatusOr<std::vector<PageRun>> Connection::Populate(std::uint64_t offset,
+                                                          std::uint64_t length) {
+  const std::uint64_t words[] = {offset, length};
+  absl::StatusOr<Reply> reply = Ask(Kind::kPopulate, words);
+  if (!reply.ok()) return reply.status();
+  std::vector<PageRun> runs(reply->words.size() / 2);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    runs[i] = {reply->words[2 * i], reply->words[2 * i + 1]};
+  }
+  return runs;
+}
+
+absl::StatusOr<embedded::RamFile*> Connection::Memory() {
+  const MutexLock lock(memory_mutex_);
+  if (memory_ == nullptr) {
+    absl::StatusOr<Reply> reply = Ask(Kind::kMemory, {});
+    if (!reply.ok()) return reply.status();
+    if (!reply->fd.is_open() || reply->words.size() != 1) {
+      return absl::FailedPreconditionError("the machine gives no memory");
+    }
+    memory_ = embedded::RamFile::OfAnother(std::move(reply->fd), reply->words[0]);
+  }
+  return memory_.get();
+}
+
+absl::StatusOr<TracedPointer> Connection::TraceOf(VirtualAddress pointer, TracedSpace space) {
+  const std::uint64_t words[] = {pointer.value, static_cast<std::uint64_t>(space)};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kTrace, words);
+  if (!reply.ok()) return reply.status();
+  std::span<const std::uint64_t> rest = reply->words;
+  const auto take = [&rest]<class Part>(Part* part) {
+    std::array<std::uint64_t, sizeof(Part) / sizeof(std::uint64_t)> told_words;
+    if (rest.size() < told_words.size()) return false;
+    std::ranges::copy(rest.first(told_words.size()), told_words.begin());
+    *part = std::bit_cast<Part>(told_words);
+    rest = rest.subspan(told_words.size());
+    return true;
+  };
+  Traced told;
+  if (!take(&told)) return absl::FailedPreconditionError("the machine traces no pointer");
+  TracedPointer traced = {.trace = {}, .region = {told.region}, .machine = {told.machine}};
+  TracedStep step;
+  while (traced.trace.count < Trace::kMaxSteps && take(&step)) {
+    traced.trace({.table = NameOfTable({step.table, sizeof(step.table)}),
+                  .level = static_cast<std::uint8_t>(step.level),
+                  .index = step.index,
+                  .address = {step.address},
+                  .entry = step.entry});
+  }
+  traced.trace.end = Segment(PhysicalAddress{told.start}, told.length);
+  return traced;
+}
+
+absl::Status Connection::Restrict() { return Ask(Kind::kRestrict, {}).status(); }
+
+int Connection::Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
+                     std::span<std::uint64_t> mfns, std::span<int> errors) {
+  constexpr std::size_t kAtOnce = kMostWords / 2;
+  std::vector<std::uint64_t> words;
+  for (std::size_t done = 0; done < frames.size();) {
+    const std::size_t count = std::min(kAtOnce - 2, frames.size() - done);
+    words.assign({domain, access == Access::kWrite});
+    words.insert(words.end(), frames.begin() + static_cast<std::ptrdiff_t>(done),
+                 frames.begin() + static_cast<std::ptrdiff_t>(done + count));
+    absl::StatusOr<Reply> reply = Ask(Kind::kHold, words);
+    if (!reply.ok() || reply->words.size() != 2 * count) {
+      // What was held is known by its frame, and released by who asked.
+      return reply.status().code() == absl::StatusCode::kResourceExhausted ? -ENOMEM : -EIO;
+    }
+    for (std::size_t i = 0; i < count; ++i, ++done) {
+      mfns[done] = reply->words[2 * i];
+      errors[done] = -static_cast<int>(reply->words[2 * i + 1]);
+    }
+  }
+  return 0;
+}
+
+void Connection::Release(std::span<const std::uint64_t> mfns) {
+  static_cast<void>(Ask(Kind::kRelease, mfns));
+}
+
+}  // namespace xencomm::machine

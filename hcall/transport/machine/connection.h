@@ -1,0 +1,102 @@
+// A process's connection to a machine that is a process of its own (protocol.h).
+//
+// It ends with its last owner, and with the machine: then every call answers -EIO, and what is
+// asked for is kUnavailable. A forked child cannot use it: it makes one of its own.
+#ifndef HCALL_TRANSPORT_MACHINE_CONNECTION_H_
+#define HCALL_TRANSPORT_MACHINE_CONNECTION_H_
+
+#include <semaphore.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hcall/transport/embedded/foreign_mappings.h"
+#include "hcall/transport/embedded/ram_file.h"
+#include "hcall/transport/file_descriptor.h"
+#include "hcall/transport/machine/lane.h"
+#include "hcall/transport/machine/protocol.h"
+#include "hcall/transport/setting.h"
+#include "xencomm/fork_marker.h"
+#include "xencomm/mutex.h"
+#include "xencomm/numbers.h"
+#include "xencomm/transport.h"
+
+namespace xencomm::machine {
+
+class Connection final : public embedded::FrameHolder {
+ public:
+  // kUnavailable: nothing answers at the socket. kPermissionDenied: the machine is another user's.
+  // kFailedPrecondition: it is of another version.
+  static absl::StatusOr<std::shared_ptr<Connection>> Open(const std::string& path,
+                                                          SpaceOption space);
+
+  // This process's mappings of the machine's frames, by a connection that stays on until it ends:
+  // whoever made them closes its handle and goes on using them. Calls by every connection look
+  // first which of them are gone.
+  static absl::StatusOr<embedded::ForeignMappings*> MappingsOfThisProcess(const std::string& path);
+
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  // A hypercall; -EIO when the machine is gone. By any thread; waits when all lanes are in use.
+  std::int64_t Call(const Lane::Call& call);
+
+  // The region's range, and the pages of `length` bytes of its payload from `offset` on.
+  absl::Status Reserve(std::uint64_t base, std::uint64_t length);
+  absl::StatusOr<std::vector<PageRun>> Populate(std::uint64_t offset, std::uint64_t length);
+
+  // Domains' memory, which is fetched when it is asked for first.
+  absl::StatusOr<embedded::RamFile*> Memory();
+  int Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
+           std::span<std::uint64_t> mfns, std::span<int> errors) override;
+  void Release(std::span<const std::uint64_t> mfns) override;
+
+  // As Transport::TraceOf.
+  absl::StatusOr<TracedPointer> TraceOf(VirtualAddress pointer, TracedSpace space);
+
+  // No call is made from now on.
+  absl::Status Restrict();
+
+ private:
+  struct Reply {
+    std::vector<std::uint64_t> words;
+    FileDescriptor fd;
+  };
+
+  struct Mappings;
+
+  Connection(FileDescriptor socket, const Mappings& mappings);
+  static Mappings& MappingsOf(const std::string& path);
+
+  absl::Status Greet(const std::string& path, SpaceOption space);
+  // One request and its reply. A refusal is a status with the machine's sentence.
+  absl::StatusOr<Reply> Ask(Kind kind, std::span<const std::uint64_t> words)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether the machine has closed its end.
+  bool IsGone();
+  bool OpenLane(std::uint32_t lane);
+
+  const ForkMarker marker_;
+  const FileDescriptor socket_;
+  Lane* lanes_ = nullptr;
+  Numbers taken_;
+  sem_t free_lanes_;
+  std::array<std::atomic<bool>, kLanes> is_open_ = {};
+  std::atomic<bool> is_gone_ = false;
+  Mutex mutex_;  // a request and its reply
+  Mutex memory_mutex_;
+  std::unique_ptr<embedded::RamFile> memory_ ABSL_GUARDED_BY(memory_mutex_);
+  const Mappings& mappings_;
+};
+
+}  // namespace xencomm::machine
+
+#endif  // HCALL_TRANSPORT_MACHINE_CONNECTION_H_

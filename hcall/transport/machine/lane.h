@@ -1,0 +1,80 @@
+// Lane: a place in shared memory by which a client's thread makes calls, one after the other.
+//
+// The client writes the call's words and gives the turn; the machine's thread of this lane reads
+// them once, makes the call, writes the answer and gives the turn back. Who waits spins for some
+// microseconds while the other side runs on another processor, where an answer comes sooner than a
+// sleeper could be woken, and sleeps at once where both are on the same one. A side wakes the other
+// only if that says that it sleeps.
+//
+// The memory is the client's to write at any time: what the machine finds there may be anything and
+// may change while it is read. The machine waits in a way that the client cannot make endless.
+#ifndef HCALL_TRANSPORT_MACHINE_LANE_H_
+#define HCALL_TRANSPORT_MACHINE_LANE_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace xencomm::machine {
+
+// Of a client.
+inline constexpr unsigned kLanes = 16;
+
+class Lane {
+ public:
+  // A hypercall's index and arguments, and the device file that it comes through, or 0.
+  struct Call {
+    std::uint64_t file = 0;
+    std::uint64_t index = 0;
+    std::array<std::uint64_t, 5> arguments = {};
+  };
+
+  // By the client. False: the machine is gone; `is_gone` is asked from time to time.
+  template <class IsGone>
+  bool Make(const Call& call, std::int64_t* answer, IsGone is_gone) {
+    Write(call);
+    Give(kMachines, client_, machine_);
+    while (!Wait(kClients, client_, machine_)) {
+      if (is_gone()) return false;
+    }
+    *answer = static_cast<std::int64_t>(answer_.load(std::memory_order_relaxed));
+    return true;
+  }
+
+  // By the machine: true when there is a call, which was read; false when a while has passed.
+  bool Next(Call* call);
+  void Answer(std::int64_t answer);
+
+  // By either: whoever waits looks up.
+  void Wake();
+
+ private:
+  // Whose turn it is.
+  enum Turn : std::uint32_t { kClients = 0, kMachines = 1 };
+
+  // One side's, in a line of its own.
+  struct alignas(64) Side {
+    std::atomic<std::uint32_t> sleeps;
+    std::atomic<std::uint32_t> processor;
+  };
+
+  void Write(const Call& call);
+  void Give(Turn turn, Side& own, const Side& other);
+  // Until it is `turn`'s, or a while has passed: false.
+  bool Wait(Turn turn, Side& own, const Side& other);
+
+  alignas(64) std::atomic<std::uint32_t> turn_;
+  Side client_;
+  Side machine_;
+  alignas(64) std::atomic<std::uint64_t> file_;
+  std::atomic<std::uint64_t> index_;
+  std::atomic<std::uint64_t> arguments_[5];
+  std::atomic<std::uint64_t> answer_;
+};
+// As the shared memory reads when it is new.
+static_assert(sizeof(Lane) == 256 && std::atomic<std::uint64_t>::is_always_lock_free);
+
+}  // namespace xencomm::machine
+
+#endif  // HCALL_TRANSPORT_MACHINE_LANE_H_

@@ -1,0 +1,70 @@
+// What a machine's process and its clients say to one another.
+//
+// A client connects to the machine's Unix socket (SOCK_SEQPACKET). It sends requests, one message
+// each, and gets one reply to each, in order: for what is rare. Descriptors travel beside a reply.
+// Calls go by lanes: places in memory that both sides share (lane.h). Both sides are of one build
+// or say so: the first request names the version.
+//
+// Nothing that a client says is trusted. Its pointers are worthless to the machine: it names
+// addresses of its own only as what its region's table is to say.
+#ifndef HCALL_TRANSPORT_MACHINE_PROTOCOL_H_
+#define HCALL_TRANSPORT_MACHINE_PROTOCOL_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "hcall/transport/setting.h"
+
+namespace xencomm::machine {
+
+inline constexpr std::uint64_t kMagic = 0x58434d4143480000;  // "XCMACH"
+inline constexpr std::uint64_t kVersion = 1;
+
+enum class Kind : std::uint64_t {
+  kHello = 1,  // {kMagic, kVersion, SpaceOption} -> {memory, release}; descriptor of the lanes
+  kLane,       // {index}: from now on the machine serves it
+  kMemory,     // -> {size}; descriptor of domains' memory
+  kReserve,    // {virtual base, length in bytes}: the client's region
+  kPopulate,   // {offset, length}: bytes of payload -> mfns of the pages, as PageRun each
+  kHold,       // {domain, write, gfns...} -> as Held each
+  kRelease,    // {mfns...}
+  kTrace,      // {pointer, TracedSpace} -> how it is translated: as Traced, then its steps
+  kRestrict,   // calls of this client are refused from now on
+};
+
+// A message is 64-bit words: of a request its kind and what stands beside it; of a reply 0 and what
+// was asked for, or a positive errno and a sentence's bytes, padded with zeroes. So many follow the
+// first one at most.
+inline constexpr std::size_t kMostWords = 4096;
+
+// So many bytes are populated by one request: each page may be a run of its own.
+inline constexpr std::uint64_t kMostPopulated = kMostWords / 2 * 4096;
+
+// Pages that follow one another in the machine.
+struct PageRun {
+  std::uint64_t mfn = 0;
+  std::uint64_t count = 0;
+};
+
+struct Traced {
+  std::uint64_t region = 0;   // where it begins
+  std::uint64_t machine = 0;  // address of the byte
+  std::uint64_t start = 0;  // guest-physical address of the byte, and how far it goes on from there
+  std::uint64_t length = 0;
+};
+struct TracedStep {
+  char table[8] = {};  // its name
+  std::uint64_t level = 0;
+  std::uint64_t index = 0;
+  std::uint64_t address = 0;
+  std::uint64_t entry = 0;
+};
+
+struct Held {
+  std::uint64_t mfn = 0;    // or ~0
+  std::uint64_t error = 0;  // a positive errno
+};
+
+}  // namespace xencomm::machine
+
+#endif  // HCALL_TRANSPORT_MACHINE_PROTOCOL_H_
