@@ -42,6 +42,10 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
         Sentence("no socket can be made at %s: %s", path, strerrordesc_np(errno)));
   }
   chmod(path.c_str(), S_IRUSR | S_IWUSR);
+  if (listen(listening.get(), SOMAXCONN) != 0) {
+    unlink(path.c_str());
+    return absl::ErrnoToStatus(errno, "the machine's socket");
+  }
   return listening;
 }
 
@@ -67,9 +71,6 @@ Server::~Server() {
 }
 
 absl::Status Server::Run(int stop) {
-  if (listen(socket_.get(), SOMAXCONN) != 0) {
-    return absl::ErrnoToStatus(errno, "the machine's socket");
-  }
   pollfd files[] = {{.fd = stop, .events = POLLIN, .revents = 0},
                     {.fd = socket_.get(), .events = POLLIN, .revents = 0}};
   for (;;) {

@@ -21,8 +21,8 @@ class Server {
  public:
   static constexpr std::size_t kMostClients = 256;
 
-  // A machine that is on, and a socket at `path` at which nobody is answered yet. A socket that a
-  // machine left behind is replaced. kAlreadyExists: a machine answers there.
+  // A machine that is on, and a socket at `path`: who connects is served from Run on. A socket that
+  // a machine left behind is replaced. kAlreadyExists: a machine answers there.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const MachineSetting& setting,
                                                        const std::string& path);
 

@@ -70,7 +70,10 @@ Session::~Session() {
 }
 
 void Session::Run() {
-  const auto end = absl::MakeCleanup([this] { End(); });
+  const auto end = absl::MakeCleanup([this] {
+    End();
+    shutdown(socket_.get(), SHUT_RDWR);
+  });
   if (!Admits()) return;
   // A child that was forked has the socket, too, and does not keep the client alive by it.
   const FileDescriptor process(
@@ -317,7 +320,7 @@ void Session::End() {
   stopping_.store(true);
   for (std::thread& thread : threads_) {
     if (!thread.joinable()) continue;
-    lanes_[&thread - threads_.data()].Wake();
+    lanes_[&thread - threads_.data()].Close();
     thread.join();
   }
   for (const auto& [mfn, count] : held_) {

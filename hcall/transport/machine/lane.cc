@@ -63,7 +63,10 @@ void Lane::Answer(std::int64_t answer) {
   Give(kClients, machine_, client_);
 }
 
-void Lane::Wake() { WakeAll(turn_); }
+void Lane::Close() {
+  turn_.store(kNobodys, std::memory_order_seq_cst);
+  WakeAll(turn_);
+}
 
 void Lane::Give(Turn turn, Side& own, const Side& other) {
   own.processor.store(static_cast<std::uint32_t>(sched_getcpu()), std::memory_order_relaxed);

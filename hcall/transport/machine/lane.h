@@ -46,12 +46,12 @@ class Lane {
   bool Next(Call* call);
   void Answer(std::int64_t answer);
 
-  // By either: whoever waits looks up.
-  void Wake();
+  // By the machine, whose thread then finds that it is to end: nobody's turn comes any more.
+  void Close();
 
  private:
   // Whose turn it is.
-  enum Turn : std::uint32_t { kClients = 0, kMachines = 1 };
+  enum Turn : std::uint32_t { kClients = 0, kMachines = 1, kNobodys = 2 };
 
   // One side's, in a line of its own.
   struct alignas(64) Side {

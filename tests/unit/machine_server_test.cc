@@ -1,0 +1,432 @@
+// A machine and its clients in one process: what clients get, and what none can do to the others.
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "hcall/schema/generated/xen.h"
+#include "hcall/transport/embedded/embedded_foreign_memory.h"
+#include "hcall/transport/machine/message.h"
+#include "tests/unit/machine_of_clients.h"
+#include "xencomm/guest_handle.h"
+
+namespace xencomm::machine {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::int64_t kVersionAnswer = 4 << 16 | 17;
+
+std::int64_t Version(Client& client) {
+  return client.Call(__HYPERVISOR_xen_version, XENVER_version);
+}
+std::string Sentence(const absl::Status& status) { return std::string(status.message()); }
+
+// A domain that is made by one client and known to all.
+std::int64_t CreateDomain(Client& client, std::uint16_t id) {
+  const auto op = *client.arena().New<xen_domctl>(Contents::kCleared);
+  op->cmd = XEN_DOMCTL_createdomain;
+  op->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  op->domain = id;
+  op->u.createdomain.max_vcpus = 1;
+  op->u.createdomain.max_evtchn_port = -1;
+  op->u.createdomain.max_grant_frames = 1;
+  op->u.createdomain.grant_opts = 1;
+  return client.Call(__HYPERVISOR_domctl, op.get());
+}
+std::int64_t DomctlOf(Client& client, std::uint32_t cmd, std::uint16_t id,
+                      std::uint64_t max_pages = 0) {
+  const auto op = *client.arena().New<xen_domctl>(Contents::kCleared);
+  op->cmd = cmd;
+  op->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  op->domain = id;
+  if (cmd == XEN_DOMCTL_max_mem) op->u.max_mem.max_memkb = max_pages * 4;
+  return client.Call(__HYPERVISOR_domctl, op.get());
+}
+
+class MachineServerTest : public testing::Test {
+ protected:
+  // A client that says what it likes.
+  FileDescriptor Raw() {
+    FileDescriptor fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, machine_.path().c_str());
+    EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    return fd;
+  }
+  // The errno of the reply; -1 when there was none.
+  static int Ask(int socket, Kind kind, const std::vector<std::uint64_t>& words,
+                 Message* reply = nullptr) {
+    Message own;
+    if (reply == nullptr) reply = &own;
+    if (Send(socket, static_cast<std::uint64_t>(kind), words) != 0) return -1;
+    if (Receive(socket, reply) != 0) return -1;
+    return static_cast<int>(reply->kind);
+  }
+  FileDescriptor Greeted() {
+    FileDescriptor fd = Raw();
+    EXPECT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace}), 0);
+    return fd;
+  }
+
+  static constexpr auto kRegionSpace = static_cast<std::uint64_t>(SpaceOption::kRegion);
+
+  MachineOfClients machine_;
+};
+
+TEST_F(MachineServerTest, AnswersInEverySpace) {
+  for (const SpaceOption space :
+       {SpaceOption::kRegion, SpaceOption::kStateless, SpaceOption::kWalk4, SpaceOption::kWalk5}) {
+    const auto client = machine_.Open(space);
+    EXPECT_EQ(Version(*client), kVersionAnswer);
+    auto text = *client->arena().NewArray<char>(3 * kPage, Contents::kCleared);
+    char* const at = &text[kPage - 500];  // over two pages
+    ASSERT_EQ(client->Call(__HYPERVISOR_xen_version, XENVER_capabilities, at), 0);
+    EXPECT_THAT(std::string(at), HasSubstr("xen-3.0-x86_64"));
+    // An address of this process that is not in the region is nothing to the machine.
+    char own[1024] = {};
+    EXPECT_EQ(client->Call(__HYPERVISOR_xen_version, XENVER_capabilities, &own[0]), -EFAULT);
+    EXPECT_EQ(own[0], '\0');
+  }
+  machine_.ExpectNothingHeld();
+}
+
+TEST_F(MachineServerTest, IsOneForAllItsClients) {
+  const auto one = machine_.Open();
+  const auto other = machine_.Open(SpaceOption::kWalk4);
+  ASSERT_EQ(CreateDomain(*one, 7), 0);
+  EXPECT_EQ(CreateDomain(*other, 7), -EEXIST);
+  EXPECT_EQ(DomctlOf(*other, XEN_DOMCTL_destroydomain, 7), 0);
+  EXPECT_EQ(DomctlOf(*one, XEN_DOMCTL_destroydomain, 7), -ESRCH);
+}
+
+TEST_F(MachineServerTest, ServesMoreThreadsThanAClientHasLanes) {
+  const auto client = machine_.Open();
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < kLanes + 8; ++i) {
+    threads.emplace_back([&client] {
+      auto text = *client->arena().NewArray<char>(1024, Contents::kCleared);
+      for (int calls = 0; calls < 100; ++calls) {
+        ASSERT_EQ(client->Call(__HYPERVISOR_xen_version, XENVER_extraversion, text.get()), 0);
+        ASSERT_EQ(text[0], '.');
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(MachineServerTest, APayloadGrowsAndIsClear) {
+  const auto client = machine_.Open();
+  std::vector<OwnedArray<char>> kept;
+  // More than one message can tell of.
+  for (const std::uint64_t bytes : {kPage, 3 * kMostPopulated / 2}) {
+    kept.push_back(*client->arena().NewArray<char>(bytes));
+    for (std::uint64_t i = 0; i < bytes; i += kPage) ASSERT_EQ(kept.back()[i], 0) << i;
+    std::memset(kept.back().get(), 0x5a, bytes);
+  }
+  // A quarter of domain 0's memory is all that a client gets.
+  const auto much = client->arena().NewArray<char>(std::uint64_t{16} << 20);
+  EXPECT_EQ(much.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Sentence(much.status()), HasSubstr("a quarter of domain 0's memory"));
+  EXPECT_EQ(Version(*client), kVersionAnswer);
+  kept.push_back(*client->arena().NewArray<char>(kPage));
+}
+
+TEST_F(MachineServerTest, TracesPointersOfTheRegion) {
+  const auto client = machine_.Open();
+  const auto word = *client->arena().New<std::uint64_t>();
+  const auto region = client->transport().TraceOf(word.get(), TracedSpace::kRegion);
+  ASSERT_TRUE(region.ok()) << region.status();
+  const auto walk = client->transport().TraceOf(word.get(), TracedSpace::kWalk);
+  ASSERT_TRUE(walk.ok()) << walk.status();
+  EXPECT_EQ(region->machine.value, walk->machine.value);
+  EXPECT_STREQ(region->trace.steps[0].table, "base");
+  ASSERT_EQ(walk->trace.count, 4u);
+  EXPECT_STREQ(walk->trace.steps[3].table, "PT");
+  int own;
+  EXPECT_EQ(client->transport().TraceOf(&own, TracedSpace::kRegion).status().code(),
+            absl::StatusCode::kOutOfRange);
+}
+
+TEST_F(MachineServerTest, ARestrictedClientCallsNoMore) {
+  const auto client = machine_.Open();
+  const auto other = machine_.Open();
+  auto connection = machine_.Connect();
+  ASSERT_TRUE(connection->Restrict().ok());
+  EXPECT_EQ(connection->Call({.index = __HYPERVISOR_xen_version}), -EPERM);
+  EXPECT_EQ(client->Restrict(), 0);
+  EXPECT_EQ(Version(*client), -ENOTTY);
+  EXPECT_EQ(Version(*other), kVersionAnswer);
+}
+
+TEST_F(MachineServerTest, MapsFramesAndLetsThemGo) {
+  const auto client = machine_.Open();
+  ASSERT_EQ(CreateDomain(*client, 5), 0);
+  ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_max_mem, 5, 8192), 0);
+  constexpr std::uint64_t kFrames = 5000;  // more than one message asks for
+  const auto extents = *client->arena().NewArray<xen_pfn_t>(kFrames);
+  for (std::uint64_t i = 0; i < kFrames; ++i) extents[i] = i;
+  const auto reservation = *client->arena().New<xen_memory_reservation>(Contents::kCleared);
+  reservation->nr_extents = kFrames;
+  reservation->domid = 5;
+  SetHandle(reservation->extent_start, extents);
+  ASSERT_EQ(client->Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, reservation.get()),
+            static_cast<std::int64_t>(kFrames));
+
+  const auto mappings = Connection::MappingsOfThisProcess(machine_.path());
+  ASSERT_TRUE(mappings.ok()) << mappings.status();
+  embedded::EmbeddedForeignMemory memory(
+      std::shared_ptr<embedded::ForeignMappings>(std::shared_ptr<void>(), *mappings));
+  std::vector<std::uint64_t> frames(extents.get(), extents.get() + kFrames);
+  frames[17] = std::uint64_t{1} << 40;
+  std::vector<int> errors(kFrames);
+  ForeignMemory::Placement placement = {nullptr, PROT_READ | PROT_WRITE, 0};
+  ASSERT_EQ(memory.Map(5, placement, frames, errors), 0);
+  for (std::uint64_t i = 0; i < kFrames; ++i) ASSERT_EQ(errors[i] != 0, i == 17) << i;
+  EXPECT_EQ(machine_.statistics().held_frames, kFrames - 1);
+  auto* const bytes = static_cast<char*>(placement.address);
+  bytes[4000 * kPage] = 'x';
+
+  ForeignMemory::Placement again = {nullptr, PROT_READ, 0};
+  ASSERT_EQ(memory.Map(5, again, std::span(frames).subspan(4000, 1), errors), 0);
+  EXPECT_EQ(*static_cast<char*>(again.address), 'x');
+  EXPECT_EQ(memory.Unmap(again.address, 1), 0);
+  // A mapping that somebody else ended is found before the next call, whoever makes it.
+  ASSERT_EQ(munmap(bytes, kFrames * kPage), 0);
+  EXPECT_EQ(Version(*client), kVersionAnswer);
+  EXPECT_EQ(machine_.statistics().held_frames, 0u);
+  EXPECT_EQ(DomctlOf(*client, XEN_DOMCTL_destroydomain, 5), 0);
+}
+
+TEST_F(MachineServerTest, ShowsNobodyWhatIsTheHypervisorsOwn) {
+  const auto client = machine_.Open();
+  const auto written = *client->arena().NewArray<char>(kPage);
+  written[0] = 'x';
+  const FileDescriptor fd = Greeted();
+  Message reply;
+  ASSERT_EQ(Ask(fd.get(), Kind::kMemory, {}, &reply), 0);
+  ASSERT_TRUE(reply.fd.has_value());
+  const std::uint64_t size = reply.words.at(0);
+  struct stat about = {};
+  ASSERT_EQ(fstat(reply.fd->get(), &about), 0);
+  EXPECT_EQ(static_cast<std::uint64_t>(about.st_size), size);
+  // Nobody makes it shorter or longer.
+  EXPECT_EQ(ftruncate(reply.fd->get(), 4096), -1);
+  EXPECT_EQ(ftruncate(reply.fd->get(), static_cast<off_t>(2 * size)), -1);
+  // Where the hypervisor has its tables, the file has nothing.
+  const off_t first = lseek(reply.fd->get(), 0, SEEK_DATA);
+  EXPECT_GE(first, static_cast<off_t>(size / 8));
+  // Nor are pages of domain 0's kernel to be had as a domain's.
+  const std::uint64_t kernels = machine_.machine().kernel().own_frames().total();
+  ASSERT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, 1, kernels - 1, kernels}, &reply), 0);
+  EXPECT_EQ(reply.words.at(1), static_cast<std::uint64_t>(EPERM));
+  EXPECT_EQ(reply.words.at(3), static_cast<std::uint64_t>(EPERM));
+  EXPECT_EQ(reply.words.at(5), 0u);
+}
+
+TEST_F(MachineServerTest, RefusesWhatNoClientSays) {
+  struct Case {
+    const char* what;
+    Kind kind;
+    std::vector<std::uint64_t> words;
+    int error;
+  };
+  const std::uint64_t page = 0x7000'0000'0000;
+  const std::vector<Case> cases = {
+      {"a second greeting", Kind::kHello, {kMagic, kVersion, kRegionSpace}, EINVAL},
+      {"no kind", Kind{0}, {}, EINVAL},
+      {"an unknown kind", Kind{99}, {1, 2, 3}, EINVAL},
+      {"no lane", Kind::kLane, {}, EINVAL},
+      {"a lane beyond the last", Kind::kLane, {kLanes}, EINVAL},
+      {"a lane far beyond", Kind::kLane, {~std::uint64_t{0}}, EINVAL},
+      {"a region of nothing", Kind::kReserve, {page, 0}, EINVAL},
+      {"a region of part of a page", Kind::kReserve, {page, 4097}, EINVAL},
+      {"a region that begins in a page", Kind::kReserve, {page + 8, 1 << 20}, EINVAL},
+      {"a region that wraps", Kind::kReserve, {~std::uint64_t{0} - 4095, 1 << 20}, EINVAL},
+      {"a region too long", Kind::kReserve, {page, Session::kMostRegion + kPage}, EINVAL},
+      {"half a region", Kind::kReserve, {page}, EINVAL},
+      {"memory for no region", Kind::kPopulate, {0, kPage}, EINVAL},
+      {"a trace in no region", Kind::kTrace, {page, 0}, EINVAL},
+      {"frames of nobody", Kind::kHold, {0}, EINVAL},
+      {"frames of a domain beyond 16 bits", Kind::kHold, {0x10000, 0, 1}, EINVAL},
+      {"frames for something", Kind::kHold, {0, 2, 1}, EINVAL},
+      {"more frames than a reply tells of", Kind::kHold, std::vector<std::uint64_t>(2051), EINVAL},
+      {"a frame that is not held", Kind::kRelease, {1}, EINVAL},
+  };
+  const FileDescriptor fd = Greeted();
+  for (const Case& tested : cases) {
+    Message reply;
+    EXPECT_EQ(Ask(fd.get(), tested.kind, tested.words, &reply), tested.error) << tested.what;
+    EXPECT_THAT(std::string(SentenceOf(reply)), Not(testing::IsEmpty())) << tested.what;
+  }
+  ASSERT_EQ(Ask(fd.get(), Kind::kReserve, {page, 1 << 20}), 0);
+  EXPECT_EQ(Ask(fd.get(), Kind::kReserve, {page, 1 << 20}), EBUSY);
+  const std::vector<std::vector<std::uint64_t>> populations = {{},
+                                                               {0},
+                                                               {0, 0},
+                                                               {kPage, kPage},
+                                                               {0, kPage + 1},
+                                                               {0, 1 << 20},
+                                                               {0, kMostPopulated + kPage},
+                                                               {~std::uint64_t{0} - 4095, kPage}};
+  for (const auto& words : populations) EXPECT_EQ(Ask(fd.get(), Kind::kPopulate, words), EINVAL);
+  EXPECT_EQ(Ask(fd.get(), Kind::kPopulate, {0, kPage}), 0);
+  EXPECT_EQ(Ask(fd.get(), Kind::kPopulate, {0, kPage}), EINVAL);
+  EXPECT_EQ(Ask(fd.get(), Kind::kPopulate, {kPage, kPage}), 0);
+  EXPECT_EQ(Ask(fd.get(), Kind::kTrace, {page, 2}), EINVAL);
+}
+
+TEST_F(MachineServerTest, WhoIsNoClientIsTurnedAway) {
+  const std::vector<std::vector<std::uint64_t>> greetings = {
+      {},
+      {kMagic},
+      {kMagic + 1, kVersion, kRegionSpace},
+      {kMagic, kVersion + 1, kRegionSpace},
+      {kMagic, kVersion, static_cast<std::uint64_t>(SpaceOption::kDirect)},
+      {kMagic, kVersion, static_cast<std::uint64_t>(SpaceOption::kXcom)},
+      {kMagic, kVersion, 1000}};
+  for (const auto& words : greetings) {
+    const FileDescriptor fd = Raw();
+    EXPECT_GT(Ask(fd.get(), Kind::kHello, words), 0);
+    EXPECT_EQ(Ask(fd.get(), Kind::kMemory, {}), -1) << "nothing is said after it";
+  }
+  const FileDescriptor fd = Raw();
+  EXPECT_EQ(Ask(fd.get(), Kind::kMemory, {}), EINVAL);
+  EXPECT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace}), -1);
+  const FileDescriptor odd = Raw();
+  EXPECT_EQ(send(odd.get(), "abc", 3, 0), 3);
+  Message reply;
+  EXPECT_NE(Receive(odd.get(), &reply), 0);
+  EXPECT_EQ(Version(*machine_.Open()), kVersionAnswer);
+}
+
+TEST_F(MachineServerTest, OneClientMapsSoManyPagesAndNoMore) {
+  const FileDescriptor fd = Greeted();
+  const std::uint64_t gfn = machine_.machine().kernel().own_frames().total() + 16;
+  std::vector<std::uint64_t> words(2048 + 2, gfn);
+  words[0] = words[1] = 0;
+  for (std::uint64_t i = 0; i < Session::kMostHeld / 2048; ++i) {
+    ASSERT_EQ(Ask(fd.get(), Kind::kHold, words), 0) << i;
+  }
+  Message reply;
+  EXPECT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, gfn}, &reply), ENOMEM);
+  EXPECT_THAT(std::string(SentenceOf(reply)), HasSubstr("maps at most"));
+  EXPECT_EQ(machine_.statistics().held_frames, Session::kMostHeld);
+}
+
+// Words at random in the lanes, and messages at random, beside a client that means well.
+TEST_F(MachineServerTest, WhatOneClientScribblesNoOtherSees) {
+  const auto good = machine_.Open();
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 40; ++round) {
+    const FileDescriptor fd = Raw();
+    Message hello;
+    ASSERT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace}, &hello), 0);
+    constexpr std::size_t kBytes = kLanes * sizeof(Lane);
+    void* const lanes =
+        mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, hello.fd->get(), 0);
+    ASSERT_NE(lanes, MAP_FAILED);
+    ASSERT_EQ(ftruncate(hello.fd->get(), 0), -1);
+    ASSERT_EQ(Ask(fd.get(), Kind::kLane, {random() % kLanes}), 0);
+    auto* const words = static_cast<std::uint32_t*>(lanes);
+    for (int i = 0; i < 300; ++i) {
+      const std::uint64_t value = random();
+      __atomic_store_n(&words[random() % (kBytes / 4)],
+                       static_cast<std::uint32_t>(value % 3 == 0 ? value : value % 64),
+                       __ATOMIC_RELAXED);
+      if (i % 10 != 0) continue;
+      std::vector<std::uint64_t> message(random() % 5);
+      for (std::uint64_t& word : message) word = random() % 2 == 0 ? random() : random() % 9;
+      const auto kind = static_cast<Kind>(random() % 12);
+      if (kind == Kind::kRestrict) continue;
+      EXPECT_NE(Ask(fd.get(), kind, message), -1);
+    }
+    munmap(lanes, kBytes);
+    EXPECT_EQ(Version(*good), kVersionAnswer);
+  }
+  EXPECT_EQ(Version(*good), kVersionAnswer);
+}
+
+TEST_F(MachineServerTest, WhoNeverReadsHindersNobody) {
+  const FileDescriptor fd = Greeted();
+  ASSERT_EQ(fcntl(fd.get(), F_SETFL, O_NONBLOCK), 0);
+  std::vector<std::uint64_t> words(2050);
+  int sent = 0;
+  while (Send(fd.get(), static_cast<std::uint64_t>(Kind::kHold), words) == 0 && sent < 100'000) {
+    ++sent;
+  }
+  EXPECT_LT(sent, 100'000);
+  EXPECT_EQ(Version(*machine_.Open()), kVersionAnswer);
+}
+
+TEST_F(MachineServerTest, AClientNoticesTheMachinesEnd) {
+  const auto client = machine_.Open();
+  EXPECT_EQ(Version(*client), kVersionAnswer);
+  machine_.End();
+  EXPECT_EQ(Version(*client), -EIO);
+  EXPECT_EQ(Version(*client), -EIO);
+  const auto more = client->arena().NewArray<char>(std::uint64_t{1} << 22);
+  EXPECT_THAT(Sentence(more.status()), HasSubstr("the machine's process has ended"));
+  const auto none = Connection::Open(machine_.path(), SpaceOption::kRegion);
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(Sentence(none.status()), HasSubstr("no machine answers at"));
+}
+
+TEST_F(MachineServerTest, ASocketIsOneMachinesAndItsUsers) {
+  struct stat about = {};
+  ASSERT_EQ(lstat(machine_.path().c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 0777, 0600u);
+  const MachineSetting small = {.memory_bytes = 64 << 20, .dom0_bytes = 16 << 20};
+  const auto second = Server::Start(small, machine_.path());
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(Sentence(second.status()), HasSubstr("a machine runs at"));
+  EXPECT_EQ(Version(*machine_.Open()), kVersionAnswer);
+
+  // One that nobody listens at is taken over.
+  const std::string left = machine_.path() + ".left";
+  {
+    const FileDescriptor fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, left.c_str());
+    ASSERT_EQ(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+  EXPECT_TRUE(Server::Start(small, left).ok());
+  EXPECT_NE(access(left.c_str(), F_OK), 0);
+  for (const std::string& path : {std::string(), std::string(200, 'a')}) {
+    EXPECT_EQ(Server::Start(small, path).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(Connection::Open(path, SpaceOption::kRegion).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+  const auto nowhere = Server::Start(small, "/nowhere/at/all");
+  EXPECT_THAT(Sentence(nowhere.status()), HasSubstr("no socket can be made at /nowhere/at/all"));
+}
+
+TEST(JoinedSettingTest, NamesAPathAndASpace) {
+  const auto plain = ParseJoinedSetting("/run/m,x");
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(plain->path, "/run/m,x");
+  EXPECT_EQ(plain->space, SpaceOption::kRegion);
+  const auto walk = ParseJoinedSetting("/run/m,x,space=walk5");
+  ASSERT_TRUE(walk.ok());
+  EXPECT_EQ(walk->path, "/run/m,x");
+  EXPECT_EQ(walk->space, SpaceOption::kWalk5);
+  for (const char* wrong : {"", ",space=walk4", "/m,space=", "/m,space=all", "/m,space=direct",
+                            "/m,space=xcom", "/m,space=inline"}) {
+    EXPECT_EQ(ParseJoinedSetting(wrong).status().code(), absl::StatusCode::kInvalidArgument)
+        << wrong;
+  }
+}
+
+}  // namespace
+}  // namespace xencomm::machine
