@@ -1,0 +1,58 @@
+/* Xen's kernel devices for a process on a machine: what the preloaded front calls.
+ *
+ * The front (preload.c) stands between a program and the C library. It knows which paths and which
+ * descriptors are devices, and needs no library but C's, since it is in every process; what a
+ * device does is in a library of its own, which is loaded when the first device is used.
+ *
+ * A device's descriptor is one end of a connected stream socket, whose other end is the machine's.
+ * The name that it is connected to says what it is: an abstract one, XENCOMM_DEVICE_NAMES and the
+ * device's name, then "/" and the file's number. So the kernel itself does read, write, poll, dup,
+ * fork, and sends descriptors to others.
+ */
+#ifndef HCALL_DEVICES_DEVICES_H_
+#define HCALL_DEVICES_DEVICES_H_
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Behind the byte 0 with which abstract names begin. */
+#define XENCOMM_DEVICE_NAMES "xencomm/"
+
+/* In this order their names: privcmd, hypercall, evtchn, xenbus. */
+enum xencomm_device {
+  XENCOMM_NO_DEVICE = -1,
+  XENCOMM_PRIVCMD,
+  XENCOMM_HYPERCALL,
+  XENCOMM_EVTCHN,
+  XENCOMM_XENBUS,
+};
+
+/* Of the environment: the machine's socket, and the folder of its files, in which the paths that
+ * Linux would serve (/proc/xen, /sys/hypervisor ...) and those that toolstacks write are kept. */
+#define XENCOMM_MACHINE_VARIABLE "XENCOMM_MACHINE"
+#define XENCOMM_FILES_VARIABLE "XENCOMM_MACHINE_FILES"
+
+/* All as the system calls of their names: -1 and errno. */
+struct xencomm_devices {
+  /* `flags` as open's: O_CLOEXEC and O_NONBLOCK count. */
+  int (*open)(enum xencomm_device device, int flags);
+  long (*ioctl)(int fd, enum xencomm_device device, unsigned long request, void *argument);
+  /* MAP_FAILED. */
+  void *(*mmap)(int fd, enum xencomm_device device, void *address, size_t length, int protection,
+                int flags, off_t offset);
+  /* munmap or another mapping has taken the place of what was there. */
+  void (*unmapped)(void *address, size_t length);
+};
+
+/* Of the library that the front loads. Never null. */
+const struct xencomm_devices *xencomm_devices(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HCALL_DEVICES_DEVICES_H_ */
