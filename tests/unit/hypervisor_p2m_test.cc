@@ -37,11 +37,11 @@ class P2mTest : public testing::Test, private Machine {
     const std::uint64_t bytes = kFrames * kPageSize;
     memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kPageSize, bytes)));
     std::memset(memory_.get(), 0xa5, bytes);
-    quiescence_.Init(slots_.data(), 1);
+    pool_.quiescence.Init(slots_.data(), 1);
     frames = FrameTable(reinterpret_cast<std::uintptr_t>(memory_.get()) - kFirstFrame * kPageSize,
                         rows_.data(), kFirstFrame, kFrames);
-    heap_.Init(frames, 0, false, *this, quiescence_);
-    pages.Init(heap_, frames, kDomain, 3000);
+    pool_.heap.Init(frames, 0, kFrames, false, *this, pool_.quiescence);
+    pages.Init(pool_, kDomain, 3000);
     EXPECT_TRUE(p2m.InitTranslated(frames, pages));
   }
 
@@ -50,7 +50,7 @@ class P2mTest : public testing::Test, private Machine {
     const P2mEntry entry(kFirstFrame + gfn % kFrames, P2mType::kRam);
     p2m.Store(gfn, entry);
     model_[gfn] = entry.word();
-    heap_.Reclaim();
+    pool_.heap.Reclaim();
   }
   void Fill(std::uint64_t first, std::uint64_t count) {
     for (std::uint64_t gfn = first; gfn != first + count; ++gfn) {
@@ -63,7 +63,7 @@ class P2mTest : public testing::Test, private Machine {
     model_.erase(gfn);
   }
   // From now on there are so many pages more.
-  void LimitTo(std::uint64_t more) { pages.Init(heap_, frames, kDomain, pages.used() + more); }
+  void LimitTo(std::uint64_t more) { pages.Init(pool_, kDomain, pages.used() + more); }
   bool IsLow(std::uint64_t gfn) const { return LoadLow(p2m, gfn).present(); }
 
   void Expect(std::uint64_t gfn) const {
@@ -83,7 +83,8 @@ class P2mTest : public testing::Test, private Machine {
 
   std::byte* FrameBytes(std::uint64_t index) const { return memory_.get() + index * kPageSize; }
 
-  FrameTable frames;
+  Pool pool_{*this};
+  FrameTable& frames = pool_.frames;
   OverheadPages pages;
   P2m p2m;
 
@@ -95,8 +96,6 @@ class P2mTest : public testing::Test, private Machine {
   std::unique_ptr<std::byte, decltype(&std::free)> memory_{nullptr, &std::free};
   std::vector<Frame> rows_{kFrames};
   std::array<CallerSlot, 1> slots_;
-  Quiescence quiescence_;
-  FrameHeap heap_;
   std::map<std::uint64_t, std::uint64_t> model_;
 };
 
