@@ -3,11 +3,6 @@
  * The front (preload.c) stands between a program and the C library. It knows which paths and which
  * descriptors are devices, and needs no library but C's, since it is in every process; what a
  * device does is in a library of its own, which is loaded when the first device is used.
- *
- * A device's descriptor is one end of a connected stream socket, whose other end is the machine's.
- * The name that it is connected to says what it is: an abstract one, XENCOMM_DEVICE_NAMES and the
- * device's name, then "/" and the file's number. So the kernel itself does read, write, poll, dup,
- * fork, and sends descriptors to others.
  */
 #ifndef HCALL_DEVICES_DEVICES_H_
 #define HCALL_DEVICES_DEVICES_H_
@@ -15,21 +10,11 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "hcall/transport/machine/device_names.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* Behind the byte 0 with which abstract names begin. */
-#define XENCOMM_DEVICE_NAMES "xencomm/"
-
-/* In this order their names: privcmd, hypercall, evtchn, xenbus. */
-enum xencomm_device {
-  XENCOMM_NO_DEVICE = -1,
-  XENCOMM_PRIVCMD,
-  XENCOMM_HYPERCALL,
-  XENCOMM_EVTCHN,
-  XENCOMM_XENBUS,
-};
 
 /* Of the environment: the machine's socket, and the folder of its files, in which the paths that
  * Linux would serve (/proc/xen, /sys/hypervisor ...) and those that toolstacks write are kept. */
@@ -49,7 +34,7 @@ struct xencomm_devices {
 };
 
 /* Of the library that the front loads. Never null. */
-const struct xencomm_devices *xencomm_devices(void);
+const struct xencomm_devices *xencomm_find_devices(void);
 
 #ifdef __cplusplus
 }

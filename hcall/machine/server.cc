@@ -61,7 +61,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& sett
     unlink(path.c_str());
     return machine.status();
   }
-  return std::unique_ptr<Server>(new Server(path, *std::move(listening), *std::move(machine)));
+  absl::StatusOr<std::unique_ptr<Devices>> devices = Devices::Create(**machine);
+  if (!devices.ok()) {
+    unlink(path.c_str());
+    return devices.status();
+  }
+  return std::unique_ptr<Server>(
+      new Server(path, *std::move(listening), *std::move(machine), *std::move(devices)));
 }
 
 Server::~Server() {
@@ -72,12 +78,14 @@ Server::~Server() {
 
 absl::Status Server::Run(int stop) {
   pollfd files[] = {{.fd = stop, .events = POLLIN, .revents = 0},
-                    {.fd = socket_.get(), .events = POLLIN, .revents = 0}};
+                    {.fd = socket_.get(), .events = POLLIN, .revents = 0},
+                    {.fd = devices_->fd(), .events = POLLIN, .revents = 0}};
   for (;;) {
     if (poll(files, std::size(files), -1) < 0 && errno != EINTR) {
       return absl::ErrnoToStatus(errno, "the machine's wait for clients");
     }
     if (files[0].revents != 0) return absl::OkStatus();
+    if (files[2].revents != 0) devices_->Serve();
     if (files[1].revents == 0) continue;
     FileDescriptor client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     DropEnded();
@@ -95,7 +103,7 @@ void Server::Admit(FileDescriptor socket) {
     SendRefusal(fd, ENOMEM, Sentence("the machine has %u clients, and no more", kMostClients));
     return;
   }
-  clients_.emplace_back(*machine_, std::move(socket));
+  clients_.emplace_back(*machine_, *devices_, std::move(socket));
   Client& client = clients_.back();
   try {
     client.thread = std::thread([&client] {

@@ -38,16 +38,19 @@ class Server {
 
  private:
   struct Client {
-    Client(embedded::EmbeddedMachine& machine, FileDescriptor socket)
-        : session(machine, std::move(socket)) {}
+    Client(embedded::EmbeddedMachine& machine, Devices& devices, FileDescriptor socket)
+        : session(machine, devices, std::move(socket)) {}
     Session session;
     std::atomic<bool> has_ended = false;
     std::thread thread;
   };
 
   Server(std::string path, FileDescriptor socket,
-         std::shared_ptr<embedded::EmbeddedMachine> machine)
-      : path_(std::move(path)), socket_(std::move(socket)), machine_(std::move(machine)) {}
+         std::shared_ptr<embedded::EmbeddedMachine> machine, std::unique_ptr<Devices> devices)
+      : path_(std::move(path)),
+        socket_(std::move(socket)),
+        machine_(std::move(machine)),
+        devices_(std::move(devices)) {}
 
   void Admit(FileDescriptor socket);
   void DropEnded();
@@ -55,6 +58,7 @@ class Server {
   const std::string path_;
   const FileDescriptor socket_;
   const std::shared_ptr<embedded::EmbeddedMachine> machine_;
+  const std::unique_ptr<Devices> devices_;
   std::list<Client> clients_;  // of Run's thread
 };
 

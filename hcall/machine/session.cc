@@ -16,6 +16,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "hcall/hypervisor/base/machine.h"
+#include "xencomm/hypercall.h"
 #include "xencomm/sentence.h"
 
 namespace xencomm::machine {
@@ -114,8 +115,10 @@ int Session::Answer(const Message& request) try {
   const bool greets = kind == Kind::kHello;
   absl::StatusOr<Reply> reply = greets == process_.has_value()
                                     ? Malformed("a request before or behind its time")
-                                    : Handle(kind, request.words);
-  if (reply.ok()) return Send(socket_.get(), 0, reply->words, reply->fd);
+                                    : Handle(kind, request);
+  if (reply.ok()) {
+    return Send(socket_.get(), 0, reply->words, reply->own_fd ? reply->own_fd->get() : reply->fd);
+  }
   const int sent =
       SendRefusal(socket_.get(), ErrnoOf(reply.status()), std::string(reply.status().message()));
   // Who is refused at the door is not talked to any longer.
@@ -126,7 +129,8 @@ int Session::Answer(const Message& request) try {
   return SendRefusal(socket_.get(), ENOMEM, "the machine's process can have no more threads");
 }
 
-absl::StatusOr<Session::Reply> Session::Handle(Kind kind, Words words) {
+absl::StatusOr<Session::Reply> Session::Handle(Kind kind, const Message& request) {
+  const Words words = request.words;
   switch (kind) {
     case Kind::kHello:
       return Hello(words);
@@ -138,6 +142,16 @@ absl::StatusOr<Session::Reply> Session::Handle(Kind kind, Words words) {
       return Reserve(words);
     case Kind::kPopulate:
       return Populate(words);
+    case Kind::kOpen:
+      return OpenDevice(words);
+    case Kind::kAttach:
+      return Attach(request);
+    case Kind::kEvent:
+      return Event(words);
+    case Kind::kReaches:
+      return Reaches(words);
+    case Kind::kRestrictFile:
+      return RestrictFile(words);
     case Kind::kHold:
       return Hold(words);
     case Kind::kRelease:
@@ -260,11 +274,85 @@ absl::StatusOr<Session::Reply> Session::Trace(Words words) {
   return reply;
 }
 
+bool Session::Has(std::uint64_t file) {
+  const MutexLock lock(files_mutex_);
+  return files_.contains(file);
+}
+
+bool Session::Add(std::uint64_t file) {
+  const MutexLock lock(files_mutex_);
+  if (files_.size() >= kMostFiles) {
+    // Those that were closed meanwhile mean nothing any more.
+    absl::erase_if(files_, [this](std::uint64_t id) { return !devices_.files().IsOpen(id); });
+  }
+  return files_.contains(file) || (files_.size() < kMostFiles && files_.insert(file).second);
+}
+
+absl::StatusOr<Session::Reply> Session::OpenDevice(Words words) {
+  if (words.size() != 2 || words[0] > XENCOMM_XENBUS || words[1] > O_ACCMODE) {
+    return Malformed("a device");
+  }
+  absl::StatusOr<Devices::Opened> opened =
+      devices_.Open(static_cast<xencomm_device>(words[0]), static_cast<int>(words[1]));
+  if (!opened.ok()) return opened.status();
+  if (!Add(opened->id)) {
+    return absl::ResourceExhaustedError(
+        Sentence("one client has at most %u devices open", kMostFiles));
+  }
+  Reply reply = {.words = {opened->id}};
+  reply.own_fd.emplace(std::move(opened->clients));
+  return reply;
+}
+
+absl::StatusOr<Session::Reply> Session::Attach(const Message& request) {
+  if (!request.fd) return Malformed("a device's file");
+  const std::optional<std::uint64_t> file = devices_.files().Identify(request.fd->get());
+  if (!file) return Malformed("a device's file");
+  if (!Add(*file)) {
+    return absl::ResourceExhaustedError(
+        Sentence("one client has at most %u devices open", kMostFiles));
+  }
+  return Reply{.words = {*file}};
+}
+
+absl::StatusOr<Session::Reply> Session::Event(Words words) {
+  if (words.size() != 4 || words[1] > std::numeric_limits<std::uint32_t>::max() ||
+      words[2] > sizeof(words[3]) || !Has(words[0])) {
+    return Malformed("an event channel device's ioctl");
+  }
+  const auto argument = std::as_bytes(words.subspan(3, 1)).first(words[2]);
+  const std::int64_t answer =
+      devices_.Event(words[0], static_cast<std::uint32_t>(words[1]), argument);
+  return Reply{.words = {static_cast<std::uint64_t>(answer)}};
+}
+
+absl::StatusOr<Session::Reply> Session::Reaches(Words words) {
+  if (words.size() != 2 || words[1] > std::numeric_limits<std::uint16_t>::max() || !Has(words[0])) {
+    return Malformed("a file and a domain");
+  }
+  const int error = devices_.files().MayReach(words[0], static_cast<std::uint16_t>(words[1]));
+  return Reply{.words = {static_cast<std::uint64_t>(-error)}};
+}
+
+absl::StatusOr<Session::Reply> Session::RestrictFile(Words words) {
+  if (words.size() != 2 || words[1] > std::numeric_limits<std::uint16_t>::max() || !Has(words[0])) {
+    return Malformed("a file to be restricted");
+  }
+  const int error = devices_.files().Restrict(words[0], static_cast<std::uint16_t>(words[1]));
+  return Reply{.words = {static_cast<std::uint64_t>(-error)}};
+}
+
 absl::StatusOr<Session::Reply> Session::Hold(Words words) {
-  if (words.size() < 2 || words[0] > std::numeric_limits<std::uint16_t>::max() || words[1] > 1) {
+  if (words.size() < 3 || words[1] > std::numeric_limits<std::uint16_t>::max() || words[2] > 1 ||
+      (words[0] != 0 && !Has(words[0]))) {
     return Malformed("frames to be mapped");
   }
-  const Words frames = words.subspan(2);
+  const auto domain = static_cast<std::uint16_t>(words[1]);
+  if (words[0] != 0 && devices_.files().MayReach(words[0], domain) != 0) {
+    return absl::PermissionDeniedError("the file is restricted to another domain");
+  }
+  const Access access = words[2] != 0 ? Access::kWrite : Access::kRead;
+  const Words frames = words.subspan(3);
   if (frames.size() > kMostWords / 2) return Malformed("frames to be mapped");
   if (frames.size() > kMostHeld - held_pages_) {
     return absl::ResourceExhaustedError(
@@ -273,11 +361,9 @@ absl::StatusOr<Session::Reply> Session::Hold(Words words) {
   Reply reply;
   reply.words.resize(frames.size() * 2, hypervisor::kNoFrame);
   held_.reserve(held_.size() + frames.size());
-  const Access access = words[1] != 0 ? Access::kWrite : Access::kRead;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     std::uint64_t& mfn = reply.words[2 * i];
-    const std::int64_t error = machine_.hypervisor().HoldFrame(static_cast<std::uint16_t>(words[0]),
-                                                               frames[i], access, &mfn);
+    const std::int64_t error = machine_.hypervisor().HoldFrame(domain, frames[i], access, &mfn);
     reply.words[2 * i + 1] = static_cast<std::uint64_t>(-error);
     if (error != 0) {
       mfn = hypervisor::kNoFrame;
@@ -300,15 +386,25 @@ absl::StatusOr<Session::Reply> Session::Release(Words words) {
   return Reply{};
 }
 
+std::int64_t Session::MakeCall(const Lane::Call& call) {
+  if (restricted_.load(std::memory_order_relaxed)) return -EPERM;
+  if (call.file != 0) {
+    if (!Has(call.file)) return -EBADF;
+    // To a program there are Xen's hypercalls, and no others.
+    if ((call.index & kRegionCall) != 0 || IsForKernels(call.index)) return -ENOSYS;
+    const int error = devices_.files().MayCall(call.file, call.index, call.arguments[0]);
+    if (error != 0) return error;
+  }
+  return process_->Call(call.index, call.arguments);
+}
+
 void Session::Serve(Lane& lane) {
   Lane::Call call;
   while (!stopping_.load(std::memory_order_relaxed)) {
     if (!lane.Next(&call)) continue;
-    std::int64_t answer = -EPERM;
+    std::int64_t answer;
     try {
-      if (!restricted_.load(std::memory_order_relaxed)) {
-        answer = process_->Call(call.index, call.arguments);
-      }
+      answer = MakeCall(call);
     } catch (const std::bad_alloc&) {
       answer = -ENOMEM;
     }

@@ -14,14 +14,17 @@
 #include <thread>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "hcall/machine/devices.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/embedded/guest_process.h"
 #include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/machine/lane.h"
 #include "hcall/transport/machine/message.h"
 #include "hcall/transport/machine/protocol.h"
+#include "xencomm/mutex.h"
 
 namespace xencomm::machine {
 
@@ -32,9 +35,12 @@ class Session {
   // Of a region, in bytes.
   static constexpr std::uint64_t kMostRegion = std::uint64_t{2} << 30;
 
-  // `machine` is borrowed.
-  Session(embedded::EmbeddedMachine& machine, FileDescriptor socket)
-      : machine_(machine), socket_(std::move(socket)) {}
+  // Devices' files that one client has named.
+  static constexpr std::size_t kMostFiles = 1024;
+
+  // Both are borrowed.
+  Session(embedded::EmbeddedMachine& machine, Devices& devices, FileDescriptor socket)
+      : machine_(machine), devices_(devices), socket_(std::move(socket)) {}
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   ~Session();
@@ -47,7 +53,8 @@ class Session {
  private:
   struct Reply {
     std::vector<std::uint64_t> words = {};
-    int fd = -1;  // borrowed
+    int fd = -1;  // borrowed, or:
+    std::optional<FileDescriptor> own_fd = std::nullopt;
   };
   using Words = std::span<const std::uint64_t>;
 
@@ -58,19 +65,30 @@ class Session {
   // 0, or a negative errno: then nothing more can be said to the client.
   int Answer(const Message& request);
 
-  absl::StatusOr<Reply> Handle(Kind kind, Words words);
+  absl::StatusOr<Reply> Handle(Kind kind, const Message& request);
   absl::StatusOr<Reply> Hello(Words words);
   absl::StatusOr<Reply> OpenLane(Words words);
   absl::StatusOr<Reply> Reserve(Words words);
   absl::StatusOr<Reply> Populate(Words words);
   absl::StatusOr<Reply> Trace(Words words);
+  absl::StatusOr<Reply> OpenDevice(Words words);
+  absl::StatusOr<Reply> Attach(const Message& request);
+  absl::StatusOr<Reply> Event(Words words);
+  absl::StatusOr<Reply> Reaches(Words words);
+  absl::StatusOr<Reply> RestrictFile(Words words);
   absl::StatusOr<Reply> Hold(Words words);
   absl::StatusOr<Reply> Release(Words words);
 
+  // Whether the client has shown that it has this file.
+  bool Has(std::uint64_t file) ABSL_LOCKS_EXCLUDED(files_mutex_);
+  bool Add(std::uint64_t file) ABSL_LOCKS_EXCLUDED(files_mutex_);
+
+  std::int64_t MakeCall(const Lane::Call& call);
   void Serve(Lane& lane);
   void End();
 
   embedded::EmbeddedMachine& machine_;
+  Devices& devices_;
   const FileDescriptor socket_;
   std::optional<embedded::GuestProcess> process_;  // from its hello on
   std::optional<FileDescriptor> lanes_file_;
@@ -81,6 +99,8 @@ class Session {
   std::uint64_t populated_ = 0;                             // bytes of the region's payload
   absl::flat_hash_map<std::uint64_t, std::uint32_t> held_;  // by mfn, how often
   std::uint64_t held_pages_ = 0;
+  Mutex files_mutex_;
+  absl::flat_hash_set<std::uint64_t> files_ ABSL_GUARDED_BY(files_mutex_);
 };
 
 }  // namespace xencomm::machine

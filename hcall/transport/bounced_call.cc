@@ -5,12 +5,19 @@
 #include "hcall/schema/count.h"
 #include "hcall/schema/generated/xen.h"
 #include "xencomm/byte_order.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::schema {
 namespace {
 
 // Copies are aligned as the originals are: addresses may have flags in their low bits.
 constexpr std::uint64_t kAlignment = 8;
+
+// It has no state.
+Space& OwnMemory() {
+  static OwnSpace space;
+  return space;
+}
 
 // Of `bytes` of a buffer those that hold results.
 std::uint64_t BytesFilled(const Part& part, std::uint64_t bytes, const void* holder,
@@ -24,9 +31,12 @@ std::uint64_t BytesFilled(const Part& part, std::uint64_t bytes, const void* hol
 
 BouncedCall::BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory,
                          std::uint32_t vcpus, Releases releases)
-    : call_(call), order_(order), memory_(memory) {
+    : BouncedCall(call, Caller{OwnMemory(), order, vcpus, releases}, memory) {}
+
+BouncedCall::BouncedCall(const Call& call, const Caller& caller, BounceMemory& memory)
+    : call_(call), order_(caller.order), memory_(memory) {
   std::vector<CollectedBuffer> buffers;
-  finding_ = CollectBuffers(call, order, vcpus, releases, buffers);
+  finding_ = CollectBuffers(call, caller, buffers);
   if (!finding_.ok()) return;
   const std::vector<BufferGroup> groups = GroupBuffers(buffers);
   finding_ = FindSharedPointer(buffers, groups);

@@ -36,6 +36,8 @@ class BouncedCall {
   // `memory` is borrowed.
   BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory, std::uint32_t vcpus = 1,
               Releases releases = kAllReleases);
+  // With the process's memory as `caller` sees it (CollectBuffers).
+  BouncedCall(const Call& call, const Caller& caller, BounceMemory& memory);
   ~BouncedCall();
 
   BouncedCall(const BouncedCall&) = delete;

@@ -1,6 +1,7 @@
 #include "hcall/transport/collect.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 #include <utility>
 
@@ -40,9 +41,32 @@ bool AreAlike(const CollectedBuffer& a, const CollectedBuffer& b) {
 
 }  // namespace
 
+int ErrnoOf(Problem problem) {
+  switch (problem) {
+    case Problem::kUnknownHypercall:
+    case Problem::kUnknownOp:
+      return ENOSYS;
+    case Problem::kUnknownVersion:
+      return EACCES;
+    case Problem::kUnknownVariant:
+    case Problem::kTooFew:
+    case Problem::kTooMany:
+    case Problem::kEndless:
+    case Problem::kNested:
+      return EINVAL;
+    default:
+      return EFAULT;
+  }
+}
+
 Finding CollectBuffers(const Call& call, ByteOrder order, std::uint32_t vcpus, Releases releases,
                        std::vector<CollectedBuffer>& buffers) {
   OwnSpace space;
+  return CollectBuffers(call, {space, order, vcpus, releases}, buffers);
+}
+
+Finding CollectBuffers(const Call& call, const Caller& caller,
+                       std::vector<CollectedBuffer>& buffers) {
   auto collect = [&](const Buffer& buffer) {
     if (buffer.part->is_trailing()) {
       // The structure that it ends was visited before it.
@@ -74,7 +98,23 @@ Finding CollectBuffers(const Call& call, ByteOrder order, std::uint32_t vcpus, R
     buffers.push_back(collected);
     return true;
   };
-  return ForEachBuffer(call, {space, order, vcpus, releases}, collect);
+  Finding finding = ForEachBuffer(call, caller, collect);
+  for (const CollectedBuffer& each : buffers) {
+    if (!finding.ok()) break;
+    const Access access = each.buffer.writes() ? Access::kWrite : Access::kRead;
+    const Mapping mapping = caller.space.Map(each.buffer.address, 0, each.bytes(), access, nullptr);
+    if (mapping.ok()) continue;
+    finding = {.problem = Problem::kUnreadable,
+               .hypercall = &each.buffer.op->hypercall(),
+               .op = each.buffer.op,
+               .part = each.buffer.part,
+               .entry = each.buffer.entry,
+               .index = each.buffer.index,
+               .address = each.buffer.address,
+               .bytes = each.bytes(),
+               .fault = mapping.fault()};
+  }
+  return finding;
 }
 
 std::vector<BufferGroup> GroupBuffers(const std::vector<CollectedBuffer>& buffers) {

@@ -29,8 +29,15 @@ struct CollectedBuffer {
   }
 };
 
+// What Xen answers for a call of which this was found.
+int ErrnoOf(Problem problem);
+
 // Parents first. The finding says why there are not all.
 Finding CollectBuffers(const Call& call, ByteOrder order, std::uint32_t vcpus, Releases releases,
+                       std::vector<CollectedBuffer>& buffers);
+// `space` is one of this process's own memory: it may know what cannot be touched. A buffer that
+// cannot, as the op uses it, is kUnreadable.
+Finding CollectBuffers(const Call& call, const Caller& caller,
                        std::vector<CollectedBuffer>& buffers);
 
 // Buffers that share bytes, directly or by others between them: what one of them writes, the others

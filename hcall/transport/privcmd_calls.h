@@ -5,6 +5,7 @@
 
 #include <linux/ioctl.h>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace xencomm {
@@ -23,6 +24,30 @@ struct PrivcmdMapBatch {
   int* err;
 };
 
+// The same before it: frame i that failed has an error's bits in arr[i].
+struct PrivcmdMapBatchV1 {
+  std::int32_t num;
+  std::uint16_t dom;
+  std::uint64_t addr;
+  std::uint64_t* arr;
+};
+
+struct PrivcmdMap {
+  std::int32_t num;
+  std::uint16_t dom;
+  const void* entry;
+};
+
+struct PrivcmdDmOpBuffer {
+  void* uptr;
+  std::size_t size;
+};
+struct PrivcmdDmOp {
+  std::uint16_t dom;
+  std::uint16_t num;
+  const PrivcmdDmOpBuffer* ubufs;
+};
+
 struct PrivcmdMapResource {
   std::uint16_t dom;
   std::uint32_t type;
@@ -34,6 +59,10 @@ struct PrivcmdMapResource {
 
 inline constexpr unsigned long kPrivcmdHypercall =
     _IOC(_IOC_NONE, 'P', 0, sizeof(PrivcmdHypercall));
+inline constexpr unsigned long kPrivcmdMap = _IOC(_IOC_NONE, 'P', 2, sizeof(PrivcmdMap));
+inline constexpr unsigned long kPrivcmdMapBatchV1 =
+    _IOC(_IOC_NONE, 'P', 3, sizeof(PrivcmdMapBatchV1));
+inline constexpr unsigned long kPrivcmdDmOp = _IOC(_IOC_NONE, 'P', 5, sizeof(PrivcmdDmOp));
 inline constexpr unsigned long kPrivcmdMapBatch = _IOC(_IOC_NONE, 'P', 4, sizeof(PrivcmdMapBatch));
 // Takes a domain's number.
 inline constexpr unsigned long kPrivcmdRestrict = _IOC(_IOC_NONE, 'P', 6, sizeof(std::uint16_t));

@@ -228,7 +228,7 @@ TEST_F(MachineServerTest, ShowsNobodyWhatIsTheHypervisorsOwn) {
   EXPECT_GE(first, static_cast<off_t>(size / 8));
   // Nor are pages of domain 0's kernel to be had as a domain's.
   const std::uint64_t kernels = machine_.machine().kernel().own_frames().total();
-  ASSERT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, 1, kernels - 1, kernels}, &reply), 0);
+  ASSERT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, 0, 1, kernels - 1, kernels}, &reply), 0);
   EXPECT_EQ(reply.words.at(1), static_cast<std::uint64_t>(EPERM));
   EXPECT_EQ(reply.words.at(3), static_cast<std::uint64_t>(EPERM));
   EXPECT_EQ(reply.words.at(5), 0u);
@@ -257,10 +257,10 @@ TEST_F(MachineServerTest, RefusesWhatNoClientSays) {
       {"half a region", Kind::kReserve, {page}, EINVAL},
       {"memory for no region", Kind::kPopulate, {0, kPage}, EINVAL},
       {"a trace in no region", Kind::kTrace, {page, 0}, EINVAL},
-      {"frames of nobody", Kind::kHold, {0}, EINVAL},
-      {"frames of a domain beyond 16 bits", Kind::kHold, {0x10000, 0, 1}, EINVAL},
-      {"frames for something", Kind::kHold, {0, 2, 1}, EINVAL},
-      {"more frames than a reply tells of", Kind::kHold, std::vector<std::uint64_t>(2051), EINVAL},
+      {"frames of nobody", Kind::kHold, {0, 0}, EINVAL},
+      {"frames of a domain beyond 16 bits", Kind::kHold, {0, 0x10000, 0, 1}, EINVAL},
+      {"frames for something", Kind::kHold, {0, 0, 2, 1}, EINVAL},
+      {"more frames than a reply tells of", Kind::kHold, std::vector<std::uint64_t>(2052), EINVAL},
       {"a frame that is not held", Kind::kRelease, {1}, EINVAL},
   };
   const FileDescriptor fd = Greeted();
@@ -313,13 +313,13 @@ TEST_F(MachineServerTest, WhoIsNoClientIsTurnedAway) {
 TEST_F(MachineServerTest, OneClientMapsSoManyPagesAndNoMore) {
   const FileDescriptor fd = Greeted();
   const std::uint64_t gfn = machine_.machine().kernel().own_frames().total() + 16;
-  std::vector<std::uint64_t> words(2048 + 2, gfn);
-  words[0] = words[1] = 0;
+  std::vector<std::uint64_t> words(2048 + 3, gfn);
+  words[0] = words[1] = words[2] = 0;
   for (std::uint64_t i = 0; i < Session::kMostHeld / 2048; ++i) {
     ASSERT_EQ(Ask(fd.get(), Kind::kHold, words), 0) << i;
   }
   Message reply;
-  EXPECT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, gfn}, &reply), ENOMEM);
+  EXPECT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, 0, gfn}, &reply), ENOMEM);
   EXPECT_THAT(std::string(SentenceOf(reply)), HasSubstr("maps at most"));
   EXPECT_EQ(machine_.statistics().held_frames, Session::kMostHeld);
 }

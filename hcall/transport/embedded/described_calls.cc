@@ -5,31 +5,10 @@
 #include <utility>
 
 #include "hcall/schema/audit.h"
+#include "hcall/transport/collect.h"
 #include "hcall/transport/embedded/described_call.h"
 
 namespace xencomm::embedded {
-namespace {
-
-int ErrnoOf(schema::Problem problem) {
-  switch (problem) {
-    case schema::Problem::kUnknownHypercall:
-    case schema::Problem::kUnknownOp:
-      return ENOSYS;
-    case schema::Problem::kUnknownVersion:
-      return EACCES;
-    case schema::Problem::kUnknownVariant:
-    case schema::Problem::kTooFew:
-    case schema::Problem::kTooMany:
-    case schema::Problem::kEndless:
-    case schema::Problem::kNested:
-      return EINVAL;
-    default:
-      return EFAULT;
-  }
-}
-
-}  // namespace
-
 std::int64_t DescribedCalls::Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallFrame frame) {
   schema::Call call = {.hypercall = frame.index};
   std::copy(std::begin(frame.arguments), std::end(frame.arguments), call.registers.begin());
@@ -39,7 +18,7 @@ std::int64_t DescribedCalls::Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallF
   const schema::Finding finding =
       schema::Audit(call, {.space = payload_, .releases = machine_.setting().release},
                     {.region = region_.layout()});
-  if (!finding.ok()) return -ErrnoOf(finding.problem);
+  if (!finding.ok()) return -schema::ErrnoOf(finding.problem);
 
   std::unique_ptr<DescriptorMemory> memory = TakeMemory();
   std::int64_t answer = -EFAULT;

@@ -74,10 +74,44 @@ int ForeignMappings::Map(std::uint16_t domain, ForeignMemory::Placement& placeme
     held.emplace_hint(held.end(), start + (i << kPageShift), kNoFrame);
   }
   const Access access = (placement.protection & PROT_WRITE) != 0 ? Access::kWrite : Access::kRead;
-  const int asked = holder_.Hold(domain, frames, access, mfns, errors);
-  if (asked != 0) return asked;
+  int error = holder_.Hold(domain, frames, access, mfns, errors);
+  if (error == 0) error = MapHeld(start, placement.protection, mfns, held);
+  if (error != 0) return error;
+  std::move(undo).Cancel();
+  placement.address = range;
+  Note(start, bytes, held);
+  return 0;
+}
+
+int ForeignMappings::Fill(FrameHolder& holder, std::uint16_t domain, void* place, int protection,
+                          int empty, std::span<const std::uint64_t> frames, std::span<int> errors) {
+  const std::size_t bytes = frames.size() << kPageShift;
+  const auto start = std::bit_cast<std::uintptr_t>(place);
+  Pages held;
+  std::vector<std::uint64_t> mfns(frames.size(), kNoFrame);
+  auto undo = absl::MakeCleanup([&] {
+    mmap(place, bytes, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, empty, 0);
+    Releasing releasing(holder_);
+    for (const std::uint64_t mfn : mfns) {
+      if (mfn != kNoFrame) releasing.Add(mfn);
+    }
+  });
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    held.emplace_hint(held.end(), start + (i << kPageShift), kNoFrame);
+  }
+  const Access access = (protection & PROT_WRITE) != 0 ? Access::kWrite : Access::kRead;
+  int error = holder.Hold(domain, frames, access, mfns, errors);
+  if (error == 0) error = MapHeld(start, protection, mfns, held);
+  if (error != 0) return error;
+  std::move(undo).Cancel();
+  Note(start, bytes, held);
+  return 0;
+}
+
+int ForeignMappings::MapHeld(std::uintptr_t start, int protection,
+                             std::span<const std::uint64_t> mfns, Pages& held) {
   auto page = held.begin();
-  for (std::size_t i = 0; i < frames.size();) {
+  for (std::size_t i = 0; i < mfns.size();) {
     if (mfns[i] == kNoFrame) {
       page = held.erase(page);
       ++i;
@@ -85,30 +119,30 @@ int ForeignMappings::Map(std::uint16_t domain, ForeignMemory::Placement& placeme
     }
     // As many as follow one another in the machine are one mapping.
     std::size_t count = 0;
-    for (; i + count < frames.size() && mfns[i + count] == mfns[i] + count; ++count, ++page) {
+    for (; i + count < mfns.size() && mfns[i + count] == mfns[i] + count; ++count, ++page) {
       page->second = mfns[i + count];
     }
     if (!ram_.MapAt(std::bit_cast<std::byte*>(start + (i << kPageShift)),
-                    MachineAddress{mfns[i] << kPageShift}, count << kPageShift,
-                    placement.protection)
+                    MachineAddress{mfns[i] << kPageShift}, count << kPageShift, protection)
              .ok()) {
       return -ENOMEM;
     }
     i += count;
   }
+  return 0;
+}
+
+void ForeignMappings::Note(std::uintptr_t start, std::size_t bytes, Pages& held) {
+  auto* const range = std::bit_cast<void*>(start);
   madvise(range, bytes, MADV_DONTFORK);
   // As privcmd's mappings; and by it they are told from the other mappings of the memory.
   madvise(range, bytes, MADV_DONTDUMP);
-  std::move(undo).Cancel();
-  placement.address = range;
-
   const MutexLock lock(mutex_);
-  // The range was free or, with MAP_FIXED, has been replaced: what was known of it is history.
+  // The range was free or has been replaced: what was known of it is history.
   Lose(start, start + bytes);
   pages_.merge(held);
   if (!lost_.empty()) FindLost();
   any_.store(true, std::memory_order_relaxed);
-  return 0;
 }
 
 int ForeignMappings::Unmap(void* address, std::size_t pages) {

@@ -57,6 +57,11 @@ class ForeignMappings {
   int Map(std::uint16_t domain, ForeignMemory::Placement& placement,
           std::span<const std::uint64_t> frames, std::span<int> errors);
 
+  // The same into a place that is there, as `holder` gives them: what no frame fills, and all when
+  // it fails, is a mapping of the file `empty` as before.
+  int Fill(FrameHolder& holder, std::uint16_t domain, void* place, int protection, int empty,
+           std::span<const std::uint64_t> frames, std::span<int> errors);
+
   // Any pages of mappings, as munmap.
   int Unmap(void* address, std::size_t pages);
 
@@ -71,6 +76,11 @@ class ForeignMappings {
   // needs memory for them.
   using Pages = std::map<std::uint64_t, std::uint64_t>;      // address to mfn
   using Lost = std::multimap<std::uint64_t, std::uint64_t>;  // mfn to the address it had
+
+  // Frames, held, at [start, ...), each noted in `held` as its place: -ENOMEM.
+  int MapHeld(std::uintptr_t start, int protection, std::span<const std::uint64_t> mfns,
+              Pages& held);
+  void Note(std::uintptr_t start, std::size_t bytes, Pages& held) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Frames to be released, some at a time, without a call for each.
   class Releasing;

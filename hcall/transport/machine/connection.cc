@@ -142,7 +142,8 @@ absl::Status Connection::Greet(const std::string& path, SpaceOption space) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Connection::Reply> Connection::Ask(Kind kind, std::span<const std::uint64_t> words) {
+absl::StatusOr<Connection::Reply> Connection::Ask(Kind kind, std::span<const std::uint64_t> words,
+                                                  int fd) {
   if (!marker_.in_same_process()) {
     return absl::FailedPreconditionError("the connection to the machine is the parent process's");
   }
@@ -150,7 +151,7 @@ absl::StatusOr<Connection::Reply> Connection::Ask(Kind kind, std::span<const std
   int error;
   {
     const MutexLock lock(mutex_);
-    error = Send(socket_.get(), static_cast<std::uint64_t>(kind), words);
+    error = Send(socket_.get(), static_cast<std::uint64_t>(kind), words, fd);
     if (error == 0) error = machine::Receive(socket_.get(), &reply);
   }
   if (error == -ECONNRESET) {
@@ -255,15 +256,48 @@ absl::StatusOr<TracedPointer> Connection::TraceOf(VirtualAddress pointer, Traced
   return traced;
 }
 
+absl::StatusOr<Connection::File> Connection::OpenDevice(xencomm_device device, int access_mode) {
+  const std::uint64_t words[] = {static_cast<std::uint64_t>(device),
+                                 static_cast<std::uint64_t>(access_mode)};
+  absl::StatusOr<Reply> reply = Ask(Kind::kOpen, words);
+  if (!reply.ok()) return reply.status();
+  if (reply->words.size() != 1 || !reply->fd.is_open()) {
+    return absl::FailedPreconditionError("the machine opens no device");
+  }
+  return File{reply->words[0], std::move(reply->fd)};
+}
+
+absl::StatusOr<std::uint64_t> Connection::Attach(int fd) {
+  const absl::StatusOr<Reply> reply = Ask(Kind::kAttach, {}, fd);
+  if (!reply.ok()) return reply.status();
+  if (reply->words.size() != 1) return absl::FailedPreconditionError("the machine names no file");
+  return reply->words[0];
+}
+
+absl::StatusOr<int> Connection::Reaches(std::uint64_t file, std::uint16_t domain) {
+  const std::uint64_t words[] = {file, domain};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kReaches, words);
+  if (!reply.ok()) return reply.status();
+  return reply->words.empty() ? 0 : static_cast<int>(reply->words[0]);
+}
+
+absl::StatusOr<int> Connection::RestrictFile(std::uint64_t file, std::uint16_t domain) {
+  const std::uint64_t words[] = {file, domain};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kRestrictFile, words);
+  if (!reply.ok()) return reply.status();
+  return reply->words.empty() ? 0 : static_cast<int>(reply->words[0]);
+}
+
 absl::Status Connection::Restrict() { return Ask(Kind::kRestrict, {}).status(); }
 
-int Connection::Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
-                     std::span<std::uint64_t> mfns, std::span<int> errors) {
+int Connection::HoldBy(std::uint64_t file, std::uint16_t domain,
+                       std::span<const std::uint64_t> frames, Access access,
+                       std::span<std::uint64_t> mfns, std::span<int> errors) {
   constexpr std::size_t kAtOnce = kMostWords / 2;
   std::vector<std::uint64_t> words;
   for (std::size_t done = 0; done < frames.size();) {
-    const std::size_t count = std::min(kAtOnce - 2, frames.size() - done);
-    words.assign({domain, access == Access::kWrite});
+    const std::size_t count = std::min(kAtOnce - 3, frames.size() - done);
+    words.assign({file, domain, access == Access::kWrite});
     words.insert(words.end(), frames.begin() + static_cast<std::ptrdiff_t>(done),
                  frames.begin() + static_cast<std::ptrdiff_t>(done + count));
     absl::StatusOr<Reply> reply = Ask(Kind::kHold, words);

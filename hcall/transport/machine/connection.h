@@ -20,6 +20,7 @@
 #include "hcall/transport/embedded/foreign_mappings.h"
 #include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/file_descriptor.h"
+#include "hcall/transport/machine/device_names.h"
 #include "hcall/transport/machine/lane.h"
 #include "hcall/transport/machine/protocol.h"
 #include "hcall/transport/setting.h"
@@ -56,11 +57,30 @@ class Connection final : public embedded::FrameHolder {
   // Domains' memory, which is fetched when it is asked for first.
   absl::StatusOr<embedded::RamFile*> Memory();
   int Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
-           std::span<std::uint64_t> mfns, std::span<int> errors) override;
+           std::span<std::uint64_t> mfns, std::span<int> errors) override {
+    return HoldBy(0, domain, frames, access, mfns, errors);
+  }
+  // The same by a device's file, or by none: 0.
+  int HoldBy(std::uint64_t file, std::uint16_t domain, std::span<const std::uint64_t> frames,
+             Access access, std::span<std::uint64_t> mfns, std::span<int> errors);
   void Release(std::span<const std::uint64_t> mfns) override;
+
+  // A device's file (device_names.h), by its number. Who has one names it once it has been
+  // attached, or opened here.
+  struct File {
+    std::uint64_t id = 0;
+    FileDescriptor fd;
+  };
+  absl::StatusOr<File> OpenDevice(xencomm_device device, int access_mode);
+  absl::StatusOr<std::uint64_t> Attach(int fd);
+  // What is answered to who asks for it by a file: an errno, or 0.
+  absl::StatusOr<int> Reaches(std::uint64_t file, std::uint16_t domain);
+  absl::StatusOr<int> RestrictFile(std::uint64_t file, std::uint16_t domain);
 
   // As Transport::TraceOf.
   absl::StatusOr<TracedPointer> TraceOf(VirtualAddress pointer, TracedSpace space);
+
+  bool is_gone() const { return is_gone_.load(std::memory_order_relaxed); }
 
   // No call is made from now on.
   absl::Status Restrict();
@@ -78,7 +98,7 @@ class Connection final : public embedded::FrameHolder {
 
   absl::Status Greet(const std::string& path, SpaceOption space);
   // One request and its reply. A refusal is a status with the machine's sentence.
-  absl::StatusOr<Reply> Ask(Kind kind, std::span<const std::uint64_t> words)
+  absl::StatusOr<Reply> Ask(Kind kind, std::span<const std::uint64_t> words, int fd = -1)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether the machine has closed its end.
   bool IsGone();

@@ -26,10 +26,15 @@ enum class Kind : std::uint64_t {
   kMemory,     // -> {size}; descriptor of domains' memory
   kReserve,    // {virtual base, length in bytes}: the client's region
   kPopulate,   // {offset, length}: bytes of payload -> mfns of the pages, as PageRun each
-  kHold,       // {domain, write, gfns...} -> as Held each
+  kHold,       // {file, domain, write, gfns...} -> as Held each; file 0: none
   kRelease,    // {mfns...}
-  kTrace,      // {pointer, TracedSpace} -> how it is translated: as Traced, then its steps
-  kRestrict,   // calls of this client are refused from now on
+  kOpen,  // {xencomm_device, access mode} -> {file}; descriptor of a device's file (device_names.h)
+  kAttach,        // with a descriptor of one: from now on this client may name it -> {file}
+  kEvent,         // {file, ioctl, bytes that its argument has, argument} -> what evtchn answers
+  kReaches,       // {file, domain}: 0, or why that is not reached by it
+  kRestrictFile,  // {file, domain}: what privcmd answers
+  kTrace,         // {pointer, TracedSpace} -> how it is translated: as Traced, then its steps
+  kRestrict,      // calls of this client are refused from now on
 };
 
 // A message is 64-bit words: of a request its kind and what stands beside it; of a reply 0 and what

@@ -1,0 +1,270 @@
+#include "hcall/devices/privcmd_device.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <iterator>
+#include <limits>
+#include <utility>
+
+#include "hcall/schema/generated/xen.h"
+#include "hcall/transport/bounced_call.h"
+#include "hcall/transport/machine/machine_transport.h"
+
+namespace xencomm::devices {
+namespace {
+
+constexpr unsigned kPageShift = 12;
+// Of privcmd's (drivers/xen/privcmd.c).
+constexpr std::size_t kMostDmOpBuffers = 16;
+constexpr std::size_t kMostDmOpBytes = 4096;
+constexpr std::uint64_t kPagedOut = 0x80000000;
+constexpr std::uint64_t kFailed = 0xf0000000;
+
+class ArenaMemory final : public schema::BounceMemory {
+ public:
+  explicit ArenaMemory(Arena& arena) : arena_(arena) {}
+
+  std::byte* Allocate(std::uint64_t bytes) override {
+    const absl::StatusOr<void*> memory = arena_.Allocate(bytes);
+    return memory.ok() ? static_cast<std::byte*>(*memory) : nullptr;
+  }
+  void Free(std::byte* memory) override { arena_.Free(memory).IgnoreError(); }
+
+ private:
+  Arena& arena_;
+};
+
+// Holds frames by a device's file, and lets them go as the connection does.
+class HolderByFile final : public embedded::FrameHolder {
+ public:
+  HolderByFile(machine::Connection& connection, std::uint64_t file)
+      : connection_(connection), file_(file) {}
+
+  int Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
+           std::span<std::uint64_t> mfns, std::span<int> errors) override {
+    return connection_.HoldBy(file_, domain, frames, access, mfns, errors);
+  }
+  void Release(std::span<const std::uint64_t> mfns) override { connection_.Release(mfns); }
+
+ private:
+  machine::Connection& connection_;
+  const std::uint64_t file_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PrivcmdDevice>> PrivcmdDevice::Create(
+    std::shared_ptr<machine::Connection> connection, embedded::ForeignMappings& mappings) {
+  absl::StatusOr<std::shared_ptr<Client>> client =
+      Client::Over(std::make_unique<machine::MachineTransport>(connection));
+  if (!client.ok()) return client.status();
+  FileDescriptor empty(memfd_create("xencomm-privcmd", MFD_CLOEXEC));
+  if (!empty.is_open()) return absl::ErrnoToStatus(errno, "room for frames");
+  return std::unique_ptr<PrivcmdDevice>(
+      new PrivcmdDevice(std::move(connection), *std::move(client), mappings, std::move(empty)));
+}
+
+std::int64_t PrivcmdDevice::Ioctl(std::uint64_t file, unsigned long request, void* argument) {
+  switch (request) {
+    case kPrivcmdHypercall: {
+      // A restricted file refuses before it looks.
+      const std::int64_t reaches = Reaches(file, DOMID_INVALID);
+      if (reaches != 0) return reaches;
+      PrivcmdHypercall call;
+      if (!Fetch(argument, &call)) return -EFAULT;
+      return Hypercall(file, call);
+    }
+    case kPrivcmdMap:
+      return -ENOSYS;  // domain 0 is translated
+    case kPrivcmdMapBatchV1:
+      return MapBatch(file, argument, true);
+    case kPrivcmdMapBatch:
+      return MapBatch(file, argument, false);
+    case kPrivcmdDmOp:
+      return DmOp(file, argument);
+    case kPrivcmdRestrict:
+      return Restrict(file, argument);
+    default:
+      return -ENOTTY;
+  }
+}
+
+std::int64_t PrivcmdDevice::Hypercall(std::uint64_t file, const PrivcmdHypercall& call) {
+  if (call.op == __HYPERVISOR_multicall) return Multicall(file, call.arg[0], call.arg[1]);
+  return Bounce(file, call.op, call.arg);
+}
+
+// Entry by entry, as the hypervisor does it: one whose arguments cannot be reached fails alone.
+std::int64_t PrivcmdDevice::Multicall(std::uint64_t file, std::uint64_t list, std::uint64_t count) {
+  count = static_cast<std::uint32_t>(count);
+  if (!CanTouch(list, count * sizeof(multicall_entry_t), Access::kWrite)) return -EFAULT;
+  auto* const entries = reinterpret_cast<multicall_entry_t*>(list);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    multicall_entry_t entry;
+    if (!Fetch(&entries[i], &entry)) return -EFAULT;
+    const std::int64_t result = entry.op == __HYPERVISOR_multicall
+                                    ? -EINVAL
+                                    : Bounce(file, entry.op, std::span(entry.args).first<5>());
+    if (!Store(&entries[i].result, static_cast<unsigned long>(result))) return -EFAULT;
+  }
+  return 0;
+}
+
+std::int64_t PrivcmdDevice::Bounce(std::uint64_t file, std::uint64_t index,
+                                   std::span<const std::uint64_t, 5> arguments) {
+  schema::Call call = {.hypercall = index};
+  std::ranges::copy(arguments, call.registers.begin());
+  ArenaMemory bounce(client_->arena());
+  schema::BouncedCall bounced(call, {.space = memory_}, bounce);
+  if (bounced.out_of_memory()) return -ENOMEM;
+  const schema::Problem problem = bounced.finding().problem;
+  // What the table does not know is the hypervisor's to refuse: it finds no argument behind the
+  // program's pointers.
+  const bool is_unknown =
+      problem == schema::Problem::kUnknownHypercall || problem == schema::Problem::kUnknownOp;
+  if (!bounced.ok() && !is_unknown) return -schema::ErrnoOf(problem);
+  machine::Lane::Call made = {.file = file, .index = index};
+  const schema::Registers& registers = is_unknown ? call.registers : bounced.call().registers;
+  std::copy_n(registers.begin(), made.arguments.size(), made.arguments.begin());
+  const std::int64_t answer = connection_->Call(made);
+  if (bounced.ok()) bounced.CopyBack(answer);
+  return answer;
+}
+
+std::int64_t PrivcmdDevice::MapBatch(std::uint64_t file, const void* argument,
+                                     bool is_first_version) {
+  PrivcmdMapBatch batch = {};
+  std::uint64_t* tops = nullptr;
+  if (is_first_version) {
+    PrivcmdMapBatchV1 first;
+    if (!Fetch(argument, &first)) return -EFAULT;
+    batch = {.num = static_cast<std::uint32_t>(first.num),
+             .dom = first.dom,
+             .addr = first.addr,
+             .arr = first.arr,
+             .err = nullptr};
+    tops = first.arr;
+  } else if (!Fetch(argument, &batch)) {
+    return -EFAULT;
+  }
+  const std::int64_t reaches = Reaches(file, batch.dom);
+  if (reaches != 0) return reaches;
+  const std::uint64_t count = batch.num;
+  if (count == 0 || count > std::numeric_limits<std::int32_t>::max()) return -EINVAL;
+  const auto array = reinterpret_cast<std::uintptr_t>(batch.arr);
+  if (!CanTouch(array, count * sizeof(std::uint64_t), Access::kRead)) return -EFAULT;
+  if (!is_first_version) {
+    const auto place = reinterpret_cast<std::uintptr_t>(batch.err);
+    if (!CanTouch(place, count * sizeof(int), Access::kWrite)) return -EFAULT;
+    std::fill_n(batch.err, count, 0);
+  }
+  const std::vector<std::uint64_t> frames(batch.arr, batch.arr + count);
+  std::vector<int> errors(count);
+  const std::int64_t filled = Fill(file, batch.dom, batch.addr, frames, errors);
+  if (filled != 0) return filled;
+  bool is_paged_out = false;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (errors[i] == 0) continue;
+    is_paged_out = is_paged_out || errors[i] == -ENOENT;
+    if (!is_first_version) {
+      batch.err[i] = errors[i];
+    } else if (CanTouch(array, count * sizeof(std::uint64_t), Access::kWrite)) {
+      tops[i] = frames[i] | (errors[i] == -ENOENT ? kPagedOut : kFailed);
+    } else {
+      return -EFAULT;
+    }
+  }
+  return is_paged_out ? -ENOENT : 0;
+}
+
+std::int64_t PrivcmdDevice::Fill(std::uint64_t file, std::uint16_t domain, std::uint64_t address,
+                                 std::span<const std::uint64_t> frames, std::span<int> errors) {
+  const MutexLock lock(mutex_);
+  auto next = rooms_.upper_bound(address);
+  if (next == rooms_.begin() || address % (1u << kPageShift) != 0) return -EINVAL;
+  auto& [start, room] = *std::prev(next);
+  const std::uint64_t first = (address - start) >> kPageShift;
+  if (first >= room.pages || frames.size() > room.pages - first) return -EINVAL;
+  // The first call fills all of it, later ones what has been left.
+  if (room.filled.empty()) {
+    if (first != 0 || frames.size() != room.pages) return -EINVAL;
+  } else {
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      if (room.filled[first + i]) return -EINVAL;
+    }
+  }
+  HolderByFile holder(*connection_, file);
+  const int error = mappings_.Fill(holder, domain, reinterpret_cast<void*>(address),
+                                   room.protection, empty_.get(), frames, errors);
+  if (error != 0) return error;
+  room.filled.resize(room.pages);
+  for (std::size_t i = 0; i < frames.size(); ++i) room.filled[first + i] = errors[i] == 0;
+  return 0;
+}
+
+std::int64_t PrivcmdDevice::DmOp(std::uint64_t file, const void* argument) {
+  PrivcmdDmOp op;
+  if (!Fetch(argument, &op)) return -EFAULT;
+  const std::int64_t reaches = Reaches(file, op.dom);
+  if (reaches != 0) return reaches;
+  if (op.num == 0) return 0;
+  if (op.num > kMostDmOpBuffers) return -E2BIG;
+  std::array<PrivcmdDmOpBuffer, kMostDmOpBuffers> buffers;
+  if (!CanTouch(reinterpret_cast<std::uintptr_t>(op.ubufs), op.num * sizeof(buffers[0]),
+                Access::kRead)) {
+    return -EFAULT;
+  }
+  std::copy_n(op.ubufs, op.num, buffers.begin());
+  std::array<xen_dm_op_buf, kMostDmOpBuffers> passed = {};
+  for (std::size_t i = 0; i < op.num; ++i) {
+    if (buffers[i].size > kMostDmOpBytes) return -E2BIG;
+    if (!CanTouch(reinterpret_cast<std::uintptr_t>(buffers[i].uptr), buffers[i].size,
+                  Access::kWrite)) {
+      return -EFAULT;
+    }
+    passed[i].h.p = buffers[i].uptr;
+    passed[i].size = buffers[i].size;
+  }
+  const std::uint64_t arguments[5] = {op.dom, op.num,
+                                      reinterpret_cast<std::uintptr_t>(passed.data())};
+  return Bounce(file, __HYPERVISOR_dm_op, arguments);
+}
+
+std::int64_t PrivcmdDevice::Restrict(std::uint64_t file, const void* argument) {
+  std::uint16_t domain;
+  if (!Fetch(argument, &domain)) return -EFAULT;
+  const absl::StatusOr<int> error = connection_->RestrictFile(file, domain);
+  return error.ok() ? -*error : -EIO;
+}
+
+std::int64_t PrivcmdDevice::Reaches(std::uint64_t file, std::uint16_t domain) {
+  const absl::StatusOr<int> error = connection_->Reaches(file, domain);
+  return error.ok() ? -*error : -EIO;
+}
+
+std::int64_t PrivcmdDevice::MapRoom(void* address, std::size_t length, int protection, int flags) {
+  void* const room = mmap(address, length, protection, flags, empty_.get(), 0);
+  if (room == MAP_FAILED) return -errno;
+  madvise(room, length, MADV_DONTFORK);
+  const auto start = reinterpret_cast<std::uintptr_t>(room);
+  const MutexLock lock(mutex_);
+  rooms_[start] = {.pages = (length + (1u << kPageShift) - 1) >> kPageShift,
+                   .protection = protection,
+                   .filled = {}};
+  return static_cast<std::int64_t>(start);
+}
+
+void PrivcmdDevice::Unmapped(void* address, std::size_t length) {
+  {
+    const auto start = reinterpret_cast<std::uintptr_t>(address);
+    const MutexLock lock(mutex_);
+    auto room = rooms_.lower_bound(start);
+    while (room != rooms_.end() && room->first - start < length) room = rooms_.erase(room);
+  }
+  mappings_.Sweep();
+}
+
+}  // namespace xencomm::devices

@@ -1,0 +1,88 @@
+// /dev/xen/privcmd and /dev/xen/hypercall, as a program on a machine has them.
+//
+// A hypercall's arguments may lie anywhere in the program's memory: by the op table they are copied
+// into the region of this process's calls, and back. Frames of other domains are mapped out of the
+// machine's memory into mappings that mmap of the device has made, which hold nothing before.
+#ifndef HCALL_DEVICES_PRIVCMD_DEVICE_H_
+#define HCALL_DEVICES_PRIVCMD_DEVICE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "hcall/devices/program_memory.h"
+#include "hcall/transport/embedded/foreign_mappings.h"
+#include "hcall/transport/file_descriptor.h"
+#include "hcall/transport/machine/connection.h"
+#include "hcall/transport/privcmd_calls.h"
+#include "xencomm/client.h"
+#include "xencomm/mutex.h"
+
+namespace xencomm::devices {
+
+// All functions answer as the system call does in the kernel: a negative errno, or a result.
+class PrivcmdDevice {
+ public:
+  // `mappings` are this process's, and stay.
+  static absl::StatusOr<std::unique_ptr<PrivcmdDevice>> Create(
+      std::shared_ptr<machine::Connection> connection, embedded::ForeignMappings& mappings);
+
+  PrivcmdDevice(const PrivcmdDevice&) = delete;
+  PrivcmdDevice& operator=(const PrivcmdDevice&) = delete;
+
+  std::int64_t Ioctl(std::uint64_t file, unsigned long request, void* argument);
+
+  // A mapping that frames can be put into: an address or a negative errno.
+  std::int64_t MapRoom(void* address, std::size_t length, int protection, int flags)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // One was unmapped, or something else is there now.
+  void Unmapped(void* address, std::size_t length) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  // What mmap made and how much of it is filled.
+  struct Room {
+    std::size_t pages = 0;
+    int protection = 0;
+    std::vector<bool> filled;  // empty before the first call that fills it
+  };
+  using Rooms = std::map<std::uintptr_t, Room>;
+
+  PrivcmdDevice(std::shared_ptr<machine::Connection> connection, std::shared_ptr<Client> client,
+                embedded::ForeignMappings& mappings, FileDescriptor empty)
+      : connection_(std::move(connection)),
+        client_(std::move(client)),
+        mappings_(mappings),
+        empty_(std::move(empty)) {}
+
+  std::int64_t Hypercall(std::uint64_t file, const PrivcmdHypercall& call);
+  std::int64_t Multicall(std::uint64_t file, std::uint64_t list, std::uint64_t count);
+  std::int64_t Bounce(std::uint64_t file, std::uint64_t index,
+                      std::span<const std::uint64_t, 5> arguments);
+  std::int64_t MapBatch(std::uint64_t file, const void* argument, bool is_first_version)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  std::int64_t DmOp(std::uint64_t file, const void* argument);
+  std::int64_t Restrict(std::uint64_t file, const void* argument);
+  // 0, or why the file does not reach that domain.
+  std::int64_t Reaches(std::uint64_t file, std::uint16_t domain);
+
+  // The frames into a room that takes them: -EINVAL.
+  std::int64_t Fill(std::uint64_t file, std::uint16_t domain, std::uint64_t address,
+                    std::span<const std::uint64_t> frames, std::span<int> errors)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const std::shared_ptr<machine::Connection> connection_;
+  const std::shared_ptr<Client> client_;  // of the region of calls
+  embedded::ForeignMappings& mappings_;
+  const FileDescriptor empty_;  // a file without a byte: what is mapped of it raises SIGBUS
+  ProgramMemory memory_;
+  Mutex mutex_;
+  Rooms rooms_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace xencomm::devices
+
+#endif  // HCALL_DEVICES_PRIVCMD_DEVICE_H_

@@ -1,0 +1,23 @@
+/* Which devices of Linux a machine has, and how their files are named.
+ *
+ * A device's descriptor is one end of a connected stream socket, whose other end is the machine's.
+ * The name that it is connected to says what it is: an abstract one, XENCOMM_DEVICE_NAMES and the
+ * device's name, then "/", the file's number, "/", its access mode as open's flags say it, and
+ * more. So the kernel itself does read, write, poll, dup, fork, and sends descriptors to others.
+ */
+#ifndef HCALL_TRANSPORT_MACHINE_DEVICE_NAMES_H_
+#define HCALL_TRANSPORT_MACHINE_DEVICE_NAMES_H_
+
+/* Behind the byte 0 with which abstract names begin. */
+#define XENCOMM_DEVICE_NAMES "xencomm/"
+
+/* In this order their names: privcmd, hypercall, evtchn, xenbus. */
+enum xencomm_device {
+  XENCOMM_NO_DEVICE = -1,
+  XENCOMM_PRIVCMD,
+  XENCOMM_HYPERCALL,
+  XENCOMM_EVTCHN,
+  XENCOMM_XENBUS,
+};
+
+#endif /* HCALL_TRANSPORT_MACHINE_DEVICE_NAMES_H_ */
