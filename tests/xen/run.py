@@ -231,7 +231,7 @@ def main():
   own = Machine(build / 'xen', packages.Archive(), packages.UTILITIES)
   own.programs = [*stock.PROGRAMS, *stock.COMMAND]
   built = build / 'tests' / 'xen'
-  own.checks = [built / 'refused', built / 'toolstack']
+  own.checks = [built / 'refused', built / 'devices', built / 'toolstack']
   machines = [own]
   here = built / 'release'
   if here.exists():
