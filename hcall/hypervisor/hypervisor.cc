@@ -168,6 +168,13 @@ std::uint64_t Hypervisor::FrameOf(std::uint16_t domain_id, std::uint64_t gfn) {
   return entry.present() ? entry.mfn() : kNoFrame;
 }
 
+std::byte* Hypervisor::SharedInfoOf(std::uint16_t domain_id) {
+  SpinGuard guard(core_->control);
+  const Domain* domain = core_->domains.Find(domain_id);
+  return domain == nullptr || !domain->built ? nullptr
+                                             : core_->frames.Bytes(domain->shared_info_mfn);
+}
+
 std::int64_t Hypervisor::HoldFrame(std::uint16_t domain_id, std::uint64_t frame, Access access,
                                    std::uint64_t* mfn) {
   SpinGuard guard(core_->control);

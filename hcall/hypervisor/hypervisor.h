@@ -12,6 +12,7 @@
 #ifndef HCALL_HYPERVISOR_HYPERVISOR_H_
 #define HCALL_HYPERVISOR_HYPERVISOR_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "hcall/hypervisor/base/machine.h"
@@ -62,6 +63,10 @@ class Hypervisor {
 
   // The frame behind a gfn, or kNoFrame. For second stages: see Machine::PhysmapChanged.
   std::uint64_t FrameOf(std::uint16_t domain, std::uint64_t gfn);
+
+  // The shared info page of a domain built by BuildDomain, as its kernel has it mapped while the
+  // domain lives. Null: there is no such domain.
+  std::byte* SharedInfoOf(std::uint16_t domain);
 
   // A frame of `domain` for a mapping of somebody else's, as a privileged caller maps foreign
   // memory. `frame` is what a toolstack passes: a gfn of a translated domain, an mfn of a PV one.

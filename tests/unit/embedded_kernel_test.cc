@@ -207,7 +207,7 @@ TEST_P(EveryKernel, HasTheEventPortsOfOneThatIsUp) {
                {EVTCHNSTAT_ipi, 0},
                {EVTCHNSTAT_ipi, 0},
                {EVTCHNSTAT_virq, VIRQ_CONSOLE},
-               {EVTCHNSTAT_virq, VIRQ_DOM_EXC},
+               {EVTCHNSTAT_virq, VIRQ_PCPU_STATE},
                {EVTCHNSTAT_closed, 0}};
   for (std::uint32_t port = 0; port < std::size(ports); ++port) {
     ASSERT_EQ(ask(port), 0) << port;
@@ -217,6 +217,18 @@ TEST_P(EveryKernel, HasTheEventPortsOfOneThatIsUp) {
       EXPECT_EQ(status->u.virq, ports[port].virq) << port;
     }
   }
+}
+
+TEST_P(EveryKernel, MakesItsOwnCallsOnAnyVcpu) {
+  const VcpuPool::Lease first(machine_->vcpus()), second(machine_->vcpus());
+  evtchn_status status = {};
+  status.dom = DOMID_SELF;
+  status.port = 1;
+  EXPECT_EQ(machine_->kernel().EventCall(EVTCHNOP_status, status), 0);
+  EXPECT_EQ(status.status, static_cast<std::uint32_t>(EVTCHNSTAT_virq));
+  EXPECT_EQ(status.u.virq, static_cast<std::uint32_t>(VIRQ_TIMER));
+  status.port = 0xffffffff;
+  EXPECT_EQ(machine_->kernel().EventCall(EVTCHNOP_status, status), -EINVAL);
 }
 
 TEST_P(EveryKernel, RegistersARegionWhereCallsNameARegisteredOne) {

@@ -112,6 +112,10 @@ class TestMachine final : public Machine {
     if (on_physmap_change) on_physmap_change();
   }
 
+  void Upcall(std::uint16_t domain, unsigned upcalled) override {
+    if (on_upcall) on_upcall(domain, upcalled);
+  }
+
   template <class... Arguments>
   HypercallFrame Frame(std::uint64_t index, Arguments... arguments) {
     HypercallFrame frame;
@@ -236,8 +240,9 @@ class TestMachine final : public Machine {
   std::function<void()> meanwhile;
   std::string console;
   std::function<bool(MachineAddress, std::uint64_t)> on_discard;
-  std::function<void()> on_physmap_change;  // with the domain's lock held
-  bool has_threads = false;                 // that call at the same time
+  std::function<void()> on_physmap_change;                 // with the domain's lock held
+  std::function<void(std::uint16_t, unsigned)> on_upcall;  // with the events' lock held
+  bool has_threads = false;                                // that call at the same time
 
  private:
   static constexpr std::size_t kAlignment = std::size_t{2} << 20;

@@ -2,7 +2,7 @@
 //
 // A process, ring 0 and real mode differ only in this. The hypervisor takes all the memory it ever
 // uses from the pool named here, and calls the machine for nothing but time, text and, where the
-// machine wants to know them, changes of a domain's physmap.
+// machine wants to know them, changes of a domain's physmap and events.
 #ifndef HCALL_HYPERVISOR_BASE_MACHINE_H_
 #define HCALL_HYPERVISOR_BASE_MACHINE_H_
 
@@ -70,6 +70,10 @@ class Machine {
   // with the domain locked: no call back into the hypervisor.
   virtual void PhysmapChanged(std::uint16_t /*domain*/, std::uint64_t /*gfn*/,
                               std::uint64_t /*mfn*/) {}
+
+  // An upcall became pending for a vcpu of a domain built by BuildDomain, whose shared info page
+  // says what of. Called with the events' lock held: no call back into the hypervisor.
+  virtual void Upcall(std::uint16_t /*domain*/, unsigned /*vcpu*/) {}
 
  protected:
   ~Machine() = default;

@@ -2,6 +2,7 @@
 
 #include "hcall/hypervisor/calls/argument.h"
 #include "hcall/hypervisor/calls/call.h"
+#include "hcall/hypervisor/domain/event_channel.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -13,9 +14,11 @@ void SetReason(Domain& domain, std::uint32_t reason) {
   domain.shutdown_code = static_cast<std::uint8_t>(reason);
 }
 
-void ShutDown(Domain& domain, std::uint32_t reason) {
+void ShutDown(Core& core, Domain& domain, std::uint32_t reason) {
   SetReason(domain, reason);
+  if (domain.shut_down) return;
   domain.shut_down = true;
+  SendGlobalVirq(core, VIRQ_DOM_EXC);
 }
 
 std::int64_t ShutDownSelf(Call& call, std::uint64_t op) {
@@ -25,7 +28,7 @@ std::int64_t ShutDownSelf(Call& call, std::uint64_t op) {
   if (op == SCHEDOP_shutdown_code) {
     SetReason(call.domain, request->reason);
   } else {
-    ShutDown(call.domain, request->reason);
+    ShutDown(call.core, call.domain, request->reason);
   }
   return 0;
 }
@@ -37,7 +40,7 @@ std::int64_t ShutDownOther(Call& call) {
   Domain* target = call.core.domains.Find(request->domain_id);
   if (target == nullptr) return -kESRCH;
   if (!call.domain.privileged) return -kEPERM;
-  ShutDown(*target, request->reason);
+  ShutDown(call.core, *target, request->reason);
   return 0;
 }
 

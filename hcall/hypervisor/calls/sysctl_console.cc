@@ -1,6 +1,7 @@
 // sysctl: the console ring and the keys pressed on it.
 
 #include "hcall/hypervisor/calls/sysctl.h"
+#include "hcall/hypervisor/domain/event_channel.h"
 #include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
@@ -40,6 +41,7 @@ std::int64_t DebugKeys(SysctlCall& op) {
     char line[] = "(XEN) '?' pressed\n";
     line[7] = key;
     op.call.core.console.Print(op.call.core.machine, {line, sizeof(line) - 1});
+    SendGlobalVirq(op.call.core, VIRQ_CON_RING);
     // Xen goes on for as long as the guest says; there is no place to keep how far it came.
     if (i + 1 != request.nr_keys && op.call.ShouldPreempt()) return -kE2BIG;
   }

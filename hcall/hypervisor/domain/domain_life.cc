@@ -167,6 +167,7 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
     SpinGuard guard(domain.lock);
     domain.life.store(Life::kDead);
   }
+  SendGlobalVirq(core, VIRQ_DOM_EXC);
   ForgetDomain(core, domain);
   return true;
 }
@@ -188,6 +189,8 @@ void ForgetDomain(Core& core, Domain& domain) {
   --core.domain_count;
   FreeParts(core, domain);
   FreeDomain(core, domain);
+  // Once more: who looked before still found it.
+  SendGlobalVirq(core, VIRQ_DOM_EXC);
 }
 
 }  // namespace xencomm::hypervisor

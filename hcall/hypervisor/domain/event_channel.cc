@@ -63,7 +63,9 @@ void Notify(Core& core, const Domain& domain, std::uint32_t port, const Port& ro
   if (selected.Set()) return;
   std::byte* upcall = core.frames.Bytes(domain.shared_info_mfn) + info +
                       offsetof(vcpu_info_t, evtchn_upcall_pending);
-  __atomic_fetch_or(reinterpret_cast<std::uint8_t*>(upcall), 1, __ATOMIC_RELEASE);
+  const std::uint8_t was =
+      __atomic_fetch_or(reinterpret_cast<std::uint8_t*>(upcall), 1, __ATOMIC_RELEASE);
+  if (was == 0 && domain.built) core.machine.Upcall(domain.id, row.vcpu);
 }
 
 }  // namespace
@@ -108,6 +110,20 @@ void UnmaskPort(Core& core, const Domain& domain, std::uint32_t port, const Port
   if (row.is_in_use() && Masked(core, domain, port).Clear() &&
       Pending(core, domain, port).IsSet()) {
     Notify(core, domain, port, row);
+  }
+}
+
+void SendGlobalVirq(Core& core, std::uint32_t virq) {
+  SpinGuard guard(core.events);
+  const Domain* domain = core.domains.Find(0);
+  const EventChannels* channels = domain == nullptr ? nullptr : domain->event_channels;
+  if (channels == nullptr) return;
+  for (std::uint32_t port = 0; port < channels->valid; ++port) {
+    const Port& row =
+        channels->pages[port / EventChannels::kPortsPerPage][port % EventChannels::kPortsPerPage];
+    if (row.state != PortState::kVirq || row.virq != virq) continue;
+    Signal(core, *domain, port, row);
+    return;
   }
 }
 

@@ -68,6 +68,10 @@ void ClosePort(Core& core, const Domain& domain, std::uint32_t port, Port& row);
 // Closes the ports from `next` on, so far as there is work left; true when none is left.
 bool ClosePorts(Core& core, Domain& domain, std::uint32_t& next, Work& work);
 
+// An interrupt of the whole machine: an event of domain 0, where that has bound it. Takes the
+// events' lock.
+void SendGlobalVirq(Core& core, std::uint32_t virq);
+
 }  // namespace xencomm::hypervisor
 
 #endif  // HCALL_HYPERVISOR_DOMAIN_EVENT_CHANNEL_H_

@@ -120,6 +120,10 @@ bool EmbeddedMachine::Discard(MachineAddress start, std::uint64_t bytes) {
   return ram_->Discard(start, bytes);
 }
 
+void EmbeddedMachine::Upcall(std::uint16_t /*domain*/, unsigned /*vcpu*/) {
+  if (kernel_ != nullptr) kernel_->Upcall();
+}
+
 int EmbeddedMachine::Hold(std::uint16_t domain, std::span<const std::uint64_t> frames,
                           Access access, std::span<std::uint64_t> mfns, std::span<int> errors) {
   for (std::size_t i = 0; i < frames.size(); ++i) {

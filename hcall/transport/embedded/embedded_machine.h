@@ -58,6 +58,7 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
   std::uint64_t NowNanoseconds() override;
   void WriteConsole(std::string_view text) override;
   bool Discard(MachineAddress start, std::uint64_t bytes) override;
+  void Upcall(std::uint16_t domain, unsigned vcpu) override;
 
   int Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
            std::span<std::uint64_t> mfns, std::span<int> errors) override;

@@ -1,39 +1,58 @@
 #include "hcall/transport/embedded/guest_kernel.h"
 
+#include <bit>
 #include <cstring>
-#include <optional>
 
 #include "hcall/schema/generated/xen.h"
 #include "xencomm/descriptor.h"
 
 namespace xencomm::embedded {
+namespace {
+
+// Where the arguments lie of a kernel that names physical addresses, a place for each vcpu: in the
+// block that nobody gets.
+constexpr PhysicalAddress kArguments = {hypervisor::kPageSize};
+constexpr std::uint64_t kPlace = hypervisor::kPageSize / VcpuPool::kMaxVcpus;
+static_assert(kPlace >= sizeof(evtchn_status));
+
+}  // namespace
+
+std::int64_t GuestKernel::EventCall(std::uint64_t op, std::span<std::byte> argument) {
+  VcpuPool::Lease lease(vcpus_);
+  if (!is_historical_) {
+    lease.SetRawSpace(own_space_);
+    return hypervisor_.Call(lease.vcpu(),
+                            {.index = __HYPERVISOR_event_channel_op,
+                             .arguments = {op, std::bit_cast<std::uint64_t>(argument.data())}});
+  }
+  const PhysicalAddress place = kArguments + lease.index() * kPlace;
+  std::byte* const bytes = memory_.Map(place, kPlace, Access::kWrite).start();
+  std::memcpy(bytes, argument.data(), argument.size());
+  const std::int64_t answer = hypervisor_.Call(
+      lease.vcpu(),
+      {.index = __HYPERVISOR_event_channel_op, .arguments = {op, InlineAddress(place).value}});
+  std::memcpy(argument.data(), bytes, argument.size());
+  return answer;
+}
 
 absl::Status GuestKernel::BindPorts(hypervisor::SpaceKind space) {
-  const std::optional<FrameRun> frame = own_frames().TakeOne();
-  if (!frame) return absl::ResourceExhaustedError("the guest kernel has no frame to boot with");
-  const PhysicalAddress physical = {frame->gfn << hypervisor::kPageShift};
-  std::byte* const bytes = memory_.Map(physical, hypervisor::kPageSize, Access::kWrite).start();
-  const std::uint64_t pointer = space == hypervisor::SpaceKind::kXcom
-                                    ? InlineAddress(physical).value
-                                    : std::bit_cast<std::uint64_t>(bytes);
+  is_historical_ = space == hypervisor::SpaceKind::kXcom;
+  if (own_frames().free() == 0) {
+    return absl::ResourceExhaustedError("the guest kernel has no frame to boot with");
+  }
   std::int64_t answer = 0;
-  const auto bind = [&](std::uint64_t op, const auto& argument) {
-    if (answer < 0) return;
-    std::memcpy(bytes, &argument, sizeof(argument));
-    VcpuPool::Lease lease(vcpus_);
-    lease.SetRawSpace(own_space_);
-    answer = hypervisor_.Call(lease.vcpu(),
-                              {.index = __HYPERVISOR_event_channel_op, .arguments = {op, pointer}});
+  const auto bind = [&](std::uint64_t op, auto argument) {
+    if (answer >= 0) answer = EventCall(op, argument);
   };
-  // Its timer, what vcpus send one another (Linux has four kinds), and what Xen tells domain 0.
+  // Its timer, what vcpus send one another (Linux has four kinds), and what Xen tells the kernel.
+  // Whatever else Xen tells domain 0 is its programs' to bind.
   bind(EVTCHNOP_bind_virq, evtchn_bind_virq{.virq = VIRQ_TIMER, .vcpu = 0, .port = 0});
   for (int kind = 0; kind < 4; ++kind) {
     bind(EVTCHNOP_bind_ipi, evtchn_bind_ipi{.vcpu = 0, .port = 0});
   }
-  for (const std::uint32_t virq : {VIRQ_CONSOLE, VIRQ_DOM_EXC}) {
+  for (const std::uint32_t virq : {VIRQ_CONSOLE, VIRQ_PCPU_STATE}) {
     bind(EVTCHNOP_bind_virq, evtchn_bind_virq{.virq = virq, .vcpu = 0, .port = 0});
   }
-  Recycle(*frame);
   if (answer < 0) {
     return absl::ErrnoToStatus(static_cast<int>(-answer), "domain 0's kernel has no event ports");
   }

@@ -5,7 +5,10 @@
 #ifndef HCALL_TRANSPORT_EMBEDDED_GUEST_KERNEL_H_
 #define HCALL_TRANSPORT_EMBEDDED_GUEST_KERNEL_H_
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,6 +27,16 @@ struct MachineRun {
   std::uint64_t pages = 0;
 };
 
+// Who is told that an upcall is pending for a vcpu of domain 0.
+class UpcallHandler {
+ public:
+  // By the thread whose call sent the event, inside that call: it makes none itself.
+  virtual void Upcall() = 0;
+
+ protected:
+  ~UpcallHandler() = default;
+};
+
 class GuestKernel {
  public:
   // Everything is borrowed. Domain 0 has `frames` frames from gfn 0 on, of which the first
@@ -37,8 +50,21 @@ class GuestKernel {
         frames_(own_frames, frames),
         memory_(hypervisor.LockedMemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
 
-  // The event ports that a kernel has when it is up.
+  // The event ports that a kernel has when it is up. `space` is the one of the domain's pointers.
   absl::Status BindPorts(hypervisor::SpaceKind space);
+
+  // A call of event_channel_op: its answer, or a negative errno. What Xen says in the argument is
+  // in there afterwards.
+  template <class Argument>
+  std::int64_t EventCall(std::uint64_t op, Argument& argument) {
+    return EventCall(op, std::as_writable_bytes(std::span(&argument, 1)));
+  }
+
+  // Borrowed, until another one is set and no call is under way any more; null: nobody is told.
+  void SetUpcallHandler(UpcallHandler* handler) { upcall_handler_.store(handler); }
+  void Upcall() {
+    if (UpcallHandler* const handler = upcall_handler_.load()) handler->Upcall();
+  }
 
   // What processes get; and what the kernel keeps to itself, its tables: the same where there are
   // no others that could look.
@@ -76,6 +102,8 @@ class GuestKernel {
   }
 
  private:
+  std::int64_t EventCall(std::uint64_t op, std::span<std::byte> argument);
+
   hypervisor::Hypervisor& hypervisor_;
   RamFile& ram_;
   VcpuPool& vcpus_;
@@ -83,6 +111,8 @@ class GuestKernel {
   Frames frames_;
   hypervisor::LockedMemory memory_;
   OwnSpace own_space_;  // of the kernel's own raw pointers
+  bool is_historical_ = false;
+  std::atomic<UpcallHandler*> upcall_handler_ = nullptr;
 };
 
 }  // namespace xencomm::embedded

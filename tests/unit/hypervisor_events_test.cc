@@ -1,0 +1,177 @@
+// When a machine is told of a domain's events, and what the hypervisor tells domain 0 of by itself.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/hypervisor_machine.h"
+
+namespace xencomm::hypervisor {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr std::uint16_t kGuest = 5;
+constexpr std::uint16_t kOther = 6;
+
+class HypervisorEventsTest : public testing::Test {
+ protected:
+  using Upcalls = std::vector<std::pair<std::uint16_t, unsigned>>;
+
+  HypervisorEventsTest() {
+    machine.on_upcall = [this](std::uint16_t domain, unsigned vcpu) {
+      upcalls_.emplace_back(domain, vcpu);
+    };
+  }
+
+  template <class T>
+  std::int64_t EventOp(std::uint64_t op, T argument) {
+    return machine.Call(__HYPERVISOR_event_channel_op, op, &argument);
+  }
+  std::uint32_t BindVirq(std::uint32_t virq) {
+    evtchn_bind_virq request = {.virq = virq, .vcpu = 0, .port = 0};
+    EXPECT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_virq, &request), 0);
+    return request.port;
+  }
+  std::uint32_t BindIpi(std::uint32_t vcpu) {
+    evtchn_bind_ipi request = {.vcpu = vcpu, .port = 0};
+    EXPECT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi, &request), 0);
+    return request.port;
+  }
+  std::int64_t Send(std::uint32_t port) {
+    return EventOp(EVTCHNOP_send, evtchn_send{.port = port});
+  }
+
+  Upcalls TakeUpcalls() { return std::exchange(upcalls_, {}); }
+  shared_info_t& SharedInfo(std::uint16_t domain = 0) {
+    return *reinterpret_cast<shared_info_t*>(machine.hypervisor.SharedInfoOf(domain));
+  }
+  // Whether the port has an event, which is then handled as a kernel does.
+  bool TakeEvent(std::uint32_t port) {
+    shared_info_t& info = SharedInfo();
+    for (auto& vcpu : info.vcpu_info) vcpu.evtchn_upcall_pending = 0;
+    for (auto& vcpu : info.vcpu_info) vcpu.evtchn_pending_sel = 0;
+    const std::uint64_t bit = std::uint64_t{1} << port % 64;
+    const bool has = (info.evtchn_pending[port / 64] & bit) != 0;
+    info.evtchn_pending[port / 64] &= ~bit;
+    return has;
+  }
+
+  TestMachine machine;
+
+ private:
+  Upcalls upcalls_;
+};
+
+TEST_F(HypervisorEventsTest, AnUpcallIsToldOnceUntilTheKernelHasTakenIt) {
+  const std::uint32_t first = BindIpi(1), second = BindIpi(1), third = BindIpi(0);
+  EXPECT_EQ(Send(first), 0);
+  EXPECT_EQ(Send(first), 0);
+  EXPECT_EQ(Send(second), 0);
+  EXPECT_THAT(TakeUpcalls(), ElementsAre(std::pair(0, 1u)));
+  EXPECT_EQ(Send(third), 0);
+  EXPECT_THAT(TakeUpcalls(), ElementsAre(std::pair(0, 0u)));
+  EXPECT_TRUE(TakeEvent(first));
+  EXPECT_TRUE(TakeEvent(second));
+  EXPECT_EQ(Send(second), 0);
+  EXPECT_THAT(TakeUpcalls(), ElementsAre(std::pair(0, 1u)));
+}
+
+TEST_F(HypervisorEventsTest, AMaskedEventIsToldWhenItIsUnmasked) {
+  const std::uint32_t port = BindIpi(0);
+  SharedInfo().evtchn_mask[0] = ~std::uint64_t{0};
+  EXPECT_EQ(Send(port), 0);
+  EXPECT_THAT(TakeUpcalls(), IsEmpty());
+  EXPECT_EQ(EventOp(EVTCHNOP_unmask, evtchn_unmask{.port = port}), 0);
+  EXPECT_THAT(TakeUpcalls(), ElementsAre(std::pair(0, 0u)));
+  EXPECT_TRUE(TakeEvent(port));
+}
+
+TEST_F(HypervisorEventsTest, OnlyDomainsThatTheMachineBuiltHaveUpcallsOfItsOwn) {
+  ASSERT_EQ(machine.hypervisor.BuildDomain({.id = kGuest, .pages = 32, .vcpus = 1}), 0);
+  ASSERT_EQ(machine.CreateDomain(kOther, 0), kOther);
+  EXPECT_NE(machine.hypervisor.SharedInfoOf(kGuest), nullptr);
+  EXPECT_NE(machine.hypervisor.SharedInfoOf(kGuest), machine.hypervisor.SharedInfoOf(0));
+  EXPECT_EQ(machine.hypervisor.SharedInfoOf(kOther), nullptr);
+  EXPECT_EQ(machine.hypervisor.SharedInfoOf(77), nullptr);
+  for (const std::uint16_t domain : {kGuest, kOther}) {
+    evtchn_alloc_unbound offer = {.dom = domain, .remote_dom = 0, .port = 0};
+    ASSERT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &offer), 0);
+    evtchn_bind_interdomain bind = {
+        .remote_dom = domain, .remote_port = offer.port, .local_port = 0};
+    ASSERT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, &bind), 0);
+    EXPECT_TRUE(TakeEvent(bind.local_port));  // of its binding
+    TakeUpcalls();
+    EXPECT_EQ(Send(bind.local_port), 0);
+    if (domain == kGuest) {
+      EXPECT_THAT(TakeUpcalls(), ElementsAre(std::pair(kGuest, 0u)));
+    } else {
+      EXPECT_THAT(TakeUpcalls(), IsEmpty());
+    }
+  }
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kOther), 0);
+}
+
+TEST_F(HypervisorEventsTest, Domain0IsToldOfADomainsEnd) {
+  ASSERT_EQ(machine.CreateDomain(kGuest, 0), kGuest);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+  EXPECT_THAT(TakeUpcalls(), IsEmpty()) << "nobody has bound it";
+
+  const std::uint32_t other = BindVirq(VIRQ_CON_RING), port = BindVirq(VIRQ_DOM_EXC);
+  ASSERT_EQ(machine.CreateDomain(kGuest, 0), kGuest);
+  EXPECT_FALSE(TakeEvent(port));
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+  EXPECT_THAT(TakeUpcalls(), ElementsAre(std::pair(0, 0u)));
+  EXPECT_TRUE(TakeEvent(port));
+  EXPECT_FALSE(TakeEvent(other));
+}
+
+// When it is dead, and again when nobody uses it any more and it is gone.
+TEST_F(HypervisorEventsTest, Domain0IsToldOfADeadDomainAndOfOneThatIsGone) {
+  const std::uint32_t port = BindVirq(VIRQ_DOM_EXC);
+  ASSERT_EQ(machine.CreateDomain(kGuest, 10), kGuest);
+  xen_pfn_t frame = 0;
+  xen_memory_reservation reservation = TestMachine::Reservation(kGuest, &frame, 1);
+  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &reservation), 1);
+  std::uint64_t mfn = 0;
+  ASSERT_EQ(machine.HoldFrame(kGuest, frame, Access::kRead, &mfn), 0);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+  EXPECT_TRUE(TakeEvent(port));
+  xen_domctl_t info = {};
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, kGuest, info), 0);
+  EXPECT_EQ(info.domain, kGuest);
+  machine.ReleaseFrame(mfn);
+  EXPECT_TRUE(TakeEvent(port));
+}
+
+TEST_F(HypervisorEventsTest, Domain0IsToldOfAShutdownOnce) {
+  const std::uint32_t port = BindVirq(VIRQ_DOM_EXC);
+  ASSERT_EQ(machine.CreateDomain(kGuest, 0), kGuest);
+  sched_remote_shutdown request = {.domain_id = kGuest, .reason = SHUTDOWN_poweroff};
+  EXPECT_EQ(machine.Call(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, &request), 0);
+  EXPECT_TRUE(TakeEvent(port));
+  EXPECT_EQ(machine.Call(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, &request), 0);
+  EXPECT_FALSE(TakeEvent(port));
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+  EXPECT_TRUE(TakeEvent(port));
+}
+
+TEST_F(HypervisorEventsTest, Domain0IsToldOfWhatXenPrints) {
+  const std::uint32_t other = BindVirq(VIRQ_DOM_EXC), port = BindVirq(VIRQ_CON_RING);
+  char keys[] = {'h'};
+  xen_sysctl_t op = {};
+  op.u.debug_keys.nr_keys = 1;
+  op.u.debug_keys.keys.p = keys;
+  EXPECT_EQ(machine.Sysctl(XEN_SYSCTL_debug_keys, op), 0);
+  EXPECT_TRUE(TakeEvent(port));
+  EXPECT_FALSE(TakeEvent(other));
+}
+
+}  // namespace
+}  // namespace xencomm::hypervisor
