@@ -12,6 +12,8 @@
 #include <xen/xen.h>
 
 #include <xen/event_channel.h>
+#include <xen/sched.h>
+#include <xen/sysctl.h>
 
 #include "tests/xen/check.h"
 #include "tests/xen/devices.h"
@@ -151,15 +153,30 @@ static void check_virqs(void) {
   CHECK_REFUSED(bind_virq(fd, NR_VIRQS), EINVAL);
   CHECK_REFUSED(bind_virq(fd, 0xffffffff), EINVAL);
 
-  // A domain's death is told to whoever asked for it.
+  // A domain's shutdown is told to whoever asked for it, once, and its death.
   int port = bind_virq(fd, VIRQ_DOM_EXC);
   CHECK(port > 0 && reads_nothing(fd));
   CHECK(notify(fd, port) == 0 && reads_nothing(fd));
-  destroy_domain(create_domain());
-  CHECK(reads(fd, port) && reads_nothing(fd));
+  const uint16_t domain = create_domain();
+  sched_remote_shutdown_t shutdown = {.domain_id = domain, .reason = SHUTDOWN_poweroff};
+  CHECK(hypercall(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, (uintptr_t)&shutdown) == 0);
+  CHECK(reads(fd, port) && enables(fd, port));
+  CHECK(hypercall(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, (uintptr_t)&shutdown) == 0);
+  CHECK(reads_nothing(fd));
+  destroy_domain(domain);
+  CHECK(reads(fd, port));
   destroy_domain(create_domain());
   CHECK(reads_nothing(fd) && enables(fd, port) && reads(fd, port));
   CHECK(close(fd) == 0 && comes_to_be(port, EVTCHNSTAT_closed));
+  // What Xen prints is told, too.
+  const int ring = bind_virq(other, VIRQ_CON_RING);
+  char key = 'q';
+  xen_sysctl_t press = {.cmd = XEN_SYSCTL_debug_keys,
+                        .interface_version = XEN_SYSCTL_INTERFACE_VERSION,
+                        .u.debug_keys.nr_keys = 1};
+  set_xen_guest_handle(press.u.debug_keys.keys, &key);
+  CHECK(reads_nothing(other) && hypercall(__HYPERVISOR_sysctl, (uintptr_t)&press, 0) == 0);
+  CHECK(reads(other, ring));
   port = bind_virq(other, VIRQ_DOM_EXC);
   CHECK(port > 0 && unbind(other, port) == 0);
   CHECK(close(other) == 0);
