@@ -3,6 +3,7 @@
 #include "hcall/devices/devices.h"
 
 #include <fcntl.h>
+#include <linux/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,6 +17,7 @@
 #include <memory>
 #include <new>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -157,13 +159,30 @@ int Open(xencomm_device device, int flags) {
   return fd;
 }
 
+// An ioctl's argument is as long as its number says.
+std::int64_t EventIoctl(machine::Connection& connection, std::uint64_t file, unsigned long request,
+                        const void* argument) {
+  std::byte bytes[8];
+  const std::size_t size = _IOC_SIZE(request);
+  if (_IOC_TYPE(request) != 'E' || size > sizeof(bytes)) return -ENOTTY;
+  const bool is_there = CanTouch(reinterpret_cast<std::uintptr_t>(argument), size, Access::kRead);
+  if (is_there && size != 0) std::memcpy(bytes, argument, size);
+  return connection.Event(file, static_cast<std::uint32_t>(request),
+                          std::span(bytes).first(is_there ? size : 0));
+}
+
 std::int64_t Ioctl(int fd, xencomm_device device, unsigned long request, void* argument) {
   File file;
   if (!FileOf(fd, &file)) return -EBADF;
   Process& process = ThisProcess();
-  if (device != XENCOMM_PRIVCMD) return -ENOTTY;
+  if (device != XENCOMM_PRIVCMD && device != XENCOMM_EVTCHN) return -ENOTTY;
   const absl::StatusOr<std::uint64_t> attached = process.Attached(fd, file.id);
   if (!attached.ok()) return -ErrnoOf(attached.status());
+  if (device == XENCOMM_EVTCHN) {
+    const auto connection = process.Connection();
+    if (!connection.ok()) return -ErrnoOf(connection.status());
+    return EventIoctl(**connection, *attached, request, argument);
+  }
   const absl::StatusOr<PrivcmdDevice*> privcmd = process.Privcmd();
   if (!privcmd.ok()) return -ErrnoOf(privcmd.status());
   return (*privcmd)->Ioctl(*attached, request, argument);
@@ -235,4 +254,6 @@ constexpr struct xencomm_devices kDevices = {
 }  // namespace
 }  // namespace xencomm::devices
 
-XENCOMM_API const struct xencomm_devices* xencomm_find_devices() { return &xencomm::devices::kDevices; }
+XENCOMM_API const struct xencomm_devices* xencomm_find_devices() {
+  return &xencomm::devices::kDevices;
+}

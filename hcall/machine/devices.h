@@ -2,14 +2,15 @@
 #ifndef HCALL_MACHINE_DEVICES_H_
 #define HCALL_MACHINE_DEVICES_H_
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "hcall/machine/device_files.h"
+#include "hcall/machine/event_device.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/file_descriptor.h"
 
@@ -17,29 +18,37 @@ namespace xencomm::machine {
 
 class Devices {
  public:
-  // `machine` is borrowed.
+  // `machine` is borrowed, and calls of it end before this does.
   static absl::StatusOr<std::unique_ptr<Devices>> Create(embedded::EmbeddedMachine& machine);
 
   Devices(const Devices&) = delete;
   Devices& operator=(const Devices&) = delete;
 
   // Can be read when there is something for Serve to do. By one thread.
-  int fd() const { return files_->fd(); }
-  void Serve() { files_->Serve(); }
+  int fd() const { return epoll_.get(); }
+  void Serve();
 
   struct Opened {
     std::uint64_t id;
     FileDescriptor clients;
   };
+  // `access_mode` as DeviceFiles::Open.
   absl::StatusOr<Opened> Open(xencomm_device device, int access_mode);
-  // An ioctl of a file of /dev/xen/evtchn (EventFiles::Ioctl).
-  std::int64_t Event(std::uint64_t, std::uint32_t, std::span<const std::byte>) { return -ENOTTY; }
   DeviceFiles& files() { return *files_; }
 
- private:
-  explicit Devices(std::unique_ptr<DeviceFiles> files) : files_(std::move(files)) {}
+  // An ioctl of a file of /dev/xen/evtchn: EventFiles::Ioctl. -ENOTTY for another device's.
+  std::int64_t Event(std::uint64_t id, std::uint32_t number, std::span<const std::byte> argument) {
+    return events_->Ioctl(id, number, argument);
+  }
 
+ private:
+  Devices(FileDescriptor epoll, std::unique_ptr<DeviceFiles> files,
+          std::unique_ptr<EventFiles> events)
+      : epoll_(std::move(epoll)), files_(std::move(files)), events_(std::move(events)) {}
+
+  const FileDescriptor epoll_;  // of those below
   const std::unique_ptr<DeviceFiles> files_;
+  const std::unique_ptr<EventFiles> events_;
 };
 
 }  // namespace xencomm::machine

@@ -274,6 +274,15 @@ absl::StatusOr<std::uint64_t> Connection::Attach(int fd) {
   return reply->words[0];
 }
 
+std::int64_t Connection::Event(std::uint64_t file, std::uint32_t number,
+                               std::span<const std::byte> argument) {
+  std::uint64_t words[] = {file, number, argument.size(), 0};
+  std::memcpy(&words[3], argument.data(), argument.size());
+  const absl::StatusOr<Reply> reply = Ask(Kind::kEvent, words);
+  if (!reply.ok() || reply->words.size() != 1) return -EIO;
+  return static_cast<std::int64_t>(reply->words[0]);
+}
+
 absl::StatusOr<int> Connection::Reaches(std::uint64_t file, std::uint16_t domain) {
   const std::uint64_t words[] = {file, domain};
   const absl::StatusOr<Reply> reply = Ask(Kind::kReaches, words);

@@ -77,6 +77,9 @@ class Connection final : public embedded::FrameHolder {
   absl::StatusOr<int> Reaches(std::uint64_t file, std::uint16_t domain);
   absl::StatusOr<int> RestrictFile(std::uint64_t file, std::uint16_t domain);
 
+  // An ioctl of a file of /dev/xen/evtchn, its argument of at most 8 bytes: what it answers.
+  std::int64_t Event(std::uint64_t file, std::uint32_t number, std::span<const std::byte> argument);
+
   // As Transport::TraceOf.
   absl::StatusOr<TracedPointer> TraceOf(VirtualAddress pointer, TracedSpace space);
 
