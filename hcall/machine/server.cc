@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "hcall/transport/machine/message.h"
 #include "xencomm/sentence.h"
 
@@ -55,19 +56,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& sett
                                                       const std::string& path) {
   absl::StatusOr<FileDescriptor> listening = ListenAt(path);
   if (!listening.ok()) return listening.status();
+  auto leave_nothing = absl::MakeCleanup([&path] { unlink(path.c_str()); });
   auto machine = embedded::EmbeddedMachine::Create(
       setting, embedded::EmbeddedMachine::Lending::kDomainsMemory);
-  if (!machine.ok()) {
-    unlink(path.c_str());
-    return machine.status();
-  }
+  if (!machine.ok()) return machine.status();
   absl::StatusOr<std::unique_ptr<Devices>> devices = Devices::Create(**machine);
-  if (!devices.ok()) {
-    unlink(path.c_str());
-    return devices.status();
-  }
-  return std::unique_ptr<Server>(
-      new Server(path, *std::move(listening), *std::move(machine), *std::move(devices)));
+  if (!devices.ok()) return devices.status();
+  absl::StatusOr<std::unique_ptr<HostFiles>> files =
+      HostFiles::Create(FilesOf(path), (*machine)->kernel());
+  if (!files.ok()) return files.status();
+  std::move(leave_nothing).Cancel();
+  return std::unique_ptr<Server>(new Server(path, *std::move(listening), *std::move(machine),
+                                            *std::move(devices), *std::move(files)));
 }
 
 Server::~Server() {

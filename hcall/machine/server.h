@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "hcall/machine/host_files.h"
 #include "hcall/machine/session.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/file_descriptor.h"
@@ -20,6 +21,9 @@ namespace xencomm::machine {
 class Server {
  public:
   static constexpr std::size_t kMostClients = 256;
+
+  // Where the host's files of a machine are that listens at `path`.
+  static std::string FilesOf(const std::string& path) { return path + ".files"; }
 
   // A machine that is on, and a socket at `path`: who connects is served from Run on. A socket that
   // a machine left behind is replaced. kAlreadyExists: a machine answers there.
@@ -46,11 +50,13 @@ class Server {
   };
 
   Server(std::string path, FileDescriptor socket,
-         std::shared_ptr<embedded::EmbeddedMachine> machine, std::unique_ptr<Devices> devices)
+         std::shared_ptr<embedded::EmbeddedMachine> machine, std::unique_ptr<Devices> devices,
+         std::unique_ptr<HostFiles> files)
       : path_(std::move(path)),
         socket_(std::move(socket)),
         machine_(std::move(machine)),
-        devices_(std::move(devices)) {}
+        devices_(std::move(devices)),
+        files_(std::move(files)) {}
 
   void Admit(FileDescriptor socket);
   void DropEnded();
@@ -59,6 +65,7 @@ class Server {
   const FileDescriptor socket_;
   const std::shared_ptr<embedded::EmbeddedMachine> machine_;
   const std::unique_ptr<Devices> devices_;
+  const std::unique_ptr<HostFiles> files_;
   std::list<Client> clients_;  // of Run's thread
 };
 

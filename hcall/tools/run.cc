@@ -89,8 +89,15 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     transport = arguments.OnMachine(machine->socket());
   }
   Prepend("LD_LIBRARY_PATH", folder.string());
+  const Setting parts = SplitSetting(transport);
   // The store of a machine in this process, where there is no daemon's.
-  if (transport != "privcmd") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
+  if (parts.name == "embedded") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
+  if (parts.name == "machine") {
+    const std::string socket = ParseJoinedSetting(parts.options)->path;
+    setenv(XENCOMM_MACHINE_VARIABLE, socket.c_str(), 1);
+    setenv(XENCOMM_FILES_VARIABLE, machine::Server::FilesOf(socket).c_str(), 1);
+    Prepend("LD_PRELOAD", PreloadLibrary(folder).string());
+  }
   setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
   char** const program = arguments.operands().data();
   return machine != nullptr ? ExecuteAndWait(program) : Execute(program);

@@ -17,22 +17,26 @@ static_assert(kPlace >= sizeof(evtchn_status));
 
 }  // namespace
 
-std::int64_t GuestKernel::EventCall(std::uint64_t op, std::span<std::byte> argument) {
+std::int64_t GuestKernel::CallWith(std::uint64_t hypercall, std::uint64_t op,
+                                   std::span<std::byte> argument) {
   VcpuPool::Lease lease(vcpus_);
   if (!is_historical_) {
     lease.SetRawSpace(own_space_);
-    return hypervisor_.Call(lease.vcpu(),
-                            {.index = __HYPERVISOR_event_channel_op,
-                             .arguments = {op, std::bit_cast<std::uint64_t>(argument.data())}});
+    return hypervisor_.Call(
+        lease.vcpu(),
+        {.index = hypercall, .arguments = {op, std::bit_cast<std::uint64_t>(argument.data())}});
   }
   const PhysicalAddress place = kArguments + lease.index() * kPlace;
   std::byte* const bytes = memory_.Map(place, kPlace, Access::kWrite).start();
   std::memcpy(bytes, argument.data(), argument.size());
   const std::int64_t answer = hypervisor_.Call(
-      lease.vcpu(),
-      {.index = __HYPERVISOR_event_channel_op, .arguments = {op, InlineAddress(place).value}});
+      lease.vcpu(), {.index = hypercall, .arguments = {op, InlineAddress(place).value}});
   std::memcpy(argument.data(), bytes, argument.size());
   return answer;
+}
+
+std::int64_t GuestKernel::EventCall(std::uint64_t op, std::span<std::byte> argument) {
+  return CallWith(__HYPERVISOR_event_channel_op, op, argument);
 }
 
 absl::Status GuestKernel::BindPorts(hypervisor::SpaceKind space) {

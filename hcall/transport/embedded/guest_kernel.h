@@ -59,6 +59,9 @@ class GuestKernel {
   std::int64_t EventCall(std::uint64_t op, Argument& argument) {
     return EventCall(op, std::as_writable_bytes(std::span(&argument, 1)));
   }
+  // The same of another hypercall whose first register is an op, its second a pointer to
+  // `argument`.
+  std::int64_t CallWith(std::uint64_t hypercall, std::uint64_t op, std::span<std::byte> argument);
 
   // Borrowed, until another one is set and no call is under way any more; null: nobody is told.
   void SetUpcallHandler(UpcallHandler* handler) { upcall_handler_.store(handler); }
