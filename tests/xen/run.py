@@ -23,6 +23,8 @@ import release
 import stock
 
 MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
+# A host's store, in the order in which they start.
+STORE = ['xenstored', 'xen-init-dom0']
 PACKAGES = ['xen-hypervisor-{xen}-amd64', 'busybox-static']
 
 # Whose libxencall and libxenforeignmemory the programs get: Debian's, or those of a folder.
@@ -47,14 +49,15 @@ class Machine:
 
   `archive` has the packages, besides which `more` are wanted. `programs` print what stock.py says;
   `checks` close with how many of their checks passed and failed. Those come last: they clear Xen's
-  console, which others print.
+  console, which others print. Behind them come `store_checks`, of the same kind: for these a store
+  is started, as a host does.
   """
 
   def __init__(self, folder, archive, more, library_sets=LIBRARY_SETS):
     self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
     kernel = archive.needed_by('linux-image-amd64', r'(linux-image-\S+)')
     self.root = archive.unpack(folder, [*PACKAGES, kernel, *more])
-    self.programs, self.checks = [], []
+    self.programs, self.checks, self.store_checks = [], [], []
 
   def needed_libraries(self, program, *search):
     """The files that the loader would take for a program, found without running it."""
@@ -97,9 +100,15 @@ class Machine:
       program = next((path for path in own if path.exists()), stock_programs / name)
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
-    for program in self.checks:
+    daemons = [stock_programs / name for name in STORE] if self.store_checks else []
+    for program in [*self.checks, *self.store_checks, *daemons]:
       add_stripped(program, image / 'bin' / program.name)
       add_libraries(program)
+    if self.store_checks:
+      # What ends a thread of libxenstore opens it then, and nothing names it.
+      libgcc = pathlib.Path(packages.LIBRARIES.removeprefix('usr/')) / 'libgcc_s.so.1'
+      add_stripped(next(top / libgcc for top in (self.root, pathlib.Path('/'))
+                        if (top / libgcc).exists()), image / 'lib' / libgcc.name)
     for name, libraries in drop_ins.items():
       if not libraries:
         sys.exit(f'{build} has no libraries {name}')  # or the run would be the stock one once more
@@ -109,10 +118,14 @@ class Machine:
 
     init = image / 'init'
     # What a program prints stands between a line with its name and one with its exit code.
-    steps = '\n'.join(f'''echo "run: {name}: {words}"
+    def steps_of(all_words):
+      return '\n'.join(f'''echo "run: {name}: {words}"
 LD_LIBRARY_PATH={f'/{name}' if name in drop_ins else ''}:/lib {words} </dev/null 2>&1
-echo "ended: $?"''' for words in [*self.programs, *(path.name for path in self.checks)]
-                      for name in self.library_sets)
+echo "ended: $?"''' for words in all_words for name in self.library_sets)
+    steps = steps_of([*self.programs, *(path.name for path in self.checks)])
+    if self.store_checks:
+      steps += '\n' + '\n'.join(f'LD_LIBRARY_PATH=/lib {program.name}' for program in daemons)
+      steps += '\n' + steps_of(path.name for path in self.store_checks)
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -121,7 +134,7 @@ mount -t devtmpfs none /dev
 for module in {' '.join(MODULES)}; do insmod /modules/$module.ko; done
 mount -t xenfs none /proc/xen
 ln -s /run /var/run
-mkdir -p /run/lock /var/lock
+mkdir -p /run/lock /var/lock /run/xenstored /var/lib/xen /var/run/xen
 {steps}
 echo "run: end: "
 poweroff -f
@@ -160,7 +173,7 @@ poweroff -f
     outputs = outputs_of(text)
     for name in self.library_sets:
       title = f'Xen {self.xen}, {name}'
-      for words in (path.name for path in self.checks):
+      for words in (path.name for path in [*self.checks, *self.store_checks]):
         output = outputs.get(f'{name}: {words}', '')
         counts = re.search(r'^(\d+) passed, (\d+) failed', output, flags=re.MULTILINE)
         for line in without_console(output):
@@ -232,6 +245,7 @@ def main():
   own.programs = [*stock.PROGRAMS, *stock.COMMAND]
   built = build / 'tests' / 'xen'
   own.checks = [built / 'refused', built / 'devices', built / 'toolstack']
+  own.store_checks = [built / 'store']
   machines = [own]
   here = built / 'release'
   if here.exists():
