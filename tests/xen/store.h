@@ -19,7 +19,7 @@ struct store_client {
 // Domain 0 twice: at two connections.
 extern struct store_client first, second;
 
-// A text of which several can be in use. Never freed.
+// Texts, of which the last few can be in use.
 const char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *repeated(char c, unsigned count);
 

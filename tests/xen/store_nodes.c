@@ -32,6 +32,10 @@ static void check_paths(void) {
   ASK(first, READ, text("/local/domain/12345/%s|", repeated('a', 2048)), "!ENOENT");
   ASK(first, READ, text("/local/domain/123456/%s|", repeated('a', 2028)), "!EINVAL");
   ASK(first, READ, text("/local/domain/123456/%s|", repeated('a', 2027)), "!ENOENT");
+  ASK(first, READ, text("/local/domain/7x/%s|", repeated('a', 2031)), "!ENOENT");
+  ASK(first, READ, text("/local/domain/7x/%s|", repeated('a', 2032)), "!EINVAL");
+  ASK(first, READ, text("/local/domain/%s|", repeated('7', 2034)), "!ENOENT");
+  ASK(first, READ, text("/local/domain/%s|", repeated('7', 2035)), "!EINVAL");
   ASK(first, READ, text("%s|", repeated('a', 2048)), "!ENOENT");
   ASK(first, READ, text("%s|", repeated('a', 2049)), "!EINVAL");
 }

@@ -75,7 +75,7 @@ Charge::Account DomainTable::AccountOf(DomainId domain) const {
 bool DomainTable::HasRoom(DomainId domain, std::int64_t bytes) const {
   const Domain* const record = Find(domain);
   if (record == nullptr) return true;
-  const std::int64_t most = domain == 0 ? kMostMemoryOfDomain0 : quotas_.memory;
+  const std::int64_t most = domain == 0 ? quotas_.domain_0_memory : quotas_.memory;
   return *record->memory + bytes < most;
 }
 

@@ -19,12 +19,12 @@ struct Quotas {
   int path = 2048;                 // bytes, without "/local/domain/N/"
   int permissions = 5;             // of a node
   int memory_warning = 2'097'152;  // bytes; only told
-};
 
-// Not quotas of xenstored's, where domain 0 has none: the memory of all its programs together, in
-// bytes, and transactions of each connection.
-inline constexpr std::int64_t kMostMemoryOfDomain0 = std::int64_t{256} << 20;
-inline constexpr int kMostTransactionsOfDomain0 = 1000;
+  // Not xenstored's, where nothing bounds domain 0: for all of its programs together, and for each
+  // of its connections.
+  std::int64_t domain_0_memory = std::int64_t{256} << 20;  // bytes
+  int domain_0_transactions = 1000;
+};
 
 }  // namespace xencomm::machine
 

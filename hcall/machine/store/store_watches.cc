@@ -132,8 +132,8 @@ void Store::ResetWatches(Session& session) {
 
 int Store::StartTransaction(Session& session, std::uint32_t* id) {
   auto& transactions = session.transactions_;
-  const int most =
-      session.domain_ == 0 ? kMostTransactionsOfDomain0 : domains_.quotas().transactions;
+  const int most = session.domain_ == 0 ? domains_.quotas().domain_0_transactions
+                                        : domains_.quotas().transactions;
   if (std::cmp_greater(transactions.size(), most)) return ENOSPC;  // sic: one more than the quota
   do {
     ++session.last_transaction_;
