@@ -316,15 +316,16 @@ TEST_F(StoreTest, AlsoDomain0sShareHasAnEnd) {
   EXPECT_EQ(dom0.Ask(XS_READ, "/n0|", 1), "!ENOSPC");
   EXPECT_EQ(dom0.Ask(XS_RM, "/n0|"), "OK|");
   EXPECT_EQ(dom0.Ask(XS_WRITE, "/n0|" + value), "OK|");
-  // A client for whose event there is no room has lost it, and is not to think otherwise.
+  // All can still be read, removed and told of.
   store.domains().quotas().domain_0_memory = 1;
   EXPECT_EQ(other.Ask(XS_WATCH, "/n1|t|"), "!ENOMEM");
+  EXPECT_EQ(other.Ask(XS_READ, "/n1|"), value);
   store.domains().quotas().domain_0_memory = 40'000;
   EXPECT_EQ(other.Ask(XS_WATCH, "/n1|t|"), "OK|");
   other.Events();
   store.domains().quotas().domain_0_memory = 1;
   EXPECT_EQ(dom0.Ask(XS_RM, "/n1|"), "OK|");
-  EXPECT_TRUE(other.connection.wants_to_end());
+  EXPECT_EQ(other.Events(), "/n1|t| ");
 }
 
 TEST_F(StoreTest, AStrangersPermissionIsNoLongerOne) {

@@ -104,7 +104,7 @@ void StoreConnection::Reply(const xsd_sockmsg& request, std::uint32_t type,
   int error = 0;
   if (payload.size() > XENSTORE_PAYLOAD_MAX) {
     error = E2BIG;
-  } else if (payload.size() > kAlwaysRoom &&
+  } else if (domain() != 0 && payload.size() > kAlwaysRoom &&
              !store().domains().HasRoom(domain(), static_cast<std::int64_t>(payload.size()))) {
     error = ENOMEM;
   }
@@ -126,11 +126,7 @@ void StoreConnection::Deliver(std::string_view path, std::string_view token, con
   const bool is_special = path.starts_with('@');
   if (!is_special && events_.contains(event)) return;
   const auto size = static_cast<std::int64_t>(sizeof(xsd_sockmsg) + event.size());
-  if (!store().domains().HasRoom(domain(), size)) {
-    if (domain() != 0) return;
-    End();
-    return;
-  }
+  if (domain() != 0 && !store().domains().HasRoom(domain(), size)) return;
   if (output().size() > kMostUnsent) {
     End();
     return;
@@ -146,6 +142,7 @@ void StoreConnection::Deliver(std::string_view path, std::string_view token, con
 
 void StoreConnection::Queue(const xsd_sockmsg& header, std::string_view payload, std::string event,
                             Request cause) {
+  if (wants_to_end_) return;
   const bool was_empty = output().empty();
   output_.append(reinterpret_cast<const char*>(&header), sizeof(header)).append(payload);
   if (!event.empty()) events_.insert(event);
