@@ -246,6 +246,8 @@ def main():
   built = build / 'tests' / 'xen'
   own.checks = [built / 'refused', built / 'devices', built / 'toolstack']
   own.store_checks = [built / 'store']
+  own.checks = [built / 'refused', built / 'toolstack']
+  own.store_checks = [built / 'store', built / 'xenbus']
   machines = [own]
   here = built / 'release'
   if here.exists():

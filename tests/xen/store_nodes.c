@@ -78,7 +78,13 @@ static void check_children(void) {
   ASK(first, RM, "/test/d|", "OK|");
   ASK(first, DIRECTORY, "/test/d|", "!ENOENT");
 
-  // More than a message holds is listed in parts.
+  // As much as a message holds, and more, which is listed in parts.
+  for (unsigned i = 0; i < 64; i++) {
+    ask(&first, XS_MKDIR, 0, text("/test/full/%03u%s|", i, repeated('n', 60)));
+  }
+  CHECK(strlen(ask(&first, XS_DIRECTORY, 0, "/test/full|")) == XENSTORE_PAYLOAD_MAX);
+  ASK(first, MKDIR, "/test/full/n|", "OK|");
+  ASK(first, DIRECTORY, "/test/full|", "!E2BIG");
   for (unsigned i = 0; i < 100; i++) {
     ask(&first, XS_MKDIR, 0, text("/test/many/%03u%s|", i, repeated('n', 50)));
   }

@@ -99,6 +99,14 @@ void StoreConnection::Answer(const Message& message) {
   }
 }
 
+void StoreConnection::ReplyOk(const xsd_sockmsg& request) {
+  Reply(request, request.type, WithZero("OK"), nullptr);
+}
+
+void StoreConnection::ReplyError(const xsd_sockmsg& request, int error) {
+  Reply(request, XS_ERROR, WithZero(NameOfError(error)), nullptr);
+}
+
 void StoreConnection::Reply(const xsd_sockmsg& request, std::uint32_t type,
                             std::string_view payload, const Request& cause) {
   int error = 0;
@@ -188,7 +196,6 @@ void StoreConnection::End() {
   if (std::exchange(wants_to_end_, true)) return;
   input_.clear();
   unsent_.clear();
-  events_.clear();
   wake_();
 }
 

@@ -25,7 +25,7 @@
 
 namespace xencomm::machine {
 
-class StoreConnection final : public Session {
+class StoreConnection : public Session {
  public:
   // `wake` is called when there comes to be output, or the connection to be ended, by whatever
   // reason: also another client's request. It calls nothing of the store or its connections.
@@ -43,14 +43,7 @@ class StoreConnection final : public Session {
   // Whether the client is to be disconnected, at once. It is answered nothing any more.
   bool wants_to_end() const { return wants_to_end_; }
 
- private:
-  // A message that is not wholly sent.
-  struct Unsent {
-    std::uint64_t end;  // in the stream of all output
-    std::string event;  // unless it is an answer, or of a kind of which each is sent
-    Charge charge;
-    Request request;
-  };
+ protected:
   struct Message {
     xsd_sockmsg header;
     std::string payload;
@@ -62,12 +55,24 @@ class StoreConnection final : public Session {
   };
 
   void Deliver(std::string_view path, std::string_view token, const Request& cause) override;
+  void Answer(const Message& message);
+  void ReplyOk(const xsd_sockmsg& request);
+  void ReplyError(const xsd_sockmsg& request, int error);
+
+ private:
+  // A message that is not wholly sent.
+  struct Unsent {
+    std::uint64_t end;  // in the stream of all output
+    std::string event;  // unless it is an answer, or of a kind of which each is sent
+    Charge charge;
+    Request request;
+  };
+
   void Restart() override;
   void End() override;
   void Proceed() override;
 
   bool IsHeld() const;
-  void Answer(const Message& message);
   void Reply(const xsd_sockmsg& request, std::uint32_t type, std::string_view payload,
              const Request& cause);
   void Queue(const xsd_sockmsg& header, std::string_view payload, std::string event, Request cause);

@@ -1,0 +1,39 @@
+// A store, and openings of its device, in this process.
+
+#include <algorithm>
+#include <cstring>
+
+#include "hcall/machine/store/xenbus_file.h"
+#include "tests/xen/xenbus_device.h"
+
+namespace machine = xencomm::machine;
+
+struct xenbus_device {
+  machine::XenbusFile file;
+};
+
+namespace {
+
+machine::Store& TheStore() {
+  static machine::Store store([](machine::DomainId) { return machine::DomainState::kAbsent; });
+  return store;
+}
+
+}  // namespace
+
+xenbus_device* xenbus_open() {
+  return new xenbus_device{{TheStore(), [] {}}};
+}
+
+void xenbus_close(xenbus_device* device) { delete device; }
+
+long xenbus_write(xenbus_device* device, const void* bytes, std::size_t length) {
+  return device->file.Write({static_cast<const std::byte*>(bytes), length});
+}
+
+long xenbus_read(xenbus_device* device, void* bytes, std::size_t length) {
+  const std::size_t taken = std::min(length, device->file.output().size());
+  std::memcpy(bytes, device->file.output().data(), taken);
+  device->file.Sent(taken);
+  return static_cast<long>(taken);
+}
