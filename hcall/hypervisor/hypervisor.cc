@@ -175,6 +175,14 @@ std::byte* Hypervisor::SharedInfoOf(std::uint16_t domain_id) {
                                              : core_->frames.Bytes(domain->shared_info_mfn);
 }
 
+Hypervisor::DomainState Hypervisor::StateOf(std::uint16_t domain_id) {
+  SpinGuard guard(core_->control);
+  const Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr) return DomainState::kAbsent;
+  if (domain->dying()) return DomainState::kDying;
+  return domain->shut_down ? DomainState::kShutDown : DomainState::kAlive;
+}
+
 std::int64_t Hypervisor::HoldFrame(std::uint16_t domain_id, std::uint64_t frame, Access access,
                                    std::uint64_t* mfn) {
   SpinGuard guard(core_->control);

@@ -68,10 +68,14 @@ class Hypervisor {
   // domain lives. Null: there is no such domain.
   std::byte* SharedInfoOf(std::uint16_t domain);
 
+  // What has become of a domain. One that is dying has pages that somebody still maps.
+  enum class DomainState : std::uint8_t { kAbsent, kAlive, kShutDown, kDying };
+  DomainState StateOf(std::uint16_t domain);
+
   // A frame of `domain` for a mapping of somebody else's, as a privileged caller maps foreign
   // memory. `frame` is what a toolstack passes: a gfn of a translated domain, an mfn of a PV one.
-  // It is not reused until it is released. -ESRCH, -EINVAL (no such frame), -EPERM (not writable, or
-  // in memory that is the hypervisor's own).
+  // It is not reused until it is released. -ESRCH, -EINVAL (no such frame), -EPERM (not writable,
+  // or in memory that is the hypervisor's own).
   std::int64_t HoldFrame(std::uint16_t domain, std::uint64_t frame, Access access,
                          std::uint64_t* mfn);
   void ReleaseFrame(std::uint64_t mfn);

@@ -34,6 +34,11 @@ absl::StatusOr<Devices::Opened> Devices::Open(xencomm_device device, int access_
     const absl::Status known = events_->Open(opened->id, std::move(opened->machines));
     if (!known.ok()) return known;
   }
+  if (device == XENCOMM_XENBUS) {
+    if (xenbus_ == nullptr) return absl::UnavailableError("the machine has no store");
+    const absl::Status known = xenbus_->OpenXenbus(std::move(opened->machines));
+    if (!known.ok()) return known;
+  }
   return Opened{opened->id, std::move(opened->clients)};
 }
 

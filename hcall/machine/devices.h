@@ -16,6 +16,16 @@
 
 namespace xencomm::machine {
 
+// Who serves /dev/xen/xenbus.
+class XenbusHandler {
+ public:
+  // The machine's end of a file that a client has opened. By any thread.
+  virtual absl::Status OpenXenbus(FileDescriptor socket) = 0;
+
+ protected:
+  ~XenbusHandler() = default;
+};
+
 class Devices {
  public:
   // `machine` is borrowed, and calls of it end before this does.
@@ -34,6 +44,8 @@ class Devices {
   };
   // `access_mode` as DeviceFiles::Open.
   absl::StatusOr<Opened> Open(xencomm_device device, int access_mode);
+  // Borrowed, until the devices end. Without one, that device cannot be opened.
+  void SetXenbusHandler(XenbusHandler* handler) { xenbus_ = handler; }
   DeviceFiles& files() { return *files_; }
 
   // An ioctl of a file of /dev/xen/evtchn: EventFiles::Ioctl. -ENOTTY for another device's.
@@ -49,6 +61,7 @@ class Devices {
   const FileDescriptor epoll_;  // of those below
   const std::unique_ptr<DeviceFiles> files_;
   const std::unique_ptr<EventFiles> events_;
+  XenbusHandler* xenbus_ = nullptr;
 };
 
 }  // namespace xencomm::machine

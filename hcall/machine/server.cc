@@ -65,9 +65,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& sett
   absl::StatusOr<std::unique_ptr<HostFiles>> files =
       HostFiles::Create(FilesOf(path), (*machine)->kernel());
   if (!files.ok()) return files.status();
+  absl::StatusOr<std::unique_ptr<StoreService>> store = StoreService::Create(
+      (*machine)->hypervisor(), **devices, FilesOf(path) + "/run/xenstored/socket");
+  if (!store.ok()) return store.status();
   std::move(leave_nothing).Cancel();
   return std::unique_ptr<Server>(new Server(path, *std::move(listening), *std::move(machine),
-                                            *std::move(devices), *std::move(files)));
+                                            *std::move(devices), *std::move(files),
+                                            *std::move(store)));
 }
 
 Server::~Server() {
@@ -79,13 +83,15 @@ Server::~Server() {
 absl::Status Server::Run(int stop) {
   pollfd files[] = {{.fd = stop, .events = POLLIN, .revents = 0},
                     {.fd = socket_.get(), .events = POLLIN, .revents = 0},
-                    {.fd = devices_->fd(), .events = POLLIN, .revents = 0}};
+                    {.fd = devices_->fd(), .events = POLLIN, .revents = 0},
+                    {.fd = store_->fd(), .events = POLLIN, .revents = 0}};
   for (;;) {
     if (poll(files, std::size(files), -1) < 0 && errno != EINTR) {
       return absl::ErrnoToStatus(errno, "the machine's wait for clients");
     }
     if (files[0].revents != 0) return absl::OkStatus();
     if (files[2].revents != 0) devices_->Serve();
+    if (files[3].revents != 0) store_->Serve();
     if (files[1].revents == 0) continue;
     FileDescriptor client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     DropEnded();

@@ -9,8 +9,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "hcall/machine/client_session.h"
 #include "hcall/machine/host_files.h"
-#include "hcall/machine/session.h"
+#include "hcall/machine/store_service.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/setting.h"
@@ -44,19 +45,20 @@ class Server {
   struct Client {
     Client(embedded::EmbeddedMachine& machine, Devices& devices, FileDescriptor socket)
         : session(machine, devices, std::move(socket)) {}
-    Session session;
+    ClientSession session;
     std::atomic<bool> has_ended = false;
     std::thread thread;
   };
 
   Server(std::string path, FileDescriptor socket,
          std::shared_ptr<embedded::EmbeddedMachine> machine, std::unique_ptr<Devices> devices,
-         std::unique_ptr<HostFiles> files)
+         std::unique_ptr<HostFiles> files, std::unique_ptr<StoreService> store)
       : path_(std::move(path)),
         socket_(std::move(socket)),
         machine_(std::move(machine)),
         devices_(std::move(devices)),
-        files_(std::move(files)) {}
+        files_(std::move(files)),
+        store_(std::move(store)) {}
 
   void Admit(FileDescriptor socket);
   void DropEnded();
@@ -66,6 +68,7 @@ class Server {
   const std::shared_ptr<embedded::EmbeddedMachine> machine_;
   const std::unique_ptr<Devices> devices_;
   const std::unique_ptr<HostFiles> files_;
+  const std::unique_ptr<StoreService> store_;
   std::list<Client> clients_;  // of Run's thread
 };
 

@@ -13,6 +13,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "hcall/devices/devices.h"
+#include "hcall/machine/server.h"
 #include "hcall/tools/command.h"
 #include "hcall/tools/machine_process.h"
 
@@ -28,6 +30,16 @@ fs::path DropInFolder() {
   for (const fs::path& folder :
        {here.parent_path() / "xencall", here.parent_path() / XENCOMM_DROP_IN_DIR}) {
     if (fs::exists(folder / "libxencall.so.1", error)) return folder;
+  }
+  return {};
+}
+
+// What is put in front of every program on a machine: its devices (hcall/devices).
+fs::path PreloadedLibrary(const fs::path& drop_ins) {
+  std::error_code error;
+  for (const fs::path& folder : {drop_ins, drop_ins.parent_path() / "devices"}) {
+    if (fs::exists(folder / "libxencomm-preload.so", error))
+      return folder / "libxencomm-preload.so";
   }
   return {};
 }
@@ -93,10 +105,17 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
   // The store of a machine in this process, where there is no daemon's.
   if (parts.name == "embedded") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
   if (parts.name == "machine") {
-    const std::string socket = ParseJoinedSetting(parts.options)->path;
-    setenv(XENCOMM_MACHINE_VARIABLE, socket.c_str(), 1);
-    setenv(XENCOMM_FILES_VARIABLE, machine::Server::FilesOf(socket).c_str(), 1);
-    Prepend("LD_PRELOAD", PreloadLibrary(folder).string());
+    const absl::StatusOr<JoinedSetting> joined = ParseJoinedSetting(parts.options);
+    if (!joined.ok()) return joined.status();
+    const fs::path preloaded = PreloadedLibrary(folder);
+    if (preloaded.empty()) {
+      return absl::NotFoundError("libxencomm-preload.so is not where it was built or installed");
+    }
+    const std::string files = machine::Server::FilesOf(joined->path);
+    setenv(XENCOMM_MACHINE_VARIABLE, joined->path.c_str(), 1);
+    setenv(XENCOMM_FILES_VARIABLE, files.c_str(), 1);
+    setenv("XENSTORED_PATH", absl::StrCat(files, "/run/xenstored/socket").c_str(), 1);
+    Prepend("LD_PRELOAD", preloaded.string());
   }
   setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
   char** const program = arguments.operands().data();

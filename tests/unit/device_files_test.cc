@@ -195,13 +195,13 @@ TEST_F(DevicesOfClientsTest, AFileMakesNoCallsOfAKernel) {
 TEST_F(DevicesOfClientsTest, OneClientNamesSoManyFilesAndNoMore) {
   std::vector<Connection::File> files;
   absl::Status status;
-  while (status.ok() && files.size() <= Session::kMostFiles) {
+  while (status.ok() && files.size() <= ClientSession::kMostFiles) {
     auto file = one_->OpenDevice(XENCOMM_PRIVCMD, O_RDWR);
     status = file.status();
     if (status.ok()) files.push_back(*std::move(file));
   }
   // Or as many as this process may have descriptors.
-  EXPECT_LE(files.size(), Session::kMostFiles);
+  EXPECT_LE(files.size(), ClientSession::kMostFiles);
   const std::uint64_t last = files.back().id;
   files.clear();
   for (int i = 0; i < 1000 && Version(*one_, last) != -EBADF; ++i) usleep(1000);

@@ -253,7 +253,7 @@ TEST_F(MachineServerTest, RefusesWhatNoClientSays) {
       {"a region of part of a page", Kind::kReserve, {page, 4097}, EINVAL},
       {"a region that begins in a page", Kind::kReserve, {page + 8, 1 << 20}, EINVAL},
       {"a region that wraps", Kind::kReserve, {~std::uint64_t{0} - 4095, 1 << 20}, EINVAL},
-      {"a region too long", Kind::kReserve, {page, Session::kMostRegion + kPage}, EINVAL},
+      {"a region too long", Kind::kReserve, {page, ClientSession::kMostRegion + kPage}, EINVAL},
       {"half a region", Kind::kReserve, {page}, EINVAL},
       {"memory for no region", Kind::kPopulate, {0, kPage}, EINVAL},
       {"a trace in no region", Kind::kTrace, {page, 0}, EINVAL},
@@ -315,13 +315,13 @@ TEST_F(MachineServerTest, OneClientMapsSoManyPagesAndNoMore) {
   const std::uint64_t gfn = machine_.machine().kernel().own_frames().total() + 16;
   std::vector<std::uint64_t> words(2048 + 3, gfn);
   words[0] = words[1] = words[2] = 0;
-  for (std::uint64_t i = 0; i < Session::kMostHeld / 2048; ++i) {
+  for (std::uint64_t i = 0; i < ClientSession::kMostHeld / 2048; ++i) {
     ASSERT_EQ(Ask(fd.get(), Kind::kHold, words), 0) << i;
   }
   Message reply;
   EXPECT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, 0, gfn}, &reply), ENOMEM);
   EXPECT_THAT(std::string(SentenceOf(reply)), HasSubstr("maps at most"));
-  EXPECT_EQ(machine_.statistics().held_frames, Session::kMostHeld);
+  EXPECT_EQ(machine_.statistics().held_frames, ClientSession::kMostHeld);
 }
 
 // Words at random in the lanes, and messages at random, beside a client that means well.

@@ -1,4 +1,4 @@
-#include "hcall/machine/session.h"
+#include "hcall/machine/client_session.h"
 
 #include <poll.h>
 #include <sys/mman.h>
@@ -65,12 +65,12 @@ int ErrnoOf(const absl::Status& status) {
 
 }  // namespace
 
-Session::~Session() {
+ClientSession::~ClientSession() {
   End();
   if (lanes_ != nullptr) munmap(lanes_, kLanesBytes);
 }
 
-void Session::Run() {
+void ClientSession::Run() {
   const auto end = absl::MakeCleanup([this] {
     End();
     shutdown(socket_.get(), SHUT_RDWR);
@@ -85,12 +85,12 @@ void Session::Run() {
   }
 }
 
-void Session::Stop() {
+void ClientSession::Stop() {
   stopping_.store(true);
   shutdown(socket_.get(), SHUT_RDWR);
 }
 
-bool Session::Admits() {
+bool ClientSession::Admits() {
   const ucred peer = PeerOf(socket_.get());
   if (peer.uid == geteuid() || peer.uid == 0) return true;
   SendRefusal(socket_.get(), EACCES,
@@ -98,7 +98,7 @@ bool Session::Admits() {
   return false;
 }
 
-bool Session::WaitForMessage(int process) {
+bool ClientSession::WaitForMessage(int process) {
   pollfd files[] = {{.fd = socket_.get(), .events = POLLIN, .revents = 0},
                     {.fd = process, .events = POLLIN, .revents = 0}};
   while (!stopping_.load()) {
@@ -110,7 +110,7 @@ bool Session::WaitForMessage(int process) {
   return false;
 }
 
-int Session::Answer(const Message& request) try {
+int ClientSession::Answer(const Message& request) try {
   const auto kind = static_cast<Kind>(request.kind);
   const bool greets = kind == Kind::kHello;
   absl::StatusOr<Reply> reply = greets == process_.has_value()
@@ -129,7 +129,7 @@ int Session::Answer(const Message& request) try {
   return SendRefusal(socket_.get(), ENOMEM, "the machine's process can have no more threads");
 }
 
-absl::StatusOr<Session::Reply> Session::Handle(Kind kind, const Message& request) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Handle(Kind kind, const Message& request) {
   const Words words = request.words;
   switch (kind) {
     case Kind::kHello:
@@ -165,7 +165,7 @@ absl::StatusOr<Session::Reply> Session::Handle(Kind kind, const Message& request
   return Malformed("a request of an unknown kind");
 }
 
-absl::StatusOr<Session::Reply> Session::Hello(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
   if (words.size() != 3 || words[0] != kMagic) return Malformed("a greeting");
   if (words[1] != kVersion) {
     return absl::FailedPreconditionError(
@@ -188,7 +188,7 @@ absl::StatusOr<Session::Reply> Session::Hello(Words words) {
   return Reply{.words = {machine_.setting().memory_bytes}, .fd = lanes_file_->get()};
 }
 
-absl::StatusOr<Session::Reply> Session::OpenLane(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::OpenLane(Words words) {
   if (words.size() != 1 || words[0] >= kLanes) return Malformed("a lane");
   std::thread& thread = threads_[words[0]];
   if (!thread.joinable()) {
@@ -197,7 +197,7 @@ absl::StatusOr<Session::Reply> Session::OpenLane(Words words) {
   return Reply{};
 }
 
-absl::StatusOr<Session::Reply> Session::Reserve(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Reserve(Words words) {
   if (words.size() != 2) return Malformed("a region");
   if (process_->has_region()) return absl::AlreadyExistsError("the client has its region already");
   const Result<RegionLayout> layout = RegionLayout::Make({words[0]}, words[1], kPageShift);
@@ -212,7 +212,7 @@ absl::StatusOr<Session::Reply> Session::Reserve(Words words) {
   return Reply{};
 }
 
-absl::StatusOr<Session::Reply> Session::Populate(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Populate(Words words) {
   if (words.size() != 2 || !process_->has_region()) return Malformed("memory for a region");
   const RegionLayout& layout = process_->region().layout();
   const std::uint64_t room = layout.length() - layout.payload_offset();
@@ -244,7 +244,7 @@ absl::StatusOr<Session::Reply> Session::Populate(Words words) {
   return reply;
 }
 
-absl::StatusOr<Session::Reply> Session::Trace(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Trace(Words words) {
   if (words.size() != 2 || words[1] > static_cast<std::uint64_t>(TracedSpace::kWalk) ||
       !process_->has_region()) {
     return Malformed("a pointer to be traced");
@@ -274,12 +274,12 @@ absl::StatusOr<Session::Reply> Session::Trace(Words words) {
   return reply;
 }
 
-bool Session::Has(std::uint64_t file) {
+bool ClientSession::Has(std::uint64_t file) {
   const MutexLock lock(files_mutex_);
   return files_.contains(file);
 }
 
-bool Session::Add(std::uint64_t file) {
+bool ClientSession::Add(std::uint64_t file) {
   const MutexLock lock(files_mutex_);
   if (files_.size() >= kMostFiles) {
     // Those that were closed meanwhile mean nothing any more.
@@ -288,7 +288,7 @@ bool Session::Add(std::uint64_t file) {
   return files_.contains(file) || (files_.size() < kMostFiles && files_.insert(file).second);
 }
 
-absl::StatusOr<Session::Reply> Session::OpenDevice(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::OpenDevice(Words words) {
   if (words.size() != 2 || words[0] > XENCOMM_XENBUS || words[1] > O_ACCMODE) {
     return Malformed("a device");
   }
@@ -304,7 +304,7 @@ absl::StatusOr<Session::Reply> Session::OpenDevice(Words words) {
   return reply;
 }
 
-absl::StatusOr<Session::Reply> Session::Attach(const Message& request) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Attach(const Message& request) {
   if (!request.fd) return Malformed("a device's file");
   const std::optional<std::uint64_t> file = devices_.files().Identify(request.fd->get());
   if (!file) return Malformed("a device's file");
@@ -315,7 +315,7 @@ absl::StatusOr<Session::Reply> Session::Attach(const Message& request) {
   return Reply{.words = {*file}};
 }
 
-absl::StatusOr<Session::Reply> Session::Event(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Event(Words words) {
   if (words.size() != 4 || words[1] > std::numeric_limits<std::uint32_t>::max() ||
       words[2] > sizeof(words[3]) || !Has(words[0])) {
     return Malformed("an event channel device's ioctl");
@@ -326,7 +326,7 @@ absl::StatusOr<Session::Reply> Session::Event(Words words) {
   return Reply{.words = {static_cast<std::uint64_t>(answer)}};
 }
 
-absl::StatusOr<Session::Reply> Session::Reaches(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Reaches(Words words) {
   if (words.size() != 2 || words[1] > std::numeric_limits<std::uint16_t>::max() || !Has(words[0])) {
     return Malformed("a file and a domain");
   }
@@ -334,7 +334,7 @@ absl::StatusOr<Session::Reply> Session::Reaches(Words words) {
   return Reply{.words = {static_cast<std::uint64_t>(-error)}};
 }
 
-absl::StatusOr<Session::Reply> Session::RestrictFile(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::RestrictFile(Words words) {
   if (words.size() != 2 || words[1] > std::numeric_limits<std::uint16_t>::max() || !Has(words[0])) {
     return Malformed("a file to be restricted");
   }
@@ -342,7 +342,7 @@ absl::StatusOr<Session::Reply> Session::RestrictFile(Words words) {
   return Reply{.words = {static_cast<std::uint64_t>(-error)}};
 }
 
-absl::StatusOr<Session::Reply> Session::Hold(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Hold(Words words) {
   if (words.size() < 3 || words[1] > std::numeric_limits<std::uint16_t>::max() || words[2] > 1 ||
       (words[0] != 0 && !Has(words[0]))) {
     return Malformed("frames to be mapped");
@@ -375,7 +375,7 @@ absl::StatusOr<Session::Reply> Session::Hold(Words words) {
   return reply;
 }
 
-absl::StatusOr<Session::Reply> Session::Release(Words words) {
+absl::StatusOr<ClientSession::Reply> ClientSession::Release(Words words) {
   for (const std::uint64_t mfn : words) {
     const auto held = held_.find(mfn);
     if (held == held_.end()) return Malformed("frames to be released");
@@ -386,7 +386,7 @@ absl::StatusOr<Session::Reply> Session::Release(Words words) {
   return Reply{};
 }
 
-std::int64_t Session::MakeCall(const Lane::Call& call) {
+std::int64_t ClientSession::MakeCall(const Lane::Call& call) {
   if (restricted_.load(std::memory_order_relaxed)) return -EPERM;
   if (call.file != 0) {
     if (!Has(call.file)) return -EBADF;
@@ -398,7 +398,7 @@ std::int64_t Session::MakeCall(const Lane::Call& call) {
   return process_->Call(call.index, call.arguments);
 }
 
-void Session::Serve(Lane& lane) {
+void ClientSession::Serve(Lane& lane) {
   Lane::Call call;
   while (!stopping_.load(std::memory_order_relaxed)) {
     if (!lane.Next(&call)) continue;
@@ -412,7 +412,7 @@ void Session::Serve(Lane& lane) {
   }
 }
 
-void Session::End() {
+void ClientSession::End() {
   stopping_.store(true);
   for (std::thread& thread : threads_) {
     if (!thread.joinable()) continue;

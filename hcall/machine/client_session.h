@@ -3,8 +3,8 @@
 //
 // What the client says is checked here, and what it may hold is limited: a client that means harm
 // can keep its own threads here busy, and no more.
-#ifndef HCALL_MACHINE_SESSION_H_
-#define HCALL_MACHINE_SESSION_H_
+#ifndef HCALL_MACHINE_CLIENT_SESSION_H_
+#define HCALL_MACHINE_CLIENT_SESSION_H_
 
 #include <array>
 #include <atomic>
@@ -28,7 +28,7 @@
 
 namespace xencomm::machine {
 
-class Session {
+class ClientSession {
  public:
   // Pages of other domains that one client has mapped at a time.
   static constexpr std::uint64_t kMostHeld = std::uint64_t{1} << 20;
@@ -39,11 +39,11 @@ class Session {
   static constexpr std::size_t kMostFiles = 1024;
 
   // Both are borrowed.
-  Session(embedded::EmbeddedMachine& machine, Devices& devices, FileDescriptor socket)
+  ClientSession(embedded::EmbeddedMachine& machine, Devices& devices, FileDescriptor socket)
       : machine_(machine), devices_(devices), socket_(std::move(socket)) {}
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
-  ~Session();
+  ClientSession(const ClientSession&) = delete;
+  ClientSession& operator=(const ClientSession&) = delete;
+  ~ClientSession();
 
   // Serves the client until it has ended, or Stop was called. Once.
   void Run();
@@ -105,4 +105,4 @@ class Session {
 
 }  // namespace xencomm::machine
 
-#endif  // HCALL_MACHINE_SESSION_H_
+#endif  // HCALL_MACHINE_CLIENT_SESSION_H_

@@ -1,0 +1,224 @@
+#include "hcall/machine/store_service.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <span>
+
+#include "hcall/machine/event_calls.h"
+#include "hcall/schema/generated/xen.h"
+#include "xencomm/sentence.h"
+
+namespace xencomm::machine {
+namespace {
+
+// Read at a time from one client, so that none is waited for long.
+constexpr std::size_t kPiece = 1 << 14;
+
+absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
+  // A path of any length: the name in its folder is short.
+  const std::size_t slash = path.rfind('/');
+  const FileDescriptor folder(open(path.substr(0, slash).c_str(), O_PATH | O_CLOEXEC));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string name = Sentence("/proc/self/fd/%d/%s", folder.get(), path.substr(slash + 1));
+  name.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  FileDescriptor listening(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  unlink(path.c_str());
+  if (!listening.is_open() ||
+      bind(listening.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+      listen(listening.get(), SOMAXCONN) != 0) {
+    return absl::UnavailableError(
+        Sentence("the store has no socket at %s: %s", path, strerrordesc_np(errno)));
+  }
+  return listening;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StoreService>> StoreService::Create(
+    hypervisor::Hypervisor& hypervisor, Devices& devices, const std::string& socket) {
+  FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
+  absl::StatusOr<FileDescriptor> listening = ListenAt(socket);
+  if (!listening.ok()) return listening.status();
+  auto service = std::unique_ptr<StoreService>(
+      new StoreService(hypervisor, std::move(epoll), *std::move(listening), socket));
+  epoll_event watched = {.events = EPOLLIN, .data = {.ptr = nullptr}};
+  if (epoll_ctl(service->epoll_.get(), EPOLL_CTL_ADD, service->listening_.get(), &watched) != 0) {
+    return absl::ErrnoToStatus(errno, "the store's socket");
+  }
+  const absl::Status hears = service->HearOfEnds(devices);
+  if (!hears.ok()) return hears;
+  devices.SetXenbusHandler(service.get());
+  return service;
+}
+
+StoreService::StoreService(hypervisor::Hypervisor& hypervisor, FileDescriptor epoll,
+                           FileDescriptor listening, std::string path)
+    : hypervisor_(hypervisor),
+      epoll_(std::move(epoll)),
+      listening_(std::move(listening)),
+      path_(std::move(path)),
+      store_([this](DomainId domain) { return StateOf(domain); }) {
+  const MutexLock lock(mutex_);
+  store_.BootDomain0();
+}
+
+StoreService::~StoreService() {
+  unlink(path_.c_str());
+  // Connections end before the store.
+  const MutexLock lock(mutex_);
+  clients_.clear();
+}
+
+DomainState StoreService::StateOf(DomainId domain) {
+  using State = hypervisor::Hypervisor::DomainState;
+  switch (hypervisor_.StateOf(static_cast<std::uint16_t>(domain))) {
+    case State::kAbsent:
+      return DomainState::kAbsent;
+    case State::kAlive:
+      return DomainState::kRunning;
+    case State::kShutDown:
+      return DomainState::kShutDown;
+    case State::kDying:
+      return DomainState::kDying;
+  }
+  return DomainState::kAbsent;
+}
+
+absl::Status StoreService::HearOfEnds(Devices& devices) {
+  absl::StatusOr<Devices::Opened> opened = devices.Open(XENCOMM_EVTCHN, O_RDWR);
+  if (!opened.ok()) return opened.status();
+  events_.emplace(std::move(opened->clients));
+  const EventBindVirq bind = {.virq = VIRQ_DOM_EXC};
+  const std::int64_t port =
+      devices.Event(opened->id, kEventBindVirq, std::as_bytes(std::span(&bind, 1)));
+  if (port < 0) return absl::ErrnoToStatus(static_cast<int>(-port), "the store hears of no domain");
+  fcntl(events_->get(), F_SETFL, O_NONBLOCK);
+  epoll_event watched = {.events = EPOLLIN, .data = {.ptr = this}};
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, events_->get(), &watched) != 0) {
+    return absl::ErrnoToStatus(errno, "the store's events");
+  }
+  return absl::OkStatus();
+}
+
+void StoreService::Serve() {
+  const MutexLock lock(mutex_);
+  epoll_event ready[64];
+  const int count = epoll_wait(epoll_.get(), ready, std::size(ready), 0);
+  for (int i = 0; i < count; ++i) {
+    if (ready[i].data.ptr == nullptr) {
+      Accept();
+    } else if (ready[i].data.ptr == this) {
+      TakeEvents();
+    } else {
+      auto& client = *static_cast<Client*>(ready[i].data.ptr);
+      if ((ready[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) Read(client);
+    }
+  }
+  SettleAll();
+}
+
+void StoreService::TakeEvents() {
+  std::uint32_t port;
+  while (read(events_->get(), &port, sizeof(port)) == sizeof(port)) {
+    store_.CheckDomains();
+    // To be told of the next one.
+    static_cast<void>(!write(events_->get(), &port, sizeof(port)));
+  }
+}
+
+void StoreService::Accept() {
+  FileDescriptor socket(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!socket.is_open()) return;
+  ucred peer = {.pid = 0, .uid = ~uid_t{0}, .gid = ~gid_t{0}};
+  socklen_t length = sizeof(peer);
+  getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length);
+  if (peer.uid != geteuid() && peer.uid != 0) return;
+  Add(std::move(socket), false).IgnoreError();
+}
+
+absl::Status StoreService::OpenXenbus(FileDescriptor socket) {
+  const MutexLock lock(mutex_);
+  return Add(std::move(socket), true);
+}
+
+absl::Status StoreService::Add(FileDescriptor socket, bool is_device) {
+  if (clients_.size() >= kMostClients) {
+    return absl::ResourceExhaustedError("the store has as many clients as it serves");
+  }
+  std::unique_ptr<StoreConnection> connection;
+  XenbusFile* xenbus = nullptr;
+  // Whatever a request brings about is sent before the service waits again.
+  const auto wake = [] {};
+  if (is_device) {
+    auto file = std::make_unique<XenbusFile>(store_, wake);
+    xenbus = file.get();
+    connection = std::move(file);
+  } else {
+    connection = std::make_unique<StoreConnection>(store_, DomainId{0}, wake);
+  }
+  clients_.emplace_back(std::move(socket), std::move(connection), xenbus);
+  Client& client = clients_.back();
+  client.watched = EPOLLIN;
+  epoll_event watched = {.events = EPOLLIN, .data = {.ptr = &client}};
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, client.socket.get(), &watched) != 0) {
+    clients_.pop_back();
+    return absl::ErrnoToStatus(errno, "the store's client");
+  }
+  return absl::OkStatus();
+}
+
+void StoreService::Read(Client& client) {
+  std::byte bytes[kPiece];
+  const ssize_t length = read(client.socket.get(), bytes, sizeof(bytes));
+  if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) client.has_ended = true;
+  if (length <= 0) return;
+  const std::span<const std::byte> taken = std::span(bytes).first(static_cast<std::size_t>(length));
+  if (client.xenbus == nullptr) {
+    client.connection->Receive(taken);
+  } else if (client.xenbus->Write(taken) < 0) {
+    client.has_ended = true;  // what write() would answer, a stream cannot
+  }
+}
+
+void StoreService::Settle(Client& client) {
+  StoreConnection& connection = *client.connection;
+  while (!connection.output().empty()) {
+    const std::string_view output = connection.output();
+    const ssize_t sent =
+        send(client.socket.get(), output.data(), output.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent <= 0) {
+      client.has_ended = client.has_ended || (errno != EAGAIN && errno != EINTR);
+      break;
+    }
+    connection.Sent(static_cast<std::size_t>(sent));
+  }
+  if (connection.wants_to_end()) client.has_ended = true;
+  const std::uint32_t wanted =
+      (connection.wants_input() ? EPOLLIN : 0u) | (connection.output().empty() ? 0u : EPOLLOUT);
+  if (wanted == client.watched || client.has_ended) return;
+  client.watched = wanted;
+  epoll_event watched = {.events = wanted, .data = {.ptr = &client}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.socket.get(), &watched);
+}
+
+void StoreService::SettleAll() {
+  // What one client's end brings about, another one is told.
+  std::size_t before;
+  do {
+    before = clients_.size();
+    for (Client& client : clients_) Settle(client);
+    for (Client& client : clients_) {
+      if (client.has_ended) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, client.socket.get(), nullptr);
+    }
+    std::erase_if(clients_, [](const Client& client) { return client.has_ended; });
+  } while (clients_.size() != before);
+}
+
+}  // namespace xencomm::machine
