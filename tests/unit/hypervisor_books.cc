@@ -16,6 +16,7 @@
 #include "hcall/hypervisor/domain/region_registry.h"
 #include "hcall/hypervisor/domain/vnuma.h"
 #include "hcall/hypervisor/hypervisor.h"
+#include "hcall/hypervisor/memory/page_types.h"
 
 namespace xencomm::hypervisor {
 
@@ -67,8 +68,9 @@ class Books::Counting {
 
  private:
   struct Row : FrameRow {
-    std::uint64_t pins = 0;   // of regions and areas
-    std::uint64_t holds = 0;  // of other domains' p2ms
+    std::uint64_t pins = 0;        // of regions and areas
+    std::uint64_t holds = 0;       // of other domains' p2ms, and of page tables
+    std::uint64_t type_count = 0;  // entries and pins that want it to be what it is
   };
 
   struct Hex {
@@ -258,28 +260,70 @@ class Books::Counting {
       const Frame& frame = core_.frames.At(at);
       const std::uint64_t mfn = core_.frames.MfnOf(at);
       Claim(mfn, 1, "a domain's memory");
-      if (OwnerOf(mfn) != FrameOwner{domain.id, FrameUse::kMemory} || frame.previous != previous) {
+      const FrameOwner owner = OwnerOf(mfn);
+      if (owner.domain != domain.id || frame.previous != previous ||
+          (owner.use != FrameUse::kMemory && owner.use != FrameUse::kGivenUp)) {
         Fault("frame ", Hex{mfn}, " is on the list of domain ", domain.id);
         return;
       }
       if (domain.translated() && frame.gfn != kNoFrame && domain.p2m.Load(frame.gfn).mfn() != mfn) {
         Fault("frame ", Hex{mfn}, " of domain ", domain.id, " is not at gfn ", Hex{frame.gfn});
       }
+      CountReferences(domain, mfn);
       previous = at;
       ++pages;
     }
     if (domain.last_page != previous) Fault("domain ", domain.id, ": the list has another end");
-    // What was given up and is still mapped by others counts, too.
+    // What was given up and is still mapped by others counts, too, when its domain has ended.
     for (std::uint32_t i = 0; i < core_.frames.count(); ++i) {
       const std::uint64_t mfn = core_.frames.MfnOf(i);
       if (OwnerOf(mfn) != FrameOwner{domain.id, FrameUse::kGivenUp}) continue;
-      Claim(mfn, 1, "what a domain gave up");
       if (core_.frames.At(i).holds == 0) Fault("nobody holds frame ", Hex{mfn});
+      if (core_.frames.At(i).previous != i) continue;  // on the list
+      Claim(mfn, 1, "what a domain gave up");
       ++pages;
     }
     if (pages != domain.tot_pages) {
       Fault("domain ", domain.id, " has ", pages, " pages and tot_pages is ",
             domain.tot_pages.load());
+    }
+  }
+
+  // What a page table refers to.
+  void CountReferences(const Domain& domain, std::uint64_t mfn) {
+    const TypeWord type = core_.frames.Of(mfn).type;
+    if (!PageTypes::IsTable(core_.frames.Of(mfn))) return;
+    const auto* refs =
+        reinterpret_cast<const TableRefs*>(core_.frames.Bytes(core_.frames.MfnOf(type.value())));
+    ClaimNew(refs, "a page table's references");
+    ++RowOf(mfn).holds;
+    if (refs->is_pinned) {
+      ++RowOf(mfn).holds;
+      ++RowOf(mfn).type_count;
+    }
+    for (std::uint32_t i = 0; i < refs->taken; ++i) {
+      if (refs->frames[i] == kNoIndex) continue;
+      Row& row = rows_[refs->frames[i]];
+      ++row.holds;
+      const bool is_writable = (refs->writable[i / 8] >> i % 8 & 1) != 0;
+      if (type.type() != PageType::kL1 || is_writable) ++row.type_count;
+    }
+    if (refs->taken != TableRefs::kEntries && refs->count != 0) {
+      Fault("table ", Hex{mfn}, " of domain ", domain.id, " is counted and not complete");
+    }
+  }
+  void CompareType(const Domain& domain, std::uint32_t index, std::uint64_t counted) {
+    const Frame& frame = core_.frames.At(index);
+    std::uint64_t count = frame.type.value();
+    if (PageTypes::IsTable(frame)) {
+      const auto* refs = reinterpret_cast<const TableRefs*>(
+          core_.frames.Bytes(core_.frames.MfnOf(frame.type.value())));
+      count = refs->count;
+    }
+    // Those that are being taken apart count no more.
+    if (count != counted && domain.dropping == kNoFrame && !domain.dying()) {
+      Fault("frame ", Hex{core_.frames.MfnOf(index)}, " of domain ", domain.id, " is of type ",
+            static_cast<int>(frame.type.type()), " by ", counted, ", ", count, " are counted");
     }
   }
 
@@ -503,6 +547,7 @@ class Books::Counting {
         Fault("shared frame ", Hex{mfn}, " of domain ", domain->id, " is not at gfn ",
               Hex{frame.gfn});
       }
+      if (domain != nullptr) CompareType(*domain, i, row.type_count);
       if (frame.leaving) Fault("frame ", Hex{mfn}, " is about to leave");
       if (frame.holds < row.holds)
         Fault("frame ", Hex{mfn}, " is not held as often as it is mapped");

@@ -160,6 +160,8 @@ struct WorkingCall {
   // What kGuest is answered that makes it for itself (an HVM call of a domain that is none cannot
   // be made).
   std::int64_t own_answer = answer;
+  // And by its id, which to mmuext_op is no other domain's.
+  std::int64_t own_answer_by_id = own_answer;
 };
 
 inline constexpr std::int64_t kAnyAnswer = std::int64_t{1} << 40;

@@ -623,6 +623,30 @@ HypercallFrame Console(CallsMachine& on, std::uint16_t) {
   return on.Frame(__HYPERVISOR_console_io, kOp, kCount, text);
 }
 
+// mmuext_op
+
+// Two of the PV domain's pages, as tables without an entry.
+HypercallFrame PageTables(CallsMachine& on, std::uint16_t target, unsigned cmd) {
+  constexpr unsigned kOps = 2;
+  auto* ops = on.PutArray<mmuext_op>(kOps);
+  auto* done = on.Put<std::uint32_t>();
+  for (unsigned i = 0; i < kOps; ++i) {
+    ops[i].arg1.mfn = on.pv_frames[20 + i];
+    ops[i].cmd = MMUEXT_UNPIN_TABLE;
+    on.machine.Call(__HYPERVISOR_mmuext_op, &ops[i], 1, 0, kPv);
+    if (cmd == MMUEXT_UNPIN_TABLE) {
+      ops[i].cmd = MMUEXT_PIN_L3_TABLE;
+      on.machine.Call(__HYPERVISOR_mmuext_op, &ops[i], 1, 0, kPv);
+    }
+    ops[i].cmd = cmd;
+  }
+  return on.Frame(__HYPERVISOR_mmuext_op, ops, kOps, done, target);
+}
+template <unsigned kCmd>
+HypercallFrame PageTables(CallsMachine& on, std::uint16_t target) {
+  return PageTables(on, target, kCmd);
+}
+
 // multicall
 
 HypercallFrame ListOf(CallsMachine& on, const std::vector<HypercallFrame>& frames,
@@ -730,6 +754,7 @@ struct But {
   std::int64_t absent_refusal = absent;
   std::int64_t (*result)(CallsMachine&) = nullptr;
   std::int64_t own_answer = answer;
+  std::int64_t own_answer_by_id = own_answer;
 };
 
 constexpr WorkingCall Row(const char* name, std::uint64_t hypercall, std::uint64_t op, May may,
@@ -747,7 +772,8 @@ constexpr WorkingCall Row(const char* name, std::uint64_t hypercall, std::uint64
           .absent = but.absent,
           .absent_refusal = but.absent_refusal,
           .result = but.result,
-          .own_answer = but.own_answer};
+          .own_answer = but.own_answer,
+          .own_answer_by_id = but.own_answer_by_id};
 }
 
 constexpr WorkingCall kCalls[] = {
@@ -985,6 +1011,10 @@ constexpr WorkingCall kCalls[] = {
         Console<CONSOLEIO_write>),
     Row("console_io.read", __HYPERVISOR_console_io, CONSOLEIO_read, May::kControl,
         Console<CONSOLEIO_read>),
+    Row("mmuext_op.pin", __HYPERVISOR_mmuext_op, 0, May::kTarget, PageTables<MMUEXT_PIN_L4_TABLE>,
+        {.target = kPv, .own_answer = -kEINVAL, .own_answer_by_id = -kESRCH}),
+    Row("mmuext_op.unpin", __HYPERVISOR_mmuext_op, 0, May::kTarget, PageTables<MMUEXT_UNPIN_TABLE>,
+        {.target = kPv, .own_answer = -kEINVAL, .own_answer_by_id = -kESRCH}),
     Row("multicall", __HYPERVISOR_multicall, 0, May::kAnyone, ManyCalls, {.result = FirstResult}),
     Row("multicall.about_target", __HYPERVISOR_multicall, 0, May::kTarget, CallsAboutTarget,
         {.answer = kPagesOfEach, .result = FirstResult}),

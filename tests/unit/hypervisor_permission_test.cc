@@ -150,7 +150,7 @@ void PermissionTest::OfAGuestForItself(bool is_about_target) {
     ExpectRefused(kGuest, call.refusal);
     if (is_about_target) ExpectRefused(DOMID_SELF, call.absent_refusal);
   } else {
-    ExpectAnswer(Made(on.guest, kGuest), call.own_answer);
+    ExpectAnswer(Made(on.guest, kGuest), call.own_answer_by_id);
     ExpectAnswer(Made(on.guest, DOMID_SELF), call.own_answer);
   }
 }

@@ -104,6 +104,8 @@ constexpr Remainder kRemainders[] = {
      Run("add_to_physmap_range_gone")},
     {"memory_op.exchange", Cause::kWrite, Leaves::kSome, Run("exchange_write")},
     {"console_io.write", Cause::kRead, Leaves::kSome, Run("console_write_read")},
+    {"mmuext_op", Cause::kMemory, Leaves::kSome, Source("none: see page_types.h")},
+    {"mmuext_op", Cause::kField, Leaves::kSome, Source("do_mmuext_op")},
     {"sysctl.debug_keys", Cause::kRead, Leaves::kSome, Run("debug_keys_read")},
     {"sysctl.debug_keys", Cause::kField, Leaves::kSome, Run("debug_keys_read")},
     {"domctl.scheduler_op.putinfo", Cause::kField, Leaves::kSome, Run("domain_scheduler_putinfo")},
@@ -154,6 +156,9 @@ constexpr Remainder kRemainders[] = {
     {"domctl.shadow_op.clean", Cause::kWrite, Leaves::kOther, Source("paging_log_dirty_op")},
     {"domctl.shadow_op.clean", Cause::kRead, Leaves::kOther, Source("paging_log_dirty_op")},
     {"domctl.shadow_op.peek", Cause::kRead, Leaves::kOther, Source("paging_log_dirty_op")},
+    // A table of which a part is taken, and that nobody goes on with, is as a plain page to all but
+    // those that would make another kind of table of it.
+    {"mmuext_op", Cause::kRead, Leaves::kOther, Source("do_mmuext_op")},
 };
 
 // Lists, and what of them is done.
@@ -281,6 +286,7 @@ bool Shorten(const WorkingCall& call, HypercallFrame& frame, const Elements& ele
   if (call.hypercall == __HYPERVISOR_console_io || call.hypercall == __HYPERVISOR_multicall) {
     return keep(frame.arguments[1]);
   }
+  if (call.hypercall == __HYPERVISOR_mmuext_op) return keep(frame.arguments[1]);
   if (call.hypercall == kXencommOp) return keep(frame.arguments[3]);
   if (call.hypercall == __HYPERVISOR_sysctl && call.op == XEN_SYSCTL_debug_keys) {
     return keep(reinterpret_cast<xen_sysctl_t*>(frame.arguments[0])->u.debug_keys.nr_keys);

@@ -136,6 +136,7 @@ OpAnswer AskEventChannelOp(std::uint64_t op);
 std::int64_t GrantTableOp(Call& call);
 OpAnswer AskGrantTableOp(std::uint64_t op);
 std::int64_t Multicall(Call& call);
+std::int64_t MmuextOp(Call& call);
 std::int64_t RegionOp(Call& call);
 
 }  // namespace xencomm::hypervisor

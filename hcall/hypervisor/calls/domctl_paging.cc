@@ -5,6 +5,7 @@
 #include <span>
 
 #include "hcall/hypervisor/calls/domctl.h"
+#include "hcall/hypervisor/memory/page_types.h"
 #include "hcall/hypervisor/memory/paging_pool.h"
 #include "hcall/schema/generated/rows.h"
 
@@ -17,9 +18,17 @@ constexpr std::uint32_t Megabytes(std::uint64_t pages) {
   return static_cast<std::uint32_t>((pages + 255) / 256);
 }
 
-constexpr std::uint64_t TypeOf(P2mEntry page) {
-  const bool is_memory = page.type() == P2mType::kRam || page.type() == P2mType::kReadOnly;
-  return is_memory ? XEN_DOMCTL_PFINFO_NOTAB : XEN_DOMCTL_PFINFO_XTAB;
+// What a page is, with the domain's lock held.
+std::uint64_t DescribePage(const Domain& domain, const PageTypes& types, std::uint64_t frame) {
+  const P2mEntry page = domain.p2m.Load(frame);
+  if (page.type() == P2mType::kReadOnly) return XEN_DOMCTL_PFINFO_NOTAB;
+  if (page.type() != P2mType::kRam) return XEN_DOMCTL_PFINFO_XTAB;
+  const PageType type = types.TypeOf(page.mfn());
+  if (type == PageType::kNone || type == PageType::kWritable) return XEN_DOMCTL_PFINFO_NOTAB;
+  static_assert(static_cast<unsigned>(PageType::kL4) << XEN_DOMCTL_PFINFO_LTAB_SHIFT ==
+                XEN_DOMCTL_PFINFO_L4TAB);
+  return std::uint64_t{static_cast<std::uint8_t>(type)} << XEN_DOMCTL_PFINFO_LTAB_SHIFT |
+         (types.IsPinned(page.mfn()) ? XEN_DOMCTL_PFINFO_LPINTAB : 0);
 }
 
 // The size of the domain's pool, or as near to it as this leg comes. A call that goes on is the
@@ -43,6 +52,7 @@ std::int64_t GetPageFrameInfoOp(DomctlCall& op) {
   const std::uint64_t count = op.argument->u.getpageframeinfo3.num;
   if (count > kMost) return -kE2BIG;
   const auto frames = op.argument.Bind(rows::getpageframeinfo3::array);
+  const PageTypes types(op.call.core, *op.target);
   // Some at a time, and fewer than a page has: of pages that the guest has twice in its list, what
   // is written for one is what is read for the other.
   std::uint64_t block[256];
@@ -52,7 +62,10 @@ std::int64_t GetPageFrameInfoOp(DomctlCall& op) {
         std::span(block).first(left < std::size(block) ? left : std::size(block));
     const CopyResult read = frames.Read(done, wanted);
     const std::span there = wanted.first(read.bytes / sizeof(block[0]));
-    for (std::uint64_t& frame : there) frame = TypeOf(op.target->p2m.Load(frame));
+    {
+      SpinGuard guard(op.target->lock);
+      for (std::uint64_t& frame : there) frame = DescribePage(*op.target, types, frame);
+    }
     if (!frames.Write(done, there).ok() || !read.ok()) return -kEFAULT;
     done += there.size();
   }

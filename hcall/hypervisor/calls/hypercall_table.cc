@@ -21,6 +21,7 @@ struct Hypercalls {
     entries[__HYPERVISOR_platform_op] = {PlatformOp, AskPlatformOp};
     entries[__HYPERVISOR_memory_op] = {MemoryOp, AskMemoryOp};
     entries[__HYPERVISOR_multicall] = {Multicall};
+    entries[__HYPERVISOR_mmuext_op] = {MmuextOp};
     entries[__HYPERVISOR_xen_version] = {XenVersion, AskXenVersion};
     entries[__HYPERVISOR_grant_table_op] = {GrantTableOp, AskGrantTableOp};
     entries[__HYPERVISOR_event_channel_op] = {EventChannelOp, AskEventChannelOp};

@@ -34,7 +34,8 @@ class DomainPages {
   std::atomic<std::uint64_t> outstanding_pages = 0;  // claimed
   std::uint32_t first_page = kNoIndex;  // the domain's memory, in the order it was given
   std::uint32_t last_page = kNoIndex;
-  std::uint64_t shared_holds = 0;  // mappings by others of its shared pages
+  std::uint64_t shared_holds = 0;     // of its shared pages, by others and by page tables
+  std::uint64_t dropping = kNoFrame;  // the page table that is being taken apart (page_types.h)
 
   bool dying() const { return life.load(std::memory_order_relaxed) != Life::kAlive; }
   bool translated() const { return p2m.translated(); }

@@ -18,7 +18,7 @@ namespace xencomm::hypervisor {
 enum class FrameUse : std::uint8_t {
   kNone,      // free, or about to be
   kMemory,    // of a domain, counted in its tot_pages
-  kGivenUp,   // was a domain's memory; somebody still maps it
+  kGivenUp,   // was a domain's memory; somebody or a page table still maps it
   kShared,    // the hypervisor's own page that a domain may map: shared info, grant table
   kOverhead,  // the hypervisor's own page, charged to a domain
 };
@@ -47,17 +47,44 @@ class SharedNumber {
 
 inline constexpr std::uint32_t kNoIndex = ~std::uint32_t{0};
 
+// What the entries of page tables make of a page of a PV domain (page_types.h); under the domain's
+// lock.
+enum class PageType : std::uint8_t {
+  kNone,  // anything
+  kL1,    // a page table
+  kL2,
+  kL3,
+  kL4,
+  kWritable,  // entries map it for writing
+};
+class TypeWord {
+ public:
+  static constexpr unsigned kTypeBits = 3;
+  static constexpr std::uint32_t kMostValue = ~std::uint32_t{0} >> kTypeBits;
+
+  constexpr TypeWord() = default;
+  constexpr TypeWord(PageType type, std::uint32_t value)
+      : word_(value << kTypeBits | static_cast<std::uint8_t>(type)) {}
+
+  constexpr PageType type() const { return static_cast<PageType>(word_ & ((1u << kTypeBits) - 1)); }
+  // Of kWritable, how many entries; of a table, the frame of what it refers to, by its index.
+  constexpr std::uint32_t value() const { return word_ >> kTypeBits; }
+
+ private:
+  std::uint32_t word_ = 0;
+};
+
 struct Frame {
   std::atomic<FrameOwner> owner;
-  std::atomic<std::uint32_t> holds;  // mappings by others: delay freeing
+  std::atomic<std::uint32_t> holds;  // mappings by others and by page tables: delay freeing
   std::uint32_t next;                // in the list that the frame's use puts it on
   std::uint32_t previous;
   SharedNumber gfn;         // where a translated domain has it, or kNoFrame
   std::uint16_t pins;       // registered regions and areas: refuse removal from the physmap
   std::uint8_t free_order;  // of a free block's first frame: order + 1, else 0; the heap's
-  bool dirty;               // of a free block: not known to be zero; the heap's
-  bool leaving;             // in the middle of Physmap::FreeAll only
-  std::uint8_t reserved[2];
+  bool dirty : 1;           // of a free block: not known to be zero; the heap's
+  bool leaving : 1;         // in the middle of Physmap::FreeAll only
+  TypeWord type;
 };
 static_assert(sizeof(Frame) == 32);
 

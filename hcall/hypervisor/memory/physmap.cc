@@ -1,6 +1,7 @@
 #include "hcall/hypervisor/memory/physmap.h"
 
 #include "hcall/hypervisor/base/errno.h"
+#include "hcall/hypervisor/memory/page_types.h"
 
 namespace xencomm::hypervisor {
 
@@ -218,13 +219,22 @@ std::int64_t Physmap::MapForeign(DomainPages& source, std::uint64_t frame, std::
 
 bool Physmap::FreeSome(Work& work) {
   SpinGuard guard(domain_.lock);
+  PageTypes types(pool_, domain_);
   while (domain_.first_page != kNoIndex) {
     if (work.is_used_up()) return false;
     const std::uint64_t mfn = pool_.frames.MfnOf(domain_.first_page);
-    const Frame& frame = pool_.frames.Of(mfn);
-    if (frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
-    GiveUp(mfn);
-    work.Done();
+    // It may hold itself alone.
+    Keep(mfn);
+    const bool dissolved = types.Dissolve(mfn, work) && !work.is_used_up();
+    if (dissolved) {
+      const Frame& frame = pool_.frames.Of(mfn);
+      if (frame.gfn != kNoFrame) StoreEntry(frame.gfn, {});
+      Unlink(mfn);
+      if (OwnsMemory(mfn)) Leave(mfn);
+      work.Done();
+    }
+    LetGo(mfn);
+    if (!dissolved) return false;
   }
   return true;
 }
@@ -258,14 +268,24 @@ std::int64_t Physmap::Hold(std::uint64_t frame_number, Access access, std::uint6
   // What Xen answers Linux's mapping call for either kind of domain.
   if (!entry.readable()) return domain_.translated() ? -kEINVAL : -kEPERM;
   if (access == Access::kWrite && !entry.writable()) return -kEPERM;
-  pool_.frames.Of(entry.mfn()).holds.fetch_add(1, std::memory_order_relaxed);
-  if (entry.type() == P2mType::kShared) ++domain_.shared_holds;
+  Keep(entry.mfn());
   *mfn = entry.mfn();
   return 0;
 }
 
 void Physmap::Release(std::uint64_t mfn) {
   SpinGuard guard(domain_.lock);
+  LetGo(mfn);
+}
+
+void Physmap::Keep(std::uint64_t mfn) {
+  Frame& frame = pool_.frames.Of(mfn);
+  frame.holds.fetch_add(1, std::memory_order_relaxed);
+  const FrameUse use = frame.owner.load(std::memory_order_relaxed).use;
+  if (use == FrameUse::kShared) ++domain_.shared_holds;
+}
+
+void Physmap::LetGo(std::uint64_t mfn) {
   Frame& frame = pool_.frames.Of(mfn);
   const FrameUse use = frame.owner.load(std::memory_order_relaxed).use;
   if (use == FrameUse::kShared) --domain_.shared_holds;
@@ -301,6 +321,7 @@ void Physmap::Append(std::uint64_t mfn) {
   Frame& frame = pool_.frames.Of(mfn);
   frame.gfn = kNoFrame;
   frame.pins = 0;
+  frame.type = {};
   frame.previous = domain_.last_page;
   frame.next = kNoIndex;
   const std::uint32_t index = pool_.frames.IndexOf(mfn);
@@ -314,7 +335,7 @@ void Physmap::Append(std::uint64_t mfn) {
 }
 
 void Physmap::Unlink(std::uint64_t mfn) {
-  const Frame& frame = pool_.frames.Of(mfn);
+  Frame& frame = pool_.frames.Of(mfn);
   if (frame.previous == kNoIndex) {
     domain_.first_page = frame.next;
   } else {
@@ -325,19 +346,28 @@ void Physmap::Unlink(std::uint64_t mfn) {
   } else {
     pool_.frames.At(frame.next).previous = frame.previous;
   }
+  // Behind nobody but itself: on no list.
+  frame.previous = pool_.frames.IndexOf(mfn);
+}
+
+bool Physmap::IsListed(std::uint64_t mfn) const {
+  return pool_.frames.Of(mfn).previous != pool_.frames.IndexOf(mfn);
 }
 
 void Physmap::GiveUp(std::uint64_t mfn) {
-  Unlink(mfn);
-  Frame& frame = pool_.frames.Of(mfn);
-  if (frame.holds.load(std::memory_order_relaxed) != 0) {
-    frame.owner.store({domain_.id, FrameUse::kGivenUp}, std::memory_order_relaxed);
-  } else {
+  if (pool_.frames.Of(mfn).holds.load(std::memory_order_relaxed) == 0) {
     Finish(mfn);
+  } else {
+    Leave(mfn);
   }
 }
 
+void Physmap::Leave(std::uint64_t mfn) {
+  pool_.frames.Of(mfn).owner.store({domain_.id, FrameUse::kGivenUp}, std::memory_order_relaxed);
+}
+
 void Physmap::Finish(std::uint64_t mfn) {
+  if (IsListed(mfn)) Unlink(mfn);
   pool_.frames.Of(mfn).owner.store({}, std::memory_order_relaxed);
   domain_.tot_pages.fetch_sub(1, std::memory_order_relaxed);
   pool_.HeapOf(mfn).FreeLater(mfn, 0);

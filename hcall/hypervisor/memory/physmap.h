@@ -2,7 +2,8 @@
 //
 // Every frame of a domain is on its page list and counted in tot_pages; where a translated domain
 // has it is in the p2m and, the other way round, in the frame's gfn. A frame that somebody still
-// maps (Frame::holds) stays the domain's and counted until it is released, as in Xen.
+// maps (Frame::holds) stays the domain's, counted and on the list until it is released, as in Xen;
+// the domain's end takes it off the list.
 //
 // Except where it says otherwise a function takes the domain's lock itself, and answers 0 or a
 // negative errno.
@@ -81,6 +82,10 @@ class Physmap {
   bool Pin(std::uint64_t mfn);
   void Unpin(std::uint64_t mfn);
 
+  // One hold more of a frame, and one less; with the lock held.
+  void Keep(std::uint64_t mfn);
+  void LetGo(std::uint64_t mfn);
+
   // Takes one of the hypervisor's own pages off the physmap, wherever it is; with the lock held.
   void Unhook(std::uint64_t mfn);
 
@@ -91,7 +96,9 @@ class Physmap {
   std::int64_t Choose(std::uint64_t frame);
   void Append(std::uint64_t mfn);
   void Unlink(std::uint64_t mfn);
+  bool IsListed(std::uint64_t mfn) const;
   void GiveUp(std::uint64_t mfn);
+  void Leave(std::uint64_t mfn);
   void Finish(std::uint64_t mfn);
   void StoreEntry(std::uint64_t gfn, P2mEntry entry);
   std::int64_t FreeLocked(std::uint64_t frame);
