@@ -47,6 +47,13 @@ class HolderByFile final : public embedded::FrameHolder {
            std::span<std::uint64_t> mfns, std::span<int> errors) override {
     return connection_.HoldBy(file_, domain, frames, access, mfns, errors);
   }
+  int HoldResource(const ForeignMemory::Resource& resource,
+                   std::span<std::uint64_t> mfns) override {
+    return connection_.HoldResourceBy(file_, resource, mfns);
+  }
+  std::int64_t CountResource(const ForeignMemory::Resource& resource) override {
+    return connection_.CountResourceBy(file_, resource);
+  }
   void Release(std::span<const std::uint64_t> mfns) override { connection_.Release(mfns); }
 
  private:
@@ -83,6 +90,8 @@ std::int64_t PrivcmdDevice::Ioctl(std::uint64_t file, unsigned long request, voi
       return MapBatch(file, argument, true);
     case kPrivcmdMapBatch:
       return MapBatch(file, argument, false);
+    case kPrivcmdMapResource:
+      return MapResource(file, argument);
     case kPrivcmdDmOp:
       return DmOp(file, argument);
     case kPrivcmdRestrict:
@@ -162,8 +171,15 @@ std::int64_t PrivcmdDevice::MapBatch(std::uint64_t file, const void* argument,
     std::fill_n(batch.err, count, 0);
   }
   const std::vector<std::uint64_t> frames(batch.arr, batch.arr + count);
-  std::vector<int> errors(count);
-  const std::int64_t filled = Fill(file, batch.dom, batch.addr, frames, errors);
+  std::vector<int> errors;
+  HolderByFile holder(*connection_, file);
+  const std::int64_t filled =
+      Fill(batch.addr, count,
+           [&](const embedded::ForeignMappings::Place& place, std::vector<int>& of_frames) {
+             const int error = mappings_.Fill(holder, batch.dom, place, frames, of_frames);
+             errors = of_frames;
+             return error;
+           });
   if (filled != 0) return filled;
   bool is_paged_out = false;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -180,29 +196,54 @@ std::int64_t PrivcmdDevice::MapBatch(std::uint64_t file, const void* argument,
   return is_paged_out ? -ENOENT : 0;
 }
 
-std::int64_t PrivcmdDevice::Fill(std::uint64_t file, std::uint16_t domain, std::uint64_t address,
-                                 std::span<const std::uint64_t> frames, std::span<int> errors) {
+template <class Put>
+std::int64_t PrivcmdDevice::Fill(std::uint64_t address, std::uint64_t pages, const Put& put) {
   const MutexLock lock(mutex_);
   auto next = rooms_.upper_bound(address);
   if (next == rooms_.begin() || address % (1u << kPageShift) != 0) return -EINVAL;
   auto& [start, room] = *std::prev(next);
   const std::uint64_t first = (address - start) >> kPageShift;
-  if (first >= room.pages || frames.size() > room.pages - first) return -EINVAL;
+  if (first >= room.pages || pages > room.pages - first) return -EINVAL;
   // The first call fills all of it, later ones what has been left.
   if (room.filled.empty()) {
-    if (first != 0 || frames.size() != room.pages) return -EINVAL;
+    if (first != 0 || pages != room.pages) return -EINVAL;
   } else {
-    for (std::size_t i = 0; i < frames.size(); ++i) {
+    for (std::uint64_t i = 0; i < pages; ++i) {
       if (room.filled[first + i]) return -EINVAL;
     }
   }
-  HolderByFile holder(*connection_, file);
-  const int error = mappings_.Fill(holder, domain, reinterpret_cast<void*>(address),
-                                   room.protection, empty_.get(), frames, errors);
+  std::vector<int> errors(pages);
+  const int error = put({.address = reinterpret_cast<void*>(address),
+                         .protection = room.protection,
+                         .empty_file = empty_.get()},
+                        errors);
   if (error != 0) return error;
   room.filled.resize(room.pages);
-  for (std::size_t i = 0; i < frames.size(); ++i) room.filled[first + i] = errors[i] == 0;
+  for (std::uint64_t i = 0; i < pages; ++i) room.filled[first + i] = errors[i] == 0;
   return 0;
+}
+
+std::int64_t PrivcmdDevice::MapResource(std::uint64_t file, void* argument) {
+  PrivcmdMapResource asked;
+  if (!Fetch(argument, &asked)) return -EFAULT;
+  const std::int64_t reaches = Reaches(file, asked.dom);
+  if (reaches != 0) return reaches;
+  const ForeignMemory::Resource resource = {.domain = asked.dom,
+                                            .type = asked.type,
+                                            .id = asked.id,
+                                            .first = asked.idx,
+                                            .count = asked.num};
+  HolderByFile holder(*connection_, file);
+  if (asked.num == 0 && asked.addr == 0) {
+    const std::int64_t count = holder.CountResource(resource);
+    if (count < 0) return count;
+    asked.num = static_cast<std::uint64_t>(count);
+    return Store(argument, asked) ? 0 : -EFAULT;
+  }
+  if (asked.num == 0 || asked.addr == 0) return -EINVAL;
+  return Fill(asked.addr, asked.num, [&](const embedded::ForeignMappings::Place& place, auto&) {
+    return mappings_.FillWithResource(holder, resource, place);
+  });
 }
 
 std::int64_t PrivcmdDevice::DmOp(std::uint64_t file, const void* argument) {

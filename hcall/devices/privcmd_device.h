@@ -64,14 +64,16 @@ class PrivcmdDevice {
                       std::span<const std::uint64_t, 5> arguments);
   std::int64_t MapBatch(std::uint64_t file, const void* argument, bool is_first_version)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  std::int64_t MapResource(std::uint64_t file, void* argument) ABSL_LOCKS_EXCLUDED(mutex_);
   std::int64_t DmOp(std::uint64_t file, const void* argument);
   std::int64_t Restrict(std::uint64_t file, const void* argument);
   // 0, or why the file does not reach that domain.
   std::int64_t Reaches(std::uint64_t file, std::uint16_t domain);
 
-  // The frames into a room that takes them: -EINVAL.
-  std::int64_t Fill(std::uint64_t file, std::uint16_t domain, std::uint64_t address,
-                    std::span<const std::uint64_t> frames, std::span<int> errors)
+  // Pages into a room that takes them, or -EINVAL: `put(place, errors)` maps them and says of each
+  // whether it was.
+  template <class Put>
+  std::int64_t Fill(std::uint64_t address, std::uint64_t pages, const Put& put)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<machine::Connection> connection_;

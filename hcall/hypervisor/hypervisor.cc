@@ -200,4 +200,21 @@ void Hypervisor::ReleaseFrame(std::uint64_t mfn) {
   core_->Reclaim();
 }
 
+std::int64_t Hypervisor::HoldResourceFrame(std::uint16_t domain_id, const Resource& resource,
+                                           std::uint64_t index, std::uint64_t* mfn) {
+  SpinGuard guard(core_->control);
+  Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr || domain->dying()) return -kESRCH;
+  if (FramesOf(*domain, resource) == 0) return -kEINVAL;
+  return HoldResource(*core_, *domain, resource, index, {mfn, 1});
+}
+
+std::int64_t Hypervisor::CountResourceFrames(std::uint16_t domain_id, const Resource& resource) {
+  SpinGuard guard(core_->control);
+  const Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr) return -kESRCH;
+  const std::uint32_t frames = FramesOf(*domain, resource);
+  return frames != 0 ? frames : -kEINVAL;
+}
+
 }  // namespace xencomm::hypervisor

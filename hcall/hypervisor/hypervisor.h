@@ -18,6 +18,7 @@
 #include "hcall/hypervisor/base/machine.h"
 #include "hcall/hypervisor/calls/hypercall_frame.h"
 #include "hcall/hypervisor/domain/domain_config.h"
+#include "hcall/hypervisor/domain/resource.h"
 #include "hcall/hypervisor/memory/domain_memory.h"
 #include "xencomm/address.h"
 #include "xencomm/space.h"
@@ -79,6 +80,13 @@ class Hypervisor {
   std::int64_t HoldFrame(std::uint16_t domain, std::uint64_t frame, Access access,
                          std::uint64_t* mfn);
   void ReleaseFrame(std::uint64_t mfn);
+
+  // The same for frame `index` of a resource of `domain` (domain/resource.h), which is released as
+  // any other; and how many there can be, or a negative errno. -ESRCH, -EINVAL, -ENOENT,
+  // -EOPNOTSUPP.
+  std::int64_t HoldResourceFrame(std::uint16_t domain, const Resource& resource,
+                                 std::uint64_t index, std::uint64_t* mfn);
+  std::int64_t CountResourceFrames(std::uint16_t domain, const Resource& resource);
 
  private:
   friend class Books;  // of tests/unit

@@ -154,6 +154,10 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Handle(Kind kind, const Mess
       return RestrictFile(words);
     case Kind::kHold:
       return Hold(words);
+    case Kind::kHoldResource:
+      return HoldResource(words);
+    case Kind::kCountResource:
+      return CountResource(words);
     case Kind::kRelease:
       return Release(words);
     case Kind::kTrace:
@@ -373,6 +377,51 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hold(Words words) {
     ++held_pages_;
   }
   return reply;
+}
+
+bool ClientSession::ResourceOf(Words words, ForeignMemory::Resource* resource) {
+  if (words.size() < 4 || words[1] > std::numeric_limits<std::uint16_t>::max() ||
+      words[2] > std::numeric_limits<std::uint32_t>::max() ||
+      words[3] > std::numeric_limits<std::uint32_t>::max()) {
+    return false;
+  }
+  *resource = {.domain = static_cast<std::uint16_t>(words[1]),
+               .type = static_cast<std::uint32_t>(words[2]),
+               .id = static_cast<std::uint32_t>(words[3])};
+  return words[0] == 0 ||
+         (Has(words[0]) && devices_.files().MayReach(words[0], resource->domain) == 0);
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::HoldResource(Words words) {
+  ForeignMemory::Resource resource;
+  if (words.size() != 6 || !ResourceOf(words, &resource) ||
+      words[4] > std::numeric_limits<std::uint32_t>::max() || words[5] == 0 ||
+      words[5] >= kMostWords) {
+    return Malformed("a resource to be mapped");
+  }
+  resource.first = static_cast<std::uint32_t>(words[4]);
+  resource.count = words[5];
+  if (resource.count > kMostHeld - held_pages_) {
+    return absl::ResourceExhaustedError(
+        Sentence("one client maps at most %u pages at a time", kMostHeld));
+  }
+  Reply reply;
+  reply.words.resize(resource.count + 1);
+  held_.reserve(held_.size() + resource.count);
+  const std::span<std::uint64_t> mfns = std::span(reply.words).subspan(1);
+  const int error = machine_.frame_holder().HoldResource(resource, mfns);
+  reply.words[0] = static_cast<std::uint64_t>(-error);
+  if (error != 0) return reply;
+  for (const std::uint64_t mfn : mfns) ++held_[mfn];
+  held_pages_ += resource.count;
+  return reply;
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::CountResource(Words words) {
+  ForeignMemory::Resource resource;
+  if (words.size() != 4 || !ResourceOf(words, &resource)) return Malformed("a resource");
+  return Reply{
+      .words = {static_cast<std::uint64_t>(machine_.frame_holder().CountResource(resource))}};
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::Release(Words words) {

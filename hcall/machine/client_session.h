@@ -77,7 +77,12 @@ class ClientSession {
   absl::StatusOr<Reply> Reaches(Words words);
   absl::StatusOr<Reply> RestrictFile(Words words);
   absl::StatusOr<Reply> Hold(Words words);
+  absl::StatusOr<Reply> HoldResource(Words words);
+  absl::StatusOr<Reply> CountResource(Words words);
   absl::StatusOr<Reply> Release(Words words);
+
+  // The resource that a request's first words name; false: none that the client may ask for.
+  bool ResourceOf(Words words, ForeignMemory::Resource* resource);
 
   // Whether the client has shown that it has this file.
   bool Has(std::uint64_t file) ABSL_LOCKS_EXCLUDED(files_mutex_);

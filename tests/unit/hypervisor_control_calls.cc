@@ -164,6 +164,8 @@ void Shadow(CallsMachine& on, std::uint32_t op) {
   request.u.shadow_op.op = op;
   Before(on, XEN_DOMCTL_shadow_op, kHvm, request);
 }
+void HypercallInit(CallsMachine&, xen_domctl_t& op) { op.u.hypercall_init.gmfn = 5; }
+
 // The HVM domain's log is on, and at two of its gfns there are new pages.
 void WriteLogged(CallsMachine& on) {
   Shadow(on, XEN_DOMCTL_SHADOW_OP_OFF);
@@ -596,6 +598,7 @@ constexpr WorkingCall kCalls[] = {
     // Its pages.
     Domctl<XEN_DOMCTL_getpageframeinfo3, GetPageFrameInfo>(
         "domctl.getpageframeinfo3", {.target = kPv, .result = PageFrameInfoDiffers}),
+    Domctl<XEN_DOMCTL_hypercall_init, HypercallInit>("domctl.hypercall_init"),
     Domctl<XEN_DOMCTL_shadow_op, EnableShadow>("domctl.shadow_op.enable"),
     Domctl<XEN_DOMCTL_shadow_op, EnableLogDirty>("domctl.shadow_op.enable_logdirty"),
     Domctl<XEN_DOMCTL_shadow_op, ShadowOff>("domctl.shadow_op.off"),

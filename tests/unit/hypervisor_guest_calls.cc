@@ -124,6 +124,23 @@ HypercallFrame Exchange(CallsMachine& on, std::uint16_t target) {
   return on.Frame(__HYPERVISOR_memory_op, XENMEM_exchange, request);
 }
 
+// The first frames of a grant table, at gfns of the caller's where there is nothing.
+HypercallFrame AcquireResource(CallsMachine& on, std::uint16_t target) {
+  auto* request = on.Put<xen_mem_acquire_resource>();
+  request->domid = target;
+  request->type = XENMEM_resource_grant_table;
+  request->nr_frames = kExtents;
+  request->frame_list.p = PutExtents(on, kWindow, kExtents, 0);
+  Tidy(on, CallerOf(on));
+  return on.Frame(__HYPERVISOR_memory_op, XENMEM_acquire_resource, request);
+}
+HypercallFrame AskForResource(CallsMachine& on, std::uint16_t target) {
+  auto* request = on.Put<xen_mem_acquire_resource>();
+  request->domid = target;
+  request->type = XENMEM_resource_grant_table;
+  return on.Frame(__HYPERVISOR_memory_op, XENMEM_acquire_resource, request);
+}
+
 HypercallFrame Claim(CallsMachine& on, std::uint16_t target) {
   const std::uint16_t id = IdOf(on, target);
   Tidy(on, id);
@@ -806,6 +823,10 @@ constexpr WorkingCall kCalls[] = {
         Exchange<1, 0>, {.target = kPv}),
     Row("memory_op.exchange.same_order", __HYPERVISOR_memory_op, XENMEM_exchange, May::kTarget,
         Exchange<0, 0>, {.target = kPv}),
+    Row("memory_op.acquire_resource", __HYPERVISOR_memory_op, XENMEM_acquire_resource,
+        May::kControl, AcquireResource, {.refusal = -kEACCES, .absent_refusal = -kEACCES}),
+    Row("memory_op.acquire_resource.size", __HYPERVISOR_memory_op, XENMEM_acquire_resource,
+        May::kControl, AskForResource, {.refusal = -kEACCES, .absent_refusal = -kEACCES}),
     Row("memory_op.claim_pages", __HYPERVISOR_memory_op, XENMEM_claim_pages, May::kControl, Claim,
         {.absent = -kEINVAL}),
     Row("memory_op.current_reservation", __HYPERVISOR_memory_op, XENMEM_current_reservation,

@@ -119,6 +119,8 @@ constexpr Remainder kRemainders[] = {
     {"memory_op.add_to_physmap.grant_table", Cause::kField, Leaves::kGrown,
      Run("add_to_physmap_grant_frame")},
 
+    {"memory_op.acquire_resource", Cause::kMemory, Leaves::kGrown, Source("acquire_resource")},
+
     // Results are copied out when all is done.
     {"domctl.createdomain", Cause::kWrite, Leaves::kAll, Run("createdomain_write")},
     {"domctl.shadow_op.set_allocation", Cause::kWrite, Leaves::kAll,
@@ -156,6 +158,10 @@ constexpr Remainder kRemainders[] = {
     {"domctl.shadow_op.clean", Cause::kWrite, Leaves::kOther, Source("paging_log_dirty_op")},
     {"domctl.shadow_op.clean", Cause::kRead, Leaves::kOther, Source("paging_log_dirty_op")},
     {"domctl.shadow_op.peek", Cause::kRead, Leaves::kOther, Source("paging_log_dirty_op")},
+    // Frames that an earlier leg placed, or that come first in the list, and a table that has grown
+    // for them.
+    {"memory_op.acquire_resource", Cause::kRead, Leaves::kOther, Source("acquire_resource")},
+    {"memory_op.acquire_resource", Cause::kField, Leaves::kOther, Source("acquire_resource")},
     // A table of which a part is taken, and that nobody goes on with, is as a plain page to all but
     // those that would make another kind of table of it.
     {"mmuext_op", Cause::kRead, Leaves::kOther, Source("do_mmuext_op")},

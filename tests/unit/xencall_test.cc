@@ -348,15 +348,18 @@ TEST_F(Xencall, ForeignMemoryIsMappedOrRefused) {
   EXPECT_EQ(xenforeignmemory_unmap(memory, place, 1), 0);
 
   void* address = nullptr;
-  EXPECT_EQ(xenforeignmemory_map_resource(memory, 0, 0, 0, 0, 1, &address, PROT_READ, 0), nullptr);
-  EXPECT_EQ(errno, EOPNOTSUPP);
+  // A domain's own it does not map so.
+  EXPECT_EQ(xenforeignmemory_map_resource(memory, 0, 1, 0, 0, 1, &address, PROT_READ, 0), nullptr);
+  EXPECT_EQ(errno, EPERM);
   EXPECT_EQ(
       xenforeignmemory_map_resource(memory, 0, 0, 0, 0, 1, &address, PROT_READ, MAP_ANONYMOUS),
       nullptr);
   EXPECT_EQ(errno, EINVAL);
   std::size_t size = 0;
-  EXPECT_EQ(xenforeignmemory_resource_size(memory, 0, 0, 0, &size), -1);
-  EXPECT_EQ(errno, EOPNOTSUPP);
+  EXPECT_EQ(xenforeignmemory_resource_size(memory, 0, 1, 0, &size), -1);
+  EXPECT_EQ(errno, EPERM);
+  EXPECT_EQ(xenforeignmemory_resource_size(memory, 77, 1, 0, &size), -1);
+  EXPECT_EQ(errno, ESRCH);
   EXPECT_EQ(xenforeignmemory_unmap_resource(memory, nullptr), 0);
   EXPECT_EQ(xenforeignmemory_close(memory), 0);
 }

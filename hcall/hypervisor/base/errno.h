@@ -10,6 +10,7 @@ namespace xencomm::hypervisor {
 inline constexpr std::int64_t kEPERM = 1;
 inline constexpr std::int64_t kENOENT = 2;
 inline constexpr std::int64_t kESRCH = 3;
+inline constexpr std::int64_t kEIO = 5;
 inline constexpr std::int64_t kENXIO = 6;
 inline constexpr std::int64_t kE2BIG = 7;
 inline constexpr std::int64_t kENOMEM = 12;

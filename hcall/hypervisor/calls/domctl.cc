@@ -93,6 +93,7 @@ constexpr OpTable<DomctlCall, XEN_DOMCTL_get_domain_state + 1> kOps = {
     {XEN_DOMCTL_getnodeaffinity, NodeAffinityOp},
     {XEN_DOMCTL_getpageframeinfo3, GetPageFrameInfoOp},
     {XEN_DOMCTL_shadow_op, ShadowOp},
+    {XEN_DOMCTL_hypercall_init, HypercallInitOp},
     {XEN_DOMCTL_get_paging_mempool_size, PagingMempoolOp},
     {XEN_DOMCTL_set_paging_mempool_size, PagingMempoolOp},
     {XEN_DOMCTL_get_cpu_policy, GetCpuPolicyOp},

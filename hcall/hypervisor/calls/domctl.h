@@ -49,6 +49,9 @@ std::int64_t GetPageFrameInfoOp(DomctlCall& op);
 std::int64_t ShadowOp(DomctlCall& op);
 std::int64_t PagingMempoolOp(DomctlCall& op);
 
+// domctl_hypercall_page.cc
+std::int64_t HypercallInitOp(DomctlCall& op);
+
 // domctl_log_dirty.cc: parts of ShadowOp.
 std::int64_t EnableLogDirty(DomctlCall& op);
 std::int64_t ReadDirty(DomctlCall& op);

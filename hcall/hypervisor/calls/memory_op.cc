@@ -125,6 +125,7 @@ constexpr OpTable<MemoryCall, kMemoryOpMask + 1> kOps = {
     {XENMEM_add_to_physmap, Continued<AddToPhysmap>},
     {XENMEM_add_to_physmap_batch, Continued<AddToPhysmapBatch>},
     {XENMEM_remove_from_physmap, AtOnce<RemoveFromPhysmap>},
+    {XENMEM_acquire_resource, Continued<AcquireResource>},
     {XENMEM_get_sharing_freed_pages, SharedPages},
     {XENMEM_get_sharing_shared_pages, SharedPages},
     {XENMEM_get_vnumainfo, AtOnce<GetVnuma>},

@@ -33,6 +33,9 @@ std::int64_t AddToPhysmap(Call& call, std::uint64_t start);
 std::int64_t AddToPhysmapBatch(Call& call, std::uint64_t start);
 std::int64_t RemoveFromPhysmap(Call& call);
 
+// resource_op.cc
+std::int64_t AcquireResource(Call& call, std::uint64_t start);
+
 // memory_map_op.cc
 std::int64_t SetMemoryMap(Call& call);
 std::int64_t GetMemoryMap(Call& call);

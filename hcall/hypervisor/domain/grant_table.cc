@@ -12,20 +12,16 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// Frames of grants whose status one status frame holds.
-constexpr std::uint32_t kFramesOfStatus = sizeof(grant_entry_v2_t) / sizeof(grant_status_t);
+static_assert(kFramesOfStatus == sizeof(grant_entry_v2_t) / sizeof(grant_status_t));
 static_assert(GrantTable::kMaxStatusFrames * kFramesOfStatus == GrantTable::kMaxFrames);
-
-constexpr std::uint32_t StatusFrames(std::uint32_t frames) {
-  return (frames + kFramesOfStatus - 1) / kFramesOfStatus;
-}
 
 void ShrinkList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::uint32_t wanted) {
   while (count != wanted) domain.overhead.Free(std::exchange(list[--count], 0), 0);
 }
 
 // A list of frames, as long as it is to be or as it was. With the domain's lock held.
-bool GrowList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::uint32_t wanted) {
+bool GrowList(Domain& domain, std::uint64_t* list, std::uint32_t& count,
+              std::uint32_t wanted) {
   const std::uint32_t before = count;
   while (count < wanted) {
     const std::uint64_t mfn = domain.overhead.AllocateShared();
@@ -168,28 +164,36 @@ std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
   return 0;
 }
 
-std::int64_t GrantFrameForMap(Domain& domain, std::uint64_t index, std::uint64_t* mfn) {
-  SpinGuard guard(domain.lock);
+std::int64_t GrantFrame(Domain& domain, std::uint32_t part, std::uint64_t index,
+                        std::uint64_t* mfn) {
   GrantTable* table = GrantTableOf(domain);
   if (table == nullptr) return -kENOMEM;
-  if (table->version == 2 && (index & XENMAPIDX_grant_table_status) != 0) {
-    index &= ~std::uint64_t{XENMAPIDX_grant_table_status};
-    if (index >= GrantTable::kMaxStatusFrames) return -kEINVAL;
-    // As many frames of grants as this one is for: it comes with them.
-    if (index >= table->nr_status_frames) {
-      GrowGrantTable(domain, *table, (static_cast<std::uint32_t>(index) + 1) * kFramesOfStatus);
-    }
-    if (index >= table->nr_status_frames) return -kEINVAL;
-    *mfn = table->status_frames[index];
-    return 0;
-  }
-  if (index >= GrantTable::kMaxFrames ||
-      (index >= table->nr_frames &&
-       !GrowGrantTable(domain, *table, static_cast<std::uint32_t>(index) + 1))) {
+  const bool is_status = part == XENMEM_resource_grant_table_id_status;
+  if (is_status ? table->version != 2 : part != XENMEM_resource_grant_table_id_shared) {
     return -kEINVAL;
   }
-  *mfn = table->frames[index];
+  if (index >= (is_status ? GrantTable::kMaxStatusFrames : GrantTable::kMaxFrames)) return -kEINVAL;
+  const std::uint32_t& count = is_status ? table->nr_status_frames : table->nr_frames;
+  if (index >= count) {
+    // As many frames of grants as a status frame is for: it comes with them.
+    const auto wanted = static_cast<std::uint32_t>(index) + 1;
+    GrowGrantTable(domain, *table, is_status ? wanted * kFramesOfStatus : wanted);
+    if (index >= count) return -kEINVAL;
+  }
+  *mfn = (is_status ? table->status_frames : table->frames)[index];
   return 0;
+}
+
+std::int64_t GrantFrameForMap(Domain& domain, std::uint64_t index, std::uint64_t* mfn) {
+  SpinGuard guard(domain.lock);
+  const GrantTable* table = GrantTableOf(domain);
+  if (table == nullptr) return -kENOMEM;
+  std::uint32_t part = XENMEM_resource_grant_table_id_shared;
+  if (table->version == 2 && (index & XENMAPIDX_grant_table_status) != 0) {
+    part = XENMEM_resource_grant_table_id_status;
+    index &= ~std::uint64_t{XENMAPIDX_grant_table_status};
+  }
+  return GrantFrame(domain, part, index, mfn);
 }
 
 }  // namespace xencomm::hypervisor

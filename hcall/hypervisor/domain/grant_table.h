@@ -30,7 +30,18 @@ struct GrantTable {
 // table so far. -EINVAL, -ENOMEM.
 std::int64_t GrantFrameForMap(Domain& domain, std::uint64_t index, std::uint64_t* mfn);
 
+// Frames of grants whose status one status frame holds.
+inline constexpr std::uint32_t kFramesOfStatus = 8;
+constexpr std::uint32_t StatusFrames(std::uint32_t frames) {
+  return (frames + kFramesOfStatus - 1) / kFramesOfStatus;
+}
+
 // All below with the domain's lock held.
+
+// Frame `index` of a part of the table (XENMEM_resource_grant_table_id_*), after growing it so far.
+// -EINVAL, -ENOMEM.
+std::int64_t GrantFrame(Domain& domain, std::uint32_t part, std::uint64_t index,
+                        std::uint64_t* mfn);
 
 // The domain's table, made when it is first needed; null when there is no room.
 GrantTable* GrantTableOf(Domain& domain);

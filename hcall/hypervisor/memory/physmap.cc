@@ -217,6 +217,22 @@ std::int64_t Physmap::MapForeign(DomainPages& source, std::uint64_t frame, std::
   return error;
 }
 
+std::int64_t Physmap::PlaceForeign(std::uint64_t gfn, std::uint64_t mfn, bool* is_placed) {
+  *is_placed = false;
+  SpinGuard guard(domain_.lock);
+  if (domain_.dying() || !P2m::CanHold(gfn)) return -kEINVAL;
+  if (!domain_.p2m.Reserve(gfn, 1, domain_.overhead)) return -kENOMEM;
+  const P2mEntry old = domain_.p2m.Load(gfn);
+  if (old.type() == P2mType::kForeign) return old.mfn() == mfn ? 0 : -kEPERM;
+  if (old.present()) {
+    if (pool_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
+    pool_.frames.Of(old.mfn()).gfn = kNoFrame;
+  }
+  StoreEntry(gfn, {mfn, P2mType::kForeign});
+  *is_placed = true;
+  return 0;
+}
+
 bool Physmap::FreeSome(Work& work) {
   SpinGuard guard(domain_.lock);
   PageTypes types(pool_, domain_);

@@ -67,6 +67,11 @@ class Physmap {
   // Maps a page of `source` at `gfn`. -EINVAL (no such page) and the errors of Free.
   std::int64_t MapForeign(DomainPages& source, std::uint64_t frame, std::uint64_t gfn);
 
+  // Puts a frame of another domain's, which the caller holds, at `gfn`: that is the p2m's hold from
+  // then on, and `*is_placed`, unless it was there already. What was there stays the domain's, at
+  // no gfn. -EPERM (another one of somebody else's is there), -EBUSY (pinned), -ENOMEM, -EINVAL.
+  std::int64_t PlaceForeign(std::uint64_t gfn, std::uint64_t mfn, bool* is_placed);
+
   // Frees the pages of a dying domain from its list; true when none is left.
   bool FreeSome(Work& work);
   // And then takes the p2m of a translated one apart, up to and with the next page of somebody

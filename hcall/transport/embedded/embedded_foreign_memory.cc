@@ -70,11 +70,31 @@ int EmbeddedForeignMemory::Unmap(void* address, std::size_t pages) {
   return mappings_->Unmap(address, pages);
 }
 
-int EmbeddedForeignMemory::MapResource(const Resource&, Placement&) { return -EOPNOTSUPP; }
+int EmbeddedForeignMemory::MapResource(const Resource& resource, Placement& placement) {
+  const int error = MayAskFor(resource);
+  if (error != 0) return error;
+  return mappings_->MapResource(resource, placement);
+}
 
-int EmbeddedForeignMemory::UnmapResource(void*, std::size_t) { return -EOPNOTSUPP; }
+int EmbeddedForeignMemory::UnmapResource(void* address, std::size_t pages) {
+  return Unmap(address, pages);
+}
 
-int EmbeddedForeignMemory::ResourceSize(const Resource&, std::size_t*) { return -EOPNOTSUPP; }
+int EmbeddedForeignMemory::ResourceSize(const Resource& resource, std::size_t* size) {
+  const int error = MayAskFor(resource);
+  if (error != 0) return error;
+  const std::int64_t frames = mappings_->CountResource(resource);
+  if (frames < 0) return static_cast<int>(frames);
+  *size = static_cast<std::size_t>(frames) << hypervisor::kPageShift;
+  return 0;
+}
+
+int EmbeddedForeignMemory::MayAskFor(const Resource& resource) const {
+  const std::int32_t only = only_.load();
+  if (only != kAnyDomain && only != resource.domain) return -EPERM;
+  // Xen has them for others.
+  return resource.domain == 0 ? -EPERM : 0;
+}
 
 int EmbeddedForeignMemory::Restrict(std::uint16_t domain) {
   std::int32_t any = kAnyDomain;

@@ -21,7 +21,7 @@ class EmbeddedForeignMemory final : public ForeignMemory {
           std::span<int> errors) override;
   int Unmap(void* address, std::size_t pages) override;
 
-  // The embedded hypervisor has no resources to map: -EOPNOTSUPP, as a kernel without the call.
+  // Grant tables.
   int MapResource(const Resource& resource, Placement& placement) override;
   int UnmapResource(void* address, std::size_t pages) override;
   int ResourceSize(const Resource& resource, std::size_t* size) override;
@@ -31,6 +31,8 @@ class EmbeddedForeignMemory final : public ForeignMemory {
 
  private:
   static constexpr std::int32_t kAnyDomain = -1;
+
+  int MayAskFor(const Resource& resource) const;
 
   const std::shared_ptr<ForeignMappings> mappings_;
   std::atomic<std::int32_t> only_ = kAnyDomain;

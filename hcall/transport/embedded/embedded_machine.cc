@@ -1,5 +1,6 @@
 #include "hcall/transport/embedded/embedded_machine.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <utility>
@@ -131,6 +132,26 @@ int EmbeddedMachine::Hold(std::uint16_t domain, std::span<const std::uint64_t> f
     if (errors[i] != 0) mfns[i] = hypervisor::kNoFrame;
   }
   return 0;
+}
+
+int EmbeddedMachine::HoldResource(const ForeignMemory::Resource& resource,
+                                  std::span<std::uint64_t> mfns) {
+  // The last one first: a table grows for it, or for none.
+  for (std::size_t i = mfns.size(); i-- > 0;) {
+    const std::int64_t error = hypervisor_->HoldResourceFrame(
+        resource.domain, {.type = resource.type, .id = resource.id}, resource.first + i, &mfns[i]);
+    if (error == 0) continue;
+    mfns[i] = hypervisor::kNoFrame;
+    Release(mfns.subspan(i + 1));
+    std::ranges::fill(mfns, hypervisor::kNoFrame);
+    return static_cast<int>(error);
+  }
+  return 0;
+}
+
+std::int64_t EmbeddedMachine::CountResource(const ForeignMemory::Resource& resource) {
+  return hypervisor_->CountResourceFrames(resource.domain,
+                                          {.type = resource.type, .id = resource.id});
 }
 
 void EmbeddedMachine::Release(std::span<const std::uint64_t> mfns) {

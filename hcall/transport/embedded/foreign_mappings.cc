@@ -50,61 +50,81 @@ class ForeignMappings::Releasing {
 
 int ForeignMappings::Map(std::uint16_t domain, ForeignMemory::Placement& placement,
                          std::span<const std::uint64_t> frames, std::span<int> errors) {
-  if (frames.empty()) return -EINVAL;
-  if (frames.size() > kMostPages) return -ENOMEM;
+  return MapAnew(placement, frames.size(), [&](Access access, std::span<std::uint64_t> mfns) {
+    return holder_.Hold(domain, frames, access, mfns, errors);
+  });
+}
+
+int ForeignMappings::MapResource(const ForeignMemory::Resource& resource,
+                                 ForeignMemory::Placement& placement) {
+  return MapAnew(placement, resource.count, [&](Access, std::span<std::uint64_t> mfns) {
+    return holder_.HoldResource(resource, mfns);
+  });
+}
+
+int ForeignMappings::Fill(FrameHolder& holder, std::uint16_t domain, const Place& place,
+                          std::span<const std::uint64_t> frames, std::span<int> errors) {
+  return FillPlace(holder, place, frames.size(),
+                   [&](Access access, std::span<std::uint64_t> mfns) {
+                     return holder.Hold(domain, frames, access, mfns, errors);
+                   });
+}
+
+int ForeignMappings::FillWithResource(FrameHolder& holder, const ForeignMemory::Resource& resource,
+                                      const Place& place) {
+  return FillPlace(holder, place, resource.count, [&](Access, std::span<std::uint64_t> mfns) {
+    return holder.HoldResource(resource, mfns);
+  });
+}
+
+template <class Hold>
+int ForeignMappings::MapAnew(ForeignMemory::Placement& placement, std::size_t pages,
+                             const Hold& hold) {
+  if (pages == 0) return -EINVAL;
+  if (pages > kMostPages) return -ENOMEM;
   // First the range, empty: what no frame fills cannot be touched.
-  const std::size_t bytes = frames.size() << kPageShift;
+  const std::size_t bytes = pages << kPageShift;
   void* const range =
       mmap(placement.address, bytes, PROT_NONE,
            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (placement.flags & kPlaceFlags), -1, 0);
   if (range == MAP_FAILED) return -errno;
-  const auto start = std::bit_cast<std::uintptr_t>(range);
-
-  // A frame is held once there is a place to note it.
-  Pages held;
-  std::vector<std::uint64_t> mfns(frames.size(), kNoFrame);
-  auto undo = absl::MakeCleanup([&] {
-    munmap(range, bytes);
-    Releasing releasing(holder_);
-    for (const std::uint64_t mfn : mfns) {
-      if (mfn != kNoFrame) releasing.Add(mfn);
-    }
-  });
-  for (std::size_t i = 0; i < frames.size(); ++i) {
-    held.emplace_hint(held.end(), start + (i << kPageShift), kNoFrame);
-  }
-  const Access access = (placement.protection & PROT_WRITE) != 0 ? Access::kWrite : Access::kRead;
-  int error = holder_.Hold(domain, frames, access, mfns, errors);
-  if (error == 0) error = MapHeld(start, placement.protection, mfns, held);
-  if (error != 0) return error;
-  std::move(undo).Cancel();
-  placement.address = range;
-  Note(start, bytes, held);
-  return 0;
+  const int error = MapInto(holder_, range, pages, placement.protection, hold,
+                            [range, bytes] { munmap(range, bytes); });
+  if (error == 0) placement.address = range;
+  return error;
 }
 
-int ForeignMappings::Fill(FrameHolder& holder, std::uint16_t domain, void* place, int protection,
-                          int empty, std::span<const std::uint64_t> frames, std::span<int> errors) {
-  const std::size_t bytes = frames.size() << kPageShift;
-  const auto start = std::bit_cast<std::uintptr_t>(place);
+template <class Hold>
+int ForeignMappings::FillPlace(FrameHolder& holder, const Place& place, std::size_t pages,
+                               const Hold& hold) {
+  return MapInto(holder, place.address, pages, place.protection, hold, [&place, pages] {
+    mmap(place.address, pages << kPageShift, place.protection,
+         MAP_SHARED | MAP_FIXED | MAP_NORESERVE, place.empty_file, 0);
+  });
+}
+
+template <class Hold, class Empty>
+int ForeignMappings::MapInto(FrameHolder& holder, void* range, std::size_t pages, int protection,
+                             const Hold& hold, const Empty& empty) {
+  const auto start = std::bit_cast<std::uintptr_t>(range);
+  // A frame is held once there is a place to note it.
   Pages held;
-  std::vector<std::uint64_t> mfns(frames.size(), kNoFrame);
+  std::vector<std::uint64_t> mfns(pages, kNoFrame);
   auto undo = absl::MakeCleanup([&] {
-    mmap(place, bytes, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, empty, 0);
-    Releasing releasing(holder_);
+    empty();
+    Releasing releasing(holder);
     for (const std::uint64_t mfn : mfns) {
       if (mfn != kNoFrame) releasing.Add(mfn);
     }
   });
-  for (std::size_t i = 0; i < frames.size(); ++i) {
+  for (std::size_t i = 0; i < pages; ++i) {
     held.emplace_hint(held.end(), start + (i << kPageShift), kNoFrame);
   }
-  const Access access = (protection & PROT_WRITE) != 0 ? Access::kWrite : Access::kRead;
-  int error = holder.Hold(domain, frames, access, mfns, errors);
+  int error = hold((protection & PROT_WRITE) != 0 ? Access::kWrite : Access::kRead, mfns);
   if (error == 0) error = MapHeld(start, protection, mfns, held);
   if (error != 0) return error;
   std::move(undo).Cancel();
-  Note(start, bytes, held);
+  Note(start, pages << kPageShift, held);
   return 0;
 }
 

@@ -33,6 +33,11 @@ class FrameHolder {
   // errors[i] the reason or 0. 0, or a negative errno when nothing could be asked and is held.
   virtual int Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
                    std::span<std::uint64_t> mfns, std::span<int> errors) = 0;
+  // As Hypervisor::HoldResourceFrame, for all frames of `resource`, in `mfns`, or none.
+  virtual int HoldResource(const ForeignMemory::Resource& resource,
+                           std::span<std::uint64_t> mfns) = 0;
+  // How many frames it can have, or a negative errno.
+  virtual std::int64_t CountResource(const ForeignMemory::Resource& resource) = 0;
   // Each was held as often as it is released. What cannot be said is lost: the process that it
   // should be said to is gone.
   virtual void Release(std::span<const std::uint64_t> mfns) = 0;
@@ -57,10 +62,24 @@ class ForeignMappings {
   int Map(std::uint16_t domain, ForeignMemory::Placement& placement,
           std::span<const std::uint64_t> frames, std::span<int> errors);
 
-  // The same into a place that is there, as `holder` gives them: what no frame fills, and all when
-  // it fails, is a mapping of the file `empty` as before.
-  int Fill(FrameHolder& holder, std::uint16_t domain, void* place, int protection, int empty,
+  // As ForeignMemory::MapResource: the errors of HoldResource, and -ENOMEM; all of it or nothing.
+  int MapResource(const ForeignMemory::Resource& resource, ForeignMemory::Placement& placement);
+
+  std::int64_t CountResource(const ForeignMemory::Resource& resource) {
+    return holder_.CountResource(resource);
+  }
+
+  // The same into a place that is there, as `holder` gives the frames: what none of them fills, and
+  // all when it fails, is a mapping of `empty_file` as before.
+  struct Place {
+    void* address = nullptr;
+    int protection = 0;
+    int empty_file = -1;
+  };
+  int Fill(FrameHolder& holder, std::uint16_t domain, const Place& place,
            std::span<const std::uint64_t> frames, std::span<int> errors);
+  int FillWithResource(FrameHolder& holder, const ForeignMemory::Resource& resource,
+                       const Place& place);
 
   // Any pages of mappings, as munmap.
   int Unmap(void* address, std::size_t pages);
@@ -77,6 +96,15 @@ class ForeignMappings {
   using Pages = std::map<std::uint64_t, std::uint64_t>;      // address to mfn
   using Lost = std::multimap<std::uint64_t, std::uint64_t>;  // mfn to the address it had
 
+  // `hold(access, mfns)` holds what is to be mapped and answers 0 or a negative errno; `empty()` puts
+  // the range back when it fails.
+  template <class Hold, class Empty>
+  int MapInto(FrameHolder& holder, void* range, std::size_t pages, int protection, const Hold& hold,
+              const Empty& empty);
+  template <class Hold>
+  int MapAnew(ForeignMemory::Placement& placement, std::size_t pages, const Hold& hold);
+  template <class Hold>
+  int FillPlace(FrameHolder& holder, const Place& place, std::size_t pages, const Hold& hold);
   // Frames, held, at [start, ...), each noted in `held` as its place: -ENOMEM.
   int MapHeld(std::uintptr_t start, int protection, std::span<const std::uint64_t> mfns,
               Pages& held);

@@ -322,6 +322,26 @@ int Connection::HoldBy(std::uint64_t file, std::uint16_t domain,
   return 0;
 }
 
+int Connection::HoldResourceBy(std::uint64_t file, const ForeignMemory::Resource& resource,
+                               std::span<std::uint64_t> mfns) {
+  const std::uint64_t words[] = {file,        resource.domain, resource.type,
+                                 resource.id, resource.first,  mfns.size()};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kHoldResource, words);
+  if (!reply.ok()) return -EIO;
+  if (reply->words.size() != mfns.size() + 1) return -EIO;
+  const auto error = static_cast<int>(reply->words[0]);
+  if (error == 0) std::ranges::copy(std::span(reply->words).subspan(1), mfns.begin());
+  return -error;
+}
+
+std::int64_t Connection::CountResourceBy(std::uint64_t file,
+                                         const ForeignMemory::Resource& resource) {
+  const std::uint64_t words[] = {file, resource.domain, resource.type, resource.id};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kCountResource, words);
+  if (!reply.ok() || reply->words.size() != 1) return -EIO;
+  return static_cast<std::int64_t>(reply->words[0]);
+}
+
 void Connection::Release(std::span<const std::uint64_t> mfns) {
   static_cast<void>(Ask(Kind::kRelease, mfns));
 }

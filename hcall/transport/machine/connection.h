@@ -60,7 +60,17 @@ class Connection final : public embedded::FrameHolder {
            std::span<std::uint64_t> mfns, std::span<int> errors) override {
     return HoldBy(0, domain, frames, access, mfns, errors);
   }
+  int HoldResource(const ForeignMemory::Resource& resource,
+                   std::span<std::uint64_t> mfns) override {
+    return HoldResourceBy(0, resource, mfns);
+  }
+  std::int64_t CountResource(const ForeignMemory::Resource& resource) override {
+    return CountResourceBy(0, resource);
+  }
   // The same by a device's file, or by none: 0.
+  int HoldResourceBy(std::uint64_t file, const ForeignMemory::Resource& resource,
+                     std::span<std::uint64_t> mfns);
+  std::int64_t CountResourceBy(std::uint64_t file, const ForeignMemory::Resource& resource);
   int HoldBy(std::uint64_t file, std::uint16_t domain, std::span<const std::uint64_t> frames,
              Access access, std::span<std::uint64_t> mfns, std::span<int> errors);
   void Release(std::span<const std::uint64_t> mfns) override;

@@ -27,6 +27,8 @@ enum class Kind : std::uint64_t {
   kReserve,    // {virtual base, length in bytes}: the client's region
   kPopulate,   // {offset, length}: bytes of payload -> mfns of the pages, as PageRun each
   kHold,       // {file, domain, write, gfns...} -> as Held each; file 0: none
+  kHoldResource,   // {file, domain, type, id, first, count} -> {errno, mfns...}
+  kCountResource,  // {file, domain, type, id} -> {frames, or a negative errno}
   kRelease,    // {mfns...}
   kOpen,  // {xencomm_device, access mode} -> {file}; descriptor of a device's file (device_names.h)
   kAttach,        // with a descriptor of one: from now on this client may name it -> {file}
