@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -114,6 +115,9 @@ class TestMachine final : public Machine {
 
   void Upcall(std::uint16_t domain, unsigned upcalled) override {
     if (on_upcall) on_upcall(domain, upcalled);
+  }
+  void Unimplemented(std::uint64_t hypercall, std::uint64_t op) override {
+    missing.push_back({hypercall, op});
   }
 
   template <class... Arguments>
@@ -240,9 +244,10 @@ class TestMachine final : public Machine {
   std::function<void()> meanwhile;
   std::string console;
   std::function<bool(MachineAddress, std::uint64_t)> on_discard;
-  std::function<void()> on_physmap_change;                 // with the domain's lock held
-  std::function<void(std::uint16_t, unsigned)> on_upcall;  // with the events' lock held
-  bool has_threads = false;                                // that call at the same time
+  std::function<void()> on_physmap_change;                       // with the domain's lock held
+  std::function<void(std::uint16_t, unsigned)> on_upcall;        // with the events' lock held
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> missing;  // hypercall and op
+  bool has_threads = false;                                      // that call at the same time
 
  private:
   static constexpr std::size_t kAlignment = std::size_t{2} << 20;

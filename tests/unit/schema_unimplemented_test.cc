@@ -28,6 +28,9 @@ class OneCall {
     EXPECT_EQ(machine_.CreateDomain(kDomain, 16), kDomain);
   }
 
+  // What the machine was told of it.
+  const auto& missing() const { return machine_.missing; }
+
   std::int64_t Make() {
     const Hypercall& hypercall = op_.hypercall();
     HypercallFrame frame;
@@ -100,7 +103,16 @@ TEST(Unimplemented, IsWhatIsAnsweredSo) {
     // Where domain 0 does not scale the processors' frequency, this one is not there (Xen 4.17,
     // platform_hypercall.c).
     if (name == "platform_op.getidletime") return;
-    const std::int64_t answer = OneCall(op).Make();
+    OneCall call(op);
+    const std::int64_t answer = call.Make();
+    // Where the hypercall has no handler at all, that is said of the whole.
+    if (known.is_implemented) {
+      EXPECT_THAT(call.missing(), testing::IsEmpty()) << name;
+    } else {
+      EXPECT_THAT(call.missing(), testing::ElementsAre(testing::Pair(
+                                      hypercall.number, testing::AnyOf(op.number, kNoOp))))
+          << name;
+    }
     if (known.is_implemented) {
       EXPECT_NE(answer, -kENOSYS) << name;
       ++implemented;
@@ -138,6 +150,40 @@ TEST(Unimplemented, IsAnsweredAsAXenWithoutItDoes) {
     EXPECT_EQ(OneCall(*op).Make(), answer)
         << schema::WordsOf(op->hypercall()).name << "." << schema::WordsOf(*op).name;
   }
+}
+
+TEST(Unimplemented, IsSaidOnceAndOnlyOfWhatXenHas) {
+  TestMachine machine;
+  xen_domctl_t op = {};
+  for (unsigned i = 0; i < 3; ++i) {
+    for (const std::uint32_t cmd : {std::uint32_t{XEN_DOMCTL_mem_sharing_op}, 4000u, 3u}) {
+      machine.Domctl(cmd, 0, op);
+    }
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_paging_op, 0), -kENOSYS);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, 62, 0), -kENOSYS);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_xsm_op, 0), -kENOSYS);
+    EXPECT_EQ(machine.Call(__HYPERVISOR_kexec_op, 1, 0), -kENOSYS);
+    EXPECT_EQ(machine.Call(63), -kENOSYS);
+    EXPECT_EQ(machine.Call(~std::uint64_t{0}), -kENOSYS);
+  }
+  using testing::Pair;
+  EXPECT_THAT(
+      machine.missing,
+      testing::ElementsAre(Pair(__HYPERVISOR_domctl, XEN_DOMCTL_mem_sharing_op),
+                           Pair(__HYPERVISOR_memory_op, XENMEM_paging_op),
+                           Pair(__HYPERVISOR_xsm_op, kNoOp), Pair(__HYPERVISOR_kexec_op, kNoOp)));
+}
+
+TEST(Unimplemented, IsSaidOfAnEntryInAList) {
+  TestMachine machine;
+  multicall_entry_t entries[2] = {};
+  entries[0].op = __HYPERVISOR_memory_op;
+  entries[0].args[0] = XENMEM_paging_op;
+  entries[1].op = __HYPERVISOR_xsm_op;
+  EXPECT_EQ(machine.Call(__HYPERVISOR_multicall, entries, 2), 0);
+  EXPECT_THAT(machine.missing,
+              testing::ElementsAre(testing::Pair(__HYPERVISOR_memory_op, XENMEM_paging_op),
+                                   testing::Pair(__HYPERVISOR_xsm_op, kNoOp)));
 }
 
 TEST(Unimplemented, IsAllThatThereIsNoNumberFor) {

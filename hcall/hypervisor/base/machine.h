@@ -52,6 +52,9 @@ struct MachineConfig {
   std::uint64_t max_overhead_pages = 16384;
 };
 
+// No op: of a hypercall that is not implemented at all.
+inline constexpr std::uint64_t kNoOp = ~std::uint64_t{0};
+
 // Every function has an answer that suits a machine without the device.
 class Machine {
  public:
@@ -74,6 +77,10 @@ class Machine {
   // An upcall became pending for a vcpu of a domain built by BuildDomain, whose shared info page
   // says what of. Called with the events' lock held: no call back into the hypervisor.
   virtual void Upcall(std::uint16_t /*domain*/, unsigned /*vcpu*/) {}
+
+  // An op that Xen has is refused because it is not implemented, for the first time; or a whole
+  // hypercall (kNoOp). No call back into the hypervisor: it may be locked.
+  virtual void Unimplemented(std::uint64_t /*hypercall*/, std::uint64_t /*op*/) {}
 
  protected:
   ~Machine() = default;

@@ -48,7 +48,15 @@ const HypercallEntry* FindEntry(std::uint64_t number) {
 
 std::int64_t RunHandler(Call& call) {
   const HypercallEntry* entry = FindEntry(call.frame.index & ~kRegionCall);
-  return entry != nullptr ? entry->run(call) : -kENOSYS;
+  if (entry != nullptr) return entry->run(call);
+  NoteMissing(call, kNoOp);
+  return -kENOSYS;
+}
+
+void NoteMissing(Call& call, std::uint64_t op) {
+  const std::uint64_t number = call.frame.index & ~kRegionCall;
+  const bool is_known = op == kNoOp ? schema::Find(number) != nullptr : call.Knows(number, op);
+  if (is_known && call.core.NoteMissing(number, op)) call.core.machine.Unimplemented(number, op);
 }
 
 OpAnswer Ask(std::uint64_t hypercall, std::uint64_t op) {

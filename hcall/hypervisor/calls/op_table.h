@@ -15,11 +15,17 @@
 
 namespace xencomm::hypervisor {
 
+class Call;
+
 // What is known of an op without calling it.
 struct OpAnswer {
   bool is_implemented = false;
   std::int64_t without = -kENOSYS;  // the answer of one that is not
 };
+
+// Tells the machine of an op that Xen has and that has no handler, or of the whole hypercall
+// (kNoOp), once.
+void NoteMissing(Call& call, std::uint64_t op);
 
 // `OpCall` is what the hypercall's handlers take. Ops are numbered below `kSize`; all others are
 // unknown.
@@ -48,9 +54,14 @@ class OpTable {
   }
 
   std::int64_t Run(std::uint64_t op, OpCall& call) const {
-    if (op >= kSize) return -kENOSYS;
-    const Slot& slot = slots_[op];
-    return slot.run != nullptr ? slot.run(call) : slot.without;
+    if (op < kSize && slots_[op].run != nullptr) [[likely]]
+      return slots_[op].run(call);
+    if constexpr (requires { call.call; }) {
+      NoteMissing(call.call, op);
+    } else {
+      NoteMissing(call, op);
+    }
+    return op < kSize ? slots_[op].without : -kENOSYS;
   }
 
   OpAnswer Ask(std::uint64_t op) const {

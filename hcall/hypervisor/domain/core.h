@@ -39,6 +39,15 @@ class Core : public Pool {
   std::atomic<std::uint64_t> region_generation = 0;  // of the region that was registered last
   std::atomic<std::uint64_t> longest_leg = 0;        // pieces of work, for Books
 
+  // Whether this is the first time that such an op is noted. Those that are numbered high share one
+  // place, and all unknown hypercalls another.
+  bool NoteMissing(std::uint64_t hypercall, std::uint64_t op) {
+    const std::uint64_t row = hypercall < kNotedHypercalls ? hypercall : 0;
+    const std::uint64_t bit = op < kNotedOps - 1 ? op : kNotedOps - 1;
+    const std::uint64_t mask = std::uint64_t{1} << bit % 64;
+    return (missing_ops_[row][bit / 64].fetch_or(mask, std::memory_order_relaxed) & mask) == 0;
+  }
+
   // What a continued call is known by when it comes again: never 0, and unlike what a guest's
   // register happens to hold. With the control lock held.
   std::uint64_t NewToken() {
@@ -55,6 +64,12 @@ class Core : public Pool {
 
   // One past the highest machine frame.
   std::uint64_t max_page() const { return config.pool_end >> kPageShift; }
+
+ private:
+  static constexpr unsigned kNotedHypercalls = 64;
+  static constexpr unsigned kNotedOps = 128;
+
+  std::atomic<std::uint64_t> missing_ops_[kNotedHypercalls][kNotedOps / 64] = {};
 };
 
 }  // namespace xencomm::hypervisor
