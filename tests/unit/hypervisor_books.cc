@@ -380,6 +380,11 @@ class Books::Counting {
       if (vcpu->context != nullptr) {
         ClaimOverhead(core_.frames.MfnOfPointer(vcpu->context), kContextOrder, "a context");
       }
+      for (const std::uint64_t root : vcpu->roots) {
+        if (root == kNoFrame || !Has(root, "a vcpu's page table")) continue;
+        ++RowOf(root).holds;
+        ++RowOf(root).type_count;
+      }
       for (const HeldArea* area : {&vcpu->runstate_area, &vcpu->time_area}) {
         for (const HeldArea::Part& part : area->parts_) {
           if (part.length != 0 && Has(part.mfn, "an area")) ++RowOf(part.mfn).pins;

@@ -140,7 +140,7 @@ std::int64_t Differs(std::span<const std::uint8_t> bitmap, std::uint8_t first) {
 // Registers that vcpu 1 of the PV domain, and of any HVM one, can have.
 vcpu_guest_context_t PvContext(const CallsMachine& on) {
   vcpu_guest_context_t context = {};
-  context.flags = VGCF_online;
+  context.flags = VGCF_online | VGCF_in_kernel;
   context.user_regs.rip = 0x1000;
   context.ctrlreg[3] = on.pv_frames[5] << 12;
   context.gdt_frames[0] = on.pv_frames[6];

@@ -61,11 +61,12 @@ std::vector<std::string> Books::Image::Compare(std::size_t most) const {
     const auto begin = static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&object) - pool);
     moving.push_back({begin, begin + sizeof(object)});
   };
-  leave_out(core.heap);         // which frames are free is compared, not in which order they are
-  leave_out(core.quiescence);   // counts what was given up
-  leave_out(core.tokens);       // counts what was continued
-  leave_out(core.longest_leg);  // statistics
-  leave_out(core.last_domain);  // where the search for a free id begins
+  leave_out(core.heap);          // which frames are free is compared, not in which order they are
+  leave_out(core.quiescence);    // counts what was given up
+  leave_out(core.tokens);        // counts what was continued
+  leave_out(core.longest_leg);   // statistics
+  leave_out(core.last_domain);   // where the search for a free id begins
+  leave_out(core.missing_ops_);  // what was said
   leave_out(core.region_generation);  // counts what was begun
   for (unsigned i = 0; i < core.quiescence.count_; ++i) {
     leave_out(core.quiescence.slots_[i].writes);  // of the last call

@@ -442,6 +442,95 @@ TEST_F(PageTypesTest, ACallThatGoesOnIsBelievedNoMoreThanItCan) {
   EXPECT_EQ(machine.Call(__HYPERVISOR_mmuext_op, 0, kGoesOn, 0, 5u << 16 | 99), -5);
 }
 
+// A vcpu's registers name its page tables.
+class VcpusTablesTest : public PageTypesTest {
+ protected:
+  std::int64_t SetContext(std::uint64_t root, std::uint64_t user_root = 0) {
+    std::memset(static_cast<void*>(&context), 0, sizeof(context));
+    context.flags = VGCF_in_kernel;
+    context.ctrlreg[3] = root << 12;
+    context.ctrlreg[1] = user_root << 12;
+    return Give();
+  }
+  std::int64_t Give() {
+    xen_domctl_t op = {};
+    op.u.vcpucontext.ctxt.p = &context;
+    return machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op);
+  }
+  std::int64_t Reset() {
+    xen_domctl_t op = {};
+    return machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op);
+  }
+
+  vcpu_guest_context_t context;
+};
+
+TEST_F(VcpusTablesTest, AVcpusRootIsATableForAsLongAsItHasIt) {
+  ASSERT_EQ(SetContext(frames[0]), 0);
+  EXPECT_EQ(Types(), Tree(kL4));
+  machine.ExpectBooksAddUp();
+  EXPECT_EQ(Unpin(), -kEINVAL);
+  EXPECT_EQ(Pin(), 0);
+  EXPECT_EQ(Unpin(), 0);
+  EXPECT_EQ(Types(), Tree(kL4));
+  ASSERT_EQ(Reset(), 0);
+  EXPECT_EQ(Types(), NoTypes());
+}
+
+TEST_F(VcpusTablesTest, ItsProgramsHaveARootOfTheirOwn) {
+  Set(8, 0, Entry(1, kTable));
+  ASSERT_EQ(SetContext(frames[0], frames[8]), 0);
+  EXPECT_EQ(Types(9)[8], kL4);
+  machine.ExpectBooksAddUp();
+  ASSERT_EQ(Reset(), 0);
+  EXPECT_EQ(Types(9), std::vector<std::uint64_t>(9, kNone));
+  // One root for both counts twice.
+  ASSERT_EQ(SetContext(frames[0], frames[0]), 0);
+  machine.ExpectBooksAddUp();
+  ASSERT_EQ(Reset(), 0);
+  EXPECT_EQ(Types(), NoTypes());
+}
+
+TEST_F(VcpusTablesTest, WhatIsWrongWithThemIsWrongWithTheContext) {
+  EXPECT_EQ(SetContext(others[0]), -kEINVAL);
+  EXPECT_EQ(SetContext(frames[0], others[0]), -kEINVAL);
+  EXPECT_EQ(Types(), NoTypes());
+  Set(3, 100, Entry(3, kP | kRw));
+  EXPECT_EQ(SetContext(frames[0]), -kEBUSY);
+  EXPECT_EQ(SetContext(frames[8], frames[0]), -kEBUSY);
+  EXPECT_EQ(Types(9), std::vector<std::uint64_t>(9, kNone));
+  machine.ExpectBooksAddUp();
+  Set(3, 100, 0);
+  // Not in its kernel, and without programs.
+  ASSERT_EQ(SetContext(frames[0]), 0);
+  ASSERT_EQ(Reset(), 0);
+  context.flags = 0;
+  EXPECT_EQ(Give(), -kEINVAL);
+  context.ctrlreg[1] = frames[0] << 12;
+  EXPECT_EQ(Give(), 0);
+}
+
+TEST_F(VcpusTablesTest, TheyStayUntilItIsReset) {
+  ASSERT_EQ(SetContext(frames[0]), 0);
+  EXPECT_EQ(SetContext(frames[0]), 0);
+  context.user_regs.rip = 0x1000;
+  EXPECT_EQ(Give(), 0);
+  EXPECT_EQ(SetContext(frames[8]), -kEOPNOTSUPP);
+  EXPECT_EQ(SetContext(frames[0], frames[0]), -kEOPNOTSUPP);
+  SetContext(frames[0]);
+  context.ldt_ents = 1;
+  EXPECT_EQ(Give(), -kEOPNOTSUPP);
+  context.ldt_ents = 0;
+  context.gdt_ents = 1;
+  context.gdt_frames[0] = frames[9];
+  EXPECT_EQ(Give(), -kEOPNOTSUPP);
+  ASSERT_EQ(Reset(), 0);
+  EXPECT_EQ(Give(), 0);
+  context.gdt_frames[0] = frames[10];
+  EXPECT_EQ(Give(), -kEOPNOTSUPP);
+  // And the domain ends with them.
+}
+
 // A domain's tables, and what is asked of them, with little work a leg.
 class PageTypesLegsTest : public PageTypesTest {
  protected:
@@ -511,6 +600,29 @@ TEST_F(PageTypesLegsTest, AListGoesOnWhereItStopped) {
   EXPECT_EQ(legs.answer, 0);
   EXPECT_EQ(done, 5u);
   EXPECT_EQ(Types(4), (std::vector<std::uint64_t>{kNone, kNone, kL2 | kPinned, kL1}));
+}
+
+TEST_F(PageTypesLegsTest, AVcpusTablesAreTakenAndLeftInLegs) {
+  Set(8, 0, Entry(1, kTable));
+  vcpu_guest_context_t context;
+  std::memset(static_cast<void*>(&context), 0, sizeof(context));
+  context.ctrlreg[3] = frames[0] << 12;
+  context.ctrlreg[1] = frames[8] << 12;
+  xen_domctl_t op = {};
+  op.cmd = XEN_DOMCTL_setvcpucontext;
+  op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  op.domain = kPv;
+  op.u.vcpucontext.ctxt.p = &context;
+  const Legs set = Run(machine.Frame(__HYPERVISOR_domctl, &op));
+  EXPECT_EQ(set.answer, 0);
+  EXPECT_GE(set.count, 5 * 512 / kInterval);
+  EXPECT_EQ(Types(), Tree(kL4));
+  op.u.vcpucontext.ctxt.p = nullptr;
+  const Legs reset = Run(machine.Frame(__HYPERVISOR_domctl, &op));
+  EXPECT_EQ(reset.answer, 0);
+  EXPECT_GE(reset.count, 5 * 512 / kInterval);
+  EXPECT_EQ(Types(9), std::vector<std::uint64_t>(9, kNone));
+  machine.ExpectBooksAddUp();
 }
 
 TEST_F(PageTypesLegsTest, TheDomainEndsInTheMiddleOfEach) {

@@ -49,6 +49,8 @@ TEST_F(HypervisorToolstackTest, KeepsVcpuContexts) {
   op.u.vcpucontext.ctxt.p = contexts.data();
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op), -kEINVAL);
   contexts[0].ctrlreg[3] = pv_frames[5] << 12;
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op), -kEINVAL);  // no user's tables
+  contexts[0].flags = VGCF_online | VGCF_in_kernel;
   EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op), 0);
   op.u.vcpucontext.ctxt.p = &contexts[1];
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_getvcpucontext, kPv, op), 0);

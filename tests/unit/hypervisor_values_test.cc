@@ -920,8 +920,11 @@ TEST_F(HypervisorValuesTest, VcpuContextsOfPvDomains) {
   const auto set = [&](const std::function<void()>& change) {
     std::memset(static_cast<void*>(&context), 0, sizeof(context));
     context.ctrlreg[3] = pv_frames[5] << 12;
+    context.flags = VGCF_in_kernel;
     change();
+    // A vcpu that has tables keeps them.
     xen_domctl_t op = {};
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op), 0);
     op.u.vcpucontext.ctxt.p = &context;
     return machine.Domctl(XEN_DOMCTL_setvcpucontext, kPv, op);
   };

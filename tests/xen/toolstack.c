@@ -243,6 +243,8 @@ int main(void) {
   check_host_calls();
   check_domain_calls();
   check_memory_calls();
+  check_page_tables();
+  check_builder();
   check_many_pages();
   check_restriction();
   CHECK(xc_interface_close(xch) == 0);

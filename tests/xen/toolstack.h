@@ -40,5 +40,7 @@ void check_many_pages(void);
 void check_restriction(void);
 void check_domain_calls(void);
 void check_memory_calls(void);
+void check_page_tables(void);
+void check_builder(void);
 
 #endif  // TESTS_XEN_TOOLSTACK_H_

@@ -1,7 +1,7 @@
 // domctl: a page of stubs by which a kernel makes its calls, one of 32 bytes for each.
 //
 // They are the instructions of Xen 4.17 on AMD's processors, which is what domains are told that
-// they run on (base/cpu_policy.h); bytes that are in no stub stay as they are.
+// they run on (base/cpu_policy.h). Whoever jumps beside them meets a breakpoint.
 
 #include <cstring>
 #include <span>
@@ -67,6 +67,8 @@ std::int64_t HypercallInitOp(DomctlCall& op) {
   const Frame& frame = op.call.core.frames.Of(page.mfn());
   if (PageTypes::IsTable(frame)) return -kEPERM;
   std::byte* const stubs = op.call.core.frames.Bytes(page.mfn());
+  constexpr int kBreakpoint = 0xcc;
+  std::memset(stubs, kBreakpoint, kPageSize);
   for (unsigned i = 0; i < kPageSize / kStubBytes; ++i) {
     Write(stubs + i * kStubBytes, StubOf(target.hvm, i), i);
   }

@@ -5,7 +5,7 @@
 #include "hcall/hypervisor/calls/bitmap.h"
 #include "hcall/hypervisor/calls/domctl.h"
 #include "hcall/hypervisor/domain/vcpu_context.h"
-#include "hcall/hypervisor/memory/physmap.h"
+#include "hcall/hypervisor/memory/page_types.h"
 #include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
@@ -34,13 +34,78 @@ bool SanePvContext(const vcpu_guest_context_t& context) {
          context.ldt_ents <= 8192 && context.gdt_ents <= 512 * 14;
 }
 
-// The frames that a PV context names must be the domain's own.
-bool OwnsFramesOf(const Domain& domain, const vcpu_guest_context_t& context) {
-  const auto owns = [&](std::uint64_t mfn) { return domain.p2m.Load(mfn).type() == P2mType::kRam; };
-  for (std::uint64_t i = 0; i < (std::uint64_t{context.gdt_ents} + 511) / 512; ++i) {
-    if (!owns(context.gdt_frames[i])) return false;
+constexpr unsigned FramesOfGdt(const vcpu_guest_context_t& context) {
+  return static_cast<unsigned>((context.gdt_ents + 511) / 512);
+}
+
+// The frames of a PV context's GDT must be the domain's own.
+bool OwnsGdt(const Domain& domain, const vcpu_guest_context_t& context) {
+  for (unsigned i = 0; i < FramesOfGdt(context); ++i) {
+    if (domain.p2m.Load(context.gdt_frames[i]).type() != P2mType::kRam) return false;
   }
-  return owns(context.ctrlreg[3] >> kPageShift);
+  return true;
+}
+
+// Whether two contexts name the same tables: those of a vcpu that has some stay.
+bool HasSameTables(const vcpu_guest_context_t& a, const vcpu_guest_context_t& b) {
+  if (a.ctrlreg[3] != b.ctrlreg[3] || a.ctrlreg[1] != b.ctrlreg[1] || a.gdt_ents != b.gdt_ents ||
+      a.ldt_ents != b.ldt_ents || (a.ldt_ents != 0 && a.ldt_base != b.ldt_base)) {
+    return false;
+  }
+  for (unsigned i = 0; i < FramesOfGdt(a); ++i) {
+    if (a.gdt_frames[i] != b.gdt_frames[i]) return false;
+  }
+  return true;
+}
+
+// False when there is no work left for it.
+bool EndTables(DomctlCall& op, Vcpu& vcpu) {
+  PageTypes types(op.call.core, *op.target);
+  for (std::uint64_t& root : vcpu.roots) {
+    if (root != kNoFrame && !types.EndUse(root, op.call.work)) return false;
+    root = kNoFrame;
+  }
+  return types.Finish(op.call.work);
+}
+
+// The page tables of a PV context, which are validated for it. PageTypes::kStopped: not yet.
+std::int64_t UseTables(DomctlCall& op, Vcpu& vcpu, const vcpu_guest_context_t& context) {
+  const bool has_user = context.ctrlreg[1] != 0;
+  if (!has_user && (context.flags & VGCF_in_kernel) == 0) return -kEINVAL;
+  const std::uint64_t wanted[] = {context.ctrlreg[3] >> kPageShift,
+                                  has_user ? context.ctrlreg[1] >> kPageShift : kNoFrame};
+  PageTypes types(op.call.core, *op.target);
+  for (unsigned i = 0; i < 2; ++i) {
+    // Of a call that goes on, the first one is in use; of one that nobody went on with, another.
+    const bool is_other = vcpu.roots[i] != kNoFrame && vcpu.roots[i] != wanted[i];
+    if (is_other && !EndTables(op, vcpu)) return PageTypes::kStopped;
+  }
+  for (unsigned i = 0; i < 2; ++i) {
+    if (vcpu.roots[i] == wanted[i]) continue;
+    const std::int64_t answer = types.Use(wanted[i], PageType::kL4, op.call.work);
+    if (answer == PageTypes::kStopped) return answer;
+    if (answer != 0) {
+      EndTables(op, vcpu);
+      return answer;
+    }
+    vcpu.roots[i] = wanted[i];
+  }
+  return 0;
+}
+
+// Checks a PV context, in Xen's order, and takes the tables that it names.
+std::int64_t TakePvContext(DomctlCall& op, Vcpu& vcpu, const vcpu_guest_context_t& context) {
+  if (!SanePvContext(context)) return -kEINVAL;
+  if (op.target->translated()) {
+    // Built by the machine: its tables are its own.
+    const P2mEntry root = op.target->p2m.Load(context.ctrlreg[3] >> kPageShift);
+    return OwnsGdt(*op.target, context) && root.type() == P2mType::kRam ? 0 : -kEINVAL;
+  }
+  if (vcpu.initialised) {
+    return HasSameTables(context, *KeptContextOf(op.call.core, vcpu)) ? 0 : -kEOPNOTSUPP;
+  }
+  if (!OwnsGdt(*op.target, context)) return -kEINVAL;
+  return UseTables(op, vcpu, context);
 }
 
 // Where a PV vcpu's control and debug registers cannot differ from the processor's.
@@ -78,6 +143,7 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
   if (op.target == &op.call.domain || vcpu == nullptr) return -kEINVAL;
   const auto handle = op.argument.Bind(rows::setvcpucontext::ctxt);
   if (handle.is_null()) {
+    if (!EndTables(op, *vcpu)) return op.call.Continue();
     vcpu->online.store(false);
     vcpu->initialised = false;
     return 0;
@@ -92,9 +158,10 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
   std::int64_t answer = 0;
   if (!handle.Read(0, context).ok()) {
     answer = -kEFAULT;
-  } else if (!op.target->hvm && (!SanePvContext(context) || !OwnsFramesOf(*op.target, context))) {
-    answer = -kEINVAL;
-  } else {
+  } else if (!op.target->hvm) {
+    answer = TakePvContext(op, *vcpu, context);
+  }
+  if (answer == 0) {
     if (!op.target->hvm) FixPvRegisters(context);
     // An HVM vcpu is complete with its hardware's state.
     if (!op.target->hvm) vcpu->initialised = true;
@@ -103,7 +170,7 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
     vcpu->context = place;
   }
   if (given_up != kNoFrame) op.target->overhead.Free(given_up, kContextOrder);
-  return answer;
+  return answer == PageTypes::kStopped ? op.call.Continue() : answer;
 }
 
 std::int64_t GetVcpuContextOp(DomctlCall& op) {

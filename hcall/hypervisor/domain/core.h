@@ -39,10 +39,10 @@ class Core : public Pool {
   std::atomic<std::uint64_t> region_generation = 0;  // of the region that was registered last
   std::atomic<std::uint64_t> longest_leg = 0;        // pieces of work, for Books
 
-  // Whether this is the first time that such an op is noted. Those that are numbered high share one
-  // place, and all unknown hypercalls another.
+  // Whether this is the first time that such an op is noted. Those that are numbered high share a
+  // place.
   bool NoteMissing(std::uint64_t hypercall, std::uint64_t op) {
-    const std::uint64_t row = hypercall < kNotedHypercalls ? hypercall : 0;
+    const std::uint64_t row = hypercall % kNotedHypercalls;
     const std::uint64_t bit = op < kNotedOps - 1 ? op : kNotedOps - 1;
     const std::uint64_t mask = std::uint64_t{1} << bit % 64;
     return (missing_ops_[row][bit / 64].fetch_or(mask, std::memory_order_relaxed) & mask) == 0;
@@ -66,6 +66,8 @@ class Core : public Pool {
   std::uint64_t max_page() const { return config.pool_end >> kPageShift; }
 
  private:
+  friend class Books;  // of tests/unit
+
   static constexpr unsigned kNotedHypercalls = 64;
   static constexpr unsigned kNotedOps = 128;
 

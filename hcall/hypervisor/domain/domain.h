@@ -39,6 +39,8 @@ class Vcpu {
   bool initialised = false;
   CpuMask hard_affinity = {};
   CpuMask soft_affinity = {};
+  // A PV one's page tables, the kernel's and its programs', which it uses (memory/page_types.h).
+  std::uint64_t roots[2] = {kNoFrame, kNoFrame};
   std::byte* context = nullptr;  // what setvcpucontext gave; 2^kContextOrder pages of the domain
 
   HeldArea runstate_area;  // under the domain's lock, as the next

@@ -1,6 +1,7 @@
 #include "hcall/hypervisor/domain/domain_life.h"
 
 #include <new>
+#include <utility>
 
 #include "hcall/hypervisor/base/cpu_policy.h"
 #include "hcall/hypervisor/base/errno.h"
@@ -148,6 +149,9 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
       if (Vcpu* vcpu = domain.vcpu(i)) {
         vcpu->runstate_area.Release(physmap);
         vcpu->time_area.Release(physmap);
+        for (std::uint64_t& root : vcpu->roots) {
+          if (root != kNoFrame) physmap.LetGo(std::exchange(root, kNoFrame));
+        }
       }
     }
   }

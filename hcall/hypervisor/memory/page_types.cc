@@ -78,25 +78,15 @@ bool PageTypes::IsPinned(std::uint64_t mfn) const {
 
 std::int64_t PageTypes::Pin(std::uint64_t mfn, PageType type, Work& work) {
   SpinGuard guard(domain_.lock);
-  if (domain_.dying()) return -kEINVAL;
-  if (!FinishLocked(work)) return kStopped;
-  if (!Owns(mfn)) return -kEINVAL;
-  physmap_.Keep(mfn);
-  std::int64_t answer = Take(mfn, type, work);
-  const bool is_table = IsTable(Of(mfn)) && Of(mfn).type.type() == type;
-  if (answer == 0 && RefsOf(Of(mfn)).is_pinned) {
-    --RefsOf(Of(mfn)).count;
-    answer = -kEINVAL;
-  } else if (answer == 0) {
-    // The pin's, as the hold.
-    RefsOf(Of(mfn)).is_pinned = true;
-    return 0;
-  } else if (answer != kStopped && is_table && RefsOf(Of(mfn)).count == 0) {
-    domain_.dropping = mfn;
+  const std::int64_t answer = TakeRoot(mfn, type, work);
+  if (answer != 0) return answer;
+  TableRefs& refs = RefsOf(Of(mfn));
+  if (refs.is_pinned) {
+    DropRoot(mfn);
+    return -kEINVAL;
   }
-  physmap_.LetGo(mfn);
-  FinishLocked(work);
-  return answer;
+  refs.is_pinned = true;
+  return 0;
 }
 
 std::int64_t PageTypes::Unpin(std::uint64_t mfn, Work& work) {
@@ -104,12 +94,44 @@ std::int64_t PageTypes::Unpin(std::uint64_t mfn, Work& work) {
   if (domain_.dying()) return -kEINVAL;
   if (!FinishLocked(work)) return kStopped;
   if (!Owns(mfn) || !IsPinned(mfn)) return -kEINVAL;
-  TableRefs& refs = RefsOf(Of(mfn));
-  refs.is_pinned = false;
-  if (--refs.count == 0) domain_.dropping = mfn;
-  physmap_.LetGo(mfn);
+  RefsOf(Of(mfn)).is_pinned = false;
+  DropRoot(mfn);
   FinishLocked(work);
   return 0;
+}
+
+std::int64_t PageTypes::Use(std::uint64_t mfn, PageType type, Work& work) {
+  SpinGuard guard(domain_.lock);
+  return TakeRoot(mfn, type, work);
+}
+
+bool PageTypes::EndUse(std::uint64_t mfn, Work& work) {
+  SpinGuard guard(domain_.lock);
+  // The domain's end has ended it.
+  if (domain_.dying()) return true;
+  // One more can be taken apart when there is none any more.
+  if (!FinishLocked(work) && RefsOf(Of(mfn)).count == 1) return false;
+  DropRoot(mfn);
+  FinishLocked(work);
+  return true;
+}
+
+std::int64_t PageTypes::TakeRoot(std::uint64_t mfn, PageType type, Work& work) {
+  if (domain_.dying()) return -kEINVAL;
+  if (!FinishLocked(work)) return kStopped;
+  if (!Owns(mfn)) return -kEINVAL;
+  physmap_.Keep(mfn);
+  const std::int64_t answer = Take(mfn, type, work);
+  if (answer == 0) return 0;
+  if (answer != kStopped && IsBegun(mfn, type)) domain_.dropping = mfn;
+  physmap_.LetGo(mfn);
+  FinishLocked(work);
+  return answer;
+}
+
+void PageTypes::DropRoot(std::uint64_t mfn) {
+  if (--RefsOf(Of(mfn)).count == 0) domain_.dropping = mfn;
+  physmap_.LetGo(mfn);
 }
 
 bool PageTypes::Finish(Work& work) {

@@ -1,13 +1,15 @@
 // Page types: which pages of a PV domain are page tables, as a toolstack sees it that builds a
 // domain, pins its tables, and asks for types when it saves one (Xen's get_page_type).
 //
-// A page is a table for as long as it is pinned or an entry of a table above it leads to it. What
+// A page is a table for as long as it is pinned, a vcpu uses it, or an entry of a table above leads
+// to it. What
 // becomes a table is validated first: each present entry must lead to a page of the domain, of the
 // type that its level wants; what an entry of an L1 table maps for writing is of type kWritable,
 // and no table is. A page has one type at a time.
 //
 // Rules:
-// 1. Every entry that was taken, every pin, and being a table holds the page (Frame::holds): given
+// 1. Every entry that was taken, every pin and use, and being a table holds the page
+// (Frame::holds): given
 //    up, it stays the domain's until all have gone.
 // 2. What a table refers to is noted (TableRefs) when its entries are taken. Nothing is taken back
 // by
@@ -34,7 +36,7 @@ namespace xencomm::hypervisor {
 struct TableRefs {
   static constexpr unsigned kEntries = 512;
 
-  std::uint64_t count = 0;  // pin and entries that want it as a table, once all is taken
+  std::uint64_t count = 0;  // pin, uses and entries that want it as a table, once all is taken
   std::uint32_t taken = 0;  // entries, from the first one on
   bool is_pinned = false;
   std::uint8_t writable[kEntries / 8] = {};
@@ -54,6 +56,11 @@ class PageTypes {
   // After either something may be left to be taken apart.
   std::int64_t Pin(std::uint64_t mfn, PageType type, Work& work);
   std::int64_t Unpin(std::uint64_t mfn, Work& work);
+
+  // The same for a table that a vcpu uses, which is none the less one for being pinned; and the end
+  // of that: false when it is to be called again.
+  std::int64_t Use(std::uint64_t mfn, PageType type, Work& work);
+  bool EndUse(std::uint64_t mfn, Work& work);
 
   // Takes apart what is no table any more; true when nothing is left. Takes the lock.
   bool Finish(Work& work);
@@ -81,6 +88,9 @@ class PageTypes {
   // Whether a page is the domain's, or was and is still held.
   bool Owns(std::uint64_t mfn) const;
 
+  // What a pin or a use is, with the lock held.
+  std::int64_t TakeRoot(std::uint64_t mfn, PageType type, Work& work);
+  void DropRoot(std::uint64_t mfn);
   // One reference more to a page as a table of a type.
   std::int64_t Take(std::uint64_t mfn, PageType type, Work& work);
   // The next entry of a table.
