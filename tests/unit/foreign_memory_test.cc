@@ -89,6 +89,61 @@ TEST_F(ForeignMemoryTest, NamesTheFramesThatCannotBeMapped) {
   EXPECT_EQ(held(), 0u);
 }
 
+TEST_F(ForeignMemoryTest, MapsResourcesOfOtherDomains) {
+  constexpr std::uint16_t kOther = 9;
+  ASSERT_EQ(machine_->hypervisor().BuildDomain({.id = kOther, .pages = 4, .vcpus = 1}), 0);
+  ForeignMemory::Resource table = {.domain = kOther, .type = 1, .id = 0, .first = 2, .count = 3};
+  std::size_t size = 0;
+  EXPECT_EQ(memory_.ResourceSize(table, &size), 0);
+  EXPECT_EQ(size, 64 * kPage);
+  ForeignMemory::Placement placement = {nullptr, PROT_READ | PROT_WRITE, 0};
+  ASSERT_EQ(memory_.MapResource(table, placement), 0);
+  EXPECT_EQ(held(), 3u);
+  auto* const mapped = static_cast<char*>(placement.address);
+  mapped[2 * kPage] = 'x';
+  // The last of them once more, where the program says.
+  void* const place = mmap(nullptr, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ForeignMemory::Placement fixed = {place, PROT_READ, MAP_FIXED};
+  table.first = 4;
+  table.count = 1;
+  ASSERT_EQ(memory_.MapResource(table, fixed), 0);
+  EXPECT_EQ(fixed.address, place);
+  EXPECT_EQ(*static_cast<char*>(place), 'x');
+  EXPECT_EQ(held(), 4u);
+  EXPECT_EQ(memory_.UnmapResource(place, 1), 0);
+  EXPECT_EQ(memory_.UnmapResource(mapped, 3), 0);
+  EXPECT_EQ(held(), 0u);
+}
+
+TEST_F(ForeignMemoryTest, ResourcesThatThereAreNotAreRefusedAsAWhole) {
+  constexpr std::uint16_t kOther = 9;
+  ASSERT_EQ(machine_->hypervisor().BuildDomain({.id = kOther, .pages = 4, .vcpus = 1}), 0);
+  const ForeignMemory::Resource good = {
+      .domain = kOther, .type = 1, .id = 0, .first = 0, .count = 1};
+  const auto map = [&](auto change) {
+    ForeignMemory::Resource resource = good;
+    change(resource);
+    ForeignMemory::Placement placement = {nullptr, PROT_READ, 0};
+    return memory_.MapResource(resource, placement);
+  };
+  using Resource = ForeignMemory::Resource;
+  EXPECT_EQ(map([](Resource& r) { r.count = 0; }), -EINVAL);
+  EXPECT_EQ(map([](Resource& r) { r.count = 65; }), -EINVAL);
+  EXPECT_EQ(map([](Resource& r) { r.count = ~std::uint64_t{0}; }), -EINVAL);
+  EXPECT_EQ(map([](Resource& r) { r.first = 64; }), -EINVAL);
+  EXPECT_EQ(map([](Resource& r) { r.id = 1; }), -EINVAL);
+  EXPECT_EQ(map([](Resource& r) { r.type = 3; }), -EOPNOTSUPP);
+  EXPECT_EQ(map([](Resource& r) { r.domain = 99; }), -ESRCH);
+  EXPECT_EQ(map([](Resource& r) { r.domain = 0; }), -EPERM);
+  EXPECT_EQ(held(), 0u);
+  std::size_t size = 7;
+  EXPECT_EQ(memory_.ResourceSize({.domain = kOther, .type = 1, .id = 5}, &size), -EINVAL);
+  EXPECT_EQ(size, 7u);
+  EXPECT_EQ(memory_.Restrict(8), 0);
+  EXPECT_EQ(map([](Resource&) {}), -EPERM);
+  EXPECT_EQ(memory_.ResourceSize(good, &size), -EPERM);
+}
+
 // The program's arrays are copied in pieces.
 TEST_F(ForeignMemoryTest, MapsManyFramesEachInItsPlace) {
   constexpr std::size_t kFrames = 3 * 1024 + 1;
