@@ -20,8 +20,7 @@ void ShrinkList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::
 }
 
 // A list of frames, as long as it is to be or as it was. With the domain's lock held.
-bool GrowList(Domain& domain, std::uint64_t* list, std::uint32_t& count,
-              std::uint32_t wanted) {
+bool GrowList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::uint32_t wanted) {
   const std::uint32_t before = count;
   while (count < wanted) {
     const std::uint64_t mfn = domain.overhead.AllocateShared();

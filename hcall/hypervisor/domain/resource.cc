@@ -47,7 +47,7 @@ std::int64_t HoldResource(Core& core, Domain& domain, const Resource& resource, 
   Physmap physmap(core, domain);
   // The last one first: the table grows for it, or for none.
   for (std::size_t i = mfns.size(); i-- != 0;) {
-    const std::int64_t error = GrantFrame(core, domain, resource.id, first + i, &mfns[i]);
+    const std::int64_t error = GrantFrame(domain, resource.id, first + i, &mfns[i]);
     if (error != 0) return error;
   }
   for (const std::uint64_t mfn : mfns) physmap.Keep(mfn);

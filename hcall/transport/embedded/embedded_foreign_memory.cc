@@ -9,6 +9,8 @@
 #include <limits>
 #include <vector>
 
+#include "hcall/hypervisor/base/machine.h"
+
 namespace xencomm::embedded {
 namespace {
 

@@ -62,8 +62,7 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
 
   int Hold(std::uint16_t domain, std::span<const std::uint64_t> frames, Access access,
            std::span<std::uint64_t> mfns, std::span<int> errors) override;
-  int HoldResource(const ForeignMemory::Resource& resource,
-                   std::span<std::uint64_t> mfns) override;
+  int HoldResource(const ForeignMemory::Resource& resource, std::span<std::uint64_t> mfns) override;
   std::int64_t CountResource(const ForeignMemory::Resource& resource) override;
   void Release(std::span<const std::uint64_t> mfns) override;
 

@@ -64,10 +64,9 @@ int ForeignMappings::MapResource(const ForeignMemory::Resource& resource,
 
 int ForeignMappings::Fill(FrameHolder& holder, std::uint16_t domain, const Place& place,
                           std::span<const std::uint64_t> frames, std::span<int> errors) {
-  return FillPlace(holder, place, frames.size(),
-                   [&](Access access, std::span<std::uint64_t> mfns) {
-                     return holder.Hold(domain, frames, access, mfns, errors);
-                   });
+  return FillPlace(holder, place, frames.size(), [&](Access access, std::span<std::uint64_t> mfns) {
+    return holder.Hold(domain, frames, access, mfns, errors);
+  });
 }
 
 int ForeignMappings::FillWithResource(FrameHolder& holder, const ForeignMemory::Resource& resource,

@@ -96,8 +96,8 @@ class ForeignMappings {
   using Pages = std::map<std::uint64_t, std::uint64_t>;      // address to mfn
   using Lost = std::multimap<std::uint64_t, std::uint64_t>;  // mfn to the address it had
 
-  // `hold(access, mfns)` holds what is to be mapped and answers 0 or a negative errno; `empty()` puts
-  // the range back when it fails.
+  // `hold(access, mfns)` holds what is to be mapped and answers 0 or a negative errno; `empty()`
+  // puts the range back when it fails.
   template <class Hold, class Empty>
   int MapInto(FrameHolder& holder, void* range, std::size_t pages, int protection, const Hold& hold,
               const Empty& empty);

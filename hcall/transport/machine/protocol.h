@@ -21,15 +21,15 @@ inline constexpr std::uint64_t kMagic = 0x58434d4143480000;  // "XCMACH"
 inline constexpr std::uint64_t kVersion = 1;
 
 enum class Kind : std::uint64_t {
-  kHello = 1,  // {kMagic, kVersion, SpaceOption} -> {memory, release}; descriptor of the lanes
-  kLane,       // {index}: from now on the machine serves it
-  kMemory,     // -> {size}; descriptor of domains' memory
-  kReserve,    // {virtual base, length in bytes}: the client's region
-  kPopulate,   // {offset, length}: bytes of payload -> mfns of the pages, as PageRun each
-  kHold,       // {file, domain, write, gfns...} -> as Held each; file 0: none
+  kHello = 1,      // {kMagic, kVersion, SpaceOption} -> {memory, release}; descriptor of the lanes
+  kLane,           // {index}: from now on the machine serves it
+  kMemory,         // -> {size}; descriptor of domains' memory
+  kReserve,        // {virtual base, length in bytes}: the client's region
+  kPopulate,       // {offset, length}: bytes of payload -> mfns of the pages, as PageRun each
+  kHold,           // {file, domain, write, gfns...} -> as Held each; file 0: none
   kHoldResource,   // {file, domain, type, id, first, count} -> {errno, mfns...}
   kCountResource,  // {file, domain, type, id} -> {frames, or a negative errno}
-  kRelease,    // {mfns...}
+  kRelease,        // {mfns...}
   kOpen,  // {xencomm_device, access mode} -> {file}; descriptor of a device's file (device_names.h)
   kAttach,        // with a descriptor of one: from now on this client may name it -> {file}
   kEvent,         // {file, ioctl, bytes that its argument has, argument} -> what evtchn answers
