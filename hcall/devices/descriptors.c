@@ -1,0 +1,219 @@
+/* Descriptors and mappings of devices. */
+#include <errno.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "hcall/devices/preload.h"
+
+static const char *const names[] = {"privcmd", "hypercall", "evtchn", "xenbus"};
+_Static_assert(XENCOMM_PRIVCMD == 0 && XENCOMM_HYPERCALL == 1 && XENCOMM_EVTCHN == 2 &&
+                   XENCOMM_XENBUS == 3,
+               "in the order of their names");
+
+enum xencomm_device xencomm_device_of(int fd) {
+  struct sockaddr_un peer;
+  socklen_t length = sizeof(peer);
+  const int before = errno;
+  const int result = getpeername(fd, (struct sockaddr *)&peer, &length);
+  errno = before;
+  if (result != 0 || length <= offsetof(struct sockaddr_un, sun_path) || length > sizeof(peer) ||
+      peer.sun_family != AF_UNIX) {
+    return XENCOMM_NO_DEVICE;
+  }
+  /* An abstract name ends where the address does. */
+  char name[sizeof(peer.sun_path) + 1] = {0};
+  memcpy(name, peer.sun_path, length - offsetof(struct sockaddr_un, sun_path));
+  const size_t prefix = strlen(XENCOMM_DEVICE_NAMES);
+  if (name[0] != '\0' || strncmp(name + 1, XENCOMM_DEVICE_NAMES, prefix) != 0) {
+    return XENCOMM_NO_DEVICE;
+  }
+  const char *const device = name + 1 + prefix;
+  for (int i = 0; i < (int)(sizeof(names) / sizeof(names[0])); ++i) {
+    const size_t size = strlen(names[i]);
+    if (strncmp(device, names[i], size) == 0 && device[size] == '/') return (enum xencomm_device)i;
+  }
+  return XENCOMM_NO_DEVICE;
+}
+
+int xencomm_open_device(enum xencomm_device device, int flags) {
+  if ((flags & O_DIRECTORY) != 0 || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+    errno = (flags & O_DIRECTORY) != 0 ? ENOTDIR : EEXIST;
+    return -1;
+  }
+  const struct xencomm_devices *const devices = xencomm_enter();
+  if (devices == NULL) return -1;
+  const int fd = devices->open(device, flags);
+  xencomm_leave();
+  return fd;
+}
+
+/* Of privcmd and of evtchn, whose libraries also ask for numbers that are none, to see them
+ * refused. */
+static bool may_be_of_device(unsigned long request) {
+  return _IOC_TYPE(request) == 'P' || _IOC_TYPE(request) == 'E';
+}
+
+REAL(ioctl);
+SHOWN int ioctl(int fd, unsigned long request, ...) {
+  va_list list;
+  va_start(list, request);
+  void *const argument = va_arg(list, void *);
+  va_end(list);
+  const enum xencomm_device device =
+      xencomm_active() && may_be_of_device(request) ? xencomm_device_of(fd) : XENCOMM_NO_DEVICE;
+  if (device == XENCOMM_NO_DEVICE) return real_ioctl(fd, request, argument);
+  const struct xencomm_devices *const devices = xencomm_enter();
+  if (devices == NULL) return -1;
+  /* Programs that declare the number as an int pass it with its sign. */
+  const long result = devices->ioctl(fd, device, (unsigned)request, argument);
+  xencomm_leave();
+  return (int)result;
+}
+
+/* While it is held, no device is mapped and no mapping goes: the devices hear that one has gone
+ * before there can be another in its place. */
+static pthread_mutex_t mappings = PTHREAD_MUTEX_INITIALIZER;
+
+static void lock_mappings(void) { pthread_mutex_lock(&mappings); }
+static void unlock_mappings(void) { pthread_mutex_unlock(&mappings); }
+
+__attribute__((constructor)) static void leave_no_lock_to_children(void) {
+  pthread_atfork(lock_mappings, unlock_mappings, unlock_mappings);
+}
+
+/* Whether a mapping's end can concern the devices; then the lock is held. */
+static const struct xencomm_devices *begin_change(void) {
+  const struct xencomm_devices *const devices = xencomm_active() ? xencomm_enter_used() : NULL;
+  if (devices != NULL) lock_mappings();
+  return devices;
+}
+
+static void end_change(const struct xencomm_devices *devices) {
+  if (devices == NULL) return;
+  unlock_mappings();
+  xencomm_leave();
+}
+
+/* What was at these addresses has gone; errno stays. */
+static void tell(const struct xencomm_devices *devices, void *address, size_t length) {
+  if (devices == NULL || length == 0) return;
+  const int before = errno;
+  devices->unmapped(address, length);
+  errno = before;
+}
+
+static void *map_device(enum xencomm_device device, void *address, size_t length, int protection,
+                        int flags, int fd, off_t offset) {
+  const struct xencomm_devices *const devices = xencomm_enter();
+  if (devices == NULL) return MAP_FAILED;
+  lock_mappings();
+  void *const mapping = devices->mmap(fd, device, address, length, protection, flags, offset);
+  unlock_mappings();
+  xencomm_leave();
+  return mapping;
+}
+
+/* The kernel tries first, so that nobody else's mapping takes longer. It refuses a socket by an
+ * error of its own, when it has unmapped what was at a fixed address. */
+REAL(mmap);
+SHOWN void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
+  if (!xencomm_active()) return real_mmap(address, length, protection, flags, fd, offset);
+  const int before = errno;
+  const struct xencomm_devices *const changed = (flags & MAP_FIXED) != 0 ? begin_change() : NULL;
+  void *const mapping = real_mmap(address, length, protection, flags, fd, offset);
+  if (mapping != MAP_FAILED) tell(changed, mapping, length);
+  end_change(changed);
+  if (mapping != MAP_FAILED || errno != ENODEV) return mapping;
+  const enum xencomm_device device = xencomm_device_of(fd);
+  if (device == XENCOMM_NO_DEVICE) return mapping;
+  errno = before;
+  return map_device(device, address, length, protection, flags, fd, offset);
+}
+ALIAS(mmap64, mmap);
+
+REAL(munmap);
+SHOWN int munmap(void *address, size_t length) {
+  const struct xencomm_devices *const changed = begin_change();
+  const int result = real_munmap(address, length);
+  if (result == 0) tell(changed, address, length);
+  end_change(changed);
+  return result;
+}
+
+REAL(mremap);
+SHOWN void *mremap(void *address, size_t length, size_t new_length, int flags, ...) {
+  void *new_address = NULL;
+  if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0) {
+    va_list list;
+    va_start(list, flags);
+    new_address = va_arg(list, void *);
+    va_end(list);
+  }
+  const struct xencomm_devices *const changed = begin_change();
+  void *const mapping = real_mremap(address, length, new_length, flags, new_address);
+  if (mapping != MAP_FAILED && mapping != address) {
+    tell(changed, address, length);
+    if ((flags & MREMAP_FIXED) != 0) tell(changed, mapping, new_length);
+  } else if (mapping == address) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t kept = (new_length + page - 1) & ~(page - 1);
+    if (kept < length) tell(changed, (char *)address + kept, length - kept);
+  }
+  end_change(changed);
+  return mapping;
+}
+
+/* Calls that programs make by number, since the C library has, or had, no function for them. */
+REAL(syscall);
+
+static long open_by_how(int at, const char *path, const struct open_how *how, size_t size) {
+  PLACE_AT(at, path);
+  const bool is_path = size >= sizeof(*how) && (how->flags & O_PATH) != 0;
+  /* Where `at` is the root of all, or the limit. */
+  const bool is_bound =
+      size >= sizeof(*how) && (how->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) != 0;
+  if (is_bound) return real_syscall(SYS_openat2, at, path, how, size);
+  if (place.device == XENCOMM_NO_DEVICE || size < sizeof(*how) || is_path) {
+    return real_syscall(SYS_openat2, at, place.path, how, size);
+  }
+  return xencomm_open_device(place.device, (int)how->flags);
+}
+
+SHOWN long syscall(long number, ...) {
+  long a[6];
+  va_list list;
+  va_start(list, number);
+  for (size_t i = 0; i < sizeof(a) / sizeof(a[0]); ++i) a[i] = va_arg(list, long);
+  va_end(list);
+  if (!xencomm_active()) return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  switch (number) {
+#ifdef SYS_open
+    case SYS_open:
+      return open((const char *)a[0], (int)a[1], (mode_t)a[2]);
+#endif
+    case SYS_openat:
+      return openat((int)a[0], (const char *)a[1], (int)a[2], (mode_t)a[3]);
+    case SYS_openat2:
+      return open_by_how((int)a[0], (const char *)a[1], (const struct open_how *)a[2],
+                         (size_t)a[3]);
+    case SYS_statx:
+      return statx((int)a[0], (const char *)a[1], (int)a[2], (unsigned)a[3], (struct statx *)a[4]);
+    case SYS_ioctl:
+      return ioctl((int)a[0], (unsigned long)a[1], (void *)a[2]);
+    case SYS_mmap:
+      return (long)mmap((void *)a[0], (size_t)a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
+    case SYS_munmap:
+      return munmap((void *)a[0], (size_t)a[1]);
+    default:
+      return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  }
+}

@@ -1,0 +1,48 @@
+// What the fake library of the devices was asked, for devices_front_test.
+#ifndef TESTS_UNIT_FAKE_DEVICES_H_
+#define TESTS_UNIT_FAKE_DEVICES_H_
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"  // in C++, of a function that is called as a structure
+#include "hcall/devices/devices.h"
+#pragma GCC diagnostic pop
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FAKE_UNMAPPED 16
+
+struct fake_state {
+  int opened; /* how often */
+  enum xencomm_device device;
+  int flags;
+  int fails; /* errno of the next open, or 0 */
+  /* What the C library itself said of /proc/xen/capabilities when open was called: errno, or 0. */
+  int outside;
+  int asked; /* how often ioctl was called */
+  int fd;
+  unsigned long request;
+  void *argument;
+  int mapped; /* how often */
+  int protection, map_flags;
+  size_t length;
+  off_t offset;
+  int unmapped; /* how often */
+  struct {
+    void *address;
+    size_t length;
+  } gone[FAKE_UNMAPPED];
+  char machine[64]; /* as the environment had it when the library was loaded */
+};
+
+struct fake_state *fake_devices(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // TESTS_UNIT_FAKE_DEVICES_H_
