@@ -132,14 +132,15 @@ struct xencomm_place xencomm_place_at(int folder, const char *path, char *room, 
   size_t length = 0;
   bool is_inside = false;
   if (path[0] != '/') {
-    char base[PATH_MAX];
-    const ssize_t base_length = path_of(folder, base);
-    if (base_length < 0) return place;
-    const char *const outside = xencomm_outside(base, (size_t)base_length);
+    const ssize_t base = path_of(folder, absolute);
+    if (base < 0) return place;
+    length = (size_t)base;
+    const char *const outside = xencomm_outside(absolute, length);
     is_inside = outside != NULL;
-    const char *const begin = is_inside ? outside : base;
-    length = (size_t)(base + base_length - begin);
-    memcpy(absolute, begin, length);
+    if (is_inside) {
+      length -= (size_t)(outside - absolute);
+      memmove(absolute, outside, length);
+    }
   }
   const size_t left = size - files - length - 2;
   length = add(absolute, length, path, strnlen(path, left));

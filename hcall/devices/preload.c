@@ -30,6 +30,8 @@ static char *const settings[] = {preload_setting, machine_setting, files_setting
 static bool has_machine;
 /* How many calls of this thread are inside the devices' library. */
 static _Thread_local int depth __attribute__((tls_model("initial-exec")));
+/* How it may be cancelled outside of it: not inside, where it can hold locks. */
+static _Thread_local int cancelling __attribute__((tls_model("initial-exec")));
 
 static bool keep_setting(char *setting, const char *variable, const char *value) {
   if (value == NULL || value[0] == '\0') return false;
@@ -178,20 +180,26 @@ static void load_devices(void) {
   used_devices = devices();
 }
 
+static void enter(void) {
+  if (depth++ == 0) pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+}
+
+void xencomm_leave(void) {
+  int inside;
+  if (--depth == 0) pthread_setcancelstate(cancelling, &inside);
+}
+
 const struct xencomm_devices *xencomm_enter_used(void) {
-  if (used_devices == NULL) return NULL;
-  ++depth;
+  if (used_devices != NULL) enter();
   return used_devices;
 }
 
 const struct xencomm_devices *xencomm_enter(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  ++depth;
+  enter();
   pthread_once(&once, load_devices);
-  --depth;
-  const struct xencomm_devices *const devices = xencomm_enter_used();
-  if (devices == NULL) errno = ENODEV;
-  return devices;
+  if (used_devices != NULL) return used_devices;
+  xencomm_leave();
+  errno = ENODEV;
+  return NULL;
 }
-
-void xencomm_leave(void) { --depth; }
