@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "hcall/devices/kept_paths.h"
@@ -13,6 +14,7 @@ static const char *const kept_paths[] = {XENCOMM_KEPT_PATHS};
 #define KEPT_PATHS (sizeof(kept_paths) / sizeof(kept_paths[0]))
 
 REAL(readlinkat);
+REAL(syscall);
 
 /* Linux has nodes in /dev/xen; in /proc/xen, a file system of its own, these are plain files. */
 static const struct {
@@ -49,14 +51,12 @@ static bool may_cross(const char *component, size_t length) {
     if (strlen(name) == length && memcmp(component, name, length) == 0) return true;
   }
   for (size_t i = 0; i < KEPT_PATHS; ++i) {
-    for (const char *kept = kept_paths[i] + 1;;) {
-      const size_t size = strcspn(kept, "/*");
-      if (length >= size && (length == size || kept[size] == '*') &&
-          memcmp(component, kept, size) == 0) {
-        return true;
-      }
-      if (kept[size] != '/') break;
-      kept += size + 1;
+    for (const char *kept = kept_paths[i]; kept != NULL; kept = strchr(kept, '/')) {
+      ++kept;
+      size_t same = 0;
+      while (same < length && kept[same] == component[same]) ++same;
+      const char next = kept[same];
+      if (next == '*' || (same == length && (next == '/' || next == '\0'))) return true;
     }
   }
   return false;
@@ -93,15 +93,21 @@ static char *follow_links(char *path) {
   return path;
 }
 
-/* The path of an open folder, or AT_FDCWD, of at most PATH_MAX bytes, without a slash at the end;
- * answers its length, or -1. */
+/* The path of an open folder, or AT_FDCWD, of at most PATH_MAX bytes, without a slash at the end
+ * and without a 0; answers its length, or -1. The thread may have its own. */
 static ssize_t path_of(int folder, char *path) {
   const int before = errno;
-  char link[40] = "/proc/thread-self/cwd"; /* a thread may have its own */
-  if (folder != AT_FDCWD) snprintf(link, sizeof(link), "/proc/thread-self/fd/%d", folder);
-  const ssize_t length = real_readlinkat(AT_FDCWD, link, path, PATH_MAX);
+  ssize_t length;
+  if (folder == AT_FDCWD) {
+    length = real_syscall(SYS_getcwd, path, PATH_MAX) - 1;
+  } else {
+    char link[40];
+    snprintf(link, sizeof(link), "/proc/thread-self/fd/%d", folder);
+    length = real_readlinkat(AT_FDCWD, link, path, PATH_MAX);
+  }
   errno = before;
-  return length > 0 && path[length - 1] == '/' ? length - 1 : length;
+  if (length <= 0 || path[0] != '/') return -1;
+  return path[length - 1] == '/' ? length - 1 : length;
 }
 
 size_t xencomm_absolute_room(const char *path) {
