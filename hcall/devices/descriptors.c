@@ -23,7 +23,12 @@ enum xencomm_device xencomm_device_of(int fd) {
   struct sockaddr_un peer;
   socklen_t length = sizeof(peer);
   const int before = errno;
-  const int result = getpeername(fd, (struct sockaddr *)&peer, &length);
+  int result = getpeername(fd, (struct sockaddr *)&peer, &length);
+  /* An end that listens is at the name itself. */
+  if (result != 0 && errno == ENOTCONN) {
+    length = sizeof(peer);
+    result = getsockname(fd, (struct sockaddr *)&peer, &length);
+  }
   errno = before;
   if (result != 0 || length <= offsetof(struct sockaddr_un, sun_path) || length > sizeof(peer) ||
       peer.sun_family != AF_UNIX) {
@@ -54,6 +59,31 @@ int xencomm_open_device(enum xencomm_device device, int flags) {
   const int fd = devices->open(device, flags);
   xencomm_leave();
   return fd;
+}
+
+/* The event channel device gives and takes whole ports, a page of them at most: what is asked of a
+ * descriptor that may be one. Only an unusual count costs a system call. */
+enum { kPort = 4, kPage = 4096 };
+static size_t whole_ports(int fd, size_t count) {
+  if ((count % kPort == 0 && count <= kPage) || !xencomm_active()) return count;
+  if (xencomm_device_of(fd) != XENCOMM_EVTCHN) return count;
+  return count > kPage ? kPage : count - count % kPort;
+}
+
+REAL(read);
+SHOWN ssize_t read(int fd, void *bytes, size_t count) {
+  const size_t whole = whole_ports(fd, count);
+  return whole == 0 && count != 0 ? 0 : real_read(fd, bytes, whole);
+}
+
+/* Into an end that listens nothing is written, and the kernel says so by another error. */
+REAL(write);
+SHOWN ssize_t write(int fd, const void *bytes, size_t count) {
+  const size_t whole = whole_ports(fd, count);
+  if (whole == 0 && count != 0) return 0;
+  const ssize_t result = real_write(fd, bytes, whole);
+  if (result < 0 && errno == ENOTCONN && xencomm_device_of(fd) != XENCOMM_NO_DEVICE) errno = EINVAL;
+  return result;
 }
 
 /* Of privcmd and of evtchn, whose libraries also ask for numbers that are none, to see them
@@ -140,10 +170,18 @@ SHOWN void *mmap(void *address, size_t length, int protection, int flags, int fd
 }
 ALIAS(mmap64, mmap);
 
+/* Whether the devices refuse that their mappings are changed so. */
+static bool is_refused(const struct xencomm_devices *devices, void *address, size_t length,
+                       size_t new_length) {
+  const int error = devices == NULL ? 0 : devices->may_change(address, length, new_length);
+  if (error != 0) errno = error;
+  return error != 0;
+}
+
 REAL(munmap);
 SHOWN int munmap(void *address, size_t length) {
   const struct xencomm_devices *const changed = begin_change();
-  const int result = real_munmap(address, length);
+  const int result = is_refused(changed, address, length, 0) ? -1 : real_munmap(address, length);
   if (result == 0) tell(changed, address, length);
   end_change(changed);
   return result;
@@ -159,7 +197,9 @@ SHOWN void *mremap(void *address, size_t length, size_t new_length, int flags, .
     va_end(list);
   }
   const struct xencomm_devices *const changed = begin_change();
-  void *const mapping = real_mremap(address, length, new_length, flags, new_address);
+  void *const mapping = is_refused(changed, address, length, new_length)
+                            ? MAP_FAILED
+                            : real_mremap(address, length, new_length, flags, new_address);
   if (mapping != MAP_FAILED && mapping != address) {
     tell(changed, address, length);
     if ((flags & MREMAP_FIXED) != 0) tell(changed, mapping, new_length);

@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_split.h"
 #include "hcall/devices/privcmd_device.h"
+#include "hcall/machine/event_calls.h"
 #include "hcall/transport/machine/connection.h"
 #include "xencomm/export.h"
 #include "xencomm/mutex.h"
@@ -43,7 +44,12 @@ struct File {
 bool FileOf(int fd, File* file) {
   sockaddr_un address = {};
   socklen_t length = sizeof(address);
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return false;
+  auto* const name = reinterpret_cast<sockaddr*>(&address);
+  if (getpeername(fd, name, &length) != 0) {
+    // An end that listens is at the name itself.
+    length = sizeof(address);
+    if (errno != ENOTCONN || getsockname(fd, name, &length) != 0) return false;
+  }
   const std::size_t start = offsetof(sockaddr_un, sun_path) + 1;
   if (address.sun_family != AF_UNIX || length <= start) return false;
   // "xencomm/DEVICE/NUMBER/MODE/..."
@@ -160,15 +166,24 @@ int Open(xencomm_device device, int flags) {
 }
 
 // An ioctl's argument is as long as its number says.
-std::int64_t EventIoctl(machine::Connection& connection, std::uint64_t file, unsigned long request,
-                        const void* argument) {
+std::int64_t EventIoctl(machine::Connection& connection, int fd, std::uint64_t file,
+                        unsigned long request, const void* argument) {
   std::byte bytes[8];
   const std::size_t size = _IOC_SIZE(request);
-  if (_IOC_TYPE(request) != 'E' || size > sizeof(bytes)) return -ENOTTY;
+  if (size > sizeof(bytes)) return -ENOSYS;  // none of this device's has so long an argument
   const bool is_there = CanTouch(reinterpret_cast<std::uintptr_t>(argument), size, Access::kRead);
   if (is_there && size != 0) std::memcpy(bytes, argument, size);
-  return connection.Event(file, static_cast<std::uint32_t>(request),
-                          std::span(bytes).first(is_there ? size : 0));
+  const auto ask = [&] {
+    return connection.Event(file, static_cast<std::uint32_t>(request),
+                            std::span(bytes).first(is_there ? size : 0));
+  };
+  const std::int64_t answer = ask();
+  if (answer != 0 || request != machine::kEventReset) return answer;
+  // Events that were on their way are forgotten, too; their ports are enabled by a second one.
+  char lost[256];
+  while (recv(fd, lost, sizeof(lost), MSG_DONTWAIT) > 0) {
+  }
+  return ask();
 }
 
 std::int64_t Ioctl(int fd, xencomm_device device, unsigned long request, void* argument) {
@@ -181,21 +196,11 @@ std::int64_t Ioctl(int fd, xencomm_device device, unsigned long request, void* a
   if (device == XENCOMM_EVTCHN) {
     const auto connection = process.Connection();
     if (!connection.ok()) return -ErrnoOf(connection.status());
-    return EventIoctl(**connection, *attached, request, argument);
+    return EventIoctl(**connection, fd, *attached, request, argument);
   }
   const absl::StatusOr<PrivcmdDevice*> privcmd = process.Privcmd();
   if (!privcmd.ok()) return -ErrnoOf(privcmd.status());
   return (*privcmd)->Ioctl(*attached, request, argument);
-}
-
-// Pages for hypercalls are like any others: what lies in them is copied as if it lay elsewhere.
-std::int64_t MapBuffers(const File& file, void* address, std::size_t length, int protection,
-                        int flags) {
-  if ((flags & MAP_TYPE) == MAP_PRIVATE) return -EINVAL;
-  if (file.access_mode == O_RDONLY) return (protection & PROT_WRITE) != 0 ? -EACCES : -EINVAL;
-  void* const pages = mmap(address, length, protection, flags | MAP_ANONYMOUS, -1, 0);
-  return pages == MAP_FAILED ? -errno
-                             : static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(pages));
 }
 
 std::int64_t Map(int fd, xencomm_device device, void* address, std::size_t length, int protection,
@@ -203,10 +208,16 @@ std::int64_t Map(int fd, xencomm_device device, void* address, std::size_t lengt
   File file;
   if (!FileOf(fd, &file)) return -EBADF;
   if (length == 0 || offset % 4096 != 0) return -EINVAL;
-  if (device == XENCOMM_HYPERCALL) return MapBuffers(file, address, length, protection, flags);
-  if (device != XENCOMM_PRIVCMD) return -ENODEV;
+  const bool is_of_buffers = device == XENCOMM_HYPERCALL;
+  if (!is_of_buffers && device != XENCOMM_PRIVCMD) return -ENODEV;
+  if (is_of_buffers && (flags & MAP_TYPE) == MAP_PRIVATE) return -EINVAL;
+  // To Linux, what can never be written is not shared.
+  if (is_of_buffers && file.access_mode == O_RDONLY) {
+    return (protection & PROT_WRITE) != 0 ? -EACCES : -EINVAL;
+  }
   const absl::StatusOr<PrivcmdDevice*> privcmd = ThisProcess().Privcmd();
   if (!privcmd.ok()) return -ErrnoOf(privcmd.status());
+  if (is_of_buffers) return (*privcmd)->MapBuffers(address, length, protection, flags);
   return (*privcmd)->MapRoom(address, length, protection, flags);
 }
 
@@ -237,6 +248,17 @@ constexpr struct xencomm_devices kDevices = {
            int flags, off_t offset) {
           return reinterpret_cast<void*>(
               Guarded([&] { return Map(fd, device, address, length, protection, flags, offset); }));
+        },
+    .may_change =
+        [](void* address, std::size_t length, std::size_t new_length) {
+          int error = 0;
+          Guarded([&] {
+            if (PrivcmdDevice* privcmd = ThisProcess().KnownPrivcmd()) {
+              error = privcmd->MayChange(address, length, new_length);
+            }
+            return std::int64_t{0};
+          });
+          return error;
         },
     .unmapped =
         [](void* address, std::size_t length) {

@@ -29,6 +29,8 @@ struct xencomm_devices {
   /* MAP_FAILED. */
   void *(*mmap)(int fd, enum xencomm_device device, void *address, size_t length, int protection,
                 int flags, off_t offset);
+  /* Whether munmap (a new length of 0) or mremap may do so: 0, or the errno of its refusal. */
+  int (*may_change)(void *address, size_t length, size_t new_length);
   /* munmap or another mapping has taken the place of what was there. */
   void (*unmapped)(void *address, size_t length);
 };

@@ -170,7 +170,7 @@ static void load_devices(void) {
   const int length = snprintf(path, sizeof(path), "%.*s" DEVICES_LIBRARY, folder, own);
   void *const library = length < (int)sizeof(path) ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
   const struct xencomm_devices *(*devices)(void) = NULL;
-  if (library != NULL) *(void **)(void *)&devices = dlsym(library, "xencomm_devices");
+  if (library != NULL) *(void **)(void *)&devices = dlsym(library, "xencomm_find_devices");
   if (devices == NULL) {
     const char *const why = dlerror();
     dprintf(STDERR_FILENO, "xencomm: Xen's devices are not served: %s\n",

@@ -23,6 +23,11 @@ constexpr std::size_t kMostDmOpBytes = 4096;
 constexpr std::uint64_t kPagedOut = 0x80000000;
 constexpr std::uint64_t kFailed = 0xf0000000;
 
+constexpr std::size_t PageUp(std::size_t bytes) {
+  constexpr std::size_t kRest = (std::size_t{1} << kPageShift) - 1;
+  return (bytes + kRest) & ~kRest;
+}
+
 class ArenaMemory final : public schema::BounceMemory {
  public:
   explicit ArenaMemory(Arena& arena) : arena_(arena) {}
@@ -292,18 +297,48 @@ std::int64_t PrivcmdDevice::MapRoom(void* address, std::size_t length, int prote
   madvise(room, length, MADV_DONTFORK);
   const auto start = reinterpret_cast<std::uintptr_t>(room);
   const MutexLock lock(mutex_);
-  rooms_[start] = {.pages = (length + (1u << kPageShift) - 1) >> kPageShift,
-                   .protection = protection,
-                   .filled = {}};
+  rooms_[start] = {.pages = PageUp(length) >> kPageShift, .protection = protection, .filled = {}};
   return static_cast<std::int64_t>(start);
 }
 
+std::int64_t PrivcmdDevice::MapBuffers(void* address, std::size_t length, int protection,
+                                       int flags) {
+  void* const pages = mmap(address, length, protection, flags | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return -errno;
+  const auto start = reinterpret_cast<std::uintptr_t>(pages);
+  const MutexLock lock(mutex_);
+  buffers_[start] = PageUp(length);
+  return static_cast<std::int64_t>(start);
+}
+
+int PrivcmdDevice::MayChange(void* address, std::size_t length, std::size_t new_length) {
+  const auto start = reinterpret_cast<std::uintptr_t>(address);
+  const MutexLock lock(mutex_);
+  const auto overlaps = [&](std::uintptr_t other, std::size_t bytes) {
+    return other < start + PageUp(length) && start < other + bytes;
+  };
+  for (const auto& [place, room] : rooms_) {
+    const std::size_t bytes = room.pages << kPageShift;
+    if (!overlaps(place, bytes)) continue;
+    if (PageUp(new_length) > PageUp(length)) return EFAULT;
+    const bool is_whole = start <= place && place + bytes <= start + PageUp(length);
+    if (!is_whole || (new_length != 0 && PageUp(new_length) != PageUp(length))) return EINVAL;
+  }
+  for (const auto& [place, bytes] : buffers_) {
+    if (overlaps(place, bytes) && PageUp(new_length) > PageUp(length)) return EFAULT;
+  }
+  return 0;
+}
+
 void PrivcmdDevice::Unmapped(void* address, std::size_t length) {
+  const auto start = reinterpret_cast<std::uintptr_t>(address);
+  const auto is_gone = [&](const auto& mapping) {
+    return mapping.first >= start && mapping.first - start < length;
+  };
   {
-    const auto start = reinterpret_cast<std::uintptr_t>(address);
     const MutexLock lock(mutex_);
-    auto room = rooms_.lower_bound(start);
-    while (room != rooms_.end() && room->first - start < length) room = rooms_.erase(room);
+    std::erase_if(rooms_, is_gone);
+    std::erase_if(buffers_, is_gone);
   }
   mappings_.Sweep();
 }

@@ -39,6 +39,14 @@ class PrivcmdDevice {
   // A mapping that frames can be put into: an address or a negative errno.
   std::int64_t MapRoom(void* address, std::size_t length, int protection, int flags)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // Pages for hypercalls' buffers, which are like any others: what lies in them is copied as if it
+  // lay elsewhere.
+  std::int64_t MapBuffers(void* address, std::size_t length, int protection, int flags)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // 0, or the errno with which Linux refuses that a device's mapping is changed so: frames go all
+  // at once, and nothing grows.
+  int MayChange(void* address, std::size_t length, std::size_t new_length)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // One was unmapped, or something else is there now.
   void Unmapped(void* address, std::size_t length) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -83,6 +91,7 @@ class PrivcmdDevice {
   ProgramMemory memory_;
   Mutex mutex_;
   Rooms rooms_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::uintptr_t, std::size_t> buffers_ ABSL_GUARDED_BY(mutex_);  // bytes
 };
 
 }  // namespace xencomm::devices

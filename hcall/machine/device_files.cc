@@ -32,8 +32,12 @@ struct Ends {
   FileDescriptor machines;
 };
 
-// Connected to one another by this abstract name, which nobody listens at afterwards.
-absl::StatusOr<Ends> Connect(const std::string& name) {
+bool CarriesBytes(xencomm_device device) {
+  return device == XENCOMM_EVTCHN || device == XENCOMM_XENBUS;
+}
+
+// Connected to one another by this abstract name.
+absl::StatusOr<Ends> Connect(xencomm_device device, const std::string& name) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   // Behind a byte 0; its length is the address's.
@@ -41,12 +45,14 @@ absl::StatusOr<Ends> Connect(const std::string& name) {
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   const auto* const where = reinterpret_cast<const sockaddr*>(&address);
   constexpr int kStream = SOCK_STREAM | SOCK_CLOEXEC;
-  const FileDescriptor listening(socket(AF_UNIX, kStream, 0));
+  FileDescriptor listening(socket(AF_UNIX, kStream, 0));
   FileDescriptor connecting(socket(AF_UNIX, kStream, 0));
   if (!listening.is_open() || !connecting.is_open() || bind(listening.get(), where, length) != 0 ||
       listen(listening.get(), 1) != 0 || connect(connecting.get(), where, length) != 0) {
     return absl::ErrnoToStatus(errno, "a device's file");
   }
+  // Nobody accepts: when the listening end goes, so does the connection.
+  if (!CarriesBytes(device)) return Ends{std::move(listening), std::move(connecting)};
   // Somebody else may have been quicker than this process itself: that is not the file.
   FileDescriptor accepted(accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   ucred peer = {};
@@ -75,6 +81,7 @@ absl::StatusOr<DeviceFiles::Opened> DeviceFiles::Open(xencomm_device device, int
   const std::uint64_t id = ++last_id_;
   // The process is in it so that no other machine has that name.
   absl::StatusOr<Ends> ends = Connect(
+      device,
       absl::StrCat(XENCOMM_DEVICE_NAMES, kNames[device], "/", id, "/", access_mode, "/", getpid()));
   if (!ends.ok()) return ends.status();
   FileDescriptor own(fcntl(ends->machines.get(), F_DUPFD_CLOEXEC, 0));

@@ -1,7 +1,7 @@
 // Files of the machine's devices that clients have open.
 //
-// A file is a connected stream socket: a client has one end, in as many processes as it likes, and
-// this is the other. Its address says which device it is and which file (device_names.h);
+// A file is a connection of stream sockets: a client has one end, in as many processes as it likes,
+// and this is the other. Its address says which device it is and which file (device_names.h);
 // that it is really one of these, who has it shows by handing it over. When no process has it any
 // longer, the file is closed.
 #ifndef HCALL_MACHINE_DEVICE_FILES_H_

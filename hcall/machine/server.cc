@@ -65,8 +65,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& sett
   absl::StatusOr<std::unique_ptr<HostFiles>> files =
       HostFiles::Create(FilesOf(path), (*machine)->kernel());
   if (!files.ok()) return files.status();
-  absl::StatusOr<std::unique_ptr<StoreService>> store = StoreService::Create(
-      (*machine)->hypervisor(), **devices, FilesOf(path) + "/run/xenstored/socket");
+  absl::StatusOr<std::unique_ptr<StoreService>> store =
+      StoreService::Create(**machine, **devices, FilesOf(path) + "/run/xenstored/socket");
   if (!store.ok()) return store.status();
   std::move(leave_nothing).Cancel();
   return std::unique_ptr<Server>(new Server(path, *std::move(listening), *std::move(machine),

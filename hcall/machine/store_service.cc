@@ -1,6 +1,8 @@
 #include "hcall/machine/store_service.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -10,8 +12,6 @@
 #include <iterator>
 #include <span>
 
-#include "hcall/machine/event_calls.h"
-#include "hcall/schema/generated/xen.h"
 #include "xencomm/sentence.h"
 
 namespace xencomm::machine {
@@ -42,26 +42,29 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StoreService>> StoreService::Create(
-    hypervisor::Hypervisor& hypervisor, Devices& devices, const std::string& socket) {
-  FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
+    embedded::EmbeddedMachine& machine, Devices& devices, const std::string& socket) {
   absl::StatusOr<FileDescriptor> listening = ListenAt(socket);
   if (!listening.ok()) return listening.status();
-  auto service = std::unique_ptr<StoreService>(
-      new StoreService(hypervisor, std::move(epoll), *std::move(listening), socket));
-  epoll_event watched = {.events = EPOLLIN, .data = {.ptr = nullptr}};
-  if (epoll_ctl(service->epoll_.get(), EPOLL_CTL_ADD, service->listening_.get(), &watched) != 0) {
-    return absl::ErrnoToStatus(errno, "the store's socket");
+  auto service = std::unique_ptr<StoreService>(new StoreService(
+      machine, FileDescriptor(epoll_create1(EPOLL_CLOEXEC)),
+      FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), *std::move(listening), socket));
+  epoll_event at_socket = {.events = EPOLLIN, .data = {.ptr = nullptr}};
+  epoll_event at_events = {.events = EPOLLIN, .data = {.ptr = service.get()}};
+  const int epoll = service->epoll_.get();
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, service->listening_.get(), &at_socket) != 0 ||
+      epoll_ctl(epoll, EPOLL_CTL_ADD, service->events_.get(), &at_events) != 0) {
+    return absl::ErrnoToStatus(errno, "the machine's store");
   }
-  const absl::Status hears = service->HearOfEnds(devices);
-  if (!hears.ok()) return hears;
+  machine.TellOfDomains(service->events_.get());
   devices.SetXenbusHandler(service.get());
   return service;
 }
 
-StoreService::StoreService(hypervisor::Hypervisor& hypervisor, FileDescriptor epoll,
-                           FileDescriptor listening, std::string path)
-    : hypervisor_(hypervisor),
+StoreService::StoreService(embedded::EmbeddedMachine& machine, FileDescriptor epoll,
+                           FileDescriptor events, FileDescriptor listening, std::string path)
+    : machine_(machine),
       epoll_(std::move(epoll)),
+      events_(std::move(events)),
       listening_(std::move(listening)),
       path_(std::move(path)),
       store_([this](DomainId domain) { return StateOf(domain); }) {
@@ -70,6 +73,7 @@ StoreService::StoreService(hypervisor::Hypervisor& hypervisor, FileDescriptor ep
 }
 
 StoreService::~StoreService() {
+  machine_.TellOfDomains(-1);
   unlink(path_.c_str());
   // Connections end before the store.
   const MutexLock lock(mutex_);
@@ -78,7 +82,7 @@ StoreService::~StoreService() {
 
 DomainState StoreService::StateOf(DomainId domain) {
   using State = hypervisor::Hypervisor::DomainState;
-  switch (hypervisor_.StateOf(static_cast<std::uint16_t>(domain))) {
+  switch (machine_.hypervisor().StateOf(static_cast<std::uint16_t>(domain))) {
     case State::kAbsent:
       return DomainState::kAbsent;
     case State::kAlive:
@@ -89,22 +93,6 @@ DomainState StoreService::StateOf(DomainId domain) {
       return DomainState::kDying;
   }
   return DomainState::kAbsent;
-}
-
-absl::Status StoreService::HearOfEnds(Devices& devices) {
-  absl::StatusOr<Devices::Opened> opened = devices.Open(XENCOMM_EVTCHN, O_RDWR);
-  if (!opened.ok()) return opened.status();
-  events_.emplace(std::move(opened->clients));
-  const EventBindVirq bind = {.virq = VIRQ_DOM_EXC};
-  const std::int64_t port =
-      devices.Event(opened->id, kEventBindVirq, std::as_bytes(std::span(&bind, 1)));
-  if (port < 0) return absl::ErrnoToStatus(static_cast<int>(-port), "the store hears of no domain");
-  fcntl(events_->get(), F_SETFL, O_NONBLOCK);
-  epoll_event watched = {.events = EPOLLIN, .data = {.ptr = this}};
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, events_->get(), &watched) != 0) {
-    return absl::ErrnoToStatus(errno, "the store's events");
-  }
-  return absl::OkStatus();
 }
 
 void StoreService::Serve() {
@@ -125,12 +113,8 @@ void StoreService::Serve() {
 }
 
 void StoreService::TakeEvents() {
-  std::uint32_t port;
-  while (read(events_->get(), &port, sizeof(port)) == sizeof(port)) {
-    store_.CheckDomains();
-    // To be told of the next one.
-    static_cast<void>(!write(events_->get(), &port, sizeof(port)));
-  }
+  eventfd_t count;
+  if (eventfd_read(events_.get(), &count) == 0) store_.CheckDomains();
 }
 
 void StoreService::Accept() {

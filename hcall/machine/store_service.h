@@ -1,22 +1,21 @@
 // The machine's store, for whoever reaches it: at the socket where xenstored would listen, and as
-// /dev/xen/xenbus. It hears of ends of domains as xenstored does, by an event.
+// /dev/xen/xenbus.
 #ifndef HCALL_MACHINE_STORE_SERVICE_H_
 #define HCALL_MACHINE_STORE_SERVICE_H_
 
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "hcall/hypervisor/hypervisor.h"
 #include "hcall/machine/devices.h"
 #include "hcall/machine/store/store.h"
 #include "hcall/machine/store/store_connection.h"
 #include "hcall/machine/store/xenbus_file.h"
+#include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/file_descriptor.h"
 #include "xencomm/mutex.h"
 
@@ -29,7 +28,7 @@ class StoreService final : public XenbusHandler {
 
   // With what domain 0 has when it is up. `socket` is a path; all else is borrowed, and the devices
   // outlive it.
-  static absl::StatusOr<std::unique_ptr<StoreService>> Create(hypervisor::Hypervisor& hypervisor,
+  static absl::StatusOr<std::unique_ptr<StoreService>> Create(embedded::EmbeddedMachine& machine,
                                                               Devices& devices,
                                                               const std::string& socket);
 
@@ -55,11 +54,10 @@ class StoreService final : public XenbusHandler {
     bool has_ended = false;
   };
 
-  StoreService(hypervisor::Hypervisor& hypervisor, FileDescriptor epoll, FileDescriptor listening,
-               std::string path);
+  StoreService(embedded::EmbeddedMachine& machine, FileDescriptor epoll, FileDescriptor events,
+               FileDescriptor listening, std::string path);
 
   DomainState StateOf(DomainId domain);
-  absl::Status HearOfEnds(Devices& devices);
   void TakeEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Accept() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Add(FileDescriptor socket, bool is_device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -68,11 +66,11 @@ class StoreService final : public XenbusHandler {
   void Settle(Client& client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SettleAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  hypervisor::Hypervisor& hypervisor_;
+  embedded::EmbeddedMachine& machine_;
   const FileDescriptor epoll_;
+  const FileDescriptor events_;  // of ends of domains
   const FileDescriptor listening_;
   const std::string path_;
-  std::optional<FileDescriptor> events_;  // a client's end of /dev/xen/evtchn
 
   Mutex mutex_;
   Store store_ ABSL_GUARDED_BY(mutex_);

@@ -19,10 +19,14 @@ namespace {
 
 using ::testing::StartsWith;
 
-std::string PeerOf(int fd) {
+std::string NameOf(int fd) {
   sockaddr_un address = {};
   socklen_t length = sizeof(address);
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return "";
+  auto* const name = reinterpret_cast<sockaddr*>(&address);
+  if (getpeername(fd, name, &length) != 0) {
+    length = sizeof(address);
+    if (errno != ENOTCONN || getsockname(fd, name, &length) != 0) return "";
+  }
   const std::size_t start = offsetof(sockaddr_un, sun_path);
   return length <= start ? "" : std::string(address.sun_path, length - start);
 }
@@ -45,17 +49,22 @@ class DeviceFilesTest : public testing::Test {
 TEST_F(DeviceFilesTest, AreNamedByDeviceAndNumber) {
   const DeviceFiles::Opened privcmd = Open(XENCOMM_PRIVCMD);
   const DeviceFiles::Opened evtchn = Open(XENCOMM_EVTCHN, O_RDONLY);
-  const std::string first = PeerOf(privcmd.clients.get());
+  const std::string first = NameOf(privcmd.clients.get());
   EXPECT_THAT(first, StartsWith(std::string(1, '\0') + "xencomm/privcmd/" +
                                 std::to_string(privcmd.id) + "/2/"));
-  EXPECT_THAT(PeerOf(evtchn.clients.get()), StartsWith(std::string(1, '\0') + "xencomm/evtchn/" +
+  EXPECT_THAT(NameOf(evtchn.clients.get()), StartsWith(std::string(1, '\0') + "xencomm/evtchn/" +
                                                        std::to_string(evtchn.id) + "/0/"));
   EXPECT_NE(privcmd.id, evtchn.id);
   // What is written at one end comes out at the other.
-  EXPECT_EQ(write(privcmd.clients.get(), "abc", 3), 3);
+  EXPECT_EQ(write(evtchn.clients.get(), "abc", 3), 3);
   char bytes[4] = {};
-  EXPECT_EQ(read(privcmd.machines.get(), bytes, 4), 3);
-  EXPECT_EQ(read(privcmd.machines.get(), bytes, 4), -1) << "nobody waits for a client";
+  EXPECT_EQ(read(evtchn.machines.get(), bytes, 4), 3);
+  EXPECT_EQ(read(evtchn.machines.get(), bytes, 4), -1) << "nobody waits for a client";
+  // Where there is nothing to be read or written.
+  EXPECT_EQ(read(privcmd.clients.get(), bytes, 4), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(write(privcmd.clients.get(), bytes, 4), -1);
+  EXPECT_EQ(errno, ENOTCONN);
 }
 
 TEST_F(DeviceFilesTest, AreClosedWhenNobodyHasThemAnyLonger) {
@@ -78,7 +87,7 @@ TEST_F(DeviceFilesTest, AreClosedWhenNobodyHasThemAnyLonger) {
 }
 
 TEST_F(DeviceFilesTest, NothingElseIsTakenForOne) {
-  const DeviceFiles::Opened opened = Open(XENCOMM_PRIVCMD);
+  const DeviceFiles::Opened opened = Open(XENCOMM_EVTCHN);
   EXPECT_EQ(files_->Identify(opened.machines.get()), std::nullopt) << "the other end";
   int pair[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
@@ -90,7 +99,7 @@ TEST_F(DeviceFilesTest, NothingElseIsTakenForOne) {
   // One that has the same name is another socket.
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
-  const std::string name = PeerOf(opened.clients.get());
+  const std::string name = NameOf(opened.clients.get());
   name.copy(address.sun_path, sizeof(address.sun_path));
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
   const FileDescriptor forged(socket(AF_UNIX, SOCK_STREAM, 0));
@@ -98,7 +107,7 @@ TEST_F(DeviceFilesTest, NothingElseIsTakenForOne) {
   ASSERT_EQ(listen(forged.get(), 1), 0);
   const FileDescriptor lying(socket(AF_UNIX, SOCK_STREAM, 0));
   ASSERT_EQ(connect(lying.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
-  EXPECT_EQ(PeerOf(lying.get()), name);
+  EXPECT_EQ(NameOf(lying.get()), name);
   EXPECT_EQ(files_->Identify(lying.get()), std::nullopt);
 }
 

@@ -71,6 +71,13 @@ static void *fake_mmap(int fd, enum xencomm_device device, void *address, size_t
   return mmap(address, length, protection, flags | MAP_ANONYMOUS, -1, 0);
 }
 
+static int fake_may_change(void *address, size_t length, size_t new_length) {
+  (void)address, (void)length, (void)new_length;
+  const int error = remembered.refuses_changes;
+  remembered.refuses_changes = 0;
+  return error;
+}
+
 static void fake_unmapped(void *address, size_t length) {
   if (remembered.unmapped < FAKE_UNMAPPED) {
     remembered.gone[remembered.unmapped].address = address;
@@ -80,8 +87,9 @@ static void fake_unmapped(void *address, size_t length) {
   errno = EXDEV; /* which nobody shall see */
 }
 
-const struct xencomm_devices *xencomm_devices(void) {
-  static const struct xencomm_devices devices = {fake_open, fake_ioctl, fake_mmap, fake_unmapped};
+const struct xencomm_devices *xencomm_find_devices(void) {
+  static const struct xencomm_devices devices = {fake_open, fake_ioctl, fake_mmap, fake_may_change,
+                                                 fake_unmapped};
   const char *const machine = getenv(XENCOMM_MACHINE_VARIABLE);
   snprintf(remembered.machine, sizeof(remembered.machine), "%s", machine == NULL ? "" : machine);
   return &devices;

@@ -31,7 +31,8 @@ struct fake_state {
   int protection, map_flags;
   size_t length;
   off_t offset;
-  int unmapped; /* how often */
+  int refuses_changes; /* errno of the next may_change, or 0 */
+  int unmapped;        /* how often */
   struct {
     void *address;
     size_t length;

@@ -78,6 +78,10 @@ class Machine {
   // says what of. Called with the events' lock held: no call back into the hypervisor.
   virtual void Upcall(std::uint16_t /*domain*/, unsigned /*vcpu*/) {}
 
+  // What Xen tells domain 0 of by a VIRQ of this number has happened, whether that is bound there
+  // or not. Called with locks held: no call back into the hypervisor.
+  virtual void GlobalVirq(std::uint32_t /*virq*/) {}
+
   // An op that Xen has is refused because it is not implemented, for the first time; or a whole
   // hypercall (kNoOp). No call back into the hypervisor: it may be locked.
   virtual void Unimplemented(std::uint64_t /*hypercall*/, std::uint64_t /*op*/) {}

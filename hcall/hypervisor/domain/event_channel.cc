@@ -114,6 +114,7 @@ void UnmaskPort(Core& core, const Domain& domain, std::uint32_t port, const Port
 }
 
 void SendGlobalVirq(Core& core, std::uint32_t virq) {
+  core.machine.GlobalVirq(virq);
   SpinGuard guard(core.events);
   const Domain* domain = core.domains.Find(0);
   const EventChannels* channels = domain == nullptr ? nullptr : domain->event_channels;

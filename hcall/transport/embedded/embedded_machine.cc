@@ -1,11 +1,14 @@
 #include "hcall/transport/embedded/embedded_machine.h"
 
+#include <sys/eventfd.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "hcall/schema/generated/xen.h"
 #include "xencomm/process_slot.h"
 
 namespace xencomm::embedded {
@@ -123,6 +126,11 @@ bool EmbeddedMachine::Discard(MachineAddress start, std::uint64_t bytes) {
 
 void EmbeddedMachine::Upcall(std::uint16_t /*domain*/, unsigned /*vcpu*/) {
   if (kernel_ != nullptr) kernel_->Upcall();
+}
+
+void EmbeddedMachine::GlobalVirq(std::uint32_t virq) {
+  const int event_fd = tell_of_domains_.load();
+  if (virq == VIRQ_DOM_EXC && event_fd >= 0) eventfd_write(event_fd, 1);
 }
 
 int EmbeddedMachine::Hold(std::uint16_t domain, std::span<const std::uint64_t> frames,

@@ -2,6 +2,7 @@
 #ifndef HCALL_TRANSPORT_EMBEDDED_EMBEDDED_MACHINE_H_
 #define HCALL_TRANSPORT_EMBEDDED_EMBEDDED_MACHINE_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -45,6 +46,9 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
   hypervisor::Hypervisor& hypervisor() { return *hypervisor_; }
   VcpuPool& vcpus() { return *vcpus_; }
   GuestKernel& kernel() { return *kernel_; }
+  // From now on this eventfd, which is borrowed, is written to whenever a domain may have shut down
+  // or ended; -1: none.
+  void TellOfDomains(int event_fd) { tell_of_domains_.store(event_fd); }
   FrameHolder& frame_holder() { return *this; }
   ForeignMappings& foreign_mappings() { return *foreign_mappings_; }
 
@@ -66,7 +70,10 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
   std::int64_t CountResource(const ForeignMemory::Resource& resource) override;
   void Release(std::span<const std::uint64_t> mfns) override;
 
+  void GlobalVirq(std::uint32_t virq) override;
+
   const MachineSetting setting_;
+  std::atomic<int> tell_of_domains_ = -1;
   const std::chrono::steady_clock::time_point switched_on_ = std::chrono::steady_clock::now();
   const ForkMarker marker_;
   std::unique_ptr<RamFile> ram_;

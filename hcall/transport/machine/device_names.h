@@ -1,7 +1,9 @@
 /* Which devices of Linux a machine has, and how their files are named.
  *
- * A device's descriptor is one end of a connected stream socket, whose other end is the machine's.
- * The name that it is connected to says what it is: an abstract one, XENCOMM_DEVICE_NAMES and the
+ * A device's descriptor is one end of a connection of stream sockets, whose other end is the
+ * machine's. Of what can be read and written (evtchn, xenbus) it is the end that has connected; of
+ * privcmd and hypercall the one that listens, for which read() answers EINVAL, as it does for them.
+ * The name that is connected to says what it is: an abstract one, XENCOMM_DEVICE_NAMES and the
  * device's name, then "/", the file's number, "/", its access mode as open's flags say it, and
  * more. So the kernel itself does read, write, poll, dup, fork, and sends descriptors to others.
  */
