@@ -1,5 +1,5 @@
-"""The program release.c, of the release of Xen after this machine's: compiled with Debian 13's headers
-and libraries, which are unpacked and not installed, and run with them."""
+"""Programs of the release of Xen after this machine's: compiled with Debian 13's headers and
+libraries, which are unpacked and not installed, and run with them."""
 
 import pathlib
 import subprocess
@@ -9,6 +9,7 @@ import packages
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 DEBIAN = 'trixie'
 XEN = '4.20'
+DEVICES = ('devices.c', 'device_hypercalls.c', 'device_frames.c', 'device_events.c')
 
 # Its own libc and loader, since this machine's may be older than its libraries ask for.
 PACKAGES = ['libc6', 'libc6-dev', 'libgcc-s1', 'linux-libc-dev', 'libxen-dev', *packages.UTILITIES]
@@ -18,13 +19,15 @@ def archive(folder):
   return packages.release_of_debian(DEBIAN, folder / 'apt')
 
 
-def compiled(root, program, runs_here=False):
-  """Compiles it to `program`, for Debian 13 or, with that one's loader and libraries under `root`,
-  for this machine, where LD_LIBRARY_PATH comes before them as it does elsewhere."""
+def compiled(root, program, sources=('release.c',), runs_here=False):
+  """Compiles `sources` to `program`, for Debian 13 or, with that one's loader and libraries under
+  `root`, for this machine, where LD_LIBRARY_PATH comes before them as it does elsewhere."""
   libraries = root / packages.LIBRARIES
   own = [f'-Wl,--dynamic-linker={root}/lib64/ld-linux-x86-64.so.2', f'-Wl,-rpath,{libraries}']
-  subprocess.run(['cc', '-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror', f'--sysroot={root}',
-                  f'-B{libraries}', f'-L{libraries}', f'-I{TOP}', '-o', str(program),
-                  str(TOP / 'tests/xen/release.c'), '-lxenctrl', '-lxencall',
-                  *(own if runs_here else [])], check=True)
+  subprocess.run(['cc', '-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE',
+                  '-D__XEN_TOOLS__', f'--sysroot={root}', f'-B{libraries}', f'-L{libraries}',
+                  f'-I{TOP}', '-o', str(program),
+                  *(str(TOP / 'tests/xen' / name) for name in sources),
+                  '-Wl,--as-needed', '-lxenctrl', '-lxencall', *(own if runs_here else [])],
+                 check=True)
   return program

@@ -2,14 +2,16 @@
 
     /usr/bin/python3 tests/xen/run.py BUILD
 
-The Xen of this machine's Debian gets all programs; where that is older than 4.20, release.c runs on
-Debian 13's, too. The embedded hypervisor must answer release.c as real Xen 4.20 does.
+The Xen of this machine's Debian gets all programs; where that is older than 4.20, release.c and
+devices.c run on Debian 13's, too. The embedded hypervisor must answer release.c as real Xen 4.20
+does.
 
 Nothing is installed: the packages are downloaded and unpacked into BUILD, once. An image is a few
 megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
 machine prints on its serial line decides; an image that does not print its closing line has failed.
 """
 
+import copy
 import gzip
 import lzma
 import pathlib
@@ -50,8 +52,10 @@ class Machine:
   `archive` has the packages, besides which `more` are wanted. `programs` print what stock.py says;
   `checks` close with how many of their checks passed and failed. Those come last: they clear Xen's
   console, which others print. Behind them come `store_checks`, of the same kind: for these a store
-  is started, as a host does.
+  is started, as a host does. dom0 is a PV domain, or a PVH one.
   """
+
+  pvh = False
 
   def __init__(self, folder, archive, more, library_sets=LIBRARY_SETS):
     self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
@@ -156,14 +160,18 @@ poweroff -f
     kernel = next((self.root / 'boot').glob('vmlinuz-*'))
     log = self.folder / 'serial.log'
     log.unlink(missing_ok=True)
+    hardware, dom0 = ['pc', '-m', '768'], 'dom0_mem=400M,max:400M'
+    if self.pvh:
+      hardware = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on', '-m', '1024']
+      dom0 = 'dom0=pvh dom0_mem=384M,max:384M'
     # No comma may stand in Linux' own arguments: QEMU separates modules by them. QEMU's exit code
     # says nothing.
     subprocess.run([
-        'timeout', '300', 'qemu-system-x86_64', '-machine', 'pc', '-accel', 'tcg', '-cpu',
-        'qemu64,+npt', '-m', '768', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot',
-        '-serial', f'file:{log}', '-kernel', str(xen), '-append',
-        'console=com1 com1=115200,8n1 dom0_mem=400M,max:400M loglvl=all guest_loglvl=all',
-        '-initrd', f'{kernel} console=hvc0 quiet panic=-1 preempt=full,{archive}', *options])
+        'timeout', '300', 'qemu-system-x86_64', '-machine', *hardware, '-accel', 'tcg', '-cpu',
+        'qemu64,+npt', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot', '-serial',
+        f'file:{log}', '-kernel', str(xen), '-append',
+        f'console=com1 com1=115200,8n1 {dom0} loglvl=all guest_loglvl=all', '-initrd',
+        f'{kernel} console=hvc0 quiet panic=-1 preempt=full,{archive}', *options])
     return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
 
   def run(self, build):
@@ -172,7 +180,7 @@ poweroff -f
     passed = failed = 0
     outputs = outputs_of(text)
     for name in self.library_sets:
-      title = f'Xen {self.xen}, {name}'
+      title = f'Xen {self.xen}{", PVH" if self.pvh else ""}, {name}'
       for words in (path.name for path in [*self.checks, *self.store_checks]):
         output = outputs.get(f'{name}: {words}', '')
         counts = re.search(r'^(\d+) passed, (\d+) failed', output, flags=re.MULTILINE)
@@ -245,17 +253,22 @@ def main():
   own.programs = [*stock.PROGRAMS, *stock.COMMAND]
   built = build / 'tests' / 'xen'
   own.checks = [built / 'refused', built / 'devices', built / 'toolstack']
-  own.store_checks = [built / 'store']
-  own.checks = [built / 'refused', built / 'toolstack']
   own.store_checks = [built / 'store', built / 'xenbus']
-  machines = [own]
+  # As domain 0 is here: its frames are numbered as it likes.
+  translated = copy.copy(own)
+  translated.pvh, translated.library_sets = True, {'stock': None}
+  translated.programs, translated.checks, translated.store_checks = [], [built / 'devices'], []
+  machines = [own, translated]
   here = built / 'release'
   if here.exists():
     own.checks.append(here)
   else:
     folder = build / f'xen-{release.DEBIAN}'
     other = Machine(folder, release.archive(folder), release.PACKAGES)
-    other.checks = [release.compiled(other.root, folder / 'release')]
+    other.checks = [
+        release.compiled(other.root, folder / 'release'),
+        release.compiled(other.root, folder / 'devices', release.DEVICES),
+    ]
     here = release.compiled(other.root, folder / 'release-here', runs_here=True)
     machines.append(other)
 
