@@ -395,18 +395,22 @@ static void check_lengths(void) {
   close_pair(&pair);
 }
 
-// A port that is enabled before it was read comes once more. When there is no room for it, the file
-// says so until it is reset.
+// A port that is enabled before it was read comes once more. Where there is no room for that, as
+// with Linux, the file says so until it is reset.
 static void check_overflow(void) {
   const struct pair pair = open_pair();
   const int here = pair.fds[0], there = pair.fds[1];
-  for (int sent = 0; sent < 5000 && (events_of(there) & POLLERR) == 0; sent++) {
+  for (int sent = 0; sent < 2000 && (events_of(there) & POLLERR) == 0; sent++) {
     CHECK(notify(here, pair.ports[0]) == 0 && enables(there, pair.ports[1]));
   }
-  CHECK(events_of(there) == POLLERR);
-  uint32_t got;
-  CHECK_REFUSED(read(there, &got, 4), EFBIG);
-  CHECK_REFUSED(read(there, &got, 4), EFBIG);
+  if ((events_of(there) & POLLERR) != 0) {
+    uint32_t got;
+    CHECK(events_of(there) == POLLERR);
+    CHECK_REFUSED(read(there, &got, 4), EFBIG);
+    CHECK_REFUSED(read(there, &got, 4), EFBIG);
+  } else {
+    CHECK(reads(there, pair.ports[1]) && reads(there, pair.ports[1]));
+  }
   CHECK(ioctl(there, kReset, 0) == 0 && reads_nothing(there));
   CHECK(enables(there, pair.ports[1]) && events_of(there) == POLLOUT);
   CHECK(notify(here, pair.ports[0]) == 0 && reads(there, pair.ports[1]));
