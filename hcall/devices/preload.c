@@ -22,6 +22,7 @@ static char machine_setting[PATH_MAX];
 static char files_setting[PATH_MAX];
 static char preload_setting[PATH_MAX];
 #define PRELOAD_VARIABLE "LD_PRELOAD"
+#define PRELOAD 0
 static const char *const variables[] = {PRELOAD_VARIABLE, XENCOMM_MACHINE_VARIABLE,
                                         XENCOMM_FILES_VARIABLE};
 static char *const settings[] = {preload_setting, machine_setting, files_setting};
@@ -92,23 +93,21 @@ static bool lists(const char *list, const char *name) {
 /* What a program's environment has of the machine. */
 struct found {
   size_t count;
-  size_t preload; /* index, or count */
-  bool lists_preload;
   bool has[SETTINGS];
+  size_t preload; /* where the list is; of several, the last one counts */
+  bool lists_preload;
 };
 
 static struct found find(char *const *theirs) {
   struct found found = {0};
-  size_t preload = SIZE_MAX;
   for (; theirs != NULL && theirs[found.count] != NULL; ++found.count) {
     const char *const setting = theirs[found.count];
     for (size_t i = 0; i < SETTINGS; ++i) found.has[i] |= is_of(setting, variables[i]);
-    if (preload == SIZE_MAX && is_of(setting, PRELOAD_VARIABLE)) { /* the first counts */
-      preload = found.count;
+    if (is_of(setting, PRELOAD_VARIABLE)) {
+      found.preload = found.count;
       found.lists_preload = lists(value_of(setting), value_of(preload_setting));
     }
   }
-  found.preload = preload == SIZE_MAX ? found.count : preload;
   return found;
 }
 
@@ -122,7 +121,7 @@ size_t xencomm_environment_room(char *const *theirs) {
   if (!xencomm_active()) return 1;
   const struct found found = find(theirs);
   if (is_complete(&found)) return 1;
-  const size_t list = found.preload == found.count ? 0 : strlen(theirs[found.preload]);
+  const size_t list = found.has[PRELOAD] ? strlen(theirs[found.preload]) : 0;
   const size_t text = strlen(preload_setting) + 1 + list + 1;
   return found.count + SETTINGS + 1 + text / sizeof(char *) + 1;
 }
@@ -138,7 +137,7 @@ char **xencomm_environment(char *const *theirs, char **room) {
     if (!found.has[i]) room[count++] = settings[i];
   }
   room[count] = NULL;
-  if (found.preload != found.count && !found.lists_preload) {
+  if (found.has[PRELOAD] && !found.lists_preload) {
     char *const text = (char *)(room + found.count + SETTINGS + 1);
     strcpy(text, preload_setting);
     strcat(text, ":");

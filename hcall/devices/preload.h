@@ -36,7 +36,13 @@ struct xencomm_real {
 #define ALIAS(also, name) \
   extern __typeof__(also) also __attribute__((alias(#name), visibility("default")))
 #define HIDDEN_ALIAS(also, name) \
-  extern __typeof__(name) also __attribute__((copy(name), alias(#name), visibility("default")))
+  extern __typeof__(name) also   \
+      __attribute__((ATTRIBUTES_OF(name) alias(#name), visibility("default")))
+#if __has_attribute(copy)
+#define ATTRIBUTES_OF(name) copy(name),
+#else
+#define ATTRIBUTES_OF(name)
+#endif
 
 /* Whether there is a machine, for this call. */
 bool xencomm_active(void);

@@ -35,9 +35,7 @@ static int call_with(call_by_name *call, int fd, const char *path) {
     }
   }
   const int result = call(fd, (const struct sockaddr *)&address, sizeof(address));
-  const int after = errno;
   if (folder >= 0) close(folder);
-  errno = after;
   return result;
 }
 

@@ -300,6 +300,18 @@ TEST_F(DevicesFrontTest, EveryFunctionThatMakesAFileMakesItInTheMachinesFolder) 
   }
 }
 
+TEST_F(DevicesFrontTest, AFileOfNoNameHasItsMode) {
+  const int fd = open("/proc/xen", O_TMPFILE | O_RDWR, 0640);
+  struct stat status;
+  if (fd < 0) {
+    EXPECT_EQ(errno, EOPNOTSUPP);
+  } else {
+    EXPECT_EQ(fstat(fd, &status), 0);
+    EXPECT_EQ(status.st_mode, S_IFREG | 0640U);
+    close(fd);
+  }
+}
+
 TEST_F(DevicesFrontTest, EveryFunctionThatRemovesAFileRemovesItFromTheMachinesFolder) {
   const std::vector<Call> calls = {
       {"rmdir", [](auto, auto path) -> long { return rmdir(path); }},

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -33,9 +34,11 @@ int main(int argc, char** argv) {
     setenv(XENCOMM_MACHINE_VARIABLE, kMachine, 1);
     setenv(XENCOMM_FILES_VARIABLE, std::filesystem::canonical(folder).c_str(), 1);
     setenv("LC_ALL", "C", 1);
+    setenv("PATH", "/usr/bin:/bin", 1);
     execv("/proc/self/exe", argv);
     return 1;
   }
+  umask(022);
   testing::InitGoogleTest(&argc, argv);
   const int result = RUN_ALL_TESTS();
   std::filesystem::remove_all(Files());

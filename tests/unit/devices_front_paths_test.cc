@@ -148,6 +148,7 @@ TEST_F(DevicesFrontTest, ARelativePathLeadsIntoTheMachinesFilesAndOut) {
   Write(Kept("/dev/evtchn"), "other");
   Write(Kept("/proc/xen/evtchn"), "no device");
   Write(Kept("/run/xenstored/lib/file"), "deep");
+  Write(Kept("/run/lock/xl-lock"), "lock");
   std::filesystem::create_directories(Kept("/run/xenstored/usr"));
   for (const auto& [folder, path, text] :
        std::vector<std::tuple<const char*, const char*, std::string>>{
@@ -157,6 +158,8 @@ TEST_F(DevicesFrontTest, ARelativePathLeadsIntoTheMachinesFilesAndOut) {
            {"/proc", "xen/file", "kept"},
            {"/proc", "../proc/xen/file", "kept"},
            {"/usr", "../proc/xen/file", "kept"},
+           {"/run", "lock/xl-lock", "lock"},
+           {"/run/lock", "xl-lock", "lock"},
            {"/proc", "xenon/file", none},
            {"/proc", "file", none},
            {"/dev/xen", "evtchn", "evt"},

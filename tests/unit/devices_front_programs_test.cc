@@ -169,6 +169,12 @@ TEST_F(DevicesFrontTest, AnEnvironmentIsOnlyGivenWhatItLacks) {
   EXPECT_THAT(print({"LD_PRELOAD="}), testing::UnorderedElementsAre(preload + ":", machine, files));
   EXPECT_THAT(print({"LD_PRELOADS=1"}),
               testing::UnorderedElementsAre("LD_PRELOADS=1", preload, machine, files));
+  EXPECT_THAT(print({"LD_PRELOAD=" + std::string(kFront).substr(0, 4)}),
+              testing::UnorderedElementsAre(preload + ":" + std::string(kFront).substr(0, 4),
+                                            machine, files));
+  // Of two, the dynamic linker takes the last one.
+  EXPECT_THAT(print({machine, preload, "LD_PRELOAD=/nowhere/x.so", files}),
+              ElementsAre(machine, preload, preload + ":/nowhere/x.so", files));
   // Another machine's program stays there.
   EXPECT_THAT(print({other, files}), testing::UnorderedElementsAre(other, files, preload));
 }
@@ -194,6 +200,29 @@ TEST_F(DevicesFrontTest, AKeptProgramStarts) {
   }
 }
 
+TEST_F(DevicesFrontTest, WhatIsSoughtElsewhereIsNotSoughtHere) {
+  Write(Kept("/run/xl"), "#!/bin/sh\necho started\n");
+  ASSERT_EQ(chmod("/run/xl", 0700), 0);
+  const std::string before = std::filesystem::current_path();
+  ASSERT_EQ(chdir("/run"), 0);
+  char name[] = "xl";
+  char* const arguments[] = {name, nullptr};
+  pid_t pid;
+  // In the folders of PATH.
+  EXPECT_EQ(posix_spawnp(&pid, name, nullptr, nullptr, arguments, environ), ENOENT);
+  std::string output;
+  Child([&] { execvp(name, arguments); }, &output);
+  EXPECT_EQ(output, "");
+  // In the folder that the program will be in.
+  posix_spawn_file_actions_t actions;
+  ASSERT_EQ(posix_spawn_file_actions_init(&actions), 0);
+  EXPECT_EQ(posix_spawn_file_actions_addchdir_np(&actions, "/etc"), 0);
+  EXPECT_EQ(posix_spawn_file_actions_addopen(&actions, 9, name, O_RDONLY, 0), 0);
+  EXPECT_EQ(posix_spawn(&pid, kShell, &actions, nullptr, kArguments, environ), ENOENT);
+  EXPECT_EQ(posix_spawn_file_actions_destroy(&actions), 0);
+  ASSERT_EQ(chdir(before.c_str()), 0);
+}
+
 TEST_F(DevicesFrontTest, ASpawnsActionsOpenFilesAndDevices) {
   posix_spawn_file_actions_t actions;
   ASSERT_EQ(posix_spawn_file_actions_init(&actions), 0);
@@ -207,14 +236,15 @@ TEST_F(DevicesFrontTest, ASpawnsActionsOpenFilesAndDevices) {
       posix_spawn_file_actions_addopen(&actions, 1, "/proc/xen/out", O_WRONLY | O_CREAT, 0600), 0);
   EXPECT_EQ(posix_spawn_file_actions_addchdir_np(&actions, "/proc/xen"), 0);
   EXPECT_EQ(errno, E2BIG);
-  char command[] = "cat <&7; cat <&8; cat <&9; cat capabilities; ls /proc/self/fd | wc -l";
+  char command[] =
+      "cat <&7; cat <&8; cat <&9; cat capabilities; ls -l /proc/self/fd | grep -c socket";
   char* const arguments[] = {kShell, kDashC, command, nullptr};
   pid_t pid;
   int status;
   ASSERT_EQ(posix_spawn(&pid, kShell, &actions, nullptr, arguments, environ), 0);
   ASSERT_EQ(waitpid(pid, &status, 0), pid);
   EXPECT_EQ(status, 0);
-  EXPECT_THAT(Read(Kept("/proc/xen/out")), testing::StartsWith("keptevtxencontrol_d\n"));
+  EXPECT_EQ(Read(Kept("/proc/xen/out")), "keptevtxencontrol_d\n2\n");
   EXPECT_EQ(posix_spawn_file_actions_destroy(&actions), 0);
   EXPECT_EQ(dup(0), next) << "a descriptor was left open";
   close(next);
@@ -343,8 +373,9 @@ TEST_F(DevicesFrontTest, WithoutTheVariablesItDoesNothing) {
   EXPECT_EQ(Bare(command, {preload, files}), nothing);
   EXPECT_EQ(Bare(command, {preload, files, XENCOMM_MACHINE_VARIABLE "="}), nothing);
   EXPECT_EQ(Bare(command, {preload, machine, XENCOMM_FILES_VARIABLE "="}), nothing);
+  EXPECT_EQ(Bare(command, {preload, machine, files + std::string(5000, '/')}), nothing);
   EXPECT_EQ(Bare("cat /proc/xen/file", {preload, machine, files}), "kept");
-  EXPECT_EQ(Bare("cat /proc/xen/file", {preload, machine, files + "//"}), "kept");
+  EXPECT_EQ(Bare("cd /proc/xen; /bin/pwd", {preload, machine, files + "//"}), "/proc/xen\n");
 }
 
 TEST_F(DevicesFrontTest, WithoutTheirLibraryThereAreNoDevices) {

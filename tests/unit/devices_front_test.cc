@@ -19,6 +19,7 @@
 #include <climits>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <thread>
@@ -346,6 +347,9 @@ TEST_F(DevicesFrontTest, ASocketIsADeviceByItsPeersNameAlone) {
   Fake();
   const std::string names = zero + XENCOMM_DEVICE_NAMES;
   const std::string longest = names + "xenbus/";
+  const std::string before = std::filesystem::current_path();
+  std::filesystem::create_directories(Files() + "/axencomm/privcmd");
+  ASSERT_EQ(chdir(Files().c_str()), 0);
   for (const auto& [name, device] : std::vector<std::pair<std::string, int>>{
            {names + "privcmd/front-test", XENCOMM_PRIVCMD},
            {names + "xenbus/front-test", XENCOMM_XENBUS},
@@ -358,6 +362,7 @@ TEST_F(DevicesFrontTest, ASocketIsADeviceByItsPeersNameAlone) {
            {zero + "xencommprivcmd/1", XENCOMM_NO_DEVICE},
            {zero + "x", XENCOMM_NO_DEVICE},
            {zero + "other/privcmd/1", XENCOMM_NO_DEVICE},
+           {"axencomm/privcmd/1", XENCOMM_NO_DEVICE},  // a path
        }) {
     const int fd = ConnectedTo(name);
     Fake().asked = 0;
@@ -366,6 +371,7 @@ TEST_F(DevicesFrontTest, ASocketIsADeviceByItsPeersNameAlone) {
     EXPECT_EQ(Fake().device, device) << name;
     close(fd);
   }
+  ASSERT_EQ(chdir(before.c_str()), 0);
 }
 
 TEST_F(DevicesFrontTest, AMappingOfADeviceIsItsOwn) {
@@ -445,9 +451,29 @@ TEST_F(DevicesFrontTest, TheDevicesHearOfEveryMappingThatGoes) {
   char* const target = map(nullptr, 3, 0);
   EXPECT_EQ(mremap(pages, 2 * 4096, 3 * 4096, MREMAP_MAYMOVE | MREMAP_FIXED, target), target);
   EXPECT_THAT(gone(), ElementsAre(Gone(pages, 2), Gone(target, 3)));
-  EXPECT_EQ(mremap(target, 4096, 1UL << 60, 0), MAP_FAILED);
+  // To a place of the kernel's choice, since the next page is taken.
+  char* const moved = static_cast<char*>(mremap(target, 4096, 4 * 4096, MREMAP_MAYMOVE));
+  EXPECT_NE(moved, target);
+  EXPECT_THAT(gone(), ElementsAre(Gone(target, 1)));
+  munmap(moved, 4 * 4096);
+  gone();
+  EXPECT_EQ(mremap(target + 4096, 4096, 1UL << 60, 0), MAP_FAILED);
   EXPECT_THAT(gone(), ElementsAre());
-  munmap(target, 3 * 4096);
+  munmap(target + 4096, 2 * 4096);
+}
+
+TEST_F(DevicesFrontTest, TheDevicesHearOfAMappingsEndBeforeThereIsAnotherInItsPlace) {
+  const int fd = open("/dev/xen/privcmd", O_RDWR);
+  const auto change = [&] {
+    for (int i = 0; i < 20000; ++i) {
+      munmap(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0), 4096);
+    }
+  };
+  std::thread other(change);
+  change();
+  other.join();
+  EXPECT_EQ(Fake().conflicts, 0);
+  close(fd);
 }
 
 TEST_F(DevicesFrontTest, AForkWhileMappingsChangeLeavesTheChildFree) {
@@ -471,6 +497,22 @@ TEST_F(DevicesFrontTest, AForkWhileMappingsChangeLeavesTheChildFree) {
   }
   done = true;
   other.join();
+}
+
+TEST_F(DevicesFrontTest, AThreadIsNotCancelledInsideTheDevices) {
+  Fake();
+  int state = 0;
+  std::thread thread([&] {
+    pthread_cancel(pthread_self());  // at the next point where it can be
+    const int fd = open("/dev/xen/evtchn", O_RDWR);
+    Fake().asked = 0;
+    ioctl(fd, 0x44500UL, nullptr);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    close(fd);
+  });
+  thread.join();
+  EXPECT_EQ(Fake().asked, 1);
+  EXPECT_EQ(state, PTHREAD_CANCEL_ENABLE);
 }
 
 TEST_F(DevicesFrontTest, TheDevicesOwnCallsAreTheCLibrarys) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +35,9 @@ static int fake_open(enum xencomm_device device, int flags) {
   const int length = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "%s%s/%d-%d",
                               XENCOMM_DEVICE_NAMES, names[device], getpid(), remembered.opened);
   const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
-  const int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  /* The program's descriptor is the lowest that is free, as of any open. */
   const int fd = socket(AF_UNIX, SOCK_STREAM | ((flags & O_CLOEXEC) != 0 ? SOCK_CLOEXEC : 0), 0);
+  const int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   int other = -1;
   if (bind(listening, (struct sockaddr *)&name, size) != 0 || listen(listening, 1) != 0 ||
       connect(fd, (struct sockaddr *)&name, size) != 0 ||
@@ -59,6 +61,16 @@ static long fake_ioctl(int fd, enum xencomm_device device, unsigned long request
   return 42;
 }
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Where an address is remembered, or null. */
+static void **live(void *address) {
+  for (int i = 0; i < FAKE_LIVE; ++i) {
+    if (remembered.live[i] == address) return &remembered.live[i];
+  }
+  return NULL;
+}
+
 static void *fake_mmap(int fd, enum xencomm_device device, void *address, size_t length,
                        int protection, int flags, off_t offset) {
   ++remembered.mapped;
@@ -68,7 +80,14 @@ static void *fake_mmap(int fd, enum xencomm_device device, void *address, size_t
   remembered.protection = protection;
   remembered.map_flags = flags;
   remembered.offset = offset;
-  return mmap(address, length, protection, flags | MAP_ANONYMOUS, -1, 0);
+  void *const mapping = mmap(address, length, protection, flags | MAP_ANONYMOUS, -1, 0);
+  pthread_mutex_lock(&lock);
+  void **place = live(mapping);
+  remembered.conflicts += place != NULL;
+  if (place == NULL) place = live(NULL);
+  if (place != NULL) *place = mapping;
+  pthread_mutex_unlock(&lock);
+  return mapping;
 }
 
 static int fake_may_change(void *address, size_t length, size_t new_length) {
@@ -79,6 +98,10 @@ static int fake_may_change(void *address, size_t length, size_t new_length) {
 }
 
 static void fake_unmapped(void *address, size_t length) {
+  pthread_mutex_lock(&lock);
+  void **const place = live(address);
+  if (place != NULL) *place = NULL;
+  pthread_mutex_unlock(&lock);
   if (remembered.unmapped < FAKE_UNMAPPED) {
     remembered.gone[remembered.unmapped].address = address;
     remembered.gone[remembered.unmapped].length = length;

@@ -15,6 +15,8 @@ extern "C" {
 #endif
 
 #define FAKE_UNMAPPED 16
+/* Mappings that are remembered. */
+#define FAKE_LIVE 16
 
 struct fake_state {
   int opened; /* how often */
@@ -37,7 +39,9 @@ struct fake_state {
     void *address;
     size_t length;
   } gone[FAKE_UNMAPPED];
-  char machine[64]; /* as the environment had it when the library was loaded */
+  char machine[64];      /* as the environment had it when the library was loaded */
+  void *live[FAKE_LIVE]; /* addresses of mappings that have not gone */
+  int conflicts;         /* mappings in the place of one that had not gone */
 };
 
 struct fake_state *fake_devices(void);
