@@ -90,7 +90,7 @@ class Process {
     const auto connection = Connected();
     if (!connection.ok()) return connection.status();
     if (privcmd_ == nullptr) {
-      const auto mappings = machine::Connection::MappingsOfThisProcess(Path());
+      const auto mappings = machine::Connection::MappingsOfThisProcess(Setting()->path);
       if (!mappings.ok()) return mappings.status();
       auto device = PrivcmdDevice::Create(*connection, **mappings);
       if (!device.ok()) return device.status();
@@ -105,14 +105,17 @@ class Process {
   }
 
  private:
-  static std::string Path() {
-    const char* const path = std::getenv(XENCOMM_MACHINE_VARIABLE);
-    return path == nullptr ? "" : path;
+  // What the environment says.
+  static absl::StatusOr<JoinedSetting> Setting() {
+    const char* const setting = std::getenv(XENCOMM_MACHINE_VARIABLE);
+    return ParseJoinedSetting(setting == nullptr ? "" : setting);
   }
   absl::StatusOr<std::shared_ptr<machine::Connection>> Connected()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (connection_ != nullptr) return connection_;
-    auto opened = machine::Connection::Open(Path(), SpaceOption::kRegion);
+    const absl::StatusOr<JoinedSetting> setting = Setting();
+    absl::StatusOr<std::shared_ptr<machine::Connection>> opened = setting.status();
+    if (setting.ok()) opened = machine::Connection::Open(setting->path, setting->space);
     if (!opened.ok()) {
       // Once: a program may try again and again.
       if (!std::exchange(has_complained_, true)) {

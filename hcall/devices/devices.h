@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* Of the environment: the machine's socket, and the folder of its files, in which the paths that
+/* Of the environment: the machine's socket (with the space of calls, as behind "machine:"), and the folder of its files, in which the paths that
  * Linux would serve (/proc/xen, /sys/hypervisor ...) and those that toolstacks write are kept. */
 #define XENCOMM_MACHINE_VARIABLE "XENCOMM_MACHINE"
 #define XENCOMM_FILES_VARIABLE "XENCOMM_MACHINE_FILES"

@@ -84,6 +84,23 @@ int ExecuteAndWait(char** program) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+// The program finds Linux's devices of Xen, and the system's own libraries of Xen do the rest.
+absl::Status Join(const std::string& options, const fs::path& drop_ins) {
+  const absl::StatusOr<JoinedSetting> joined = ParseJoinedSetting(options);
+  if (!joined.ok()) return joined.status();
+  const fs::path preloaded = PreloadedLibrary(drop_ins);
+  if (preloaded.empty()) {
+    return absl::NotFoundError("libxencomm-preload.so is not where it was built or installed");
+  }
+  const std::string files = machine::Server::FilesOf(joined->path);
+  setenv(XENCOMM_MACHINE_VARIABLE, options.c_str(), 1);
+  setenv(XENCOMM_FILES_VARIABLE, files.c_str(), 1);
+  // For programs that are not led there: static ones.
+  setenv("XENSTORED_PATH", absl::StrCat(files, "/run/xenstored/socket").c_str(), 1);
+  Prepend("LD_PRELOAD", preloaded.string());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int> Run(const Arguments& arguments) {
   const fs::path folder = DropInFolder();
   if (folder.empty()) {
@@ -100,22 +117,14 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     machine = *std::move(started);
     transport = arguments.OnMachine(machine->socket());
   }
-  Prepend("LD_LIBRARY_PATH", folder.string());
   const Setting parts = SplitSetting(transport);
-  // The store of a machine in this process, where there is no daemon's.
-  if (parts.name == "embedded") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
   if (parts.name == "machine") {
-    const absl::StatusOr<JoinedSetting> joined = ParseJoinedSetting(parts.options);
-    if (!joined.ok()) return joined.status();
-    const fs::path preloaded = PreloadedLibrary(folder);
-    if (preloaded.empty()) {
-      return absl::NotFoundError("libxencomm-preload.so is not where it was built or installed");
-    }
-    const std::string files = machine::Server::FilesOf(joined->path);
-    setenv(XENCOMM_MACHINE_VARIABLE, joined->path.c_str(), 1);
-    setenv(XENCOMM_FILES_VARIABLE, files.c_str(), 1);
-    setenv("XENSTORED_PATH", absl::StrCat(files, "/run/xenstored/socket").c_str(), 1);
-    Prepend("LD_PRELOAD", preloaded.string());
+    const absl::Status joined = Join(parts.options, folder);
+    if (!joined.ok()) return joined;
+  } else {
+    Prepend("LD_LIBRARY_PATH", folder.string());
+    // The store of a hypervisor in this process, where there is no daemon's.
+    if (parts.name == "embedded") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
   }
   setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
   char** const program = arguments.operands().data();
@@ -129,11 +138,15 @@ Command RunCommand() {
       .name = "run",
       .summary = "Run an unmodified toolstack program over this library",
       .description =
-          "PROGRAM finds this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of "
-          "the system's. Its hypercalls are answered by a machine that is started for it and all "
-          "that it starts, and ended afterwards: no Xen is needed. PROGRAM itself is not changed. "
-          "With --machine it joins a machine that runs.\n\n"
-          "With --space=direct, xcom or inline the hypervisor is in the program's own process.",
+          "PROGRAM, and all that it starts, finds Linux's devices of Xen (/dev/xen, /proc/xen), a "
+          "xenstore and the folders that toolstacks write: those of a machine, a hypervisor in a "
+          "process of its own, that is started for it and ended afterwards. No Xen is needed, and "
+          "PROGRAM and its libraries are not changed. With --machine it joins a machine that runs. "
+          "Programs that are static, setuid, or that make system calls by themselves find no "
+          "devices.\n\n"
+          "With --space=direct, xcom or inline the hypervisor is in the program's own process, "
+          "behind this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of the "
+          "system's, and ends with it. With --xen these are put over the Xen of this machine.",
       .runs_program = true,
       .connects = Command::Connects::kAnywhere,
       .examples = {{"Debian's xen-cpuid, its arguments reached by a page walk.",

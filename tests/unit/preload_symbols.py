@@ -24,7 +24,7 @@ PATH = re.compile(r'const char\s*\*\s*(?:const\s*\*\s*)?(?:__restrict\s*)?_*(\w*
                   r'special|special_file|prefix)|name)\b|char\s*\*\s*_*template\b')
 # Not of paths, but they lead to devices, or to other programs.
 OTHERS = {'__getcwd_chk', 'bind', 'connect', 'fexecve', 'fstat', 'getcwd', 'ioctl', 'mmap', 'mremap',
-          'munmap', 'posix_spawn_file_actions_destroy', 'readdir', 'syscall'}
+          'munmap', 'posix_spawn_file_actions_destroy', 'read', 'readdir', 'syscall', 'write'}
 # On purpose not in the front. Nor is fts_open, of a list of paths: programs have their own, which opens
 # by openat.
 NOT = {
