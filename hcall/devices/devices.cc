@@ -110,12 +110,15 @@ class Process {
     const char* const setting = std::getenv(XENCOMM_MACHINE_VARIABLE);
     return ParseJoinedSetting(setting == nullptr ? "" : setting);
   }
+  static absl::StatusOr<std::shared_ptr<machine::Connection>> OpenConnection() {
+    const absl::StatusOr<JoinedSetting> setting = Setting();
+    if (!setting.ok()) return setting.status();
+    return machine::Connection::Open(setting->path, setting->space);
+  }
   absl::StatusOr<std::shared_ptr<machine::Connection>> Connected()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (connection_ != nullptr) return connection_;
-    const absl::StatusOr<JoinedSetting> setting = Setting();
-    absl::StatusOr<std::shared_ptr<machine::Connection>> opened = setting.status();
-    if (setting.ok()) opened = machine::Connection::Open(setting->path, setting->space);
+    auto opened = OpenConnection();
     if (!opened.ok()) {
       // Once: a program may try again and again.
       if (!std::exchange(has_complained_, true)) {
