@@ -90,7 +90,7 @@ class Process {
     const auto connection = Connected();
     if (!connection.ok()) return connection.status();
     if (privcmd_ == nullptr) {
-      const auto mappings = machine::Connection::MappingsOfThisProcess(Setting()->path);
+      const auto mappings = machine::Connection::MappingsOfThisProcess(*Setting());
       if (!mappings.ok()) return mappings.status();
       auto device = PrivcmdDevice::Create(*connection, **mappings);
       if (!device.ok()) return device.status();
@@ -113,7 +113,7 @@ class Process {
   static absl::StatusOr<std::shared_ptr<machine::Connection>> OpenConnection() {
     const absl::StatusOr<JoinedSetting> setting = Setting();
     if (!setting.ok()) return setting.status();
-    return machine::Connection::Open(setting->path, setting->space);
+    return machine::Connection::OfMappings(*setting);
   }
   absl::StatusOr<std::shared_ptr<machine::Connection>> Connected()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

@@ -107,7 +107,7 @@ absl::StatusOr<std::unique_ptr<ForeignMemory>> OpenForeignMemory(const std::stri
   if (std::holds_alternative<PrivcmdSetting>(*parsed)) return PrivcmdForeignMemory::Open();
   if (const auto* const joined = std::get_if<JoinedSetting>(&*parsed)) {
     const absl::StatusOr<embedded::ForeignMappings*> mappings =
-        machine::Connection::MappingsOfThisProcess(joined->path);
+        machine::Connection::MappingsOfThisProcess(*joined);
     if (!mappings.ok()) return mappings.status();
     // Which stay.
     return std::make_unique<embedded::EmbeddedForeignMemory>(

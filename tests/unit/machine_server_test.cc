@@ -183,7 +183,7 @@ TEST_F(MachineServerTest, MapsFramesAndLetsThemGo) {
   ASSERT_EQ(client->Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, reservation.get()),
             static_cast<std::int64_t>(kFrames));
 
-  const auto mappings = Connection::MappingsOfThisProcess(machine_.path());
+  const auto mappings = Connection::MappingsOfThisProcess({.path = machine_.path()});
   ASSERT_TRUE(mappings.ok()) << mappings.status();
   embedded::EmbeddedForeignMemory memory(
       std::shared_ptr<embedded::ForeignMappings>(std::shared_ptr<void>(), *mappings));

@@ -90,20 +90,31 @@ Connection::Mappings& Connection::MappingsOf(const std::string& path) {
   return all.by_path[path];
 }
 
-absl::StatusOr<embedded::ForeignMappings*> Connection::MappingsOfThisProcess(
-    const std::string& path) {
-  Mappings& mappings = MappingsOf(path);
+absl::StatusOr<std::shared_ptr<Connection>> Connection::OfMappings(const JoinedSetting& setting) {
+  Mappings& mappings = MappingsOf(setting.path);
   const MutexLock lock(mappings.mutex);
-  embedded::ForeignMappings* made = mappings.made.load(std::memory_order_relaxed);
-  if (made != nullptr) return made;
-  absl::StatusOr<std::shared_ptr<Connection>> connection = Open(path, SpaceOption::kRegion);
+  if (mappings.connection == nullptr) {
+    absl::StatusOr<std::shared_ptr<Connection>> opened = Open(setting.path, setting.space);
+    if (!opened.ok()) return opened.status();
+    mappings.connection = *std::move(opened);
+  }
+  return mappings.connection;
+}
+
+absl::StatusOr<embedded::ForeignMappings*> Connection::MappingsOfThisProcess(
+    const JoinedSetting& setting) {
+  const absl::StatusOr<std::shared_ptr<Connection>> connection = OfMappings(setting);
   if (!connection.ok()) return connection.status();
   const absl::StatusOr<embedded::RamFile*> memory = (*connection)->Memory();
   if (!memory.ok()) return memory.status();
-  // Never destroyed, as what it knows of is not unmapped.
-  made = new embedded::ForeignMappings(**connection, **memory);
-  mappings.connection = *std::move(connection);
-  mappings.made.store(made, std::memory_order_release);
+  Mappings& mappings = MappingsOf(setting.path);
+  const MutexLock lock(mappings.mutex);
+  embedded::ForeignMappings* made = mappings.made.load(std::memory_order_relaxed);
+  if (made == nullptr) {
+    // Never destroyed, as what it knows of is not unmapped.
+    made = new embedded::ForeignMappings(**connection, **memory);
+    mappings.made.store(made, std::memory_order_release);
+  }
   return made;
 }
 

@@ -41,7 +41,10 @@ class Connection final : public embedded::FrameHolder {
   // This process's mappings of the machine's frames, by a connection that stays on until it ends:
   // whoever made them closes its handle and goes on using them. Calls by every connection look
   // first which of them are gone.
-  static absl::StatusOr<embedded::ForeignMappings*> MappingsOfThisProcess(const std::string& path);
+  static absl::StatusOr<embedded::ForeignMappings*> MappingsOfThisProcess(
+      const JoinedSetting& setting);
+  // That connection, for whoever holds frames that they map.
+  static absl::StatusOr<std::shared_ptr<Connection>> OfMappings(const JoinedSetting& setting);
 
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
