@@ -9,6 +9,7 @@
 
 #include "hcall/machine/store/store.h"
 #include "hcall/machine/store/store_connection.h"
+#include "hcall/machine/store/xenbus_file.h"
 #include "tests/fuzz/guest.h"
 
 namespace xencomm::fuzz {
@@ -208,10 +209,27 @@ void Run(FuzzedDataProvider& data) {
   for (const DomainId id : kDomains)
     clients.push_back(std::make_unique<Client>(store, id, has_introduced));
 
+  auto file = std::make_unique<XenbusFile>(store, [] {});
+  const auto write = [&](const std::string& bytes) {
+    const std::ptrdiff_t taken = file->Write(std::as_bytes(std::span(bytes)));
+    FUZZ_CHECK(taken < 0 || taken == static_cast<std::ptrdiff_t>(bytes.size()));
+    // Whole messages, each within bounds.
+    std::string_view output = file->output();
+    while (!output.empty()) {
+      xsd_sockmsg header;
+      FUZZ_CHECK(output.size() >= sizeof(header));
+      std::memcpy(&header, output.data(), sizeof(header));
+      FUZZ_CHECK(header.len <= XENSTORE_PAYLOAD_MAX);
+      FUZZ_CHECK(output.size() - sizeof(header) >= header.len);
+      output.remove_prefix(sizeof(header) + header.len);
+    }
+    file->Sent(file->output().size());
+  };
+
   while (data.remaining_bytes() > 0) {
     std::unique_ptr<Client>& client =
         clients[data.ConsumeIntegralInRange<std::size_t>(0, clients.size() - 1)];
-    switch (data.ConsumeIntegralInRange(0, 15)) {
+    switch (data.ConsumeIntegralInRange(0, 17)) {
       case 0:
         client->Send(data.ConsumeRandomLengthString(40));
         break;
@@ -242,6 +260,12 @@ void Run(FuzzedDataProvider& data) {
         store.CheckDomains();
         break;
       }
+      case 7:
+        write(RequestOf(data));
+        break;
+      case 8:
+        write(data.ConsumeRandomLengthString(40));
+        break;
       default:
         client->Send(RequestOf(data));
         break;
@@ -251,7 +275,8 @@ void Run(FuzzedDataProvider& data) {
 
   // In the end each request is answered, when all read; but of who was ended.
   for (bool has_output = true; has_output;) {
-    has_output = false;
+    has_output = !file->output().empty();
+    file->Sent(file->output().size());
     for (const auto& client : clients) {
       has_output = has_output || !client->connection.output().empty();
       client->Take(~std::size_t{0});
@@ -263,6 +288,7 @@ void Run(FuzzedDataProvider& data) {
     if (!client->connection.wants_to_end()) FUZZ_CHECK(client->unanswered.empty());
   }
   clients.clear();
+  file.reset();
   CheckBooks(store, /*has_clients=*/false);
 }
 

@@ -307,6 +307,12 @@ TEST_F(StoreTest, AlsoDomain0sShareHasAnEnd) {
   StoreClient other(store);
   EXPECT_EQ(other.Ask(XS_TRANSACTION_START, "|"), "1|");
 
+  store.domains().quotas().domain_0_watches = 1;
+  EXPECT_EQ(other.Ask(XS_WATCH, "/w|1|"), "OK|");
+  EXPECT_EQ(other.Ask(XS_WATCH, "/w|2|"), "OK|");
+  EXPECT_EQ(dom0.Ask(XS_WATCH, "/w|3|"), "!E2BIG");
+  EXPECT_EQ(other.Ask(XS_RESET_WATCHES, "|"), "OK|");
+
   store.domains().quotas().domain_0_memory = 20'000;
   const std::string value(4000, 'x');
   int count = 0;

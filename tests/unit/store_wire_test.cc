@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "hcall/machine/store/xenbus_file.h"
 #include "tests/unit/store_client.h"
 
 namespace xencomm::machine {
@@ -217,6 +218,35 @@ TEST_F(StoreWireTest, UnreadAnswersOfADomainAreOutstanding) {
   guest.Send(bytes);
   EXPECT_EQ(Decode(guest.connection.output()).size(), 20u);
   EXPECT_EQ(guest.Take().size(), 30u);
+}
+
+// How writes are answered otherwise, tests/xen/xenbus.c says.
+TEST_F(StoreWireTest, AFilesWritesWaitUntilItIsRead) {
+  EXPECT_EQ(dom0.Ask(XS_WRITE, "/x/big|" + std::string(4000, 'x')), "OK|");
+  XenbusFile file(store, [] {});
+  const std::string request = Encode(XS_READ, "/x/big|");
+  const auto write = [&] { return file.Write(std::as_bytes(std::span(request))); };
+  std::size_t taken = 0;
+  while (taken < 100 && write() == static_cast<std::ptrdiff_t>(request.size())) ++taken;
+  EXPECT_EQ(taken, 17u);
+  EXPECT_FALSE(file.wants_input());
+  EXPECT_EQ(write(), -EAGAIN);
+  EXPECT_EQ(Decode(file.output()).size(), taken);
+  file.Sent(file.output().size());
+  EXPECT_EQ(write(), static_cast<std::ptrdiff_t>(request.size()));
+  EXPECT_EQ(Decode(file.output()).size(), 1u);
+}
+
+TEST_F(StoreWireTest, AFilesWatchIsOneHoweverOftenItIsAdded) {
+  XenbusFile file(store, [] {});
+  const std::string request = Encode(XS_WATCH, "/x|t|");
+  for (int i = 0; i < 2; ++i) {
+    (void)file.Write(std::as_bytes(std::span(request)));
+    EXPECT_EQ(Decode(file.output()).size(), 2u);
+    file.Sent(file.output().size());
+  }
+  EXPECT_EQ(dom0.Ask(XS_WRITE, "/x/a|1"), "OK|");
+  EXPECT_EQ(Decode(file.output()).size(), 1u);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@
 
 namespace xencomm::machine {
 
-// What the hypervisor says of a domain.
+// What the hypervisor says of a domain. It is asked of any number that a client names.
 enum class DomainState { kAbsent, kRunning, kShutDown, kDying };
 using DomainQuery = std::function<DomainState(DomainId domain)>;
 

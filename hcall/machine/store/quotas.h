@@ -20,9 +20,10 @@ struct Quotas {
   int permissions = 5;             // of a node
   int memory_warning = 2'097'152;  // bytes; only told
 
-  // Not xenstored's, where nothing bounds domain 0: for all of its programs together, and for each
-  // of its connections.
-  std::int64_t domain_0_memory = std::int64_t{256} << 20;  // bytes
+  // Not xenstored's, where nothing bounds domain 0: for all of its programs together, but for the
+  // last, which is for each of its connections.
+  std::int64_t domain_0_memory = std::int64_t{64} << 20;  // bytes
+  int domain_0_watches = 65'536;
   int domain_0_transactions = 1000;
 };
 

@@ -97,9 +97,9 @@ int Store::AddWatch(Session& session, std::string_view path, std::string_view to
     if (watch.path == at && watch.token == token) return EEXIST;
   }
   Domain& domain = domains_.FindOrMake(session.domain_);
-  if (session.domain_ != 0 && domain.watches > domains_.quotas().watches) {  // sic
-    return E2BIG;
-  }
+  const Quotas& quotas = domains_.quotas();
+  const int most = session.domain_ == 0 ? quotas.domain_0_watches : quotas.watches;
+  if (domain.watches > most) return E2BIG;  // sic: one more than the quota
   const std::size_t size = at.size() + token.size();
   if (!domains_.HasRoom(session.domain_, static_cast<std::int64_t>(size))) return ENOMEM;
 

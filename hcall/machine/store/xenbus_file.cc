@@ -10,6 +10,7 @@ XenbusFile::XenbusFile(Store& store, std::function<void()> wake)
     : StoreConnection(store, 0, std::move(wake)) {}
 
 std::ptrdiff_t XenbusFile::Write(std::span<const std::byte> bytes) {
+  if (!wants_input()) return -EAGAIN;
   if (bytes.size() > XENSTORE_PAYLOAD_MAX - partial_.size()) {
     partial_.clear();
     return -EINVAL;

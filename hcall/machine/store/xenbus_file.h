@@ -23,10 +23,13 @@ class XenbusFile : public StoreConnection {
  public:
   XenbusFile(Store& store, std::function<void()> wake);
 
-  // What write() answers: how many bytes it took, which is all, or a negative errno.
+  // What write() answers: how many bytes it took, which is all, or a negative errno; -EAGAIN when a
+  // write has to wait.
   std::ptrdiff_t Write(std::span<const std::byte> bytes);
 
  private:
+  using StoreConnection::Receive;  // a stream's
+
   int Take(const Message& message);
   int Watch(const Message& message);
 
