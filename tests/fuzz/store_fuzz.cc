@@ -221,6 +221,7 @@ void Run(FuzzedDataProvider& data) {
       std::memcpy(&header, output.data(), sizeof(header));
       FUZZ_CHECK(header.len <= XENSTORE_PAYLOAD_MAX);
       FUZZ_CHECK(output.size() - sizeof(header) >= header.len);
+      if (header.type == XS_INTRODUCE) has_introduced = true;
       output.remove_prefix(sizeof(header) + header.len);
     }
     file->Sent(file->output().size());

@@ -195,7 +195,6 @@ void StoreConnection::Restart() {
 void StoreConnection::End() {
   if (std::exchange(wants_to_end_, true)) return;
   input_.clear();
-  unsent_.clear();
   wake_();
 }
 

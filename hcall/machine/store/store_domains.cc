@@ -109,7 +109,6 @@ void Store::RemoveDomain(DomainId id) {
   const bool was_introduced = domains_.Find(id)->introduced;
   domains_.Remove(id);
   if (was_introduced) TellOfDomains("@releaseDomain");
-  Proceed();
 }
 
 // With all below them. Answers whether that were all.
