@@ -46,9 +46,9 @@ TEST(NodeTest, ChildrenKeepTheirOrder) {
   for (const char* name : {"b", "a", "ab", "c"}) node.AddChild(name);
   EXPECT_EQ(WithBars(node.children), "b|a|ab|c|");
   EXPECT_THAT(node.ChildNames(), ElementsAre("b", "a", "ab", "c"));
-  node.RemoveChild("a");
-  node.RemoveChild("none");
-  node.RemoveChild("c");
+  EXPECT_TRUE(node.RemoveChild("a"));
+  EXPECT_FALSE(node.RemoveChild("none"));
+  EXPECT_TRUE(node.RemoveChild("c"));
   EXPECT_EQ(WithBars(node.children), "b|ab|");
 }
 
@@ -291,6 +291,15 @@ TEST_F(StoreTest, WhatATransactionCannotWriteFailsIt) {
   EXPECT_EQ(guest.Ask(XS_READ, "a|"), "!ENOENT");
 }
 
+TEST_F(StoreTest, WhatATransactionHasIsNotRefusedAtItsEnd) {
+  StoreClient guest(store, 7);
+  EXPECT_EQ(guest.Ask(XS_TRANSACTION_START, "|"), "1|");
+  EXPECT_EQ(guest.Ask(XS_WRITE, "a|value", 1), "OK|");
+  store.domains().quotas().memory = 1;
+  EXPECT_EQ(guest.Ask(XS_TRANSACTION_END, "T|", 1), "OK|");
+  EXPECT_EQ(guest.Ask(XS_READ, "a|"), "value");
+}
+
 TEST_F(StoreTest, TransactionNumbersAreNotGivenTwice) {
   for (int i = 1; i <= 3; ++i) {
     EXPECT_EQ(dom0.Ask(XS_TRANSACTION_START, "|"), std::to_string(i) + "|");
@@ -355,6 +364,15 @@ TEST_F(StoreTest, AStrangersPermissionIsNoLongerOne) {
   EXPECT_EQ(next.Ask(XS_READ, "/x|"), "!EACCES");
   EXPECT_EQ(next.Ask(XS_READ, "/x/y|"), "!EACCES");
   EXPECT_EQ(dom0.Ask(XS_GET_PERMS, "/x|"), "n0|r7|");
+  // Nor when the domain ends before what permits it is committed, which xenstored does not see.
+  EXPECT_EQ(dom0.Ask(XS_TRANSACTION_START, "|"), "2|");
+  EXPECT_EQ(dom0.Ask(XS_SET_PERMS, "/x|n0|r7|", 2), "OK|");
+  End(7);
+  hypervisor.domains[7] = DomainState::kRunning;
+  EXPECT_EQ(store.Introduce(7, 1, 1), 0);
+  EXPECT_EQ(dom0.Ask(XS_TRANSACTION_END, "T|", 2), "OK|");
+  StoreClient last(store, 7);
+  EXPECT_EQ(last.Ask(XS_READ, "/x|"), "!EACCES");
 }
 
 TEST_F(StoreTest, CountsBadNumbersAsQuotas) {

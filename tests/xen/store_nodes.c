@@ -328,6 +328,23 @@ void check_store_transactions(void) {
   ASK_IN(u, first, RM, "/test/d|", "OK|");
   ASK_IN(u, first, TRANSACTION_END, "T|", "OK|");
   EVENTS(second, "/test/d|t| /test/d/e|e| /test/d/e/f|f| ");
+  // What was written first is told to who watches above, too.
+  ASK(first, WRITE, "/test/d/e|1", "OK|");
+  events_of(&second);
+  u = begin(&first);
+  ASK_IN(u, first, WRITE, "/test/d/e|2", "OK|");
+  ASK_IN(u, first, RM, "/test/d|", "OK|");
+  ASK_IN(u, first, TRANSACTION_END, "T|", "OK|");
+  EVENTS(second, "/test/d/e|t| /test/d/e|e| /test/d|t| ");
+  // Half of it from before others removed it, half from after.
+  ASK(first, WRITE, "/test/g/h|1", "OK|");
+  u = begin(&first);
+  ASK_IN(u, first, READ, "/test/g/h|", "1");
+  ASK(second, RM, "/test/g|", "OK|");
+  ASK(second, MKDIR, "/test/g|", "OK|");
+  ASK_IN(u, first, RM, "/test/g/h|", "!EIO");
+  ASK_IN(u, first, TRANSACTION_END, "T|", "!EAGAIN");
+  events_of(&second);
   // Watches and all transactions at once.
   u = begin(&first);
   ASK_IN(u, first, RESET_WATCHES, "|", "OK|");

@@ -85,7 +85,11 @@ class DomainTable {
   // Makes a record for a domain that the hypervisor has; or null.
   Domain* FindExisting(DomainId domain);
   Domain& FindOrMake(DomainId domain);
-  void Remove(DomainId domain) { domains_.erase(domain); }
+  // What was permitted before is older than the next one of that number.
+  void Remove(DomainId domain) {
+    domains_.erase(domain);
+    NextGeneration();
+  }
   // Calls `visit` with every domain's number, the newest first as a rule, until it answers true.
   bool Any(const std::function<bool(DomainId)>& visit) const;
 

@@ -67,15 +67,16 @@ std::vector<std::string> Node::ChildNames() const {
 
 void Node::AddChild(std::string_view name) { children.append(name).push_back('\0'); }
 
-void Node::RemoveChild(std::string_view name) {
+bool Node::RemoveChild(std::string_view name) {
   for (std::size_t at = 0; at < children.size();) {
     const std::string_view child = children.c_str() + at;
     if (child == name) {
       children.erase(at, name.size() + 1);
-      return;
+      return true;
     }
     at += child.size() + 1;
   }
+  return false;
 }
 
 std::string ParentOf(std::string_view path) {

@@ -53,7 +53,7 @@ struct Node : Rights {
   std::size_t Size() const { return 24 + 8 * permissions.size() + value.size() + children.size(); }
   std::vector<std::string> ChildNames() const;
   void AddChild(std::string_view name);
-  void RemoveChild(std::string_view name);
+  bool RemoveChild(std::string_view name);  // whether there was one
 };
 
 std::string ParentOf(std::string_view path);  // of "/": "/"

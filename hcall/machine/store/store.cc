@@ -165,7 +165,8 @@ int Store::RemoveTree(const View& view, const std::string& path) {
   error = tree_.Read(view, above, &node);
   if (error != 0) return EIO;
   Node parent = *node;
-  parent.RemoveChild(NameOf(path));
+  // A transaction may see this node from before, and the one above from after others removed it.
+  if (!parent.RemoveChild(NameOf(path))) return EIO;
   return tree_.Write(view, above, std::move(parent), /*is_limited=*/false) == 0 ? 0 : EIO;
 }
 
