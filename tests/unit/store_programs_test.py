@@ -1,8 +1,8 @@
 """Runs programs that know a xenstore alone on ours, over Debian's libxenstore and a socket.
 
-    store_programs_test.py SERVER CHECKS [FOLDER]
+    store_programs_test.py SERVER CHECKS RANDOM [FOLDER]
 
-CHECKS asks what the suite xen asks real Xen. With FOLDER, Debian's run, too: Xen's own test and the
+CHECKS asks what the suite xen asks real Xen, and so does RANDOM, which here has to end well. With FOLDER, Debian's run, too: Xen's own test and the
 commands that scripts use, which are installed, or the packages', unpacked into FOLDER.
 """
 
@@ -90,14 +90,15 @@ def run_programs(xen_programs, commands, environment):
 
 
 def main():
-  server, checks, *folder = sys.argv[1:]
+  server, checks, random, *folder = sys.argv[1:]
   found = find_programs(pathlib.Path(folder[0])) if folder else None
   with tempfile.TemporaryDirectory() as place:
     socket = os.path.join(place, 'socket')
     with subprocess.Popen([server, socket], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as store:
       store.stdout.readline()  # it is there
-      failed = run(dict(os.environ, XENSTORED_PATH=socket), checks)
+      environment = dict(os.environ, XENSTORED_PATH=socket)
+      failed = run(environment, checks) + run(environment, random)
       if found is not None:
         xen_programs, commands, environment = found
         failed += run_programs(xen_programs, commands, dict(environment, XENSTORED_PATH=socket))

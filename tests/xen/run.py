@@ -12,13 +12,16 @@ machine prints on its serial line decides; an image that does not print its clos
 """
 
 import copy
+import difflib
 import gzip
 import lzma
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import packages
 import release
@@ -51,8 +54,9 @@ class Machine:
 
   `archive` has the packages, besides which `more` are wanted. `programs` print what stock.py says;
   `checks` close with how many of their checks passed and failed. Those come last: they clear Xen's
-  console, which others print. Behind them come `store_checks`, of the same kind: for these a store
-  is started, as a host does. dom0 is a PV domain, or a PVH one.
+  console, which others print. Behind them come those for which a store is started, as a host does:
+  `store_checks`, of the same kind, and `store_programs`, whose output is to be as it is over ours,
+  which is what they are with. dom0 is a PV domain, or a PVH one.
   """
 
   pvh = False
@@ -61,7 +65,7 @@ class Machine:
     self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
     kernel = archive.needed_by('linux-image-amd64', r'(linux-image-\S+)')
     self.root = archive.unpack(folder, [*PACKAGES, kernel, *more])
-    self.programs, self.checks, self.store_checks = [], [], []
+    self.programs, self.checks, self.store_checks, self.store_programs = [], [], [], {}
 
   def needed_libraries(self, program, *search):
     """The files that the loader would take for a program, found without running it."""
@@ -105,7 +109,7 @@ class Machine:
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
     daemons = [stock_programs / name for name in STORE] if self.store_checks else []
-    for program in [*self.checks, *self.store_checks, *daemons]:
+    for program in [*self.checks, *self.store_checks, *self.store_programs, *daemons]:
       add_stripped(program, image / 'bin' / program.name)
       add_libraries(program)
     if self.store_checks:
@@ -129,7 +133,7 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
     steps = steps_of([*self.programs, *(path.name for path in self.checks)])
     if self.store_checks:
       steps += '\n' + '\n'.join(f'LD_LIBRARY_PATH=/lib {program.name}' for program in daemons)
-      steps += '\n' + steps_of(path.name for path in self.store_checks)
+      steps += '\n' + steps_of(path.name for path in [*self.store_checks, *self.store_programs])
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -196,6 +200,14 @@ poweroff -f
           if not re.search(f'^{re.escape(wanted)}$', output, flags=re.MULTILINE):
             print(f'{title}: {words}: the console has no line {wanted!r}')
             failed += 1
+      for program, expected in self.store_programs.items():
+        output = outputs.get(f'{name}: {program.name}', '').partition('ended: ')[0]
+        difference = list(difflib.unified_diff(expected, without_console(output), 'ours', self.xen,
+                                               lineterm='', n=1))
+        passed += not difference
+        failed += bool(difference)
+        for line in difference[:20]:
+          print(f'{title}: {program.name}: {line}')
       for words in self.programs:
         output, _, ended = outputs.get(f'{name}: {words}', '').partition('ended: ')
         # Xen's own messages come in between, but where they are asked for.
@@ -226,6 +238,19 @@ def without_console(output):
           if line.strip() and not line.startswith(('(XEN)', 'ended: '))]
 
 
+def store_here(build, program):
+  """The lines that a program for a store prints over ours, as its unit test runs it."""
+  unit = build / 'tests' / 'unit'
+  with tempfile.TemporaryDirectory() as place:
+    socket = f'{place}/socket'
+    with subprocess.Popen([unit / 'store_server', socket], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as store:
+      store.stdout.readline()  # it is there
+      output = command(unit / program, env={**os.environ, 'XENSTORED_PATH': socket})
+      store.stdin.close()
+  return without_console(output)
+
+
 def run_here(build, program):
   """The same for release.c on the embedded hypervisor, in each space but xcom and inline: there the
   kernel knows every pointer of a list of calls, or refuses the list, and one call is unknown."""
@@ -254,10 +279,12 @@ def main():
   built = build / 'tests' / 'xen'
   own.checks = [built / 'refused', built / 'devices', built / 'toolstack']
   own.store_checks = [built / 'store', built / 'xenbus']
+  own.store_programs = {built / 'store_random': store_here(build, 'store_random')}
   # As domain 0 is here: its frames are numbered as it likes.
   translated = copy.copy(own)
   translated.pvh, translated.library_sets = True, {'stock': None}
-  translated.programs, translated.checks, translated.store_checks = [], [built / 'devices'], []
+  translated.programs, translated.checks = [], [built / 'devices']
+  translated.store_checks, translated.store_programs = [], {}
   machines = [own, translated]
   here = built / 'release'
   if here.exists():
