@@ -1,5 +1,6 @@
 // A store whose clients, and domains, do what the fuzzer says: whole requests, most of them about
 // the same few nodes, and bytes of any kind in any pieces.
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -19,13 +20,22 @@ using namespace machine;
 
 constexpr DomainId kDomains[] = {0, 0, 7, 8, 9};
 
+// What a domain has.
+struct Owned {
+  int nodes = 0;
+  std::int64_t memory = 0;
+};
+constexpr int kMemory = 2000;
+constexpr int kAnswers = 200;  // bytes, that there is always room for
+
 // A client, and the requests of its that are not answered.
 struct Client {
-  Client(Store& store, DomainId domain, bool& introduced)
-      : connection(store, domain, [] {}), has_introduced(introduced) {}
+  Client(Store& of, DomainId domain, bool& introduced)
+      : store(of), connection(of, domain, [] {}), has_introduced(introduced) {}
 
   void Send(std::string_view bytes) {
     if (connection.wants_to_end()) return;
+    const Owned before = Held();
     sent.append(bytes);
     // Requests as a reader of the protocol sees them.
     while (sent.size() >= sizeof(xsd_sockmsg)) {
@@ -42,6 +52,16 @@ struct Client {
       if (header.type == XS_INTRODUCE) has_introduced = true;
     }
     connection.Receive(std::as_bytes(std::span(bytes)));
+    if (connection.domain() == 0) return;
+    // By its own doing a domain comes to have no more than it may, but for what it is answered.
+    const Owned after = Held();
+    FUZZ_CHECK(after.nodes <= std::max(before.nodes, store.domains().quotas().nodes));
+    FUZZ_CHECK(after.memory <= std::max<std::int64_t>(before.memory, kMemory) + kAnswers);
+  }
+
+  Owned Held() const {
+    const Domain* const domain = store.domains().Find(connection.domain());
+    return domain == nullptr ? Owned{} : Owned{domain->entries, *domain->memory};
   }
 
   void Take(std::size_t most) {
@@ -64,6 +84,7 @@ struct Client {
     }
   }
 
+  Store& store;
   StoreConnection connection;
   std::string sent, got;  // the rest of each, that is no whole message
   std::deque<xsd_sockmsg> unanswered;
@@ -144,12 +165,7 @@ std::string RequestOf(FuzzedDataProvider& data) {
   return message + payload;
 }
 
-// What nodes there are: each where its parent names it, once; by how many and how much each domain
-// owns.
-struct Owned {
-  int nodes = 0;
-  std::int64_t memory = 0;
-};
+// What nodes there are: each where its parent names it, once; by what each domain owns of them.
 void Visit(Store& store, const std::string& path, std::map<DomainId, Owned>& owned) {
   const Node* node;
   FUZZ_CHECK(store.Read({}, path, &node) == 0);
@@ -199,7 +215,7 @@ void Run(FuzzedDataProvider& data) {
                               .transactions = 1,
                               .outstanding = 3,
                               .transaction_nodes = 8,
-                              .memory = 2000,
+                              .memory = kMemory,
                               .node_size = 150,
                               .path = 20,
                               .permissions = 3};

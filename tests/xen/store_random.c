@@ -13,7 +13,7 @@
 #include "tests/xen/check.h"
 #include "tests/xen/store.h"
 
-enum { kSteps = 1500, kLife = 150, kClients = 4, kGuests = 2, kMost = 20 };
+enum { kSteps = 1000, kLife = 150, kClients = 4, kGuests = 2, kMost = 20 };
 
 static struct {
   struct store_client client;

@@ -19,7 +19,8 @@
 
 namespace xencomm::machine {
 
-// What the hypervisor says of a domain. It is asked of any number that a client names.
+// What the hypervisor says of a domain; one that crashed is shut down. It is asked of any number
+// that a client names.
 enum class DomainState { kAbsent, kRunning, kShutDown, kDying };
 using DomainQuery = std::function<DomainState(DomainId domain)>;
 
