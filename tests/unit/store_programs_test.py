@@ -2,8 +2,9 @@
 
     store_programs_test.py SERVER CHECKS RANDOM [FOLDER]
 
-CHECKS asks what the suite xen asks real Xen, and so does RANDOM, which here has to end well. With FOLDER, Debian's run, too: Xen's own test and the
-commands that scripts use, which are installed, or the packages', unpacked into FOLDER.
+CHECKS asks what the suite xen asks real Xen, and so does RANDOM, which here has to end well. With
+FOLDER, Debian's run, too: Xen's own test and the commands that scripts use, which are installed, or
+the packages', unpacked into FOLDER.
 """
 
 import os

@@ -132,7 +132,7 @@ LD_LIBRARY_PATH={f'/{name}' if name in drop_ins else ''}:/lib {words} </dev/null
 echo "ended: $?"''' for words in all_words for name in self.library_sets)
     steps = steps_of([*self.programs, *(path.name for path in self.checks)])
     if self.store_checks:
-      steps += '\n' + '\n'.join(f'LD_LIBRARY_PATH=/lib {program.name}' for program in daemons)
+      steps += ''.join(f'\nLD_LIBRARY_PATH=/lib {path.name} >/dev/null' for path in daemons)
       steps += '\n' + steps_of(path.name for path in [*self.store_checks, *self.store_programs])
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin

@@ -185,6 +185,7 @@ int main(void) {
   for (unsigned i = 0; i < 3; i++) {
     ask(&clients[0].client, XS_RM, 0, text("%s|", kMade[i]));
   }
+  ask(&clients[0].client, XS_WRITE, 0, "/|");
   ask(&clients[0].client, XS_SET_PERMS, 0, "@releaseDomain|n0|");
   ask(&clients[0].client, XS_SET_PERMS, 0, "@introduceDomain|n0|");
   printf("end\n");
