@@ -300,6 +300,21 @@ TEST_F(StoreTest, WhatATransactionHasIsNotRefusedAtItsEnd) {
   EXPECT_EQ(guest.Ask(XS_READ, "a|"), "value");
 }
 
+TEST_F(StoreTest, Domain0sNodesAreNotCountedAgainstATransaction) {
+  EXPECT_EQ(dom0.Ask(XS_WRITE, HomeOf(7) + "/x|1"), "OK|");
+  EXPECT_EQ(dom0.Ask(XS_SET_PERMS, HomeOf(7) + "/x|n0|w7|"), "OK|");
+  store.domains().quotas().nodes = 3;
+  EXPECT_GT(store.domains().Find(0)->entries, 4);
+  StoreClient guest(store, 7);
+  EXPECT_EQ(guest.Ask(XS_TRANSACTION_START, "|"), "1|");
+  EXPECT_EQ(guest.Ask(XS_RM, "x|", 1), "OK|");
+  EXPECT_EQ(guest.Ask(XS_MKDIR, "y|", 1), "OK|");
+  EXPECT_EQ(guest.Ask(XS_TRANSACTION_END, "T|", 1), "OK|");
+  EXPECT_EQ(guest.Ask(XS_TRANSACTION_START, "|"), "2|");
+  EXPECT_EQ(guest.Ask(XS_MKDIR, "z|", 2), "OK|");
+  EXPECT_EQ(guest.Ask(XS_TRANSACTION_END, "T|", 2), "!ENOSPC");
+}
+
 TEST_F(StoreTest, TransactionNumbersAreNotGivenTwice) {
   for (int i = 1; i <= 3; ++i) {
     EXPECT_EQ(dom0.Ask(XS_TRANSACTION_START, "|"), std::to_string(i) + "|");

@@ -2,8 +2,9 @@
 // domains, at the same few nodes. It prints what is answered, and which events come: on real Xen
 // and over the store of ours the same.
 //
-// Left out is what makes xenstored 4.17 end, and a root that belongs to a domain: it goes with
-// that.
+// Left out is what makes xenstored 4.17 end; a root that belongs to a domain: it goes with that;
+// and what a domain leaves to the next one of its number there: permissions of a transaction that
+// is open when it ends, or of a node that its end was the last to change.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +150,7 @@ static void renew(unsigned who) {
     nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
   }
   printf("ended\n");
+  ask(&clients[0].client, XS_WRITE, 0, "/changed|");
   clients[who].client = (struct store_client){.last_request = 0};
   clients[who].domain = store_make_domain(id);
   if (draw(2) != 0) make_home(id);
@@ -181,8 +183,8 @@ int main(void) {
     store_end_domain(clients[i].domain);
     ask(&clients[0].client, XS_RM, 0, text("/local/domain/%u|", clients[i].domain));
   }
-  static const char *const kMade[] = {"/t", "/u", "rel"};
-  for (unsigned i = 0; i < 3; i++) {
+  static const char *const kMade[] = {"/t", "/u", "rel", "/changed"};
+  for (unsigned i = 0; i < 4; i++) {
     ask(&clients[0].client, XS_RM, 0, text("%s|", kMade[i]));
   }
   ask(&clients[0].client, XS_WRITE, 0, "/|");

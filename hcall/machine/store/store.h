@@ -7,6 +7,7 @@
 //
 // Unlike xenstored it limits no domain's rate of writing, forgets no event because a domain took
 // long to read it, and holds domain 0's clients to bounds, too: see quotas.h, store_connection.h.
+// No permission passes to a later domain of the same number, and the root stays, whoever owned it.
 #ifndef HCALL_MACHINE_STORE_STORE_H_
 #define HCALL_MACHINE_STORE_STORE_H_
 
