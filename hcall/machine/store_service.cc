@@ -81,6 +81,7 @@ StoreService::~StoreService() {
 }
 
 DomainState StoreService::StateOf(DomainId domain) {
+  if (domain > 0xffff) return DomainState::kAbsent;  // as a client may say
   using State = hypervisor::Hypervisor::DomainState;
   switch (machine_.hypervisor().StateOf(static_cast<std::uint16_t>(domain))) {
     case State::kAbsent:
@@ -137,17 +138,14 @@ absl::Status StoreService::Add(FileDescriptor socket, bool is_device) {
     return absl::ResourceExhaustedError("the store has as many clients as it serves");
   }
   std::unique_ptr<StoreConnection> connection;
-  XenbusFile* xenbus = nullptr;
   // Whatever a request brings about is sent before the service waits again.
   const auto wake = [] {};
   if (is_device) {
-    auto file = std::make_unique<XenbusFile>(store_, wake);
-    xenbus = file.get();
-    connection = std::move(file);
+    connection = std::make_unique<XenbusFile>(store_, wake);
   } else {
     connection = std::make_unique<StoreConnection>(store_, DomainId{0}, wake);
   }
-  clients_.emplace_back(std::move(socket), std::move(connection), xenbus);
+  clients_.emplace_back(std::move(socket), std::move(connection));
   Client& client = clients_.back();
   client.watched = EPOLLIN;
   epoll_event watched = {.events = EPOLLIN, .data = {.ptr = &client}};
@@ -164,11 +162,7 @@ void StoreService::Read(Client& client) {
   if (length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR)) client.has_ended = true;
   if (length <= 0) return;
   const std::span<const std::byte> taken = std::span(bytes).first(static_cast<std::size_t>(length));
-  if (client.xenbus == nullptr) {
-    client.connection->Receive(taken);
-  } else if (client.xenbus->Write(taken) < 0) {
-    client.has_ended = true;  // what write() would answer, a stream cannot
-  }
+  client.connection->Receive(taken);
 }
 
 void StoreService::Settle(Client& client) {

@@ -44,12 +44,11 @@ class StoreService final : public XenbusHandler {
 
  private:
   struct Client {
-    Client(FileDescriptor end, std::unique_ptr<StoreConnection> at_store, XenbusFile* device)
-        : socket(std::move(end)), connection(std::move(at_store)), xenbus(device) {}
+    Client(FileDescriptor end, std::unique_ptr<StoreConnection> at_store)
+        : socket(std::move(end)), connection(std::move(at_store)) {}
 
     const FileDescriptor socket;
     const std::unique_ptr<StoreConnection> connection;
-    XenbusFile* const xenbus;  // the same, or null
     std::uint32_t watched = 0;
     bool has_ended = false;
   };

@@ -237,6 +237,47 @@ TEST_F(StoreWireTest, AFilesWritesWaitUntilItIsRead) {
   EXPECT_EQ(Decode(file.output()).size(), 1u);
 }
 
+TEST_F(StoreWireTest, AFileTakesAStreamMessageByMessage) {
+  std::string bytes;
+  for (std::uint32_t id = 1; id <= 5; ++id) {
+    bytes += Encode(id == 3 ? XS_TRANSACTION_START : XS_READ, id == 3 ? "" : "/x|", 0, id);
+  }
+  for (std::size_t size : {1u, 2u, 15u, 16u, 17u, 33u, 1000u}) {
+    XenbusFile file(store, [] {});
+    for (std::size_t at = 0; at < bytes.size(); at += size) {
+      const std::string_view piece = std::string_view(bytes).substr(at, size);
+      file.Receive(std::as_bytes(std::span(piece)));
+    }
+    EXPECT_THAT(IdsOf(Decode(file.output())), ElementsAre(1, 2, 3, 4, 5)) << size;
+  }
+}
+
+TEST_F(StoreWireTest, AFilesStreamWaitsUntilItIsRead) {
+  EXPECT_EQ(dom0.Ask(XS_WRITE, "/x/big|" + std::string(4000, 'x')), "OK|");
+  XenbusFile file(store, [] {});
+  std::string bytes;
+  for (std::uint32_t id = 1; id <= 100; ++id) bytes += Encode(XS_READ, "/x/big|", 0, id);
+  file.Receive(std::as_bytes(std::span(bytes)));
+  EXPECT_FALSE(file.wants_input());
+  std::size_t answered = 0;
+  while (!file.output().empty()) {
+    EXPECT_LT(file.output().size(), 80'000u);
+    answered += Decode(file.output()).size();
+    file.Sent(file.output().size());
+  }
+  EXPECT_EQ(answered, 100u);
+}
+
+TEST_F(StoreWireTest, AFilesStreamEndsAtWhatAWriteRefuses) {
+  XenbusFile file(store, [] {});
+  const std::string bytes = Encode(XS_READ, "/x|", 0, 1) +
+                            Encode(XS_READ, std::string(XENSTORE_PAYLOAD_MAX - 15, 'a'), 0, 2) +
+                            Encode(XS_READ, "/x|", 0, 3);
+  file.Receive(std::as_bytes(std::span(bytes)));
+  EXPECT_TRUE(file.wants_to_end());
+  EXPECT_THAT(IdsOf(Decode(file.output())), ElementsAre(1));
+}
+
 TEST_F(StoreWireTest, AFilesWatchIsOneHoweverOftenItIsAdded) {
   XenbusFile file(store, [] {});
   const std::string request = Encode(XS_WATCH, "/x|t|");

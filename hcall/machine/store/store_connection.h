@@ -32,7 +32,7 @@ class StoreConnection : public Session {
   StoreConnection(Store& store, DomainId domain, std::function<void()> wake);
 
   // What the client has sent. Answers what can be answered.
-  void Receive(std::span<const std::byte> bytes);
+  virtual void Receive(std::span<const std::byte> bytes);
   // Whether to read from the client. What is received all the same is kept.
   bool wants_input() const { return !wants_to_end_ && !IsHeld(); }
 
@@ -55,6 +55,8 @@ class StoreConnection : public Session {
   };
 
   void Deliver(std::string_view path, std::string_view token, const Request& cause) override;
+  void End() override;
+  void Proceed() override;
   void Answer(const Message& message);
   void ReplyOk(const xsd_sockmsg& request);
   void ReplyError(const xsd_sockmsg& request, int error);
@@ -69,8 +71,6 @@ class StoreConnection : public Session {
   };
 
   void Restart() override;
-  void End() override;
-  void Proceed() override;
 
   bool IsHeld() const;
   void Reply(const xsd_sockmsg& request, std::uint32_t type, std::string_view payload,

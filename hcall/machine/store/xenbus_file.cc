@@ -31,6 +31,30 @@ std::ptrdiff_t XenbusFile::Write(std::span<const std::byte> bytes) {
   return error == 0 ? taken : -error;
 }
 
+void XenbusFile::Receive(std::span<const std::byte> bytes) {
+  stream_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());  // bytes are bytes
+  Proceed();
+}
+
+// A header by itself, then what it says that follows.
+void XenbusFile::Proceed() {
+  if (std::exchange(is_proceeding_, true)) return;
+  std::size_t done = 0;
+  while (wants_input() && done < stream_.size()) {
+    xsd_sockmsg header;
+    std::size_t wanted = sizeof(header);
+    if (partial_.size() >= sizeof(header)) {
+      std::memcpy(&header, partial_.data(), sizeof(header));
+      wanted += header.len;
+    }
+    const std::string_view piece = std::string_view(stream_).substr(done, wanted - partial_.size());
+    if (Write(std::as_bytes(std::span(piece))) < 0) End();
+    done += piece.size();
+  }
+  stream_.erase(0, done);
+  is_proceeding_ = false;
+}
+
 int XenbusFile::Take(const Message& message) {
   const xsd_sockmsg& header = message.header;
   if (header.type == XS_WATCH || header.type == XS_UNWATCH) return Watch(message);

@@ -27,13 +27,18 @@ class XenbusFile : public StoreConnection {
   // write has to wait.
   std::ptrdiff_t Write(std::span<const std::byte> bytes);
 
- private:
-  using StoreConnection::Receive;  // a stream's
+  // The same of what a stream has carried, where writes are not told apart: as a write for each
+  // message, of which none is lost, and which wait here. What a write refuses ends the connection.
+  void Receive(std::span<const std::byte> bytes) override;
 
+ private:
+  void Proceed() override;
   int Take(const Message& message);
   int Watch(const Message& message);
 
   std::string partial_;
+  std::string stream_;  // what Write has not been given
+  bool is_proceeding_ = false;
 };
 
 }  // namespace xencomm::machine
