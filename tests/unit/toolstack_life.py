@@ -1,0 +1,170 @@
+"""Walks a toolstack's whole path with Xen's own programs on one machine, unmodified.
+
+    toolstack_life.py XENCOMM FOLDER
+
+PV and PVH domains are created by xl, looked at, changed and destroyed, with xenconsoled beside it and
+the machine's store; each command is a process of its own, and xl destroys from a forked child. The
+programs are those of xen-utils where it is installed, or else the package's, unpacked into FOLDER.
+"""
+
+import os
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'xen'))
+import packages
+
+SKIPPED = 77  # to Meson
+
+DOMAIN0 = r'Domain-0 +0 +\d+ +16 +r----- +\d+\.\d'
+HEAD = r'Name +ID +Mem VCPUs\s+State\s+Time\(s\)'
+
+
+def guest(state, memory=64):
+  return rf'NAME +\d+ +{memory} +1 +{state} +\d+\.\d'
+
+
+# A command and the lines that it prints, as regular expressions; NAME is the domain's. `+` in front:
+# this line, and any others around it.
+LIFE = [
+    ('xl create -p NAME.cfg', [r'Parsing config from .*NAME\.cfg']),
+    ('xl list', [HEAD, DOMAIN0, guest('--p---')]),
+    ('xl domid NAME', [r'\d+']),
+    ('xl vcpu-list NAME', [r'Name +ID +VCPU +CPU State +Time\(s\) Affinity \(Hard / Soft\)',
+                           r'NAME +\d+ +0 +\d+ +--[-p] +\d+\.\d +all / all',
+                           r'NAME +\d+ +1 +- +--p +\d+\.\d +all / all']),
+    ('xl vcpu-pin NAME 0 1', []),
+    ('xl vcpu-list NAME', [r'Name .*', r'NAME +\d+ +0 +\d+ +--[-p] +\d+\.\d +1 / all',
+                           r'NAME +\d+ +1 .*']),
+    ('xl sched-credit2 -d NAME -w 512', []),
+    ('xl sched-credit2', [r'Cpupool Pool-0: ratelimit=1000us', r'Name +ID Weight +Cap',
+                          r'Domain-0 +0 +256 +0', r'NAME +\d+ +512 +0']),
+    ('xl cpupool-list', [r'Name +CPUs +Sched +Active +Domain count',
+                         r'Pool-0 +4 +credit2 +y +2']),
+    ('xl unpause NAME', []),
+    ('xl list NAME', [HEAD, guest('[-r][-b]----')]),
+    ('xl pause NAME', []),
+    ('xl list NAME', [HEAD, guest('[-r-][-b]p---')]),
+    ('xl list -l NAME', ['+ +"name": "NAME",']),
+    ('xentop -b -i 1', [r' +NAME +STATE .*', r' +Domain-0 .*', r' +NAME .*']),
+    ('xenstore-read /local/domain/0/name', ['Domain-0']),
+    ('xl destroy NAME', []),
+    ('xl list', [HEAD, DOMAIN0]),
+    ('xenstore-list /local/domain', ['0']),
+]
+
+
+def kernel():
+  """An ELF file that libxenguest takes for a kernel, PV and PVH; its code only waits."""
+  base, start = 0xffffffff80000000, 0x100000
+  notes = b''
+  def note(kind, value):
+    nonlocal notes
+    padded = value + bytes(-len(value) % 4)
+    notes += struct.pack('<III', 4, len(value), kind) + b'Xen\0' + padded
+  # public/elfnote.h
+  note(1, struct.pack('<Q', base + start))           # ENTRY
+  note(2, struct.pack('<Q', base + start + 0x1000))  # HYPERCALL_PAGE
+  note(3, struct.pack('<Q', base))                   # VIRT_BASE
+  note(5, b'xen-3.0\0')                              # XEN_VERSION
+  note(6, b'none\0')                                 # GUEST_OS
+  note(8, b'generic\0')                              # LOADER
+  note(9, b'yes\0')                                  # PAE_MODE
+  note(10, b'!writable_page_tables|pae_pgdir_above_4gb\0')  # FEATURES
+  note(18, struct.pack('<I', start))                 # PHYS32_ENTRY
+  code = b'\xf4\xeb\xfd'.ljust(0x1000, b'\x90') + bytes(0x1000)
+  header = struct.pack('<4sBBBBBxxxxxxxHHIQQQIHHHHHH', b'\x7fELF', 2, 1, 1, 0, 0, 2, 62, 1,
+                       base + start, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+  load = struct.pack('<IIQQQQQQ', 1, 7, 0x1000, base + start, start, len(code), len(code), 0x1000)
+  noted = struct.pack('<IIQQQQQQ', 4, 4, 0x200, 0, 0, len(notes), len(notes), 4)
+  return (header + load + noted).ljust(0x200, b'\0') + notes.ljust(0xe00, b'\0') + code
+
+
+def difference(lines, patterns, name):
+  """What is not as it should be, or None."""
+  patterns = [pattern.replace('NAME', name) for pattern in patterns]
+  if any(pattern.startswith('+') for pattern in patterns):
+    missing = [pattern for pattern in patterns
+               if not any(re.fullmatch(pattern[1:], line) for line in lines)]
+    return f'no line {missing[0]!r}' if missing else None
+  if len(lines) != len(patterns):
+    return f'{len(lines)} lines, expected {len(patterns)}'
+  for line, pattern in zip(lines, patterns):
+    # xentop's head has a column of that name.
+    if not re.fullmatch(pattern, line) and not re.fullmatch(pattern.replace(name, 'NAME'), line):
+      return f'{line!r} is not {pattern!r}'
+  return None
+
+
+def main():
+  xencomm, folder = sys.argv[1:]
+  programs = packages.utilities_of(pathlib.Path('/'))
+  libraries = []
+  if programs is None:
+    try:
+      root = packages.Archive().unpack(pathlib.Path(folder), packages.UTILITIES)
+    except (OSError, LookupError, subprocess.CalledProcessError) as error:
+      print(f'skipped: xen-utils is not installed, and cannot be downloaded: {error}')
+      return SKIPPED
+    programs = packages.utilities_of(root)
+    libraries = [str(root / packages.LIBRARIES)]
+    utilities = [root / 'usr/bin', root / 'usr/sbin']
+  else:
+    utilities = []
+  xen = programs.parent.name.removeprefix('xen-')
+  path = os.pathsep.join([str(programs), *map(str, utilities), os.environ['PATH']])
+  environment = {**os.environ, 'PATH': path, 'LD_LIBRARY_PATH': os.pathsep.join(libraries)}
+
+  failed = 0
+  with tempfile.TemporaryDirectory() as place:
+    place = pathlib.Path(place)
+    (place / 'kernel').write_bytes(kernel())
+    for kind in ['pv', 'pvh']:
+      (place / f'{kind}-guest.cfg').write_text(
+          f'name = "{kind}-guest"\ntype = "{kind}"\nmemory = 64\nvcpus = 2\n'
+          f'kernel = "{place}/kernel"\n')
+    socket = place / 'machine'
+    machine = subprocess.Popen([xencomm, 'machine', f'--socket={socket}', f'--release={xen}'],
+                               stdout=subprocess.PIPE, text=True)
+    machine.stdout.readline()
+
+    def run(words):
+      return subprocess.run([xencomm, 'run', f'--machine={socket}', '--', *words.split()],
+                            cwd=place, env=environment, text=True, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+
+    console = subprocess.Popen([xencomm, 'run', f'--machine={socket}', '--', 'xenconsoled', '-i'],
+                               env=environment, stdin=subprocess.DEVNULL)
+    for kind in ['pv', 'pvh']:
+      name = f'{kind}-guest'
+      for words, patterns in LIFE:
+        words = words.replace('NAME', name)
+        done = run(words)
+        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        if words.startswith('xl create'):
+          lines += [line for line in done.stderr.splitlines() if line.startswith('Parsing')]
+        problem = difference(lines, patterns, name)
+        if done.returncode != 0:
+          problem = f'ended with {done.returncode}'
+        if problem is not None:
+          print(f'{words}: {problem}\n{done.stdout}{done.stderr}')
+          failed += 1
+    console.terminate()
+    console.wait(20)
+    machine.terminate()
+    if machine.wait(20) != 0:
+      print(f'the machine ended with {machine.returncode}')
+      failed += 1
+    left = sorted(path.name for path in place.glob('machine*'))
+    if left:
+      print(f'the machine left {left}')
+      failed += 1
+  print(f'{2 * len(LIFE)} commands, {failed} failed')
+  return 1 if failed else 0
+
+
+sys.exit(main())
