@@ -406,6 +406,7 @@ TEST_F(PageTypesTest, AskedOfTheRightDomain) {
   EXPECT_EQ(Ext(MMUEXT_PIN_L4_TABLE, frames[0], 99), -kESRCH);
   EXPECT_EQ(Ext(MMUEXT_PIN_L4_TABLE, frames[0], 0), -kESRCH);
   EXPECT_EQ(Ext(MMUEXT_PIN_L4_TABLE, frames[0], kHvm), -kEINVAL);
+  EXPECT_EQ(Ext(MMUEXT_PIN_L4_TABLE, machine.hypervisor.FrameOf(kHvm, 3), kHvm), -kEINVAL);
   EXPECT_EQ(Ext(MMUEXT_PIN_L4_TABLE, frames[0], DOMID_SELF), -kEINVAL);
   EXPECT_EQ(Ext(std::span<mmuext_op>(), 99), -kESRCH);
   EXPECT_EQ(Ext(std::span<mmuext_op>(), kPv), 0);
@@ -623,6 +624,43 @@ TEST_F(PageTypesLegsTest, AVcpusTablesAreTakenAndLeftInLegs) {
   EXPECT_GE(reset.count, 5 * 512 / kInterval);
   EXPECT_EQ(Types(9), std::vector<std::uint64_t>(9, kNone));
   machine.ExpectBooksAddUp();
+}
+
+TEST_F(PageTypesLegsTest, WhatADomainsEndHasTakenApartIsNotGoneOnWith) {
+  ASSERT_EQ(Run({Op(MMUEXT_PIN_L4_TABLE, frames[0])}).answer, 0);
+  mmuext_op unpin = Op(MMUEXT_UNPIN_TABLE, frames[0]);
+  HypercallFrame unpinning = machine.Frame(__HYPERVISOR_mmuext_op, &unpin, 1, 0, kPv);
+  machine.hypervisor.Hypercall(*machine.vcpu, unpinning);
+  ASSERT_TRUE(unpinning.continued);
+  xen_domctl_t op = {};
+  op.cmd = XEN_DOMCTL_destroydomain;
+  op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  op.domain = kPv;
+  HypercallFrame destroying = machine.Frame(__HYPERVISOR_domctl, &op);
+  // Far enough for the first tables.
+  for (unsigned i = 0; i < 2 * 512 / kInterval; ++i) {
+    machine.hypervisor.Hypercall(*machine.vcpu, destroying);
+    ASSERT_TRUE(destroying.continued);
+  }
+  EXPECT_EQ(Run(unpinning).answer, 0);
+  EXPECT_EQ(Run({Op(MMUEXT_PIN_L4_TABLE, frames[0])}).answer, -kEINVAL);
+  EXPECT_EQ(Run({Op(MMUEXT_UNPIN_TABLE, frames[0])}).answer, -kEINVAL);
+  EXPECT_EQ(Run(destroying).answer, 0);
+  machine.ExpectBooksAddUp();
+  frames = Build(kPv, 0);
+}
+
+TEST_F(PageTypesLegsTest, TheDomainsEndGoesTableByTable) {
+  ASSERT_EQ(Run({Op(MMUEXT_PIN_L4_TABLE, frames[0])}).answer, 0);
+  xen_domctl_t op = {};
+  op.cmd = XEN_DOMCTL_destroydomain;
+  op.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  op.domain = kPv;
+  const Legs legs = Run(machine.Frame(__HYPERVISOR_domctl, &op));
+  EXPECT_EQ(legs.answer, 0);
+  EXPECT_GE(legs.count, 4 * 512 / kInterval);
+  machine.ExpectBooksAddUp();
+  frames = Build(kPv, 0);
 }
 
 TEST_F(PageTypesLegsTest, TheDomainEndsInTheMiddleOfEach) {

@@ -131,6 +131,14 @@ TEST_F(ResourceTest, WhatLiesAtTheGfnAlready) {
   machine.ExpectBooksAddUp();
   xen_remove_from_physmap remove = {.domid = 0, .gpfn = 5};
   EXPECT_EQ(MemoryOp(XENMEM_remove_from_physmap, remove), 0);
+  // And what may not be moved.
+  vcpu_register_runstate_memory_area area = {};
+  area.addr.p = reinterpret_cast<std::uint64_t>(machine.BytesOf(FrameAt(6)));
+  ASSERT_EQ(machine.Call(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area, 0, &area), 0);
+  std::vector<xen_pfn_t> pinned = {6};
+  EXPECT_EQ(Acquire(kHvm, kShared, 0, pinned), -kEBUSY);
+  area.addr.p = 0;
+  ASSERT_EQ(machine.Call(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area, 0, &area), 0);
   // Beyond what a p2m can hold.
   std::vector<xen_pfn_t> far = {~std::uint64_t{0}};
   EXPECT_EQ(Acquire(kHvm, kShared, 0, far), -kEINVAL);
@@ -139,6 +147,7 @@ TEST_F(ResourceTest, WhatLiesAtTheGfnAlready) {
 TEST_F(ResourceTest, StatusFramesAreOfTheSecondVersion) {
   std::vector<xen_pfn_t> gfns = Gfns(1);
   EXPECT_EQ(Acquire(kHvm, kStatus, 0, gfns), -kEINVAL);
+  EXPECT_EQ(GrantFrames(kHvm), 1u);
   // A guest that can choose it.
   xen_domctl_t create = TestMachine::CreateRequest(0, 1);
   create.u.createdomain.grant_opts = 2;
@@ -201,6 +210,11 @@ TEST_F(ResourceTest, WhatIsWrongWithARequest) {
   EXPECT_EQ(with([](Request& r) { r.nr_frames = 0; }), -kEINVAL);
   EXPECT_EQ(with([](Request& r) { r.nr_frames = 1u << 26; }), -kEINVAL);
   EXPECT_EQ(with([](Request& r) { r.type = XENMEM_resource_ioreq_server; }), -kENOENT);
+  EXPECT_EQ(with([](Request& r) {
+              r.type = XENMEM_resource_ioreq_server;
+              r.id = 0x10000;
+            }),
+            -kEINVAL);
   EXPECT_EQ(with([](Request& r) { r.type = 77; }), -kEOPNOTSUPP);
   EXPECT_EQ(with([](Request& r) { r.domid = 0; }), -kEPERM);
   EXPECT_EQ(with([](Request& r) {

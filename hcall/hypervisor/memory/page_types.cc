@@ -140,8 +140,7 @@ bool PageTypes::Finish(Work& work) {
 }
 
 bool PageTypes::FinishLocked(Work& work) {
-  // The end of a domain has no order of its tables.
-  if (domain_.dropping == kNoFrame || domain_.dying()) return true;
+  if (domain_.dropping == kNoFrame) return true;
   if (!TakeApart(domain_.dropping, work)) return false;
   domain_.dropping = kNoFrame;
   return true;
@@ -189,7 +188,7 @@ std::int64_t PageTypes::TakeEntry(std::uint64_t mfn, PageType type, TableRefs& r
   if (!IsAllowed(type, entry)) return -kEINVAL;
   const std::uint64_t target = (entry & kEntryAddress) >> kPageShift;
   const bool writable = (entry & kEntryWritable) != 0;
-  if (target == mfn && type != PageType::kL1 && !writable) {
+  if (target == mfn && !writable) {
     ++refs.taken;
   } else {
     bool is_kept = false;
