@@ -199,6 +199,64 @@ TEST(HypervisorConcurrencyTest, OpsOfOneDomainCross) {
   EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before);
 }
 
+// Trees that share their tables are pinned and unpinned, their pages given up, and their types
+// asked for, all at once.
+TEST(HypervisorConcurrencyTest, PageTablesOfOneDomainAreSharedByTrees) {
+  constexpr unsigned kCallers = 3;
+  constexpr std::uint64_t kTable = 0x67;
+  TestMachine machine({.pages = 64, .vcpus = 4, .preempt_interval = 100});
+  ASSERT_EQ(machine.build_result, 0);
+  machine.has_threads = true;
+  ASSERT_EQ(machine.CreateDomain(kVictim, 10), kVictim);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
+  const std::uint64_t free_before = Books::StatisticsOf(machine.hypervisor).free_pages;
+  ASSERT_EQ(machine.CreateDomain(kVictim, 100), kVictim);
+  // A root for each caller, then the tables that all of them lead to, and what those map.
+  std::vector<xen_pfn_t> frames(16);
+  xen_memory_reservation all = TestMachine::Reservation(kVictim, frames.data(), frames.size());
+  ASSERT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, &all), 16);
+  const auto set = [&](unsigned table, unsigned index, unsigned page) {
+    const std::uint64_t entry = frames[page] << 12 | kTable;
+    std::memcpy(machine.BytesOf(frames[table]) + index * sizeof(entry), &entry, sizeof(entry));
+  };
+  for (unsigned i = 0; i < kCallers; ++i) set(i, 0, kCallers);
+  for (unsigned i = 0; i < 2; ++i) set(kCallers + i, 0, kCallers + i + 1);
+  for (unsigned i = 8; i < 16; ++i) set(kCallers + 2, i * 32, i);
+
+  std::vector<std::thread> threads;
+  for (unsigned id = 0; id < kCallers; ++id) {
+    threads.emplace_back([&, id] {
+      Caller caller(machine, id);
+      for (int round = 0; round < kRounds / 4; ++round) {
+        mmuext_op op = {};
+        op.cmd = MMUEXT_PIN_L4_TABLE;
+        op.arg1.mfn = frames[id];
+        EXPECT_EQ(caller.Call(__HYPERVISOR_mmuext_op, &op, 1, 0, kVictim), 0);
+        std::vector<std::uint64_t> types(frames.begin(), frames.end());
+        xen_domctl_t ask = {};
+        ask.u.getpageframeinfo3.num = types.size();
+        ask.u.getpageframeinfo3.array.p = types.data();
+        EXPECT_EQ(caller.Domctl(XEN_DOMCTL_getpageframeinfo3, ask), 0);
+        EXPECT_EQ(types[id], XEN_DOMCTL_PFINFO_L4TAB | XEN_DOMCTL_PFINFO_LPINTAB);
+        EXPECT_EQ(types[kCallers + 2], XEN_DOMCTL_PFINFO_L1TAB);
+        if (round == 10) {
+          xen_memory_reservation one = TestMachine::Reservation(kVictim, &frames[8 + id], 1);
+          EXPECT_EQ(caller.Call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, &one), 1);
+          // Nobody could validate the table without it.
+          return;
+        }
+        op.cmd = MMUEXT_UNPIN_TABLE;
+        EXPECT_EQ(caller.Call(__HYPERVISOR_mmuext_op, &op, 1, 0, kVictim), 0);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  machine.ExpectBooksAddUp();
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kVictim), 0);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 0u);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).free_pages, free_before);
+}
+
 // The page that one vcpu's calls write is ballooned out and in again by another one.
 TEST(HypervisorConcurrencyTest, AFrameIsReusedOnlyAfterTheCallsThatUseIt) {
   TestMachine machine(
