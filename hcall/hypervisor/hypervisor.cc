@@ -205,7 +205,7 @@ std::int64_t Hypervisor::HoldResourceFrame(std::uint16_t domain_id, const Resour
   SpinGuard guard(core_->control);
   Domain* domain = core_->domains.Find(domain_id);
   if (domain == nullptr || domain->dying()) return -kESRCH;
-  if (FramesOf(*domain, resource) == 0) return -kEINVAL;
+  if (FramesOf(*core_, *domain, resource) == 0) return -kEINVAL;
   return HoldResource(*core_, *domain, resource, index, {mfn, 1});
 }
 
@@ -213,7 +213,7 @@ std::int64_t Hypervisor::CountResourceFrames(std::uint16_t domain_id, const Reso
   SpinGuard guard(core_->control);
   const Domain* domain = core_->domains.Find(domain_id);
   if (domain == nullptr) return -kESRCH;
-  const std::uint32_t frames = FramesOf(*domain, resource);
+  const std::uint32_t frames = FramesOf(*core_, *domain, resource);
   return frames != 0 ? frames : -kEINVAL;
 }
 

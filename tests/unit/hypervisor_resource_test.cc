@@ -195,6 +195,16 @@ TEST_F(ResourceTest, HowManyThereCanBe) {
   EXPECT_EQ(ask(DOMID_SELF, XENMEM_resource_grant_table, kShared), -kESRCH);
 }
 
+TEST(ResourceOfLaterReleasesTest, ThereIsNoneOfAnUnknownType) {
+  TestMachine machine({.release = schema::kSince4_20 & ~schema::kSince4_21});
+  ASSERT_EQ(machine.build_result, 0);
+  ASSERT_EQ(machine.hypervisor.BuildDomain({.id = kHvm, .pages = 1, .vcpus = 1}), 0);
+  xen_mem_acquire_resource request = {};
+  request.domid = kHvm;
+  request.type = 77;
+  EXPECT_EQ(machine.Call(__HYPERVISOR_memory_op, XENMEM_acquire_resource, &request), -kEINVAL);
+}
+
 TEST_F(ResourceTest, WhatIsWrongWithARequest) {
   std::vector<xen_pfn_t> gfns = Gfns(1);
   const auto with = [&](auto change) {

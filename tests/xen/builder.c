@@ -310,7 +310,7 @@ static void check_resources(uint32_t flags) {
       {XENMEM_resource_ioreq_server, 0, 0, 1, is_hvm ? ENOENT : EINVAL},
       {XENMEM_resource_ioreq_server, 0x10000, 0, 1, EINVAL},
       {XENMEM_resource_vmtrace_buf, 0, 0, 1, EINVAL},
-      {77, 0, 0, 1, EOPNOTSUPP},
+      {77, 0, 0, 1, kMinor == 17 ? EOPNOTSUPP : EINVAL},
   };
   check_mappings(memory, domid, rows, sizeof(rows) / sizeof(rows[0]));
   const struct mapping of_nobody = {kType, kShared, 0, 1, ESRCH};

@@ -68,7 +68,8 @@ std::int64_t AcquireResource(Call& call, std::uint64_t start) {
   Domain* target = call.core.domains.Find(request->domid);
   if (target == nullptr) return -kESRCH;
   if (!call.domain.privileged) return -kEPERM;
-  const std::uint32_t most = FramesOf(*target, {.type = request->type, .id = request->id});
+  const std::uint32_t most =
+      FramesOf(call.core, *target, {.type = request->type, .id = request->id});
   if (most == 0) return -kEINVAL;
   const auto list = request.Bind(schema::rows::memory_op::acquire_resource::frame_list);
   if (list.is_null()) {

@@ -10,7 +10,7 @@
 
 namespace xencomm::hypervisor {
 
-std::uint32_t FramesOf(const Domain& domain, const Resource& resource) {
+std::uint32_t FramesOf(const Core& core, const Domain& domain, const Resource& resource) {
   switch (resource.type) {
     case XENMEM_resource_grant_table:
       return resource.id == XENMEM_resource_grant_table_id_shared ? domain.max_grant_frames
@@ -27,7 +27,9 @@ std::uint32_t FramesOf(const Domain& domain, const Resource& resource) {
     case XENMEM_resource_vmtrace_buf:
       return 0;
     default:
-      return static_cast<std::uint32_t>(-kEOPNOTSUPP);
+      return (core.config.release & schema::kSince4_20) != 0
+                 ? 0
+                 : static_cast<std::uint32_t>(-kEOPNOTSUPP);
   }
 }
 

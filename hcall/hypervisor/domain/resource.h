@@ -18,9 +18,9 @@ struct Resource {
   std::uint32_t id = 0;
 };
 
-// How many frames there can be. Of a type that it does not know Xen 4.17 answers its errno, as if
-// it were a count.
-std::uint32_t FramesOf(const Domain& domain, const Resource& resource);
+// How many frames there can be. Of a type that it does not know Xen answers an errno, as if it were
+// a count, until 4.19.
+std::uint32_t FramesOf(const Core& core, const Domain& domain, const Resource& resource);
 
 // Frames [first, first + mfns.size()), each held, all of them or none; a grant table grows so far.
 // -EINVAL (there are not so many, and cannot be), -ENOENT (no such device model), -EOPNOTSUPP (no
