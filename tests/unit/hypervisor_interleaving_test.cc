@@ -810,6 +810,7 @@ bool IsOfParts(const WorkingCall& call) {
   static const std::set<Op> kOps = {
       {__HYPERVISOR_domctl, XEN_DOMCTL_destroydomain},
       {__HYPERVISOR_domctl, XEN_DOMCTL_set_paging_mempool_size},
+      {__HYPERVISOR_domctl, XEN_DOMCTL_setvcpucontext},
       {__HYPERVISOR_domctl, XEN_DOMCTL_shadow_op},
       {__HYPERVISOR_event_channel_op, EVTCHNOP_reset},
       {__HYPERVISOR_memory_op, XENMEM_add_to_physmap},

@@ -144,6 +144,8 @@ constexpr Remainder kRemainders[] = {
      Run("set_paging_mempool_size_gone")},
     {"domctl.shadow_op.set_allocation", Cause::kRead, Leaves::kToGoOn,
      Run("shadow_set_allocation_gone")},
+    {"domctl.setvcpucontext.reset", Cause::kRead, Leaves::kToGoOn,
+     Source("vcpu_destroy_pagetables")},
     {"event_channel_op.reset", Cause::kRead, Leaves::kToGoOn, Source("evtchn_reset")},
     {"domctl.shadow_op.off", Cause::kRead, Leaves::kToGoOn, Source("paging_free_log_dirty_bitmap")},
 
