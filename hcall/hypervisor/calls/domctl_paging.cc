@@ -18,17 +18,34 @@ constexpr std::uint32_t Megabytes(std::uint64_t pages) {
   return static_cast<std::uint32_t>((pages + 255) / 256);
 }
 
-// What a page is, with the domain's lock held.
-std::uint64_t DescribePage(const Domain& domain, const PageTypes& types, std::uint64_t frame) {
-  const P2mEntry page = domain.p2m.Load(frame);
-  if (page.type() == P2mType::kReadOnly) return XEN_DOMCTL_PFINFO_NOTAB;
-  if (page.type() != P2mType::kRam) return XEN_DOMCTL_PFINFO_XTAB;
-  const PageType type = types.TypeOf(page.mfn());
-  if (type == PageType::kNone || type == PageType::kWritable) return XEN_DOMCTL_PFINFO_NOTAB;
+constexpr std::uint64_t TypeOf(P2mEntry page) {
+  const bool is_memory = page.type() == P2mType::kRam || page.type() == P2mType::kReadOnly;
+  return is_memory ? XEN_DOMCTL_PFINFO_NOTAB : XEN_DOMCTL_PFINFO_XTAB;
+}
+
+// Of a PV domain's page, which may be a table; with the domain's lock held.
+std::uint64_t TypeOfPv(const FrameTable& frames, const PageTypes& types, P2mEntry page) {
+  const std::uint64_t type = TypeOf(page);
+  if (type != XEN_DOMCTL_PFINFO_NOTAB || !PageTypes::IsTable(frames.Of(page.mfn()))) return type;
   static_assert(static_cast<unsigned>(PageType::kL4) << XEN_DOMCTL_PFINFO_LTAB_SHIFT ==
                 XEN_DOMCTL_PFINFO_L4TAB);
-  return std::uint64_t{static_cast<std::uint8_t>(type)} << XEN_DOMCTL_PFINFO_LTAB_SHIFT |
+  const auto level = static_cast<std::uint64_t>(types.TypeOf(page.mfn()));
+  return level << XEN_DOMCTL_PFINFO_LTAB_SHIFT |
          (types.IsPinned(page.mfn()) ? XEN_DOMCTL_PFINFO_LPINTAB : 0);
+}
+
+// In place of their numbers.
+void FindTypes(DomctlCall& op, std::span<std::uint64_t> frames) {
+  Domain& domain = *op.target;
+  if (domain.translated()) {
+    for (std::uint64_t& frame : frames) frame = TypeOf(domain.p2m.Load(frame));
+    return;
+  }
+  const PageTypes types(op.call.core, domain);
+  SpinGuard guard(domain.lock);
+  for (std::uint64_t& frame : frames) {
+    frame = TypeOfPv(op.call.core.frames, types, domain.p2m.Load(frame));
+  }
 }
 
 // The size of the domain's pool, or as near to it as this leg comes. A call that goes on is the
@@ -52,7 +69,6 @@ std::int64_t GetPageFrameInfoOp(DomctlCall& op) {
   const std::uint64_t count = op.argument->u.getpageframeinfo3.num;
   if (count > kMost) return -kE2BIG;
   const auto frames = op.argument.Bind(rows::getpageframeinfo3::array);
-  const PageTypes types(op.call.core, *op.target);
   // Some at a time, and fewer than a page has: of pages that the guest has twice in its list, what
   // is written for one is what is read for the other.
   std::uint64_t block[256];
@@ -62,10 +78,7 @@ std::int64_t GetPageFrameInfoOp(DomctlCall& op) {
         std::span(block).first(left < std::size(block) ? left : std::size(block));
     const CopyResult read = frames.Read(done, wanted);
     const std::span there = wanted.first(read.bytes / sizeof(block[0]));
-    {
-      SpinGuard guard(op.target->lock);
-      for (std::uint64_t& frame : there) frame = DescribePage(*op.target, types, frame);
-    }
+    FindTypes(op, there);
     if (!frames.Write(done, there).ok() || !read.ok()) return -kEFAULT;
     done += there.size();
   }
