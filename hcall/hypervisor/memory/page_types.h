@@ -2,18 +2,16 @@
 // domain, pins its tables, and asks for types when it saves one (Xen's get_page_type).
 //
 // A page is a table for as long as it is pinned, a vcpu uses it, or an entry of a table above leads
-// to it. What
-// becomes a table is validated first: each present entry must lead to a page of the domain, of the
-// type that its level wants; what an entry of an L1 table maps for writing is of type kWritable,
-// and no table is. A page has one type at a time.
+// to it. What becomes a table is validated first: each present entry must lead to a page of the
+// domain, of the type that its level wants; what an entry of an L1 table maps for writing is of
+// type kWritable, and no table is. A page has one type at a time.
 //
 // Rules:
 // 1. Every entry that was taken, every pin and use, and being a table holds the page
-// (Frame::holds): given
-//    up, it stays the domain's until all have gone.
+//    (Frame::holds): given up, it stays the domain's until all have gone.
 // 2. What a table refers to is noted (TableRefs) when its entries are taken. Nothing is taken back
-// by
-//    what stands in the domain's memory, which may have been written behind everybody's back.
+//    by what stands in the domain's memory: that may have been written behind everybody's back, as
+//    a translated domain 0 can do it in Xen, too, which maps a table for writing like any page.
 // 3. All of it can be long, and stops and goes on: a table knows how many of its entries it has
 //    taken. One that is being taken apart is finished before another type of the domain changes.
 // 4. An entry of a table that leads to the table itself, for reading, is taken as it is. One that
