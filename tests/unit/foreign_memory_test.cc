@@ -129,7 +129,7 @@ TEST_F(ForeignMemoryTest, ResourcesThatThereAreNotAreRefusedAsAWhole) {
   using Resource = ForeignMemory::Resource;
   EXPECT_EQ(map([](Resource& r) { r.count = 0; }), -EINVAL);
   EXPECT_EQ(map([](Resource& r) { r.count = 65; }), -EINVAL);
-  EXPECT_EQ(map([](Resource& r) { r.count = ~std::uint64_t{0}; }), -EINVAL);
+  EXPECT_EQ(map([](Resource& r) { r.count = ~std::uint64_t{0}; }), -ENOMEM);
   EXPECT_EQ(map([](Resource& r) { r.first = 64; }), -EINVAL);
   EXPECT_EQ(map([](Resource& r) { r.id = 1; }), -EINVAL);
   EXPECT_EQ(map([](Resource& r) { r.type = 3; }), -EOPNOTSUPP);
