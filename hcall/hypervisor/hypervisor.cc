@@ -118,7 +118,7 @@ Vcpu* Hypervisor::ClaimVcpu(std::uint16_t domain_id, unsigned vcpu_id) {
   vcpu->slot = core_->quiescence.Claim();
   if (vcpu->slot == nullptr) return nullptr;
   vcpu->slot->writes.Forget();
-  vcpu->claimed.store(true, std::memory_order_relaxed);
+  core_->schedule.Claim(*vcpu);
   ++domain->claimed_vcpus;
   return vcpu;
 }
@@ -126,9 +126,9 @@ Vcpu* Hypervisor::ClaimVcpu(std::uint16_t domain_id, unsigned vcpu_id) {
 void Hypervisor::ReleaseVcpu(Vcpu& vcpu) {
   SpinGuard guard(core_->control);
   Domain& domain = *vcpu.domain;
+  core_->schedule.Release(vcpu);
   Quiescence::Release(*vcpu.slot);
   vcpu.slot = nullptr;
-  vcpu.claimed.store(false, std::memory_order_relaxed);
   vcpu.raw_space = nullptr;
   --domain.claimed_vcpus;
   ForgetDomain(*core_, domain);

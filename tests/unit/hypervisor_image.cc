@@ -68,12 +68,16 @@ std::vector<std::string> Books::Image::Compare(std::size_t most) const {
   leave_out(core.last_domain);   // where the search for a free id begins
   leave_out(core.missing_ops_);  // what was said
   leave_out(core.region_generation);  // counts what was begun
+  leave_out(core.schedule);           // time passes, and is sampled by whoever asks
   for (unsigned i = 0; i < core.quiescence.count_; ++i) {
     leave_out(core.quiescence.slots_[i].writes);  // of the last call
   }
 
   for (const Domain* domain = core.domains.FindFrom(0); domain != nullptr;
        domain = core.domains.FindFrom(domain->id + 1u)) {
+    for (unsigned i = 0; i < domain->max_vcpus; ++i) {
+      if (const Vcpu* vcpu = domain->vcpu(i)) leave_out(vcpu->times);
+    }
     const DirtyLog::Top* log = domain->dirty_log.top_.load();
     if (log == nullptr) continue;
     for (const auto& place : log->blocks) {

@@ -825,6 +825,17 @@ bool IsOfParts(const WorkingCall& call) {
   return kOps.contains({call.hypercall, call.op});
 }
 
+// Calls that tell who ran for how long: by samples, of which an event that asks is one more.
+bool TellsTimes(const WorkingCall& call) {
+  using Op = std::pair<std::uint64_t, std::uint64_t>;
+  static const std::set<Op> kOps = {
+      {__HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo},
+      {__HYPERVISOR_platform_op, XENPF_getidletime},
+      {__HYPERVISOR_sysctl, XEN_SYSCTL_getcpuinfo},
+  };
+  return kOps.contains({call.hypercall, call.op});
+}
+
 // Whether a call that had company ended like one that had not, before it or behind.
 bool IsLikeOne(const WorkingCall& call, const CallSetup& setup, const Event& event,
                const Ended& ended, const std::vector<Ended>& serial) {
@@ -835,7 +846,7 @@ bool IsLikeOne(const WorkingCall& call, const CallSetup& setup, const Event& eve
     // How much memory there is depends on what waits for the call.
     if (event.takes_memory) return true;
     // What nobody could note counts as written.
-    return ended.arguments == each.arguments && ended.seen == each.seen &&
+    return (ended.arguments == each.arguments || TellsTimes(call)) && ended.seen == each.seen &&
            ended.dirty >= each.dirty;
   };
   if (std::ranges::any_of(serial, is_same)) return true;

@@ -440,8 +440,12 @@ TEST_P(HypervisorSharedPageTest, ARunstateAreaIsWrittenAtEveryPlace) {
   };
   for (std::size_t at = 0; at < kPageSize; ++at) {
     // One that calls, one that does not, and one that is down.
-    constexpr unsigned kStates[] = {RUNSTATE_running, RUNSTATE_runnable, RUNSTATE_offline};
+    constexpr unsigned kStates[] = {RUNSTATE_running, RUNSTATE_blocked, RUNSTATE_offline};
     const auto who = static_cast<unsigned>(at % 3);
+    const std::size_t state = kStates[who];
+    vcpu_runstate_info before = {};
+    ASSERT_EQ(CallWith(*vcpu, __HYPERVISOR_vcpu_op, VCPUOP_get_runstate_info, before, who), 0);
+    const std::uint64_t asked = machine.now;
     vcpu_register_runstate_memory_area request = {};
     request.addr.p = reinterpret_cast<std::uint64_t>(first + at);
     ASSERT_EQ(
@@ -449,7 +453,9 @@ TEST_P(HypervisorSharedPageTest, ARunstateAreaIsWrittenAtEveryPlace) {
         0);
     PageModel area(GetParam());
     area.Store(0, kStates[who]);
-    area.Store(16 + 8 * kStates[who], machine.now.load());
+    area.Store(8, before.state_entry_time);
+    before.time[state] += machine.now - asked;
+    for (std::size_t i = 0; i < 4; ++i) area.Store(16 + 8 * i, before.time[i]);
     for (std::size_t i = 0; i < kBytes; ++i) byte(at + i) = area[i];
     for (std::size_t page = 0; page < 2; ++page) {
       ASSERT_EQ(pages[page].Compare(first + page * kPageSize), "") << "page " << page << ", " << at;

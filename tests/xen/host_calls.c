@@ -141,6 +141,66 @@ static void check_power_management(void) {
   CHECK_REFUSED(xc_pm_get_max_cx(xch, 4000, &value), EINVAL);
 }
 
+// What processors were idle for, and domain 0 ran for, in nanoseconds.
+struct times {
+  uint64_t now, idle, domain, vcpus;
+  unsigned running;
+};
+
+static struct times take_times(void) {
+  struct times times = {0};
+  uint64_t triggers[2], residencies[2] = {0}, packages[1], cores[1];
+  struct xc_cx_stat sleep = {
+      .nr = 2, .triggers = triggers, .residencies = residencies, .pc = packages, .cc = cores};
+  CHECK(xc_pm_get_cxstat(xch, 0, &sleep) == 0);
+  times.now = residencies[0] + residencies[1];
+  xc_cpuinfo_t cpus[64];
+  int nr_cpus = 0;
+  CHECK(xc_getcpuinfo(xch, 64, cpus, &nr_cpus) == 0);
+  for (int i = 0; i < nr_cpus; i++) times.idle += cpus[i].idletime;
+  xc_domaininfo_t domain;
+  CHECK(find_domain(0, &domain));
+  times.domain = domain.cpu_time;
+  for (unsigned i = 0; i <= domain.max_vcpu_id; i++) {
+    xc_vcpuinfo_t vcpu;
+    CHECK(xc_vcpu_getinfo(xch, 0, i, &vcpu) == 0);
+    CHECK(!(vcpu.running && vcpu.blocked) && vcpu.cpu < (unsigned)nr_cpus);
+    times.vcpus += vcpu.cpu_time;
+    times.running += vcpu.running != 0;
+  }
+  return times;
+}
+
+// Nobody ran while a processor was idle, and all that ran and was idle is the processors' time.
+static void check_times(void) {
+  xc_physinfo_t physinfo;
+  CHECK(xc_physinfo(xch, &physinfo) == 0);
+  const struct times before = take_times();
+  for (int i = 0; i < 100; i++) CHECK(xc_physinfo(xch, &physinfo) == 0);
+  const struct times after = take_times();
+  CHECK(before.running >= 1 && before.running <= physinfo.nr_cpus);
+  CHECK(before.vcpus >= before.domain && after.domain >= before.vcpus);
+  CHECK(after.domain > before.domain && after.idle >= before.idle);
+  const struct times last = take_times();
+  CHECK(after.idle - before.idle + after.domain - before.vcpus <=
+        (last.now - before.now) * physinfo.nr_cpus);
+  CHECK(after.idle <= last.now * physinfo.nr_cpus);
+
+  // Where a vcpu may be, there it is.
+  xc_cpumap_t hard = xc_cpumap_alloc(xch), all = xc_cpumap_alloc(xch);
+  CHECK(xc_vcpu_getaffinity(xch, 0, 0, all, NULL, XEN_VCPUAFFINITY_HARD) == 0);
+  for (unsigned cpu = 0; cpu < physinfo.nr_cpus; cpu++) {
+    memset(hard, 0, (size_t)xc_get_cpumap_size(xch));
+    xc_cpumap_setcpu((int)cpu, hard);
+    CHECK(xc_vcpu_setaffinity(xch, 0, 0, hard, NULL, XEN_VCPUAFFINITY_HARD) == 0);
+    xc_vcpuinfo_t info;
+    CHECK(xc_vcpu_getinfo(xch, 0, 0, &info) == 0 && info.cpu == cpu);
+  }
+  CHECK(xc_vcpu_setaffinity(xch, 0, 0, all, NULL, XEN_VCPUAFFINITY_HARD) == 0);
+  free(hard);
+  free(all);
+}
+
 static void check_scheduling(void) {
   struct xen_sysctl_credit2_schedule schedule = {0};
   CHECK(xc_sched_credit2_params_get(xch, 0, &schedule) == 0);
@@ -179,5 +239,6 @@ void check_host_calls(void) {
   check_memory_map();
   check_console();
   check_power_management();
+  check_times();
   check_scheduling();
 }

@@ -9,9 +9,8 @@ namespace {
 // has.
 constexpr std::uint8_t kPhysicalAddressBits = 48;
 
-std::uint32_t FlagsOf(const Domain& domain, std::uint32_t online, bool running) {
-  std::uint32_t flags = 0;
-  if (online != 0 && running) flags |= XEN_DOMINF_running;
+std::uint32_t FlagsOf(const Domain& domain, std::uint32_t running, std::uint32_t blocked) {
+  std::uint32_t flags = running | blocked;
   if (domain.life.load() == Life::kDead) flags |= XEN_DOMINF_dying;
   if (domain.shut_down) flags |= XEN_DOMINF_shutdown;
   // All ones in a domain that was not shut down.
@@ -30,20 +29,20 @@ Cleared<xen_domctl_getdomaininfo_t> DescribeDomain(Core& core, const Domain& dom
   Cleared<xen_domctl_getdomaininfo_t> info;
   info->domain = domain.id;
   info->max_vcpu_id = XEN_INVALID_MAX_VCPU_ID;
-  bool running = false;
+  std::uint32_t running = 0, blocked = XEN_DOMINF_blocked;
   for (unsigned i = 0; i < domain.max_vcpus; ++i) {
     const Vcpu* vcpu = domain.vcpu(i);
     if (vcpu == nullptr) continue;
     info->max_vcpu_id = i;
+    info->cpu_time += Schedule::RanFor(*vcpu);
     if (!vcpu->online.load(std::memory_order_relaxed)) continue;
     ++info->nr_online_vcpus;
-    // Only vcpus that call from outside execute anything.
-    if (vcpu->claimed.load(std::memory_order_relaxed)) {
-      running = true;
-      info->cpu_time += core.machine.NowNanoseconds();
-    }
+    const unsigned state = Schedule::StateOf(*vcpu);
+    if (state == RUNSTATE_running) running = XEN_DOMINF_running;
+    if (state != RUNSTATE_blocked) blocked = 0;
   }
-  info->flags = FlagsOf(domain, info->nr_online_vcpus, running);
+  if (info->nr_online_vcpus == 0) blocked = 0;
+  info->flags = FlagsOf(domain, running, blocked);
   info->tot_pages = domain.tot_pages.load(std::memory_order_relaxed);
   info->max_pages = domain.max_pages.load(std::memory_order_relaxed);
   info->outstanding_pages = domain.outstanding_pages.load(std::memory_order_relaxed);

@@ -17,6 +17,7 @@ std::int64_t GetDomainInfo(DomctlCall& op) {
     domain = op.call.core.domains.FindFrom(wanted);
     if (domain == nullptr) return -kESRCH;
   }
+  op.call.core.schedule.Sample(op.call.vcpu);
   op.argument->u.getdomaininfo = *DescribeDomain(op.call.core, *domain);
   op.argument->domain = domain->id;
   op.copy_back = true;

@@ -127,12 +127,13 @@ std::int64_t GetVcpuInfoOp(DomctlCall& op) {
   if (info.vcpu >= op.target->max_vcpus) return -kEINVAL;
   const Vcpu* vcpu = op.target->vcpu(info.vcpu);
   if (vcpu == nullptr) return -kESRCH;
-  const bool running = vcpu->claimed.load(std::memory_order_relaxed);
+  op.call.core.schedule.Sample(op.call.vcpu);
+  const unsigned state = Schedule::StateOf(*vcpu);
   info.online = vcpu->online.load(std::memory_order_relaxed) ? 1 : 0;
-  info.blocked = 0;
-  info.running = running ? 1 : 0;
-  info.cpu_time = running ? op.call.core.machine.NowNanoseconds() : 0;
-  info.cpu = vcpu->processor;
+  info.blocked = state == RUNSTATE_blocked ? 1 : 0;
+  info.running = state == RUNSTATE_running ? 1 : 0;
+  info.cpu_time = Schedule::RanFor(*vcpu);
+  info.cpu = vcpu->processor.load(std::memory_order_relaxed);
   op.copy_back = true;
   return 0;
 }
@@ -214,24 +215,21 @@ std::int64_t VcpuAffinityOp(DomctlCall& op) {
   }
 
   const CpuMask online = CpuMask::FirstOf(cpus);
-  const CpuMask old_hard = vcpu->hard_affinity;
-  CpuMask wanted;
+  CpuMask wanted_hard = vcpu->hard_affinity;
   if (hard) {
-    if (!ReadCpus(hard_map, request.cpumap_hard.nr_bits, cpus, &wanted)) return -kEFAULT;
-    if (!wanted.Intersects(online)) return -kEINVAL;
-    vcpu->hard_affinity = wanted;
+    if (!ReadCpus(hard_map, request.cpumap_hard.nr_bits, cpus, &wanted_hard)) return -kEFAULT;
+    if (!wanted_hard.Intersects(online)) return -kEINVAL;
     // The caller is told what the scheduler will use.
-    write(hard_map, wanted.And(online));
+    write(hard_map, wanted_hard.And(online));
   }
   if (soft) {
-    if (!ReadCpus(soft_map, request.cpumap_soft.nr_bits, cpus, &wanted)) {
-      // An error means that nothing happened.
-      vcpu->hard_affinity = old_hard;
-      return -kEFAULT;
-    }
+    CpuMask wanted;
+    // An error means that nothing happened.
+    if (!ReadCpus(soft_map, request.cpumap_soft.nr_bits, cpus, &wanted)) return -kEFAULT;
     vcpu->soft_affinity = wanted;
-    write(soft_map, wanted.And(online).And(vcpu->hard_affinity));
+    write(soft_map, wanted.And(online).And(wanted_hard));
   }
+  if (hard) op.call.core.schedule.Pin(*vcpu, wanted_hard);
   return answer;
 }
 

@@ -1,5 +1,6 @@
 // platform_op (7): the machine, as the domain that owns it asks for it.
 
+#include <array>
 #include <cstring>
 
 #include "hcall/hypervisor/calls/argument.h"
@@ -28,13 +29,14 @@ std::int64_t GetIdleTime(PlatformCall& op) {
   if (!HasSaneSize(map)) return -kE2BIG;
   CpuMask asked;
   if (!ReadCpus(map, idle_time.cpumap_nr_cpus, cpus, &asked)) return -kEFAULT;
-  const std::uint64_t now = call.core.machine.NowNanoseconds();
+  std::array<std::uint64_t, kMaxCpus> idle_times;
+  const std::uint64_t now = call.core.schedule.Sample(call.vcpu, idle_times);
   CpuMask idle;
   for (unsigned cpu = 0; cpu < cpus; ++cpu) {
-    // The processor that makes this call has not been idle.
-    if (!asked.Has(cpu) || cpu == call.vcpu.processor) continue;
+    // Of one that never was idle nothing is told.
+    if (!asked.Has(cpu) || idle_times[cpu] == 0) continue;
     idle.Set(cpu);
-    if (!times.Write(cpu, now).ok()) return -kEFAULT;
+    if (!times.Write(cpu, idle_times[cpu]).ok()) return -kEFAULT;
   }
   idle_time.now = now;
   return WriteCpus(map, idle, cpus) ? 0 : -kEFAULT;

@@ -47,6 +47,7 @@ constexpr OpTable<SysctlCall, 30> kOps = {
 std::int64_t GetDomainInfoList(SysctlCall& op) {
   xen_sysctl_getdomaininfolist& list = op.argument->u.getdomaininfolist;
   const auto buffer = op.argument.Bind(schema::rows::sysctl::getdomaininfolist::buffer);
+  op.call.core.schedule.Sample(op.call.vcpu);
   std::uint32_t count = 0;
   std::uint64_t next = list.first_domain;
   while (count < list.max_domains) {

@@ -1,5 +1,7 @@
 // sysctl: what the processors can do, their pool, their scheduler and their power.
 
+#include <array>
+
 #include "hcall/hypervisor/base/cpu_policy.h"
 #include "hcall/hypervisor/calls/bitmap.h"
 #include "hcall/hypervisor/calls/sysctl.h"
@@ -67,8 +69,9 @@ std::int64_t PowerStatistics(SysctlCall& op) {
   namespace rows = schema::rows::sysctl::get_pmstat;
   const auto triggers = op.argument.Bind(rows::u_getcx_triggers);
   const auto residencies = op.argument.Bind(rows::u_getcx_residencies);
-  const std::uint64_t now = op.call.core.machine.NowNanoseconds();
-  const std::uint64_t idle = request.cpuid == op.call.vcpu.processor ? 0 : now;
+  std::array<std::uint64_t, kMaxCpus> idle_times;
+  const std::uint64_t now = op.call.core.schedule.Sample(op.call.vcpu, idle_times);
+  const std::uint64_t idle = idle_times[request.cpuid];
   const std::uint64_t times_entered[kStates] = {1, 1};
   const std::uint64_t time_spent[kStates] = {now - idle, idle};
   const std::size_t count = request.u.getcx.nr < kStates ? request.u.getcx.nr : kStates;

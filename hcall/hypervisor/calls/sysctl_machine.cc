@@ -1,5 +1,6 @@
 // sysctl: the machine, its memory and its processors.
 
+#include <array>
 #include <cstring>
 
 #include "hcall/hypervisor/calls/sysctl.h"
@@ -38,10 +39,11 @@ std::int64_t GetCpuInfo(SysctlCall& op) {
   const auto info = op.argument.Bind(schema::rows::sysctl::getcpuinfo::info);
   const unsigned cpus = op.call.core.config.cpus;
   const std::uint32_t count = request.max_cpus < cpus ? request.max_cpus : cpus;
+  std::array<std::uint64_t, kMaxCpus> idle_times;
+  op.call.core.schedule.Sample(op.call.vcpu, idle_times);
   for (std::uint32_t i = 0; i < count; ++i) {
     Cleared<xen_sysctl_cpuinfo_t> cpu;
-    // The processor that makes this call is not idle, the others have nothing to do.
-    if (i != op.call.vcpu.processor) cpu->idletime = op.call.core.machine.NowNanoseconds();
+    cpu->idletime = idle_times[i];
     if (!info.Write(i, cpu).ok()) return -kEFAULT;
   }
   request.nr_cpus = count;

@@ -9,26 +9,16 @@
 namespace xencomm::hypervisor {
 namespace {
 
-// How long a vcpu was in which state, since the start: one that calls has been running, one that
-// does not has been waiting to.
-Cleared<vcpu_runstate_info> RunstateOf(Core& core, const Vcpu& vcpu) {
-  Cleared<vcpu_runstate_info> info;
-  const bool running = vcpu.claimed.load(std::memory_order_relaxed);
-  const bool online = vcpu.online.load(std::memory_order_relaxed);
-  info->state = running ? RUNSTATE_running : online ? RUNSTATE_runnable : RUNSTATE_offline;
-  info->time[info->state] = core.machine.NowNanoseconds();
-  return info;
-}
-
 struct VcpuCall {
   Call& call;
   Vcpu& vcpu;
+
+  Cleared<vcpu_runstate_info> Runstate() { return call.core.schedule.RunstateOf(vcpu, call.vcpu); }
 };
 
 std::int64_t GetRunstate(VcpuCall& op) {
-  auto& [call, vcpu] = op;
-  const auto handle = call.Handle<vcpu_runstate_info>(call.frame.arguments[2], 1);
-  return handle.Write(0, RunstateOf(call.core, vcpu)).ok() ? 0 : -kEFAULT;
+  const auto handle = op.call.Handle<vcpu_runstate_info>(op.call.frame.arguments[2], 1);
+  return handle.Write(0, op.Runstate()).ok() ? 0 : -kEFAULT;
 }
 
 // An area that is written now and, in Xen, whenever the state changes: here whenever it is asked
@@ -39,7 +29,7 @@ std::int64_t RegisterRunstate(VcpuCall& op) {
   if (!request.Fetch(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area)) return -kEFAULT;
   // A stateless region's bases are the guest's to change: they are good for one call only.
   if (!call.keeps_pointers) return -kEOPNOTSUPP;
-  Cleared<vcpu_runstate_info> info = RunstateOf(call.core, vcpu);
+  Cleared<vcpu_runstate_info> info = op.Runstate();
   if (call.domain.order != kNativeOrder) SwapBytes(*info);
   return vcpu.runstate_area.Replace(call.core, call.domain, call.space, {request->addr.p}, &*info,
                                     sizeof(vcpu_runstate_info));
@@ -77,7 +67,7 @@ std::int64_t RegisterPhysical(VcpuCall& op, HeldArea& area, const T& value) {
 }
 
 std::int64_t RegisterRunstatePhysical(VcpuCall& op) {
-  Cleared<vcpu_runstate_info> info = RunstateOf(op.call.core, op.vcpu);
+  Cleared<vcpu_runstate_info> info = op.Runstate();
   if (op.call.domain.order != kNativeOrder) SwapBytes(*info);
   return RegisterPhysical(op, op.vcpu.runstate_area, *info);
 }

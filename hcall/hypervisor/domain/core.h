@@ -10,6 +10,7 @@
 #include "hcall/hypervisor/base/spin_lock.h"
 #include "hcall/hypervisor/base/work.h"
 #include "hcall/hypervisor/domain/domain_table.h"
+#include "hcall/hypervisor/domain/schedule.h"
 #include "hcall/hypervisor/memory/pool.h"
 
 namespace xencomm::hypervisor {
@@ -19,10 +20,12 @@ inline constexpr std::uint32_t kCpuKilohertz = 1000000;
 
 class Core : public Pool {
  public:
-  Core(const MachineConfig& machine_config, Machine& on) : Pool(on), config(machine_config) {}
+  Core(const MachineConfig& machine_config, Machine& on)
+      : Pool(on), config(machine_config), schedule(on, machine_config.cpus) {}
 
   MachineConfig config;
   DomainTable domains;
+  Schedule schedule;
   Console console;
 
   SpinLock events;  // all rows of event channels

@@ -28,11 +28,21 @@ struct MemoryMap;
 struct Vnuma;
 struct CpuPolicy;
 
+// What a vcpu did since it was made, by RUNSTATE_* (public/vcpu.h), in nanoseconds. Schedule writes
+// it, under its lock (domain/schedule.h).
+struct VcpuTimes {
+  std::atomic<unsigned> state = 3;  // RUNSTATE_offline
+  std::atomic<std::uint64_t> spent[4] = {};
+  std::uint64_t entered = 0;  // this state
+  std::uint64_t sampled = 0;
+};
+
 class Vcpu {
  public:
   Domain* domain = nullptr;
   unsigned id = 0;
-  unsigned processor = 0;
+  std::atomic<unsigned> processor = 0;  // Schedule's to say
+  VcpuTimes times;
 
   // Down until it is brought up with a context: VPF_down in Xen.
   std::atomic<bool> online = false;
@@ -47,7 +57,6 @@ class Vcpu {
   HeldArea time_area;
 
   // Only of a vcpu that makes calls here.
-  std::atomic<bool> claimed = false;
   CallerSlot* slot = nullptr;
   Space* raw_space = nullptr;
   bool in_multicall = false;
@@ -72,7 +81,7 @@ class Domain : public DomainPages {
   std::uint64_t altp2m_mode = 0;  // XEN_DOMCTL_ALTP2M_*
 
   std::atomic<int> controller_pauses = 0;
-  bool creation_finished = false;  // was unpaused once
+  std::atomic<bool> creation_finished = false;  // was unpaused once
   bool debugger_attached = false;
   bool shut_down = false;
   static constexpr std::uint32_t kNoShutdownCode = ~std::uint32_t{0};

@@ -129,9 +129,9 @@ std::int64_t CreateVcpus(Core& core, Domain& domain) {
       Vcpu& vcpu = page[i];
       vcpu.domain = &domain;
       vcpu.id = first + i;
-      vcpu.processor = vcpu.id % core.config.cpus;
       vcpu.hard_affinity = CpuMask::All();
       vcpu.soft_affinity = CpuMask::All();
+      core.schedule.Add(vcpu);
       std::atomic_ref<Vcpu*>(domain.vcpus[first + i]).store(&vcpu);
     }
   }
