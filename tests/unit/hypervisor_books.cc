@@ -229,10 +229,7 @@ class Books::Counting {
         ClaimOverhead(table->status_frames[i], 0, "grants' status", FrameUse::kShared);
       }
     }
-    if (const HvmState* state = domain.hvm_state) {
-      ClaimNew(state, "HVM state");
-      ClaimNew(state->context, "HVM context", state->context_bytes);
-    }
+    ClaimNew(domain.hvm_state, "HVM state");
     ClaimNew(domain.memory_map.load(), "the memory map");
     if (const Vnuma* vnuma = domain.vnuma.load()) {
       ClaimNew(vnuma, "the topology");
@@ -377,6 +374,7 @@ class Books::Counting {
       const Vcpu* vcpu = domain.vcpus[i];
       if (vcpu == nullptr) continue;
       if (i % kVcpusPerPage == 0) ClaimNew(vcpu, "vcpus", kVcpusPerPage);
+      ClaimNew(vcpu->hvm, "an HVM vcpu");
       if (vcpu->context != nullptr) {
         ClaimOverhead(core_.frames.MfnOfPointer(vcpu->context), kContextOrder, "a context");
       }

@@ -814,7 +814,7 @@ const End kEnds[] = {
        op.u.hvmcontext.buffer.p = bytes.data();
        return s.machine.Domctl(XEN_DOMCTL_sethvmcontext, kHvm, op);
      },
-     {{0, -kENODATA}, {31, -kENODATA}, {32, -kEINVAL}, {(4 << 20) + 1, -kENOMEM},
+     {{0, -kENODATA}, {31, -kENODATA}, {32, -kENODATA}, {(4 << 20) + 1, -kENOMEM},
       {kAll32, -kENOMEM}}},
 
     // The machine.

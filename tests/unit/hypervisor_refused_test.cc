@@ -133,6 +133,8 @@ constexpr Remainder kRemainders[] = {
     {"event_channel_op.bind_", Cause::kWrite, Leaves::kAll, Run("bind_port_write")},
     {"grant_table_op.setup_table", Cause::kWrite, Leaves::kAll, Run("setup_table_write")},
     {"grant_table_op.setup_table", Cause::kField, Leaves::kAll, Run("setup_table_list")},
+    // Its records are loaded when its end is missed.
+    {"domctl.sethvmcontext", Cause::kField, Leaves::kAll, Run("sethvmcontext_size")},
     {"grant_table_op.set_version", Cause::kWrite, Leaves::kAll, Run("set_version_write")},
 
     // A leg finds its argument gone: hypercall_create_continuation keeps registers, and what they

@@ -11,6 +11,7 @@
 
 #include <xenctrl.h>
 
+#include <xen/hvm/save.h>
 #include <xen/vcpu.h>
 
 #include "tests/xen/check.h"
@@ -820,6 +821,34 @@ static void shadow_set_allocation_gone(void) {
   check_pool_gone(&request, XEN_DOMCTL_shadow_op);
 }
 
+// A list of records that has no end: what came before is loaded.
+static void sethvmcontext_size(void) {
+  const uint32_t domid = create(kHvm, kManyPages);
+  struct list {
+    struct hvm_save_descriptor header;
+    struct hvm_save_header header_contents;
+    struct hvm_save_descriptor adjust;
+    struct hvm_tsc_adjust adjust_contents;
+    struct hvm_save_descriptor end;
+  } *list = put(sizeof(*list));
+  *list = (struct list){
+      .header = {.typecode = HVM_SAVE_CODE(HEADER), .length = sizeof(list->header_contents)},
+      .header_contents = {.magic = HVM_FILE_MAGIC, .version = HVM_FILE_VERSION},
+      .adjust = {.typecode = HVM_SAVE_CODE(TSC_ADJUST), .length = sizeof(list->adjust_contents)},
+      .adjust_contents = {.tsc_adjust = 0x1234},
+  };
+  struct xen_domctl op = {.u.hvmcontext.size = sizeof(*list) - 1};
+  set_xen_guest_handle_raw(op.u.hvmcontext.buffer, (uint8_t *)list);
+  CHECK(domctl(&op, XEN_DOMCTL_sethvmcontext, domid) == -ENODATA);
+  struct hvm_tsc_adjust *loaded = put(sizeof(*loaded));
+  op = (struct xen_domctl){
+      .u.hvmcontext_partial = {.type = HVM_SAVE_CODE(TSC_ADJUST), .bufsz = sizeof(*loaded)}};
+  set_xen_guest_handle_raw(op.u.hvmcontext_partial.buffer, (uint8_t *)loaded);
+  CHECK(domctl(&op, XEN_DOMCTL_gethvmcontext_partial, domid) == 0);
+  CHECK(loaded->tsc_adjust == (kMinor >= 19 ? 0 : 0x1234));
+  destroy(domid);
+}
+
 #define REFUSED(name) \
   { #name, name }
 
@@ -854,6 +883,7 @@ const struct refused_call refused_calls[] = {
     REFUSED(setup_table_write),
     REFUSED(setup_table_list),
     REFUSED(set_version_write),
+    REFUSED(sethvmcontext_size),
     REFUSED(increase_reservation_gone),
     REFUSED(add_to_physmap_range_gone),
     REFUSED(destroydomain_gone),

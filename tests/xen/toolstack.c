@@ -242,6 +242,7 @@ int main(void) {
   check_domain_state();
   check_host_calls();
   check_domain_calls();
+  check_hvm_state();
   check_memory_calls();
   check_page_tables();
   check_builder();

@@ -36,6 +36,7 @@ bool find_domain(uint32_t domid, xc_domaininfo_t *info);
 
 void check_host_calls(void);
 void check_domain_state(void);
+void check_hvm_state(void);
 void check_many_pages(void);
 void check_restriction(void);
 void check_domain_calls(void);

@@ -34,6 +34,11 @@ struct CpuPolicy {
   std::array<xen_msr_entry_t, kMaxMsrEntries> msrs = {};
 };
 
+// Of a domain with this policy, or with none of its own.
+inline std::span<const xen_cpuid_leaf_t> LeavesOf(const CpuPolicy* policy) {
+  return policy == nullptr ? HostLeaves() : std::span(policy->leaves).first(policy->leaf_count);
+}
+
 }  // namespace xencomm::hypervisor
 
 #endif  // HCALL_HYPERVISOR_BASE_CPU_POLICY_H_

@@ -21,6 +21,9 @@ inline constexpr std::uint64_t kPageSize = std::uint64_t{1} << kPageShift;
 // No frame. It is what Xen's INVALID_MFN and INVALID_GFN look like to a guest.
 inline constexpr std::uint64_t kNoFrame = ~std::uint64_t{0};
 
+// What the processors are said to run at.
+inline constexpr std::uint32_t kCpuKilohertz = 1000000;
+
 // Vcpus that make calls at the same time (Hypervisor::ClaimVcpu).
 inline constexpr unsigned kMaxCallers = 64;
 

@@ -1,14 +1,13 @@
 // domctl: the saved state of an HVM domain's hardware.
 //
-// A domain that was never given one has a header, for each vcpu that is up its registers, and its
-// devices as they come out of reset. What sethvmcontext gave is kept and handed out again.
+// A list of records, each with a descriptor in front; the first is the header, the last one has no
+// contents (public/hvm/save.h). What the records are about, domain/hvm_records.h knows.
 
 #include <cstring>
 
 #include "hcall/hypervisor/base/cpu_policy.h"
 #include "hcall/hypervisor/calls/domctl.h"
-#include "hcall/hypervisor/domain/hvm_context.h"
-#include "hcall/hypervisor/domain/vcpu_context.h"
+#include "hcall/hypervisor/domain/hvm_records.h"
 #include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
@@ -16,198 +15,133 @@ namespace {
 
 namespace rows = schema::rows::domctl;
 
-// Record types and their sizes in bytes, and places in them (public/arch-x86/hvm/save.h).
-constexpr std::uint16_t kEnd = 0;
-constexpr std::uint16_t kHeader = 1;
-constexpr std::uint16_t kCpu = 2;
-constexpr std::uint16_t kLapic = 5;
-constexpr std::uint16_t kLapicRegisters = 6;
-constexpr std::uint16_t kMtrr = 14;
-constexpr std::uint16_t kLastRecord = 20;
 constexpr std::uint32_t kHeaderBytes = 24;
-constexpr std::uint32_t kCpuBytes = 1032;
 constexpr std::uint32_t kFileMagic = 0x54381286;
 constexpr std::uint32_t kFileVersion = 1;
 constexpr std::uint32_t kDescriptorBytes = 8;
+// 32 KiB for each of the vcpus that an HVM domain can have. What gethvmcontext gives is less.
+constexpr std::uint32_t kMostContextBytes = 4 << 20;
 
-// What Xen saves of a domain with a local APIC and no other device, in its order.
-struct RecordKind {
-  std::uint16_t type;
-  std::uint32_t bytes;
-  bool of_vcpu;
-  std::uint32_t bytes_since_4_18 = bytes;
+using Contents = std::span<const std::uint8_t>;
 
-  std::uint32_t Bytes(const Core& core) const {
-    return (core.config.release & schema::kSince4_18) != 0 ? bytes_since_4_18 : bytes;
-  }
-};
-constexpr RecordKind kKinds[] = {
-    {kCpu, kCpuBytes, true}, {kLapic, 24, true, 32}, {kLapicRegisters, 1024, true},
-    {7, 16, false},                           // PCI_IRQ
-    {8, 8, false},                            // ISA_IRQ
-    {9, 8, false},                            // PCI_LINK
-    {kMtrr, 240, true},      {18, 32, true},  // VMCE_VCPU
-    {19, 8, true},                            // TSC_ADJUST
-};
-constexpr std::uint32_t kMostBytes = kCpuBytes;
-
-// Whether Xen saves records of a type on their own: all but the header and the end, also of devices
-// that are not there.
-constexpr bool IsSaved(std::uint64_t type) { return type >= kCpu && type <= kLastRecord; }
-constexpr bool IsOfVcpu(std::uint64_t type) {
-  constexpr std::uint16_t kXsave = 16, kViridianVcpu = 17, kMsr = 20;
-  for (const RecordKind& kind : kKinds) {
-    if (kind.type == type) return kind.of_vcpu;
-  }
-  return type == kXsave || type == kViridianVcpu || type == kMsr;
-}
-static_assert(IsOfVcpu(kMtrr) && !IsOfVcpu(7));
-
-template <class T>
-void Store(std::uint8_t* contents, std::uint32_t at, T value, ByteOrder order) {
-  StoreField(contents + at, value, order);
+unsigned InstancesOf(const Domain& domain, const RecordKind& kind) {
+  return kind.of_vcpu() ? domain.max_vcpus : kind.count;
 }
 
-// A processor with the registers that its context gave, and flat segments.
-void FillCpu(std::uint8_t* to, const vcpu_guest_context_t* context, ByteOrder order) {
-  constexpr std::uint32_t kRax = 512;  // from here on 64-bit words, in the record's own order
-  constexpr std::uint32_t kCsLimit = 768, kTrLimit = 792, kCsRights = 888, kTrRights = 912;
-  constexpr std::uint64_t kCr0Et = 0x10;   // always set (Intel SDM volume 3, 2.5)
-  constexpr std::uint64_t kCr0Pe = 0x1;    // a vcpu begins in protected mode
-  constexpr std::uint64_t kRflagsOne = 2;  // always set
-  if (context != nullptr) {
-    const cpu_user_regs_t& r = context->user_regs;
-    const std::uint64_t words[] = {r.rax,
-                                   r.rbx,
-                                   r.rcx,
-                                   r.rdx,
-                                   r.rbp,
-                                   r.rsi,
-                                   r.rdi,
-                                   r.rsp,
-                                   r.r8,
-                                   r.r9,
-                                   r.r10,
-                                   r.r11,
-                                   r.r12,
-                                   r.r13,
-                                   r.r14,
-                                   r.r15,
-                                   r.rip,
-                                   r.rflags | kRflagsOne,
-                                   context->ctrlreg[0] | kCr0Et | kCr0Pe,
-                                   context->ctrlreg[2],
-                                   context->ctrlreg[3],
-                                   context->ctrlreg[4]};
-    std::uint32_t at = kRax;
-    for (const std::uint64_t word : words) {
-      Store(to, at, word, order);
-      at += sizeof(word);
-    }
-  }
-  // A flat code segment, and a busy 32-bit TSS.
-  Store(to, kCsLimit, ~std::uint32_t{0}, order);
-  Store(to, kCsRights, std::uint32_t{0xc9b}, order);
-  Store(to, kTrLimit, std::uint32_t{0xff}, order);
-  Store(to, kTrRights, std::uint32_t{0x8b}, order);
-}
-
-// Reset values: Intel SDM volume 3, "Local APIC" and "MTRR".
-void FillLapicRegisters(std::uint8_t* to, unsigned vcpu, ByteOrder order) {
-  Store(to, 0x20, vcpu << 25, order);              // ID: twice the vcpu's number
-  Store(to, 0x30, std::uint32_t{0x50014}, order);  // version, six local vectors
-  Store(to, 0xe0, ~std::uint32_t{0}, order);       // flat destinations
-  Store(to, 0xf0, std::uint32_t{0xff}, order);     // spurious vector, off
-  for (std::uint32_t vector = 0x320; vector <= 0x370; vector += 0x10) {
-    Store(to, vector, std::uint32_t{0x10000}, order);  // masked
-  }
-}
-
-void Fill(Core& core, Domain& domain, const RecordKind& kind, unsigned vcpu, std::uint8_t* to) {
-  const ByteOrder order = domain.order;
-  std::memset(to, 0, kind.Bytes(core));
-  switch (kind.type) {
-    case kCpu:
-      return FillCpu(to, KeptContextOf(core, *domain.vcpu(vcpu)), order);
-    case kLapic:
-      return Store(to, 0, std::uint64_t{0xfee00800} | (vcpu == 0 ? 0x100u : 0u), order);
-    case kLapicRegisters:
-      return FillLapicRegisters(to, vcpu, order);
-    case kMtrr:
-      Store(to, 0, std::uint64_t{0x0007040600070406}, order);  // page attributes
-      return Store(to, 224, std::uint64_t{0x508}, order);      // eight variable ranges
-    default:
-      return;
-  }
-}
-
-// Calls emit(type, instance, contents) for each record of a domain that was given no state, until
-// one answers false.
+// Calls emit(type, instance, contents) for each record that is saved, until one answers false.
 template <class Emit>
-bool ForEachRecord(Core& core, Domain& domain, Emit emit) {
-  std::uint8_t contents[kMostBytes];
-  std::memset(contents, 0, kHeaderBytes);
-  Store(contents, 0, kFileMagic, domain.order);
-  Store(contents, 4, kFileVersion, domain.order);
-  Store(contents, 16, HostLeaves()[1].a, domain.order);
-  Store(contents, 20, kCpuKilohertz, domain.order);
-  if (!emit(kHeader, 0u, std::span<const std::uint8_t>(contents, kHeaderBytes))) return false;
-  for (const RecordKind& kind : kKinds) {
-    const unsigned instances = kind.of_vcpu ? domain.max_vcpus : 1;
-    for (unsigned i = 0; i < instances; ++i) {
-      const Vcpu* vcpu = domain.vcpu(i);
-      if (kind.of_vcpu && vcpu == nullptr) continue;
-      if (kind.type == kCpu && !vcpu->online) continue;
-      Fill(core, domain, kind, i, contents);
-      if (!emit(kind.type, i, std::span<const std::uint8_t>(contents, kind.Bytes(core))))
-        return false;
+bool ForEachRecord(const Core& core, const Domain& domain, Emit emit) {
+  std::uint8_t contents[kMostRecordBytes] = {};
+  StoreField(contents, kFileMagic, domain.order);
+  StoreField(contents + 4, kFileVersion, domain.order);
+  StoreField(contents + 8, ~std::uint64_t{0}, domain.order);  // of no known changeset
+  StoreField(contents + 16, HostLeaves()[1].a, domain.order);
+  StoreField(contents + 20, domain.tsc_khz, domain.order);
+  if (!emit(kHeaderRecord, 0u, Contents(contents, kHeaderBytes))) return false;
+  for (const RecordKind& kind : RecordKinds()) {
+    for (unsigned i = 0; i < InstancesOf(domain, kind); ++i) {
+      const std::uint32_t bytes = SaveRecord(core, domain, kind, i, contents);
+      if (bytes != 0 && !emit(kind.type, i, Contents(contents, bytes))) return false;
     }
   }
-  return emit(kEnd, 0u, std::span<const std::uint8_t>());
+  return emit(kEndRecord, 0u, Contents());
 }
 
-// Of all records that there can be: vcpus come up.
+// Of all that Xen could save, also of devices that are not there: what it wants room for.
 std::uint32_t MostBytes(const Core& core, const Domain& domain) {
+  unsigned vcpus = 0;
+  while (vcpus < domain.max_vcpus && domain.vcpu(vcpus) != nullptr) ++vcpus;
   std::uint32_t bytes = 2 * kDescriptorBytes + kHeaderBytes;
-  for (const RecordKind& kind : kKinds) {
-    bytes += (kDescriptorBytes + kind.Bytes(core)) * (kind.of_vcpu ? domain.max_vcpus : 1);
+  for (const RecordKind& kind : RecordKinds()) {
+    bytes += (kDescriptorBytes + kind.Bytes(core)) * (kind.of_vcpu() ? vcpus : kind.count);
   }
   return bytes;
 }
 
-// Calls visit(type, instance, contents) for each record up to the end; false when there is none, a
-// record passes the end of the bytes, or one visit answers false.
-template <class Visit>
-bool ForEachGiven(const Domain& domain, std::span<const std::uint8_t> bytes, Visit visit) {
-  std::size_t at = 0;
-  while (bytes.size() - at >= kDescriptorBytes) {
-    const auto type = LoadField<std::uint16_t>(&bytes[at], domain.order);
-    const auto instance = LoadField<std::uint16_t>(&bytes[at + 2], domain.order);
-    const auto length = LoadField<std::uint32_t>(&bytes[at + 4], domain.order);
-    at += kDescriptorBytes;
-    if (length > bytes.size() - at) return false;
-    if (!visit(type, unsigned{instance}, bytes.subspan(at, length))) return false;
-    if (type == kEnd) return true;
-    at += length;
+// A list that somebody gave, from one record to the next.
+class GivenList {
+ public:
+  GivenList(Contents bytes, ByteOrder order) : bytes_(bytes), order_(order) {}
+
+  // The next one; false where there is no descriptor any more.
+  bool Next(GivenRecord* record) {
+    if (bytes_.size() - at_ < kDescriptorBytes) return false;
+    const std::uint8_t* const descriptor = &bytes_[at_];
+    at_ += kDescriptorBytes;
+    record->type = LoadField<std::uint16_t>(descriptor, order_);
+    record->instance = LoadField<std::uint16_t>(descriptor + 2, order_);
+    record->length = LoadField<std::uint32_t>(descriptor + 4, order_);
+    const std::size_t left = bytes_.size() - at_;
+    record->contents = bytes_.subspan(at_, record->length < left ? record->length : left);
+    at_ += record->contents.size();
+    return true;
   }
-  return false;
+
+ private:
+  Contents bytes_;
+  ByteOrder order_;
+  std::size_t at_ = 0;
+};
+
+// What is loaded has a place to lie: the domain's records, and those of each vcpu that is named.
+bool MakeRoom(Domain& domain, GivenList list) {
+  if (HvmStateOf(domain) == nullptr) return false;
+  GivenRecord record;
+  while (list.Next(&record)) {
+    const RecordKind* kind = RecordKindOf(record.type);
+    if (kind == nullptr || !kind->of_vcpu()) continue;
+    Vcpu* vcpu = domain.vcpu(record.instance);
+    if (vcpu != nullptr && HvmVcpuOf(*vcpu) == nullptr) return false;
+  }
+  return true;
 }
 
-// Whether the bytes are a list of known records that begins with a header and ends with an end.
-bool IsWellFormed(const Domain& domain, std::span<const std::uint8_t> bytes) {
-  bool first = true;
-  return ForEachGiven(
-      domain, bytes,
-      [&](std::uint16_t type, unsigned instance, std::span<const std::uint8_t> contents) {
-        if (first) {
-          first = false;
-          return type == kHeader && contents.size() == kHeaderBytes &&
-                 LoadField<std::uint32_t>(&contents[0], domain.order) == kFileMagic &&
-                 LoadField<std::uint32_t>(&contents[4], domain.order) == kFileVersion;
-        }
-        if (type > kLastRecord) return false;
-        return type != kCpu || (contents.size() == kCpuBytes && domain.vcpu(instance) != nullptr);
-      });
+// The header, which comes first; and the rate of a guest's TSC out of it, in kHz, or 0.
+std::int64_t ReadHeader(const Domain& domain, GivenList& list, std::uint32_t* tsc_khz) {
+  GivenRecord header;
+  if (!list.Next(&header) || header.type != kHeaderRecord || header.length != kHeaderBytes ||
+      header.is_cut()) {
+    return -kENODATA;
+  }
+  const std::uint8_t* const contents = header.contents.data();
+  if (LoadField<std::uint32_t>(contents, domain.order) != kFileMagic) return -kEINVAL;
+  if (LoadField<std::uint32_t>(contents + 4, domain.order) != kFileVersion) return -kEINVAL;
+  *tsc_khz = LoadField<std::uint32_t>(contents + 20, domain.order);
+  return 0;
+}
+
+// One record after the other, up to the end; what comes behind it is nobody's. The first one that
+// is refused ends it, and what is loaded by then stays.
+template <class Each>
+std::int64_t ForEachGiven(GivenList& list, Each each) {
+  GivenRecord record;
+  while (list.Next(&record)) {
+    if (record.type == kEndRecord) return 0;
+    const std::int64_t answer = each(record);
+    if (answer != 0) return answer;
+  }
+  return -kENODATA;
+}
+
+std::int64_t LoadContext(Core& core, Domain& domain, Contents bytes) {
+  GivenList list(bytes, domain.order);
+  std::uint32_t tsc_khz = 0;
+  const std::int64_t begun = ReadHeader(domain, list, &tsc_khz);
+  if (begun != 0) return begun;
+  if ((core.config.release & schema::kSince4_19) != 0) {
+    GivenList again = list;
+    const std::int64_t sane = ForEachGiven(
+        again, [&](const GivenRecord& record) { return CheckRecord(core, domain, record); });
+    if (sane != 0) return sane;
+  }
+  if (!MakeRoom(domain, list)) return -kENOMEM;
+  if (tsc_khz != 0) domain.tsc_khz = tsc_khz;
+  // Only those whose registers are there come up again.
+  for (unsigned i = 0; i < domain.max_vcpus; ++i) {
+    if (Vcpu* vcpu = domain.vcpu(i)) vcpu->online.store(false);
+  }
+  return ForEachGiven(list,
+                      [&](const GivenRecord& record) { return LoadRecord(core, domain, record); });
 }
 
 }  // namespace
@@ -218,28 +152,21 @@ std::int64_t GetHvmContextOp(DomctlCall& op) {
   op.copy_back = true;
   if (!target.hvm) return -kEINVAL;
   const auto buffer = op.argument.Bind(rows::gethvmcontext::buffer);
-  const HvmState* state = target.hvm_state;
-  const bool given = state != nullptr && state->context_bytes != 0;
   const std::uint32_t most = MostBytes(op.call.core, target);
-  const std::uint32_t bytes = given && state->context_bytes > most ? state->context_bytes : most;
   if (buffer.is_null()) {
-    request.size = bytes;
+    request.size = most;
     return 0;
   }
-  if (request.size < bytes) return -kENOSPC;
-  if (given) {
-    request.size = state->context_bytes;
-    return buffer.Write(0, state->given()).ok() ? 0 : -kEFAULT;
-  }
+  if (request.size < most) return -kENOSPC;
   std::uint32_t at = 0;
   const bool written = ForEachRecord(
-      op.call.core, target, [&](std::uint16_t type, unsigned instance, auto contents) {
+      op.call.core, target, [&](std::uint16_t type, unsigned instance, Contents contents) {
         const auto length = static_cast<std::uint32_t>(contents.size());
         std::uint8_t descriptor[kDescriptorBytes];
-        Store(descriptor, 0, type, target.order);
-        Store(descriptor, 2, static_cast<std::uint16_t>(instance), target.order);
-        Store(descriptor, 4, length, target.order);
-        const bool ok = buffer.Write(at, std::span<const std::uint8_t>(descriptor)).ok() &&
+        StoreField(descriptor, type, target.order);
+        StoreField(descriptor + 2, static_cast<std::uint16_t>(instance), target.order);
+        StoreField(descriptor + 4, length, target.order);
+        const bool ok = buffer.Write(at, Contents(descriptor)).ok() &&
                         buffer.Write(at + kDescriptorBytes, contents).ok();
         at += kDescriptorBytes + length;
         return ok;
@@ -250,73 +177,37 @@ std::int64_t GetHvmContextOp(DomctlCall& op) {
 
 std::int64_t GetHvmContextPartialOp(DomctlCall& op) {
   xen_domctl_hvmcontext_partial& request = op.argument->u.hvmcontext_partial;
-  Domain& target = *op.target;
+  const Domain& target = *op.target;
   op.copy_back = true;
   if (!target.hvm) return -kEINVAL;
-  if (!IsSaved(request.type)) return -kEINVAL;
-  const bool of_vcpu = IsOfVcpu(request.type);
-  if (of_vcpu && target.vcpu(request.instance) == nullptr) return -kENOENT;
+  const RecordKind* const kind = RecordKindOf(request.type);
+  if (kind == nullptr) return -kEINVAL;
+  if (kind->of_vcpu() && target.vcpu(request.instance) == nullptr) return -kENOENT;
+  std::uint8_t contents[kMostRecordBytes];
+  const std::uint32_t bytes = SaveRecord(op.call.core, target, *kind, request.instance, contents);
+  if (bytes == 0) return kind->of_vcpu() ? -kENODATA : -kENOENT;
   const auto buffer = op.argument.Bind(rows::gethvmcontext_partial::buffer);
-
-  std::int64_t answer = of_vcpu ? -kENODATA : -kENOENT;
-  const auto look = [&](std::uint16_t type, unsigned instance,
-                        std::span<const std::uint8_t> contents) {
-    if (type != request.type || instance != request.instance) return true;
-    if (buffer.is_null()) {
-      answer = 0;
-    } else if (request.bufsz < contents.size()) {
-      answer = -kENOBUFS;
-    } else {
-      answer = buffer.Write(0, contents).ok() ? 0 : -kEFAULT;
-    }
-    if (buffer.is_null() || answer == 0) request.bufsz = contents.size();
-    return false;
-  };
-  const HvmState* state = target.hvm_state;
-  if (state != nullptr && state->context_bytes != 0) {
-    ForEachGiven(target, state->given(), look);
-  } else {
-    ForEachRecord(op.call.core, target, look);
+  if (!buffer.is_null()) {
+    if (request.bufsz < bytes) return -kENOBUFS;
+    if (!buffer.Write(0, Contents(contents, bytes)).ok()) return -kEFAULT;
   }
-  return answer;
+  request.bufsz = bytes;
+  return 0;
 }
 
 std::int64_t SetHvmContextOp(DomctlCall& op) {
   const xen_domctl_hvmcontext& request = op.argument->u.hvmcontext;
   Domain& target = *op.target;
-  if (!target.hvm) return -kEINVAL;
-  if (request.size < kDescriptorBytes + kHeaderBytes) return -kENODATA;
-  if (request.size > HvmState::kMaxContextBytes) return -kENOMEM;
-  HvmState* state = HvmStateOf(target);
-  auto* incoming = target.overhead.New<std::uint8_t>(request.size);
-  if (state == nullptr || incoming == nullptr) {
-    target.overhead.Delete(incoming, request.size);
-    return -kENOMEM;
-  }
+  if (&target == &op.call.domain || !target.hvm) return -kEINVAL;
+  if (request.size > kMostContextBytes) return -kENOMEM;
+  auto* const incoming = target.overhead.New<std::uint8_t>(request.size);
+  if (incoming == nullptr) return -kENOMEM;
   const auto buffer = op.argument.Bind(rows::sethvmcontext::buffer);
   const std::span<std::uint8_t> bytes(incoming, request.size);
-  std::int64_t answer = 0;
-  if (!buffer.Read(0, bytes).ok()) {
-    answer = -kEFAULT;
-  } else if (!IsWellFormed(target, bytes)) {
-    answer = -kEINVAL;
-  }
-  if (answer != 0) {
-    target.overhead.Delete(incoming, request.size);
-    return answer;
-  }
-  target.overhead.Delete(state->context, state->context_bytes);
-  state->context = incoming;
-  state->context_bytes = request.size;
-  // A vcpu with registers can run.
-  ForEachGiven(target, state->given(), [&](std::uint16_t type, unsigned instance, auto) {
-    if (type == kCpu) {
-      target.vcpu(instance)->initialised = true;
-      target.vcpu(instance)->online = true;
-    }
-    return true;
-  });
-  return 0;
+  const std::int64_t answer =
+      buffer.Read(0, bytes).ok() ? LoadContext(op.call.core, target, bytes) : -kEFAULT;
+  target.overhead.Delete(incoming, request.size);
+  return answer;
 }
 
 }  // namespace xencomm::hypervisor

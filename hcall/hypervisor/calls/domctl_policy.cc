@@ -18,9 +18,8 @@ struct PolicyView {
 
 PolicyView PolicyOf(const Domain& domain) {
   const CpuPolicy* policy = domain.cpu_policy;
-  if (policy == nullptr) return {HostLeaves(), HostMsrs()};
-  return {std::span(policy->leaves).first(policy->leaf_count),
-          std::span(policy->msrs).first(policy->msr_count)};
+  return {LeavesOf(policy),
+          policy == nullptr ? HostMsrs() : std::span(policy->msrs).first(policy->msr_count)};
 }
 
 // Leaves that a policy may have at all: basic, hypervisor and extended ones of a known number.

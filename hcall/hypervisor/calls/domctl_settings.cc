@@ -62,7 +62,7 @@ std::int64_t TscInfoOp(DomctlCall& op) {
   xen_domctl_tsc_info& info = op.argument->u.tsc_info;
   info.tsc_mode = op.target->tsc_mode;
   info.elapsed_nsec = op.call.core.machine.NowNanoseconds();
-  info.gtsc_khz = kCpuKilohertz;
+  info.gtsc_khz = op.target->tsc_khz;
   info.incarnation = op.target->tsc_incarnation;
   op.copy_back = true;
   return 0;

@@ -4,6 +4,7 @@
 
 #include "hcall/hypervisor/calls/bitmap.h"
 #include "hcall/hypervisor/calls/domctl.h"
+#include "hcall/hypervisor/domain/hvm_cpu.h"
 #include "hcall/hypervisor/domain/vcpu_context.h"
 #include "hcall/hypervisor/memory/page_types.h"
 #include "hcall/schema/generated/rows.h"
@@ -120,6 +121,30 @@ void FixPvRegisters(vcpu_guest_context_t& context) {
   context.debugreg[7] |= kDr7;
 }
 
+// An HVM vcpu's registers lie with its hardware. A context is too large for a stack.
+std::int64_t SetHvmRegisters(Vcpu& vcpu, const GuestHandle<const vcpu_guest_context_t>& handle) {
+  OverheadPages& overhead = vcpu.domain->overhead;
+  auto* const context = overhead.New<KeptContext>();
+  if (context == nullptr) return -kENOMEM;
+  std::int64_t answer = -kEFAULT;
+  if (handle.Read(0, **context).ok()) {
+    HvmVcpu* const state = HvmVcpuOf(vcpu);
+    answer = state == nullptr ? -kENOMEM : TakeContext(vcpu, *state, **context);
+  }
+  overhead.Delete(context);
+  return answer;
+}
+
+std::int64_t GetHvmRegisters(Vcpu& vcpu, const GuestHandle<vcpu_guest_context_t>& handle) {
+  OverheadPages& overhead = vcpu.domain->overhead;
+  auto* const context = overhead.New<KeptContext>();
+  if (context == nullptr) return -kENOMEM;
+  TellContext(vcpu, *vcpu.hvm, **context);
+  const bool written = handle.Write(0, *context).ok();
+  overhead.Delete(context);
+  return written ? 0 : -kEFAULT;
+}
+
 }  // namespace
 
 std::int64_t GetVcpuInfoOp(DomctlCall& op) {
@@ -147,8 +172,10 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
     if (!EndTables(op, *vcpu)) return op.call.Continue();
     vcpu->online.store(false);
     vcpu->initialised = false;
+    if (vcpu->hvm != nullptr) vcpu->hvm->cpu.flags = 0;  // nor is its FPU
     return 0;
   }
+  if (op.target->hvm) return SetHvmRegisters(*vcpu, handle);
   // Into a place of its own first: a context that is refused changes nothing. One that is taken
   // stays there, and the one before it goes.
   const FrameTable& frames = op.call.core.frames;
@@ -159,13 +186,12 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
   std::int64_t answer = 0;
   if (!handle.Read(0, context).ok()) {
     answer = -kEFAULT;
-  } else if (!op.target->hvm) {
+  } else {
     answer = TakePvContext(op, *vcpu, context);
   }
   if (answer == 0) {
-    if (!op.target->hvm) FixPvRegisters(context);
-    // An HVM vcpu is complete with its hardware's state.
-    if (!op.target->hvm) vcpu->initialised = true;
+    FixPvRegisters(context);
+    vcpu->initialised = true;
     vcpu->online.store((context.flags & VGCF_online) != 0);
     given_up = vcpu->context == nullptr ? kNoFrame : frames.MfnOfPointer(vcpu->context);
     vcpu->context = place;
@@ -179,9 +205,10 @@ std::int64_t GetVcpuContextOp(DomctlCall& op) {
   Vcpu* vcpu = op.target->vcpu(request.vcpu);
   if (vcpu == nullptr || vcpu == &op.call.vcpu) return -kEINVAL;
   if (!vcpu->initialised) return -kENODATA;
+  const auto handle = op.argument.Bind(rows::getvcpucontext::ctxt);
+  if (op.target->hvm) return GetHvmRegisters(*vcpu, handle);
   KeptContext* kept = MakeKeptContext(op.call.core, *op.target, *vcpu);
   if (kept == nullptr) return -kENOMEM;
-  const auto handle = op.argument.Bind(rows::getvcpucontext::ctxt);
   constexpr auto kOnline = static_cast<unsigned long>(VGCF_online);
   (*kept)->flags = ((*kept)->flags & ~kOnline) | (vcpu->online.load() ? kOnline : 0);
   return handle.Write(0, *kept).ok() ? 0 : -kEFAULT;

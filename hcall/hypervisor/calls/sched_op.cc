@@ -2,31 +2,17 @@
 
 #include "hcall/hypervisor/calls/argument.h"
 #include "hcall/hypervisor/calls/call.h"
-#include "hcall/hypervisor/domain/event_channel.h"
+#include "hcall/hypervisor/domain/domain_life.h"
 
 namespace xencomm::hypervisor {
 namespace {
-
-// Xen keeps eight bits of the reason, and the first reason that it is given: before the shutdown,
-// or with it.
-void SetReason(Domain& domain, std::uint32_t reason) {
-  if (domain.shutdown_code != Domain::kNoShutdownCode) return;
-  domain.shutdown_code = static_cast<std::uint8_t>(reason);
-}
-
-void ShutDown(Core& core, Domain& domain, std::uint32_t reason) {
-  SetReason(domain, reason);
-  if (domain.shut_down) return;
-  domain.shut_down = true;
-  SendGlobalVirq(core, VIRQ_DOM_EXC);
-}
 
 std::int64_t ShutDownSelf(Call& call, std::uint64_t op) {
   Argument<sched_shutdown> request(call, call.frame.arguments[1]);
   if (!request.Fetch(__HYPERVISOR_sched_op, op)) return -kEFAULT;
   SpinGuard guard(call.core.control);
   if (op == SCHEDOP_shutdown_code) {
-    SetReason(call.domain, request->reason);
+    call.domain.SetShutdownReason(request->reason);
   } else {
     ShutDown(call.core, call.domain, request->reason);
   }

@@ -15,9 +15,6 @@
 
 namespace xencomm::hypervisor {
 
-// What the processors are said to run at.
-inline constexpr std::uint32_t kCpuKilohertz = 1000000;
-
 class Core : public Pool {
  public:
   Core(const MachineConfig& machine_config, Machine& on)

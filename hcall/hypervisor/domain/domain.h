@@ -24,6 +24,7 @@ class RegionRegistry;
 struct EventChannels;
 struct GrantTable;
 struct HvmState;
+struct HvmVcpu;
 struct MemoryMap;
 struct Vnuma;
 struct CpuPolicy;
@@ -51,7 +52,10 @@ class Vcpu {
   CpuMask soft_affinity = {};
   // A PV one's page tables, the kernel's and its programs', which it uses (memory/page_types.h).
   std::uint64_t roots[2] = {kNoFrame, kNoFrame};
-  std::byte* context = nullptr;  // what setvcpucontext gave; 2^kContextOrder pages of the domain
+  // What setvcpucontext gave a PV vcpu, 2^kContextOrder pages of the domain; of an HVM vcpu, what its
+  // hardware holds.
+  std::byte* context = nullptr;
+  HvmVcpu* hvm = nullptr;
 
   HeldArea runstate_area;  // under the domain's lock, as the next
   HeldArea time_area;
@@ -96,6 +100,7 @@ class Domain : public DomainPages {
   std::uint32_t suspend_port = 0;
   std::uint32_t tsc_mode = 0;
   std::uint32_t tsc_incarnation = 1;
+  std::uint32_t tsc_khz = kCpuKilohertz;
   std::uint64_t shared_info_mfn = kNoFrame;
 
   // How far the end of the domain came, leg by leg; under the control lock.
@@ -118,6 +123,12 @@ class Domain : public DomainPages {
   std::atomic<MemoryMap*> memory_map = nullptr;
   std::atomic<Vnuma*> vnuma = nullptr;
   CpuPolicy* cpu_policy = nullptr;  // under the control lock
+
+  // Xen keeps eight bits of the reason, and the first reason that it is given: before the shutdown,
+  // or with it. With the control lock held, as the next.
+  void SetShutdownReason(std::uint32_t reason) {
+    if (shutdown_code == kNoShutdownCode) shutdown_code = static_cast<std::uint8_t>(reason);
+  }
 
   Vcpu* vcpu(std::uint64_t vcpu_id) const {
     return vcpu_id < max_vcpus ? std::atomic_ref<Vcpu*>(vcpus[vcpu_id]).load() : nullptr;

@@ -32,14 +32,17 @@ void FreeParts(Core& core, Domain& domain) {
   domain.paging_pool.Resize(core, domain.id, 0, whole);
   EventChannels::Destroy(domain);
   GrantTable::Destroy(domain);
-  HvmState::Delete(domain.hvm_state, domain.overhead);
+  domain.overhead.Delete(domain.hvm_state);
   domain.overhead.Delete(domain.memory_map.load());
   Vnuma::Delete(domain.vnuma.load(), domain.overhead);
   domain.overhead.Delete(domain.cpu_policy);
   if (domain.vcpus != nullptr) {
     for (unsigned i = 0; i < domain.max_vcpus; ++i) {
-      if (domain.vcpus[i] == nullptr || domain.vcpus[i]->context == nullptr) continue;
-      domain.overhead.Free(core.frames.MfnOfPointer(domain.vcpus[i]->context), kContextOrder);
+      const Vcpu* vcpu = domain.vcpus[i];
+      if (vcpu == nullptr) continue;
+      domain.overhead.Delete(vcpu->hvm);
+      if (vcpu->context == nullptr) continue;
+      domain.overhead.Free(core.frames.MfnOfPointer(vcpu->context), kContextOrder);
     }
     for (unsigned first = 0; first < domain.max_vcpus; first += kVcpusPerPage) {
       domain.overhead.Delete(domain.vcpus[first], kVcpusPerPage);
@@ -175,6 +178,13 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
   SendGlobalVirq(core, VIRQ_DOM_EXC);
   ForgetDomain(core, domain);
   return true;
+}
+
+void ShutDown(Core& core, Domain& domain, std::uint32_t reason) {
+  domain.SetShutdownReason(reason);
+  if (domain.shut_down) return;
+  domain.shut_down = true;
+  SendGlobalVirq(core, VIRQ_DOM_EXC);
 }
 
 void ReleaseMapping(Core& core, std::uint64_t mfn) {

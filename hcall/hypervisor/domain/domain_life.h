@@ -47,6 +47,9 @@ std::int64_t CreateVcpus(Core& core, Domain& domain);
 // it came is kept in the domain: whoever calls next goes on.
 bool KillDomain(Core& core, Domain& domain, Work& work);
 
+// As a domain's shutdown; with the control lock held.
+void ShutDown(Core& core, Domain& domain, std::uint32_t reason);
+
 // Ends a mapping of frame `mfn`, which Physmap::Hold began.
 void ReleaseMapping(Core& core, std::uint64_t mfn);
 

@@ -1,39 +1,39 @@
-// HvmState: the parameters of an HVM domain and the saved state of its hardware.
+// HvmState and HvmVcpu: an HVM domain's parameters, and what its hardware holds.
+//
+// Registers are kept once: what setvcpucontext gives, a saved state has, and the other way round
+// (hvm_cpu.h). All other records lie there as they are saved (hvm_records.h).
 #ifndef HCALL_HYPERVISOR_DOMAIN_HVM_CONTEXT_H_
 #define HCALL_HYPERVISOR_DOMAIN_HVM_CONTEXT_H_
 
 #include <cstdint>
-#include <span>
 
-#include "hcall/hypervisor/memory/overhead.h"
+#include "hcall/hypervisor/domain/domain.h"
 #include "hcall/schema/generated/types.h"
 
 namespace xencomm::hypervisor {
 
-// A saved state is a list of records, each with a descriptor in front; the first is the header, the
-// last one has no contents (public/hvm/save.h).
 struct HvmState {
-  // 32 KiB for each of the vcpus that an HVM domain can have. What gethvmcontext gives is less.
-  static constexpr std::uint32_t kMaxContextBytes = 4 << 20;
+  static constexpr std::uint32_t kRecordBytes = 1584;
 
   std::uint64_t params[HVM_NR_PARAMS] = {};
-  std::uint32_t context_bytes = 0;  // 0: none was set
-  std::uint8_t* context = nullptr;  // in pages of the domain's, as many as it takes
-
-  std::span<const std::uint8_t> given() const { return {context, context_bytes}; }
-
-  // With its context; null is nothing.
-  static void Delete(HvmState* state, OverheadPages& pages) {
-    if (state == nullptr) return;
-    pages.Delete(state->context, state->context_bytes);
-    pages.Delete(state);
-  }
+  std::uint8_t records[kRecordBytes] = {};  // of devices that vcpus share
 };
 
-class Domain;
+struct HvmVcpu {
+  static constexpr std::uint32_t kRecordBytes = 1336;
 
-// Made when it is first needed; null when there is no room. With the control lock held.
+  hvm_hw_cpu cpu = {};             // but for the general registers
+  cpu_user_regs_t user_regs = {};  // those, and what a context has beside them
+  std::uint64_t vm_assist = 0;     // vcpu 0's is the domain's
+  std::uint8_t records[kRecordBytes] = {};
+
+  bool has_fpu() const { return (cpu.flags & XEN_X86_FPU_INITIALISED) != 0; }
+};
+
+// Made as hardware comes out of reset, when they are first needed; null when there is no room. With
+// the control lock held.
 HvmState* HvmStateOf(Domain& domain);
+HvmVcpu* HvmVcpuOf(Vcpu& vcpu);
 
 }  // namespace xencomm::hypervisor
 
