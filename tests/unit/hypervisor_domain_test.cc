@@ -98,6 +98,8 @@ TEST_F(HypervisorDomainTest, RefusesConfigurationsThatXenRefuses) {
       {"too many vcpus", kEINVAL, [](auto& c) { c.max_vcpus = 8193; }},
       {"HAP without HVM", kEINVAL, [](auto& c) { c.flags = XEN_DOMCTL_CDF_hap; }},
       {"IOMMU that is not there", kEINVAL, [](auto& c) { c.flags = XEN_DOMCTL_CDF_iommu; }},
+      {"integrity checks of tboot", kEINVAL,
+       [](auto& c) { c.flags = XEN_DOMCTL_CDF_s3_integrity; }},
       {"IOMMU options alone", kEINVAL, [](auto& c) { c.iommu_opts = 1; }},
       {"grant options", kEINVAL, [](auto& c) { c.grant_opts = 0x100; }},
       {"grant version 0", kEINVAL, [](auto& c) { c.grant_opts = 0; }},

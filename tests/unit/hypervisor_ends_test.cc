@@ -352,7 +352,9 @@ const End kEnds[] = {
        op.u.paging_mempool.size = v;
        return s.machine.Domctl(XEN_DOMCTL_set_paging_mempool_size, kHvm, op);
      },
-     {{0, 0}, {1, -kEINVAL}, {kPageSize - 1, -kEINVAL}, {kPageSize, 0},
+     // The page of its second stage and one for each vcpu are in use.
+     {{0, -kENOMEM}, {1, -kEINVAL}, {2 * kPageSize, -kENOMEM}, {3 * kPageSize, 0},
+      {kPageSize - 1, -kEINVAL},
       {kAll32 << kPageShift, -kENOMEM}, {k32 << kPageShift, -kEINVAL},
       {kAll64 << kPageShift, -kEINVAL}, {kAll64, -kEINVAL}}},
 

@@ -192,6 +192,42 @@ TEST_F(HypervisorPhysmapTest, APvDomainHasNoDirtyLog) {
   EXPECT_EQ(machine.CreateDomain(7, 16, XEN_DOMCTL_CDF_hvm), -kEOPNOTSUPP);
 }
 
+// What the second stage has taken of a pool, and each vcpu, is not given back; the rest is.
+TEST_F(HypervisorPhysmapTest, PagingMemoryThatIsInUseStays) {
+  xen_domctl_t op = {};
+  const auto resize = [&](std::uint64_t pages) {
+    op = {};
+    op.u.paging_mempool.size = pages << kPageShift;
+    return machine.Domctl(XEN_DOMCTL_set_paging_mempool_size, kHvm, op);
+  };
+  const auto pages = [&] {
+    op = {};
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_get_paging_mempool_size, kHvm, op), 0);
+    return op.u.paging_mempool.size >> kPageShift;
+  };
+  EXPECT_EQ(resize(0), -kENOMEM);
+  const std::uint64_t few = pages();
+  EXPECT_GT(few, 0u);
+  EXPECT_EQ(resize(few), 0);
+  EXPECT_EQ(resize(few - 1), -kENOMEM);
+  EXPECT_EQ(pages(), few);
+  ASSERT_EQ(resize(100), 0);
+  // Far memory has tables of its own, which go with it.
+  std::vector<xen_pfn_t> frames = {std::uint64_t{1} << 20};
+  ASSERT_EQ(Populate(kHvm, frames), 1);
+  EXPECT_EQ(resize(few), -kENOMEM);
+  const std::uint64_t more = pages();
+  EXPECT_GT(more, few);
+  // A domain without vcpus is told nothing of it, and neither is one whose pool is smaller already.
+  xen_domctl_t create = TestMachine::CreateRequest(XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, 1);
+  ASSERT_EQ(machine.Domctl(XEN_DOMCTL_createdomain, 8, create), 0);
+  op = {};
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_set_paging_mempool_size, 8, op), 0);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_get_paging_mempool_size, 8, op), 0);
+  EXPECT_EQ(op.u.paging_mempool.size, 1u << kPageShift);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, 8), 0);
+}
+
 TEST_F(HypervisorPhysmapTest, SetsPagingMemoryAside) {
   const std::uint64_t before = Books::StatisticsOf(machine.hypervisor).free_pages;
   xen_domctl_t op = {};

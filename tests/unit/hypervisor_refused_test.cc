@@ -135,6 +135,12 @@ constexpr Remainder kRemainders[] = {
     {"grant_table_op.setup_table", Cause::kField, Leaves::kAll, Run("setup_table_list")},
     // Its records are loaded when its end is missed.
     {"domctl.sethvmcontext", Cause::kField, Leaves::kAll, Run("sethvmcontext_size")},
+    // A pool has given back what it could when it turns out that the rest is in use.
+    {"domctl.shadow_op", Cause::kField, Leaves::kOther, Run("set_paging_mempool_size_field")},
+    {"domctl.get_paging_mempool_size", Cause::kField, Leaves::kOther,
+     Run("set_paging_mempool_size_field")},
+    {"domctl.set_paging_mempool_size", Cause::kField, Leaves::kOther,
+     Run("set_paging_mempool_size_field")},
     {"grant_table_op.set_version", Cause::kWrite, Leaves::kAll, Run("set_version_write")},
 
     // A leg finds its argument gone: hypercall_create_continuation keeps registers, and what they

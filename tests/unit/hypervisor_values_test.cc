@@ -41,6 +41,9 @@ struct HvmParam {
   std::vector<std::uint64_t> refused = {};
   enum class Guest { kNothing, kGets, kSets } guest = Guest::kNothing;
   bool once = false;
+  std::uint64_t first = 0;  // before it is set
+  std::int64_t refusal = -kEINVAL;
+  bool is_gone = false;
 };
 
 std::vector<HvmParam> HvmParams() {
@@ -65,10 +68,14 @@ std::vector<HvmParam> HvmParams() {
       {.index = HVM_PARAM_CONSOLE_PFN, .guest = kGets},
       {.index = HVM_PARAM_CONSOLE_EVTCHN, .guest = kSets},
       {.index = HVM_PARAM_ACPI_IOPORTS_LOCATION,
-       .accepted = {0, 1},
-       .refused = {2, kAllOnes},
-       .guest = kSets},
-      {.index = HVM_PARAM_TRIPLE_FAULT_REASON, .accepted = {0, 5}, .refused = {6, kAllOnes}},
+       .accepted = {},
+       .refused = {0, 1, 2, kAllOnes},
+       .guest = kSets,
+       .refusal = -kENODEV},
+      {.index = HVM_PARAM_TRIPLE_FAULT_REASON,
+       .accepted = {0, 5},
+       .refused = {6, kAllOnes},
+       .first = SHUTDOWN_reboot},
       {.index = HVM_PARAM_IOREQ_SERVER_PFN, .once = true},
       {.index = HVM_PARAM_NR_IOREQ_SERVER_PAGES,
        .accepted = {1, 64},
@@ -86,10 +93,10 @@ std::vector<HvmParam> HvmParams() {
        .guest = kSets},
       // Its size in the upper half: no less than a TSS has.
       {.index = HVM_PARAM_VM86_TSS_SIZED,
-       .accepted = {std::uint64_t{104} << 32, kAllOnes},
+       .accepted = {std::uint64_t{104} << 32, std::uint64_t{0x2089} << 32 | 5},
        .refused = {(std::uint64_t{104} << 32) - 1, 0},
        .guest = kSets},
-      {.index = HVM_PARAM_MCA_CAP, .accepted = {0, 1}, .refused = {2, 3, kAllOnes}, .once = true},
+      {.index = HVM_PARAM_MCA_CAP, .accepted = {0}, .refused = {1, 2, 3, kAllOnes}, .once = true},
   };
   // What Xen no longer knows.
   const std::vector<std::uint32_t> gone = {
@@ -100,7 +107,7 @@ std::vector<HvmParam> HvmParams() {
       HVM_PARAM_BUFIOREQ_EVTCHN,  HVM_PARAM_MEMORY_EVENT_MSR,
   };
   for (const std::uint32_t index : gone) {
-    special.push_back({.index = index, .accepted = {}, .refused = {0, 1}});
+    special.push_back({.index = index, .accepted = {}, .refused = {0, 1}, .is_gone = true});
   }
   std::vector<HvmParam> all;
   for (std::uint32_t index = 0; index < HVM_NR_PARAMS; ++index) {
@@ -114,13 +121,14 @@ std::vector<HvmParam> HvmParams() {
 TEST_F(HypervisorValuesTest, HvmParametersOfOthers) {
   std::uint64_t got = 0;
   for (const HvmParam& param : HvmParams()) {
-    EXPECT_EQ(Param(HVMOP_get_param, kHvm, param.index, got), param.accepted.empty() ? -kEINVAL : 0)
+    EXPECT_EQ(Param(HVMOP_get_param, kHvm, param.index, got), param.is_gone ? -kEINVAL : 0)
         << param.index;
-    EXPECT_EQ(got, 0u);
+    EXPECT_EQ(got, param.is_gone ? 0 : param.first);
+    got = 0;
   }
   for (const HvmParam& param : HvmParams()) {
     SCOPED_TRACE(param.index);
-    std::uint64_t last = 0;
+    std::uint64_t last = param.first;
     for (const std::uint64_t value : param.accepted) {
       std::uint64_t given = value;
       const bool stays = param.once && last != 0 && value != last;
@@ -132,9 +140,9 @@ TEST_F(HypervisorValuesTest, HvmParametersOfOthers) {
     for (const std::uint64_t value : param.refused) {
       std::uint64_t given = value;
       EXPECT_EQ(Param(HVMOP_set_param, kHvm, param.index, given),
-                param.once && last != 0 ? -kEEXIST : -kEINVAL)
+                param.once && last != 0 ? -kEEXIST : param.refusal)
           << value;
-      if (param.accepted.empty()) continue;
+      if (param.is_gone) continue;
       EXPECT_EQ(Param(HVMOP_get_param, kHvm, param.index, got), 0);
       EXPECT_EQ(got, last);
     }
@@ -154,7 +162,7 @@ TEST_F(HypervisorValuesTest, HvmParametersThatAreRefusedAtFirst) {
     SCOPED_TRACE(param.index);
     for (const std::uint64_t value : param.refused) {
       std::uint64_t given = value;
-      EXPECT_EQ(Param(HVMOP_set_param, kHvm, param.index, given), -kEINVAL) << value;
+      EXPECT_EQ(Param(HVMOP_set_param, kHvm, param.index, given), param.refusal) << value;
     }
   }
 }
@@ -165,11 +173,11 @@ TEST_F(HypervisorValuesTest, HvmParametersOfOneself) {
   machine.hypervisor.SetRawSpace(*guest, machine.direct);
   for (const HvmParam& param : HvmParams()) {
     SCOPED_TRACE(param.index);
-    const bool is_known = !param.accepted.empty();
-    const std::int64_t no = is_known ? -kEPERM : -kEINVAL;
-    std::uint64_t value = is_known ? param.accepted.back() : 0;
+    const std::int64_t no = param.is_gone ? -kEINVAL : -kEPERM;
+    const std::int64_t yes = param.accepted.empty() ? param.refusal : 0;
+    std::uint64_t value = param.accepted.empty() ? 0 : param.accepted.back();
     EXPECT_EQ(ParamBy(*guest, HVMOP_set_param, DOMID_SELF, param.index, value),
-              param.guest == HvmParam::Guest::kSets ? 0 : no);
+              param.guest == HvmParam::Guest::kSets ? yes : no);
     EXPECT_EQ(ParamBy(*guest, HVMOP_get_param, kHvm, param.index, value),
               param.guest != HvmParam::Guest::kNothing ? 0 : no);
     EXPECT_EQ(ParamBy(*guest, HVMOP_get_param, 0, param.index, value), -kEINVAL);
@@ -187,6 +195,11 @@ TEST_F(HypervisorValuesTest, TheTwoParametersOfTheTss) {
   EXPECT_EQ(Param(HVMOP_set_param, kHvm, HVM_PARAM_VM86_TSS_SIZED, value), 0);
   EXPECT_EQ(Param(HVMOP_get_param, kHvm, HVM_PARAM_VM86_TSS, value), 0);
   EXPECT_EQ(value, 0x5678000u);
+  // It has no more than redirections, and permissions of all ports.
+  value = kAllOnes;
+  EXPECT_EQ(Param(HVMOP_set_param, kHvm, HVM_PARAM_VM86_TSS_SIZED, value), 0);
+  EXPECT_EQ(Param(HVMOP_get_param, kHvm, HVM_PARAM_VM86_TSS_SIZED, value), 0);
+  EXPECT_EQ(value, std::uint64_t{0x2089} << 32 | 0xffffffff);
   value = 0;
   EXPECT_EQ(Param(HVMOP_set_param, kHvm, HVM_PARAM_VM86_TSS, value), 0);
   EXPECT_EQ(Param(HVMOP_get_param, kHvm, HVM_PARAM_VM86_TSS_SIZED, value), 0);

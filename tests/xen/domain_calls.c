@@ -117,6 +117,22 @@ static void check_hvm(uint32_t domid) {
   CHECK_REFUSED(xc_hvm_param_set(xch, kNobody, HVM_PARAM_STORE_PFN, 1), ESRCH);
 
   CHECK_REFUSED(xc_hvm_param_set(xch, domid, 0xffffff, 1), EINVAL);
+
+  // It has no power management timer whose place could be said, and its processor reports no local
+  // machine checks. After a triple fault it is started anew.
+  CHECK_REFUSED(xc_hvm_param_set(xch, domid, HVM_PARAM_ACPI_IOPORTS_LOCATION, 0), ENODEV);
+  CHECK(xc_hvm_param_get(xch, domid, HVM_PARAM_ACPI_IOPORTS_LOCATION, &value) == 0 && value == 0);
+  CHECK(xc_hvm_param_set(xch, domid, HVM_PARAM_MCA_CAP, 0) == 0);
+  CHECK_REFUSED(xc_hvm_param_set(xch, domid, HVM_PARAM_MCA_CAP, 1), EINVAL);
+  CHECK(xc_hvm_param_get(xch, domid, HVM_PARAM_TRIPLE_FAULT_REASON, &value) == 0);
+  CHECK(value == SHUTDOWN_reboot);
+  CHECK_REFUSED(xc_hvm_param_set(xch, domid, HVM_PARAM_TRIPLE_FAULT_REASON, 6), EINVAL);
+  CHECK(xc_hvm_param_set(xch, domid, HVM_PARAM_TRIPLE_FAULT_REASON, SHUTDOWN_crash) == 0);
+  CHECK(xc_hvm_param_get(xch, domid, HVM_PARAM_TRIPLE_FAULT_REASON, &value) == 0);
+  CHECK(value == SHUTDOWN_crash);
+  CHECK(xc_hvm_param_set(xch, domid, HVM_PARAM_VM86_TSS_SIZED, ~0ull) == 0);
+  CHECK(xc_hvm_param_get(xch, domid, HVM_PARAM_VM86_TSS_SIZED, &value) == 0);
+  CHECK(value == 0x2089ffffffff);  // the most that is of use
 }
 
 // The state of an HVM domain's hardware: a list of records, each with a descriptor in front.

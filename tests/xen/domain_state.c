@@ -55,6 +55,14 @@ static void check_limits(uint32_t domid) {
   CHECK(xc_domain_claim_pages(xch, domid, 0) == 0);
   CHECK(info_of(domid).outstanding_pages == 0);
   CHECK_REFUSED(xc_domain_claim_pages(xch, domid, 1025), EINVAL);  // more than its limit
+  // Nor no more than it has.
+  xen_pfn_t extents[3] = {0, 1, 2};
+  CHECK(xc_domain_populate_physmap_exact(xch, domid, 3, 0, 0, extents) == 0);
+  CHECK_REFUSED(xc_domain_claim_pages(xch, domid, 2), EINVAL);
+  CHECK_REFUSED(xc_domain_claim_pages(xch, domid, 3), EINVAL);
+  CHECK(xc_domain_claim_pages(xch, domid, 4) == 0 && info_of(domid).outstanding_pages == 1);
+  CHECK(xc_domain_claim_pages(xch, domid, 0) == 0);
+  CHECK(xc_domain_decrease_reservation_exact(xch, domid, 3, 0, extents) == 0);
 }
 
 static void check_pauses_and_shutdown(uint32_t domid, bool hvm) {

@@ -213,6 +213,17 @@ static void check_hvm_memory(void) {
   CHECK(xc_shadow_control(xch, domid, XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION, &megabytes, 0) == 0);
   CHECK(xc_shadow_control(xch, domid, XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION, &megabytes, 0) == 0);
   CHECK(megabytes == 4);
+  // What of it is in use is not given back, all the rest is.
+  uint64_t before = 0, after = 0;
+  CHECK(xc_get_paging_mempool_size(xch, domid, &before) == 0 && before == 4 << 20);
+  CHECK_REFUSED(xc_set_paging_mempool_size(xch, domid, 0), ENOMEM);
+  CHECK(xc_get_paging_mempool_size(xch, domid, &after) == 0 && 0 < after && after < 1 << 20);
+  CHECK(xc_set_paging_mempool_size(xch, domid, after) == 0);
+  CHECK_REFUSED(xc_set_paging_mempool_size(xch, domid, after - 4096), ENOMEM);
+  megabytes = 0;
+  CHECK_REFUSED(xc_shadow_control(xch, domid, XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION, &megabytes, 0),
+                ENOMEM);
+  CHECK(xc_set_paging_mempool_size(xch, domid, before) == 0);
 
   CHECK(xc_shadow_control(xch, domid, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, NULL, 0) == 0);
   DECLARE_HYPERCALL_BUFFER(unsigned long, bitmap);

@@ -810,6 +810,16 @@ static void check_pool_gone(const struct xen_domctl *request, uint32_t cmd) {
   CHECK(before < size && size < wanted);
 }
 
+// All that is not in use is given back before it is refused.
+static void set_paging_mempool_size_field(void) {
+  const uint32_t domid = create(kHvm, kManyPages);
+  const uint64_t before = pool_size(domid);
+  struct xen_domctl op = {.u.paging_mempool.size = 0};
+  CHECK(domctl(&op, XEN_DOMCTL_set_paging_mempool_size, domid) == -ENOMEM);
+  CHECK(0 < pool_size(domid) && pool_size(domid) < before);
+  destroy(domid);
+}
+
 static void set_paging_mempool_size_gone(void) {
   const struct xen_domctl request = {.u.paging_mempool.size = kLong * kPage};
   check_pool_gone(&request, XEN_DOMCTL_set_paging_mempool_size);
@@ -884,6 +894,7 @@ const struct refused_call refused_calls[] = {
     REFUSED(setup_table_list),
     REFUSED(set_version_write),
     REFUSED(sethvmcontext_size),
+    REFUSED(set_paging_mempool_size_field),
     REFUSED(increase_reservation_gone),
     REFUSED(add_to_physmap_range_gone),
     REFUSED(destroydomain_gone),

@@ -155,6 +155,8 @@ static void check_creation(void) {
   config.max_vcpus = 1;
   config.flags = 1u << 30;
   CHECK_REFUSED(xc_domain_create(xch, &domid, &config), EINVAL);
+  config.flags = XEN_DOMCTL_CDF_s3_integrity;  // of a machine that tboot started
+  CHECK_REFUSED(xc_domain_create(xch, &domid, &config), EINVAL);
   config.flags = 0;
   config.cpupool_id = 77;
   CHECK_REFUSED(xc_domain_create(xch, &domid, &config), ESRCH);

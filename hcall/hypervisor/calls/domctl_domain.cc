@@ -43,8 +43,11 @@ std::int64_t CheckConfig(const xen_domctl_createdomain& config, const Altp2m& al
   if ((config.grant_opts & ~std::uint32_t{XEN_DOMCTL_GRANT_version_mask}) != 0) return -kEINVAL;
   if (config.max_vcpus < 1) return -kEINVAL;
   if (hap && !hvm) return -kEINVAL;
-  // A machine without an IOMMU, without tracing and without a virtual PMU.
-  if ((config.flags & (XEN_DOMCTL_CDF_iommu | XEN_DOMCTL_CDF_vpmu)) != 0) return -kEINVAL;
+  // A machine without an IOMMU, without tracing, without a virtual PMU, and not started by tboot.
+  if ((config.flags & (XEN_DOMCTL_CDF_iommu | XEN_DOMCTL_CDF_vpmu | XEN_DOMCTL_CDF_s3_integrity)) !=
+      0) {
+    return -kEINVAL;
+  }
   if (config.iommu_opts != 0 || config.vmtrace_size != 0) return -kEINVAL;
   if (altp2m.mode > XEN_DOMCTL_ALTP2M_limited || (altp2m.mode != 0 && !hvm)) return -kEINVAL;
   if (altp2m.mode == 0 && altp2m.count != 0) return -kEINVAL;

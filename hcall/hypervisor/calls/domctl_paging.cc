@@ -49,12 +49,19 @@ void FindTypes(DomctlCall& op, std::span<std::uint64_t> frames) {
 }
 
 // The size of the domain's pool, or as near to it as this leg comes. A call that goes on is the
-// same call again: the pool itself tells how far it came.
+// same call again: the pool itself tells how far it came. Of what is in use nothing can be given
+// back: the second stage's tables, about which Xen is silent, and a page for each vcpu.
 std::int64_t ResizePool(DomctlCall& op, std::uint64_t pages) {
-  PagingPool& pool = op.target->paging_pool;
-  switch (pool.Resize(op.call.core, op.target->id, pages, op.call.work)) {
+  Domain& target = *op.target;
+  PagingPool& pool = target.paging_pool;
+  unsigned vcpus = 0;
+  while (target.vcpu(vcpus) != nullptr) ++vcpus;
+  const std::uint64_t in_use = target.p2m.pages() + vcpus;
+  const bool is_short = pages < in_use;
+  if (is_short) pages = in_use < pool.pages() ? in_use : pool.pages();
+  switch (pool.Resize(op.call.core, target.id, pages, op.call.work)) {
     case PagingPool::Outcome::kDone:
-      return 0;
+      return is_short && vcpus != 0 ? -kENOMEM : 0;
     case PagingPool::Outcome::kStopped:
       return op.call.Continue();
     default:

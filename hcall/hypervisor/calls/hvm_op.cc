@@ -91,7 +91,7 @@ bool IsValid(std::uint32_t index, std::uint64_t value) {
     case HVM_PARAM_VM86_TSS:
       return value <= ~std::uint32_t{0};
     case HVM_PARAM_MCA_CAP:
-      return (value & ~std::uint64_t{XEN_HVM_MCA_CAP_MASK}) == 0;
+      return value == 0;  // no processor of AMD's has local machine checks
     case HVM_PARAM_VM86_TSS_SIZED:
       return value >> 32 >= kTssBytes;
     default:
@@ -109,11 +109,19 @@ std::int64_t SetParam(Call& call, Domain& target, std::uint32_t index, std::uint
   if (index == HVM_PARAM_ALTP2M && is_told) return -kEEXIST;
   const std::uint64_t old = state->params[index];
   if (IsSetOnce(index) && old != 0 && value != old) return -kEEXIST;
+  if (index == HVM_PARAM_ACPI_IOPORTS_LOCATION && (target.emulation_flags & XEN_X86_EMU_PM) == 0) {
+    return -kENODEV;
+  }
   if (!IsValid(index, value)) return -kEINVAL;
   if (index == HVM_PARAM_VM86_TSS) {
     // Its size is what old firmware takes for granted.
     state->params[HVM_PARAM_VM86_TSS_SIZED] = value == 0 ? 0 : value | std::uint64_t{128} << 32;
     return 0;
+  }
+  // No more than a TSS can have: redirections, and permissions of all ports.
+  constexpr std::uint64_t kMostTssBytes = 104 + 0x100 / 8 + 0x10000 / 8 + 1;
+  if (index == HVM_PARAM_VM86_TSS_SIZED && value >> 32 > kMostTssBytes) {
+    value = static_cast<std::uint32_t>(value) | kMostTssBytes << 32;
   }
   state->params[index] = value;
   return 0;

@@ -8,7 +8,10 @@ namespace xencomm::hypervisor {
 HvmState* HvmStateOf(Domain& domain) {
   if (domain.hvm_state == nullptr) {
     domain.hvm_state = domain.overhead.New<HvmState>();
-    if (domain.hvm_state != nullptr) ResetRecords(domain, *domain.hvm_state);
+    if (domain.hvm_state != nullptr) {
+      domain.hvm_state->params[HVM_PARAM_TRIPLE_FAULT_REASON] = SHUTDOWN_reboot;
+      ResetRecords(domain, *domain.hvm_state);
+    }
   }
   return domain.hvm_state;
 }

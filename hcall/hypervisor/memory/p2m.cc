@@ -70,7 +70,7 @@ bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) 
   const std::uint64_t first = (gfn < low ? low : gfn) >> kLeafBits;
   for (std::uint64_t index = first; index <= last; ++index) {
     if (top[index] != 0) continue;
-    const std::uint64_t leaf = pages.Allocate(0);
+    const std::uint64_t leaf = Allocate(pages, 0);
     if (leaf == kNoFrame) {
       if (old_top == 0 && index == first) DropTop(pages);
       return false;
@@ -78,6 +78,23 @@ bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) 
     std::atomic_ref<std::uint64_t>(top[index]).store(leaf << kPageShift, std::memory_order_release);
   }
   return true;
+}
+
+std::uint64_t P2m::Allocate(OverheadPages& pages, unsigned order) {
+  const std::uint64_t mfn = pages.Allocate(order);
+  if (mfn != kNoFrame) pages_.fetch_add(std::uint64_t{1} << order, std::memory_order_relaxed);
+  return mfn;
+}
+
+void P2m::Free(OverheadPages& pages, std::uint64_t mfn, unsigned order) {
+  pages.Free(mfn, order);
+  pages_.fetch_sub(std::uint64_t{1} << order, std::memory_order_relaxed);
+}
+
+void P2m::FreeLow(OverheadPages& pages, std::uint64_t low) {
+  const std::uint64_t count = CountOf(low);
+  if (count == 0) return;
+  Free(pages, frames_->MfnOfPointer(EntriesOf(low)), OrderOf(count * sizeof(std::uint64_t)));
 }
 
 // A table of low entries that has room for [gfn, gfn + count), which are about to be stored. False
@@ -93,14 +110,14 @@ bool P2m::GrowLow(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) 
   for (std::uint64_t at = old_count; at != new_count; at += kLeafEntries) {
     if (LeafOf(at) != nullptr) return false;
   }
-  const std::uint64_t block = pages.Allocate(OrderOf(new_count * sizeof(std::uint64_t)));
+  const std::uint64_t block = Allocate(pages, OrderOf(new_count * sizeof(std::uint64_t)));
   if (block == kNoFrame) return false;
   std::uint64_t* const entries = Words(block << kPageShift);
   std::uint64_t* const old = EntriesOf(old_low);
   std::memcpy(entries, old, old_count * sizeof(std::uint64_t));
   const auto bits = static_cast<unsigned>(std::bit_width(new_count - 1));
   low_.store(reinterpret_cast<std::uintptr_t>(entries) | bits, std::memory_order_release);
-  if (old_count != 0) pages.Delete(old, old_count);  // look-ups under way go on using it
+  FreeLow(pages, old_low);  // look-ups under way go on using it
   return true;
 }
 
@@ -119,7 +136,7 @@ void P2m::Store(std::uint64_t gfn, P2mEntry entry) {
 // A larger top with the same leaves; look-ups under way go on using the old one.
 bool P2m::GrowTop(unsigned order, OverheadPages& pages) {
   const std::uint64_t old = top_.load(std::memory_order_relaxed);
-  const std::uint64_t block = pages.Allocate(order);
+  const std::uint64_t block = Allocate(pages, order);
   if (block == kNoFrame) return false;
   const std::uint64_t top = block << kPageShift;
   if (old != 0) {
@@ -127,7 +144,7 @@ bool P2m::GrowTop(unsigned order, OverheadPages& pages) {
     std::memcpy(Words(top), Words(old & ~kOrderMask), kPageSize << old_order);
   }
   top_.store(top | order, std::memory_order_release);
-  if (old != 0) pages.Free(old >> kPageShift, static_cast<unsigned>(old & kOrderMask));
+  if (old != 0) Free(pages, old >> kPageShift, static_cast<unsigned>(old & kOrderMask));
   return true;
 }
 
@@ -137,22 +154,21 @@ void P2m::DropLeaf(std::uint64_t gfn, OverheadPages& pages) {
   std::atomic_ref<std::uint64_t> place(Words(top)[gfn >> kLeafBits]);
   const std::uint64_t leaf = place.load(std::memory_order_relaxed);
   place.store(0, std::memory_order_relaxed);
-  pages.Free(leaf >> kPageShift, 0);
+  Free(pages, leaf >> kPageShift, 0);
 }
 
 void P2m::Destroy(OverheadPages& pages) {
   // They stay where they are for the look-ups under way: the pages wait for them.
-  const std::uint64_t low = low_.load(std::memory_order_relaxed);
-  if (CountOf(low) != 0) pages.Delete(EntriesOf(low), CountOf(low));
+  FreeLow(pages, low_.load(std::memory_order_relaxed));
   if (const std::uint64_t top = top_.load(std::memory_order_relaxed); top != 0) {
-    pages.Free(top >> kPageShift, static_cast<unsigned>(top & kOrderMask));
+    Free(pages, top >> kPageShift, static_cast<unsigned>(top & kOrderMask));
   }
 }
 
 // One without leaves, which look-ups under way may look at.
 void P2m::DropTop(OverheadPages& pages) {
   const std::uint64_t top = top_.exchange(0, std::memory_order_relaxed);
-  pages.Free(top >> kPageShift, static_cast<unsigned>(top & kOrderMask));
+  Free(pages, top >> kPageShift, static_cast<unsigned>(top & kOrderMask));
 }
 
 }  // namespace xencomm::hypervisor

@@ -127,6 +127,9 @@ class P2m {
   // still look things up.
   void Destroy(OverheadPages& pages);
 
+  // How many its tables take.
+  std::uint64_t pages() const { return pages_.load(std::memory_order_relaxed); }
+
   // One past the highest gfn that ever had an entry: of a translated domain.
   std::uint64_t end() const { return end_.load(std::memory_order_relaxed); }
 
@@ -148,6 +151,10 @@ class P2m {
   }
 
   P2mEntry LoadDirect(std::uint64_t mfn) const;
+  // Of its tables, in blocks of 2^order pages. Others may read how many there are meanwhile.
+  std::uint64_t Allocate(OverheadPages& pages, unsigned order);
+  void Free(OverheadPages& pages, std::uint64_t mfn, unsigned order);
+  void FreeLow(OverheadPages& pages, std::uint64_t low);
   bool GrowLow(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
   bool GrowTop(unsigned order, OverheadPages& pages);
   void DropTop(OverheadPages& pages);
@@ -184,6 +191,7 @@ class P2m {
   std::uint64_t low_present_ = 0;       // of them; with the domain locked
   std::atomic<std::uint64_t> top_ = 0;  // machine address of the top | its order; 0: none
   std::atomic<std::uint64_t> end_ = 0;
+  std::atomic<std::uint64_t> pages_ = 0;
   std::uint16_t domain_ = 0;
   bool translated_ = false;
 };
