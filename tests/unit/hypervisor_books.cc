@@ -325,6 +325,34 @@ class Books::Counting {
   }
 
   void CountP2m(const Domain& domain) {
+    const std::uint64_t before = overhead_;
+    CountInnerP2m(domain);
+    if (const std::uint64_t outer = domain.p2m.outer_)
+      CountOuter(domain, outer, P2m::kLimitBits, 0);
+    if (overhead_ - before != domain.p2m.pages()) {
+      Fault("domain ", domain.id, "'s p2m counts ", domain.p2m.pages(), " pages and has ",
+            overhead_ - before);
+    }
+  }
+  // Of gfns from the first one on, as many as 2^bits.
+  void CountOuter(const Domain& domain, std::uint64_t table, unsigned bits, std::uint64_t first) {
+    ClaimOverhead(table >> kPageShift, 0, "the p2m's outer tables");
+    const std::uint64_t* words = domain.p2m.Words(table);
+    bool is_empty = true;
+    for (std::uint64_t i = 0; i < P2m::kLeafEntries; ++i) {
+      if (bits == P2m::kLeafBits) {
+        CountEntry(domain, first + i);
+      } else if (words[i] != 0) {
+        is_empty = false;
+        const unsigned below = bits - P2m::kLeafBits;
+        CountOuter(domain, words[i], below, first + (i << below));
+      }
+    }
+    if (is_empty && bits != P2m::kLeafBits) {
+      Fault("domain ", domain.id, "'s p2m has an empty table at gfn ", Hex{first});
+    }
+  }
+  void CountInnerP2m(const Domain& domain) {
     const P2m& p2m = domain.p2m;
     const std::uint64_t low = P2m::CountOf(p2m.low_);
     if (low != 0) ClaimNew(P2m::EntriesOf(p2m.low_), "the p2m's low entries", low);

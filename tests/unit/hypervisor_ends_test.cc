@@ -19,6 +19,7 @@ constexpr std::uint16_t kPv = 3;
 constexpr std::uint16_t kHvm = 4;
 constexpr std::uint16_t kGuest = 5;  // controls nobody else, and makes calls itself
 constexpr std::uint64_t kTaken = 32;
+constexpr std::uint64_t kMostGfns = std::uint64_t{1} << 36;
 constexpr std::uint64_t kLimit = 2000;  // pages, more than the largest extent of a guest
 
 constexpr std::uint64_t k31 = std::uint64_t{1} << 31;
@@ -163,17 +164,17 @@ const End kEnds[] = {
      {{0, kTaken}, {1, -kEINVAL}, {kAll64 >> 6, -kEINVAL}}},
     {"Gfn",
      [](Subject& s, std::uint64_t v) { return s.Populate(kHvm, v, 0, 0); },
-     {{0, 1}, {(1 << 27) - 1, 1}, {1 << 27, 0}, {kAll64 >> 12, 0}, {kAll64 - 1, 0}, {kAll64, 0}}},
+     {{0, 1}, {(1 << 27) - 1, 1}, {1 << 27, 1}, {kMostGfns - 1, 1}, {kMostGfns, 0}, {kAll64 >> 12, 0}, {kAll64 - 1, 0}, {kAll64, 0}}},
     {"GfnOfALargeExtent",
      [](Subject& s, std::uint64_t v) { return s.Populate(kHvm, v, 9, 0); },
-     {{(1 << 27) - 512, 1}, {(1 << 27) - 511, 0}, {kAll64 - 511, 0}}},
+     {{(1 << 27) - 512, 1}, {kMostGfns - 512, 1}, {kMostGfns - 511, 0}, {kAll64 - 511, 0}}},
     {"GfnGivenUp",
      [](Subject& s, std::uint64_t v) {
        xen_pfn_t gfn = v;
        xen_memory_reservation one = TestMachine::Reservation(kHvm, &gfn, 1, 1);
        return s.Memory(XENMEM_decrease_reservation, one);
      },
-     {{kTaken, 0}, {1 << 27, 0}, {kAll64, 0}, {0, 1}}},
+     {{kTaken, 0}, {1 << 27, 0}, {kMostGfns, 0}, {kAll64, 0}, {0, 1}}},
     {"MachineFrameGivenUp",
      [](Subject& s, std::uint64_t v) {
        xen_pfn_t mfn = v;
@@ -238,7 +239,7 @@ const End kEnds[] = {
            .domid = kHvm, .size = 0, .space = XENMAPSPACE_shared_info, .idx = 0, .gpfn = v};
        return s.Memory(XENMEM_add_to_physmap, add);
      },
-     {{kTaken, 0}, {(1 << 27) - 1, 0}, {1 << 27, -kENOENT}, {kAll64 >> 12, -kENOENT},
+     {{kTaken, 0}, {(1 << 27) - 1, 0}, {kMostGfns - 1, 0}, {kMostGfns, -kENOENT}, {kAll64 >> 12, -kENOENT},
       {kAll64 - 1, -kENOENT}, {kAll64, -kEINVAL}}},
     {"IndexOfSharedInfo",
      [](Subject& s, std::uint64_t v) {

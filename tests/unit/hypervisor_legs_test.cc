@@ -19,7 +19,7 @@ constexpr std::uint16_t kSource = 4;
 constexpr std::uint16_t kBuilt = 5;
 constexpr std::uint32_t kHvm = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap;
 constexpr unsigned kInterval = 32;
-// The highest gfn that a p2m can hold: the top is as large as it gets.
+// The highest gfn below the outer ones: the top of the p2m is as large as it gets.
 constexpr std::uint64_t kHighest = (std::uint64_t{1} << 27) - 1;
 
 class HypervisorLegsTest : public testing::Test {
@@ -98,6 +98,19 @@ TEST_F(HypervisorLegsTest, ADomainWithAFarPhysmapEndsInLegs) {
   xen_domctl_t op = Request(XEN_DOMCTL_destroydomain);
   // For each leaf that there might be a look, and for each entry of those that there are.
   EXPECT_GT(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), (1u << 18) / kInterval);
+  EXPECT_EQ(answer, 0);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 0u);
+}
+
+// Of what is farther than that, whole tables that are not there are one look.
+TEST_F(HypervisorLegsTest, ADomainWithAnOuterPhysmapEndsInFewerLegs) {
+  for (const std::uint64_t gfn : {std::uint64_t{1} << 27, std::uint64_t{1} << 35}) {
+    MapForeign(gfn == std::uint64_t{1} << 27 ? 1 : 2, gfn);
+  }
+  MapForeign(3, (std::uint64_t{1} << 36) - 1);
+  EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 3u);
+  xen_domctl_t op = Request(XEN_DOMCTL_destroydomain);
+  EXPECT_LT(Legs(machine.Frame(__HYPERVISOR_domctl, &op)), 10000u / kInterval);
   EXPECT_EQ(answer, 0);
   EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 0u);
 }

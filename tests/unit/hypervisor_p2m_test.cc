@@ -17,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "hcall/hypervisor/base/machine.h"
+#include "hcall/hypervisor/memory/dirty_log.h"
 #include "hcall/hypervisor/memory/domain_memory.h"
 #include "hcall/hypervisor/memory/overhead.h"
 
@@ -188,7 +189,7 @@ TEST_F(P2mTest, TheTableHasAnEnd) {
 
 TEST_F(P2mTest, NoGfnIsTruncated) {
   Fill(0, 1);
-  for (const std::uint64_t gfn : {P2m::kLimit, P2m::kLimit + 1, std::uint64_t{1} << 32,
+  for (const std::uint64_t gfn : {P2m::kLimit, P2m::kLimit + 1, std::uint64_t{1} << 37,
                                   std::uint64_t{1} << 52, ~std::uint64_t{0}}) {
     EXPECT_FALSE(p2m.Reserve(gfn, 1, pages)) << gfn;
     EXPECT_FALSE(p2m.Load(gfn).present()) << gfn;
@@ -202,12 +203,113 @@ TEST_F(P2mTest, NoGfnIsTruncated) {
   ExpectAll();
 }
 
+// From there on it has tables that come and go, of a page each.
+TEST_F(P2mTest, OuterTablesComeAndGoWithTheirLeaves) {
+  Fill(0, 1);
+  const std::uint64_t before = pages.used();
+  EXPECT_EQ(p2m.pages(), before);
+  const std::uint64_t first = P2m::kInner;
+  const std::uint64_t others[] = {first + kLeaf, first + (kLeaf << 9), first << 1, P2m::kLimit - 1};
+  const unsigned taken[] = {1, 2, 3, 3};
+  Fill(first, 1);
+  EXPECT_EQ(pages.used(), before + 4);  // three tables and a leaf
+  EXPECT_EQ(p2m.capacity(), P2m::kLimit);
+  for (unsigned i = 0; i < std::size(others); ++i) {
+    const std::uint64_t now = pages.used();
+    Fill(others[i], 1);
+    EXPECT_EQ(pages.used(), now + taken[i]) << i;
+    EXPECT_EQ(p2m.pages(), pages.used());
+    EXPECT_FALSE(p2m.HasLeaf(others[i] ^ kLeaf << 4));
+    ExpectAll();
+    // What is not there is passed by as a whole, and nothing that is there.
+    EXPECT_EQ(p2m.AfterHole(others[i] ^ kLeaf << 4) & (kLeaf - 1), 0u);
+    std::uint64_t at = 0;
+    unsigned leaves = 0;
+    for (unsigned steps = 0; at < p2m.capacity(); ++steps) {
+      ASSERT_LT(steps, 8000u);
+      leaves += at >= first && p2m.HasLeaf(at);
+      at = p2m.HasLeaf(at) ? (at | (kLeaf - 1)) + 1 : p2m.AfterHole(at);
+    }
+    EXPECT_EQ(leaves, i + 2);
+    EXPECT_EQ(at, P2m::kLimit);
+  }
+  // Together with the last that they lead to.
+  for (unsigned i = 0; i < std::size(others); ++i) {
+    const std::uint64_t now = pages.used();
+    Remove(others[i]);
+    p2m.DropLeaf(others[i], pages);
+    EXPECT_EQ(pages.used(), now - taken[i]) << i;
+    EXPECT_FALSE(p2m.HasLeaf(others[i]));
+    EXPECT_TRUE(p2m.HasLeaf(first));
+  }
+  Remove(first);
+  p2m.DropLeaf(first, pages);
+  EXPECT_EQ(pages.used(), before);
+  EXPECT_EQ(p2m.pages(), before);
+  EXPECT_LT(p2m.capacity(), first);
+  EXPECT_EQ(p2m.AfterHole(p2m.capacity() - 1), p2m.capacity());
+
+  // Over the border, and over that of a table.
+  Fill(first - 3, 6);
+  Fill((first << 1) - 3, 6);
+  ExpectAll();
+  EXPECT_FALSE(p2m.Load(first - 4).present());
+  EXPECT_FALSE(p2m.Load(first + 3).present());
+}
+
+// Where memory ends on the way, nothing is left of it.
+TEST_F(P2mTest, AnOuterLeafThatCannotBeMadeLeavesNothing) {
+  Fill(0, 1);
+  const std::uint64_t before = pages.used();
+  for (std::uint64_t room = 0; room < 4; ++room) {
+    LimitTo(room);
+    EXPECT_FALSE(p2m.Reserve(P2m::kInner << 3, 1, pages)) << room;
+    EXPECT_EQ(pages.used(), before);
+    EXPECT_LT(p2m.capacity(), P2m::kInner);
+  }
+  LimitTo(4);
+  Fill(P2m::kInner << 3, 1);
+  for (std::uint64_t room = 0; room < 2; ++room) {
+    LimitTo(room);
+    EXPECT_FALSE(p2m.Reserve((P2m::kInner << 3) + (kLeaf << 9), 1, pages)) << room;
+    EXPECT_EQ(pages.used(), before + 4);
+  }
+  EXPECT_EQ(pages.used(), before + 4);
+  EXPECT_EQ(p2m.pages(), pages.used());
+  ExpectAll();
+}
+
+// Outer pages have no marks: when one is written, all count as written.
+TEST_F(P2mTest, WritesOfOuterPagesAreLoggedAsWritesOfAll) {
+  DirtyLog log;
+  log.Init(pages);
+  ASSERT_TRUE(log.Begin());
+  log.Mark(P2m::kInner - 1);
+  EXPECT_FALSE(log.everything());
+  EXPECT_TRUE(log.HasBlock(P2m::kInner - 64));
+  EXPECT_EQ(log.Marks(P2m::kInner - 64), std::uint64_t{1} << 63);
+  for (const std::uint64_t gfn : {P2m::kInner, P2m::kLimit - 1}) {
+    log.Mark(gfn);
+    EXPECT_TRUE(log.everything());
+    EXPECT_FALSE(log.HasBlock(gfn & ~std::uint64_t{63}));
+    EXPECT_EQ(log.Marks(gfn & ~std::uint64_t{63}), 0u);
+    log.Settle(log.events());
+  }
+  WriteNotes notes;
+  log.NoteRun(P2m::kInner - 2, 4, notes);
+  EXPECT_TRUE(log.everything());
+  EXPECT_EQ(log.Marks(P2m::kInner - 64), std::uint64_t{3} << 62);
+  Work work(~std::uint64_t{0});
+  EXPECT_TRUE(log.End(work));
+}
+
 TEST_F(P2mTest, HoldsWhatAMapHolds) {
   std::mt19937_64 random(11);
   for (unsigned round = 0; round < 6000; ++round) {
     // More and more of it, with holes; and now and then far away.
     std::uint64_t gfn = random() % (kLeaf + round * 2);
     if (random() % 32 == 0) gfn = random() % (kLeaf << 14);
+    if (random() % 512 == 0) gfn = random() % (P2m::kLimit - 2 * kLeaf);
     const std::uint64_t count = random() % 8 == 0 ? random() % (2 * kLeaf) + 1 : 1;
     if (random() % 4 == 0) {
       if (p2m.HasLeaf(gfn)) Remove(gfn);

@@ -356,7 +356,7 @@ TEST_F(HypervisorPhysmapTest, BatchesTellTheOutcomeOfEachPage) {
   EXPECT_EQ(MemoryOp(XENMEM_remove_from_physmap, remove), 0);
   EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 0u);
   // Where it cannot be, it is not held either: beyond the physmap.
-  gfns[0] = std::uint64_t{1} << 27;
+  gfns[0] = std::uint64_t{1} << 36;
   EXPECT_EQ(MemoryOp(XENMEM_add_to_physmap_batch, batch), 0);
   EXPECT_EQ(errors[0], -kENOMEM);
   EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 0u);

@@ -244,6 +244,34 @@ static void check_hvm_memory(void) {
   CHECK(xc_domain_destroy(xch, domid) == 0);
 }
 
+// A physmap of four levels has an end.
+static void check_far_memory(void) {
+  const uint32_t domid =
+      create_domain_with_pages(XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, 1, kPages, NULL);
+  static const xen_pfn_t kFar[] = {1ul << 27, 1ul << 35, (1ul << 36) - 1};
+  for (unsigned i = 0; i < sizeof(kFar) / sizeof(kFar[0]); i++) {
+    xen_pfn_t gfn = kFar[i];
+    CHECK(xc_domain_add_to_physmap(xch, domid, XENMAPSPACE_shared_info, 0, gfn) == 0);
+    CHECK(xc_domain_remove_from_physmap(xch, domid, gfn) == 0);
+    CHECK(xc_domain_populate_physmap_exact(xch, domid, 1, 0, 0, &gfn) == 0);
+    unsigned char *mapped = xc_map_foreign_range(xch, domid, 4096, PROT_READ, gfn);
+    CHECK(mapped != NULL && mapped[4095] == 0);
+    if (mapped != NULL) munmap(mapped, 4096);
+    CHECK(xc_domain_decrease_reservation_exact(xch, domid, 1, 0, &gfn) == 0);
+  }
+  static const xen_pfn_t kBeyond[] = {1ul << 36, 1ul << 44, 1ul << 50};
+  for (unsigned i = 0; i < sizeof(kBeyond) / sizeof(kBeyond[0]); i++) {
+    xen_pfn_t gfn = kBeyond[i];
+    CHECK_REFUSED(xc_domain_add_to_physmap(xch, domid, XENMAPSPACE_shared_info, 0, gfn), ENOENT);
+    CHECK_REFUSED(xc_domain_remove_from_physmap(xch, domid, gfn), ENOENT);
+    CHECK(xc_domain_populate_physmap(xch, domid, 1, 0, 0, &gfn) == 0);
+  }
+  CHECK(xc_get_tot_pages(xch, domid) == kPages + 3);  // those that found no place
+  xen_pfn_t highest = 0;
+  CHECK(xc_domain_maximum_gpfn(xch, domid, &highest) == 0 && highest == (1ul << 36) - 1);
+  CHECK(xc_domain_destroy(xch, domid) == 0);
+}
+
 // A page that somebody maps is there until the mapping ends, by munmap as toolstacks end it, and so
 // long its domain is not gone.
 static void check_held_page(void) {
@@ -267,5 +295,6 @@ static void check_held_page(void) {
 void check_memory_calls(void) {
   check_pv_memory();
   check_hvm_memory();
+  check_far_memory();
   check_held_page();
 }

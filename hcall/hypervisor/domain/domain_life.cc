@@ -62,7 +62,7 @@ bool EmptyP2m(Core& core, Domain& domain, Work& work) {
   std::uint64_t& next_gfn = domain.ending.next_gfn;
   for (;;) {
     const std::uint64_t foreign = Physmap(core, domain).EmptyUpToForeign(next_gfn, work);
-    if (foreign == kNoFrame) return next_gfn == domain.p2m.capacity();
+    if (foreign == kNoFrame) return next_gfn >= domain.p2m.capacity();
     // Its owner's lock, not this domain's.
     ReleaseMapping(core, foreign);
   }

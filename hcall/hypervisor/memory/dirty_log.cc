@@ -6,6 +6,8 @@ void DirtyLog::MarkRun(std::uint64_t gfn, std::uint64_t count) {
   Top* top = top_.load(std::memory_order_acquire);
   if (top == nullptr) return;
   while (count != 0) {
+    if (gfn >= kMarked) [[unlikely]]
+      return SetEverything();
     const std::uint64_t first = gfn % kWordPages;
     const std::uint64_t rest = kWordPages - first;
     const std::uint64_t pages = count < rest ? count : rest;

@@ -3,14 +3,16 @@
 //   gfn ── bits 26…15 ──> top[4096] ── bits 14…0 ──> a block of marks, a bit for each page
 //
 // Beginning to log takes the top; blocks are made by the first mark in them, charged to the domain,
-// and go when logging ends.
+// and go when logging ends. Pages from 2^27 on have none: when one of them is written, rule 3
+// holds.
 //
 // Rules:
 // 1. Whoever writes marks after the write: a page is marked when it is mapped, and again when the
 //    leg ends that mapped it (write_notes.h).
 // 2. CLEAN clears the marks that it delivered, and only when all are delivered. One that cannot
 //    deliver clears none.
-// 3. What nobody could note (a leg that began before the log did, one that wrote too many places,
+// 3. What nobody could note (a page without a mark, a leg that began before the log did, one that
+// wrote too many places,
 //    no room for a block, a CLEAN that stopped while it cleared marks or could not answer after
 //    that) makes everything count as written, until a CLEAN has delivered that.
 #ifndef HCALL_HYPERVISOR_MEMORY_DIRTY_LOG_H_
@@ -102,7 +104,8 @@ class DirtyLog {
  private:
   friend class Books;  // of tests/unit
 
-  static constexpr std::uint64_t kBlocks = P2m::kLimit >> kBlockBits;
+  static constexpr std::uint64_t kMarked = std::uint64_t{1} << 27;  // pages that can have a mark
+  static constexpr std::uint64_t kBlocks = kMarked >> kBlockBits;
   static constexpr std::uint64_t kWords = kBlockPages / kWordPages;
 
   struct Block {
@@ -120,7 +123,7 @@ class DirtyLog {
   }
   Block* BlockOf(std::uint64_t gfn) const {
     const Top* top = top_.load(std::memory_order_relaxed);
-    if (top == nullptr || gfn >= P2m::kLimit) return nullptr;
+    if (top == nullptr || gfn >= kMarked) return nullptr;
     return AsBlock(top->blocks[gfn >> kBlockBits].load(std::memory_order_acquire));
   }
   static std::uint64_t WordOf(std::uint64_t gfn) { return gfn % kBlockPages / kWordPages; }

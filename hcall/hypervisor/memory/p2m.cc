@@ -26,7 +26,32 @@ P2mEntry P2m::LoadFar(std::uint64_t gfn) const {
   return leaf == nullptr ? P2mEntry() : LoadFrom(leaf + (gfn & (kLeafEntries - 1)));
 }
 
+std::uint64_t* P2m::OuterLeafOf(std::uint64_t gfn) const {
+  if (gfn >= kLimit) return nullptr;
+  std::uint64_t table = outer_.load(std::memory_order_acquire);
+  for (unsigned bits = kLimitBits; table != 0 && bits != kLeafBits; bits -= kLeafBits) {
+    table = std::atomic_ref<std::uint64_t>(Words(table)[IndexIn(gfn, bits)])
+                .load(std::memory_order_acquire);
+  }
+  return table == 0 ? nullptr : Words(table);
+}
+
+std::uint64_t P2m::AfterHole(std::uint64_t gfn) const {
+  if (gfn < kInner) {
+    const std::uint64_t next = gfn + kLeafEntries;
+    if (next < InnerCapacity()) return next;
+    return outer_.load(std::memory_order_relaxed) == 0 ? InnerCapacity() : kInner;
+  }
+  std::uint64_t table = outer_.load(std::memory_order_relaxed);
+  unsigned bits = kLimitBits;
+  for (; table != 0 && bits != kLeafBits; bits -= kLeafBits) {
+    table = Words(table)[IndexIn(gfn, bits)];
+  }
+  return (gfn | ((std::uint64_t{1} << bits) - 1)) + 1;
+}
+
 std::uint64_t* P2m::LeafOf(std::uint64_t gfn) const {
+  if (gfn >= kInner) return OuterLeafOf(gfn);
   const std::uint64_t top = top_.load(std::memory_order_acquire);
   if (gfn >= FarCapacity(top)) return nullptr;
   const std::uint64_t leaf =
@@ -56,6 +81,65 @@ P2mEntry P2m::LoadDirect(std::uint64_t mfn) const {
 
 bool P2m::Reserve(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) {
   if (!Contains(0, kLimit, gfn, count)) return false;
+  const std::uint64_t end = gfn + count;
+  if (gfn < kInner && !ReserveInner(gfn, (end < kInner ? end : kInner) - gfn, pages)) return false;
+  if (gfn < kInner) gfn = kInner;
+  for (gfn &= ~(kLeafEntries - 1); gfn < end; gfn += kLeafEntries) {
+    if (!ReserveOuter(gfn, pages)) return false;
+  }
+  return true;
+}
+
+bool P2m::ReserveOuter(std::uint64_t gfn, OverheadPages& pages) {
+  const auto make = [&] {
+    const std::uint64_t made = Allocate(pages, 0);
+    if (made == kNoFrame) PruneOuter(gfn, pages);
+    return made == kNoFrame ? 0 : made << kPageShift;
+  };
+  std::uint64_t table = outer_.load(std::memory_order_relaxed);
+  if (table == 0) {
+    table = make();
+    if (table == 0) return false;
+    outer_.store(table, std::memory_order_release);
+  }
+  for (unsigned bits = kLimitBits; bits != kLeafBits; bits -= kLeafBits) {
+    const std::atomic_ref<std::uint64_t> place(Words(table)[IndexIn(gfn, bits)]);
+    table = place.load(std::memory_order_relaxed);
+    if (table != 0) continue;
+    table = make();
+    if (table == 0) return false;
+    place.store(table, std::memory_order_release);
+  }
+  return true;
+}
+
+void P2m::PruneOuter(std::uint64_t gfn, OverheadPages& pages) {
+  // From the root to the leaf, as far as there is one; then back.
+  std::uint64_t tables[kLimitBits / kLeafBits];
+  unsigned count = 0;
+  std::uint64_t table = outer_.load(std::memory_order_relaxed);
+  for (unsigned bits = kLimitBits; table != 0; bits -= kLeafBits) {
+    tables[count++] = table;
+    if (bits == kLeafBits) break;
+    table = Words(table)[IndexIn(gfn, bits)];
+  }
+  for (; count != 0; --count) {
+    const std::uint64_t* const words = Words(tables[count - 1]);
+    for (std::uint64_t i = 0; i < kLeafEntries; ++i) {
+      if (words[i] != 0) return;
+    }
+    if (count == 1) {
+      outer_.store(0, std::memory_order_relaxed);
+    } else {
+      const unsigned bits = kLimitBits - (count - 2) * kLeafBits;
+      std::atomic_ref<std::uint64_t>(Words(tables[count - 2])[IndexIn(gfn, bits)])
+          .store(0, std::memory_order_relaxed);
+    }
+    Free(pages, tables[count - 1] >> kPageShift, 0);  // look-ups under way go on using it
+  }
+}
+
+bool P2m::ReserveInner(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages) {
   const std::uint64_t low = CountOf(low_.load(std::memory_order_relaxed));
   if (gfn + count <= low || GrowLow(gfn, count, pages)) return true;
   // Leaves for what lies beyond.
@@ -150,6 +234,7 @@ bool P2m::GrowTop(unsigned order, OverheadPages& pages) {
 
 void P2m::DropLeaf(std::uint64_t gfn, OverheadPages& pages) {
   if (gfn < CountOf(low_.load(std::memory_order_relaxed))) return;
+  if (gfn >= kInner) return PruneOuter(gfn, pages);
   const std::uint64_t top = top_.load(std::memory_order_relaxed) & ~kOrderMask;
   std::atomic_ref<std::uint64_t> place(Words(top)[gfn >> kLeafBits]);
   const std::uint64_t leaf = place.load(std::memory_order_relaxed);

@@ -2,10 +2,12 @@
 //
 //   gfn ──> low[…] ──> mfn << 12 | type                                            one load
 //   gfn ── bits 9 and up ──> top[…] ── bits 8…0 ──> leaf[512] ──> mfn << 12 | type   two
+//   gfn ── nine bits each ──> table[512] ──> table[512] ──> table[512] ──> leaf[512]  four
 //
-// A translated domain has both: the low entries are one table, which doubles as long as it is at
-// least half full then; gfns beyond it have leaves, so that holes cost nothing, and stay there. A
-// PV domain's frame numbers are machine frame numbers, and its p2m is the frame table: what it
+// A translated domain has all: the low entries are one table, which doubles as long as it is at
+// least half full then; gfns beyond it have leaves, so that holes cost nothing, and stay there.
+// Those from 2^27 on are reached by tables of one page each, which come and go with their leaves.
+// A PV domain's frame numbers are machine frame numbers, and its p2m is the frame table: what it
 // owns.
 //
 // Rules:
@@ -63,9 +65,12 @@ class P2m {
  public:
   static constexpr unsigned kLeafBits = 9;
   static constexpr std::uint64_t kLeafEntries = std::uint64_t{1} << kLeafBits;
-  // The top may be 2^9 pages: gfns up to 2^27, a physmap of 512 GiB.
+  // The top may be 2^9 pages: gfns up to 2^27, a physmap of 512 GiB. Those from there on are outer.
   static constexpr unsigned kMaxTopOrder = 9;
-  static constexpr std::uint64_t kLimit = kLeafEntries << kLeafBits << kMaxTopOrder;
+  static constexpr std::uint64_t kInner = kLeafEntries << kLeafBits << kMaxTopOrder;
+  // What a second stage of four levels can say, as Xen's.
+  static constexpr unsigned kLimitBits = 36;
+  static constexpr std::uint64_t kLimit = std::uint64_t{1} << kLimitBits;
 
   // A translated domain's; false when there is no page for it.
   bool InitTranslated(const FrameTable& frames, OverheadPages& pages);
@@ -115,11 +120,16 @@ class P2m {
   // One past the highest gfn that can have an entry now; and whether `gfn` can, with the
   // kLeafEntries around it.
   std::uint64_t capacity() const {
+    return outer_.load(std::memory_order_relaxed) != 0 ? kLimit : InnerCapacity();
+  }
+  std::uint64_t InnerCapacity() const {
     const std::uint64_t far = FarCapacity(top_.load(std::memory_order_relaxed));
     const std::uint64_t low = CountOf(low_.load(std::memory_order_relaxed));
     return low < far ? far : low;
   }
   bool HasLeaf(std::uint64_t gfn) const { return Slot(gfn) != nullptr; }
+  // Where the next leaf can begin, behind a `gfn` that has none.
+  std::uint64_t AfterHole(std::uint64_t gfn) const;
   // Gives the leaf of `gfn` back, if it is in one, which has no entries any more.
   void DropLeaf(std::uint64_t gfn, OverheadPages& pages);
 
@@ -145,6 +155,11 @@ class P2m {
   // Where the entry of `gfn` stands, or null when there is no room for it.
   std::uint64_t* Slot(std::uint64_t gfn) const;
   std::uint64_t* LeafOf(std::uint64_t gfn) const;
+  std::uint64_t* OuterLeafOf(std::uint64_t gfn) const;
+  bool ReserveInner(std::uint64_t gfn, std::uint64_t count, OverheadPages& pages);
+  bool ReserveOuter(std::uint64_t gfn, OverheadPages& pages);
+  // Gives back what is empty of the tables on the way to `gfn`, the leaf included.
+  void PruneOuter(std::uint64_t gfn, OverheadPages& pages);
 
   static std::byte* BytesIn(std::uintptr_t memory, P2mEntry entry) {
     return reinterpret_cast<std::byte*>(memory + (entry.word() & ~(kPageSize - 1)));
@@ -165,6 +180,11 @@ class P2m {
   }
   static std::uint64_t CountOf(std::uint64_t low) {
     return (low & kBitsMask) == 0 ? 0 : std::uint64_t{1} << (low & kBitsMask);
+  }
+
+  // Of a gfn, in an outer table that stands for 2^bits of them.
+  static std::uint64_t IndexIn(std::uint64_t gfn, unsigned bits) {
+    return gfn >> (bits - kLeafBits) & (kLeafEntries - 1);
   }
 
   // Of a top, or none.
@@ -188,8 +208,9 @@ class P2m {
   // Where the low entries are | how many bits their gfns have: one word, so that both are of one
   // table.
   std::atomic<std::uint64_t> low_ = reinterpret_cast<std::uintptr_t>(no_entries_);
-  std::uint64_t low_present_ = 0;       // of them; with the domain locked
-  std::atomic<std::uint64_t> top_ = 0;  // machine address of the top | its order; 0: none
+  std::uint64_t low_present_ = 0;         // of them; with the domain locked
+  std::atomic<std::uint64_t> top_ = 0;    // machine address of the top | its order; 0: none
+  std::atomic<std::uint64_t> outer_ = 0;  // machine address of the first table; 0: none
   std::atomic<std::uint64_t> end_ = 0;
   std::atomic<std::uint64_t> pages_ = 0;
   std::uint16_t domain_ = 0;

@@ -258,11 +258,11 @@ bool Physmap::FreeSome(Work& work) {
 std::uint64_t Physmap::EmptyUpToForeign(std::uint64_t& next_gfn, Work& work) {
   SpinGuard guard(domain_.lock);
   P2m& p2m = domain_.p2m;
-  while (next_gfn != p2m.capacity() && !work.is_used_up()) {
+  while (next_gfn < p2m.capacity() && !work.is_used_up()) {
     work.Done();
     const std::uint64_t gfn = next_gfn;
     if (!p2m.HasLeaf(gfn)) {
-      next_gfn += P2m::kLeafEntries;
+      next_gfn = p2m.AfterHole(gfn);
       continue;
     }
     const P2mEntry entry = p2m.Load(gfn);
