@@ -76,6 +76,7 @@ class P2mTest : public testing::Test, private Machine {
     ASSERT_TRUE(word == 0 || (p2m.HasLeaf(gfn) && gfn < p2m.end() && gfn < p2m.capacity())) << gfn;
   }
   void ExpectAll() const {
+    EXPECT_EQ(p2m.pages(), pages.used());
     for (const auto& [gfn, word] : model_) {
       for (const std::uint64_t near : {gfn - 1, gfn, gfn + 1}) Expect(near);
     }
@@ -249,9 +250,14 @@ TEST_F(P2mTest, OuterTablesComeAndGoWithTheirLeaves) {
   EXPECT_LT(p2m.capacity(), first);
   EXPECT_EQ(p2m.AfterHole(p2m.capacity() - 1), p2m.capacity());
 
-  // Over the border, and over that of a table.
-  Fill(first - 3, 6);
-  Fill((first << 1) - 3, 6);
+  // Over the border, and over that of a table, in one.
+  Fill(first - 1, 1);
+  const std::uint64_t now = pages.used();
+  for (const std::uint64_t border : {first, first << 1}) {
+    ASSERT_TRUE(p2m.Reserve(border - 3, 6, pages));
+    for (std::uint64_t gfn = border - 3; gfn != border + 3; ++gfn) Put(gfn);
+  }
+  EXPECT_EQ(pages.used(), now + 4 + 5);  // the first table, and then only what is behind it
   ExpectAll();
   EXPECT_FALSE(p2m.Load(first - 4).present());
   EXPECT_FALSE(p2m.Load(first + 3).present());

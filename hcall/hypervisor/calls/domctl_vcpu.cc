@@ -172,7 +172,6 @@ std::int64_t SetVcpuContextOp(DomctlCall& op) {
     if (!EndTables(op, *vcpu)) return op.call.Continue();
     vcpu->online.store(false);
     vcpu->initialised = false;
-    if (vcpu->hvm != nullptr) vcpu->hvm->cpu.flags = 0;  // nor is its FPU
     return 0;
   }
   if (op.target->hvm) return SetHvmRegisters(*vcpu, handle);
