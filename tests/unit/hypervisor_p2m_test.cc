@@ -301,8 +301,22 @@ TEST_F(P2mTest, WritesOfOuterPagesAreLoggedAsWritesOfAll) {
     EXPECT_EQ(log.Marks(gfn & ~std::uint64_t{63}), 0u);
     log.Settle(log.events());
   }
+  // Also when the leg ends that was given them, and no others in their place.
   WriteNotes notes;
+  log.NoteRun(P2m::kLimit - 2, 2, notes);
+  log.Settle(log.events());
+  EXPECT_FALSE(log.everything());
+  log.EndLeg(notes);
+  EXPECT_TRUE(log.everything());
+  EXPECT_TRUE(notes.is_empty());
+  log.Settle(log.events());
+  log.NoteRun((std::uint64_t{1} << 32) + 128, 1, notes);
+  log.EndLeg(notes);
+  EXPECT_FALSE(log.HasBlock(128));
   log.NoteRun(P2m::kInner - 2, 4, notes);
+  ASSERT_EQ(notes.runs().size(), 1u);
+  EXPECT_EQ(notes.runs()[0].first, P2m::kInner - 2);
+  EXPECT_EQ(notes.runs()[0].count, 4u);
   EXPECT_TRUE(log.everything());
   EXPECT_EQ(log.Marks(P2m::kInner - 64), std::uint64_t{3} << 62);
   Work work(~std::uint64_t{0});

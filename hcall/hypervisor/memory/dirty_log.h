@@ -106,6 +106,7 @@ class DirtyLog {
 
   static constexpr std::uint64_t kMarked = std::uint64_t{1} << 27;  // pages that can have a mark
   static constexpr std::uint64_t kBlocks = kMarked >> kBlockBits;
+  static_assert(P2m::kLimitBits <= WriteNotes::kGfnBits);
   static constexpr std::uint64_t kWords = kBlockPages / kWordPages;
 
   struct Block {

@@ -13,10 +13,11 @@ namespace xencomm::hypervisor {
 
 class WriteNotes {
  public:
-  // Pages [first, first + count). A gfn of a p2m has 27 bits.
+  // Pages [first, first + count), in one word. What one leg writes is counted in fewer bits.
+  static constexpr unsigned kGfnBits = 36;  // of a p2m's
   struct Run {
-    std::uint32_t first;
-    std::uint32_t count;
+    std::uint64_t first : kGfnBits;
+    std::uint64_t count : 64 - kGfnBits;
   };
 
   void Note(std::uint64_t gfn) {
@@ -33,7 +34,9 @@ class WriteNotes {
       is_short_ = true;
       return;
     }
-    runs_[used_++] = {static_cast<std::uint32_t>(gfn), 1};
+    Run& run = runs_[used_++];
+    run.first = gfn & ((std::uint64_t{1} << kGfnBits) - 1);
+    run.count = 1;
   }
 
   bool is_empty() const { return used_ == 0; }
