@@ -133,25 +133,31 @@ def main():
     machine.stdout.readline()
 
     def run(words):
-      return subprocess.run([xencomm, 'run', f'--machine={socket}', '--', *words.split()],
-                            cwd=place, env=environment, text=True, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+      # Into files: what a program leaves behind would hold a pipe open.
+      with open(place / 'out', 'w+') as out, open(place / 'errors', 'w+') as errors:
+        done = subprocess.run(['timeout', '60', xencomm, 'run', f'--machine={socket}', '--',
+                               *words.split()], cwd=place, env=environment,
+                              stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
+        out.seek(0)
+        errors.seek(0)
+        return done.returncode, out.read(), errors.read()
 
     console = subprocess.Popen([xencomm, 'run', f'--machine={socket}', '--', 'xenconsoled', '-i'],
-                               env=environment, stdin=subprocess.DEVNULL)
+                               env=environment, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL)
     for kind in ['pv', 'pvh']:
       name = f'{kind}-guest'
       for words, patterns in LIFE:
         words = words.replace('NAME', name)
-        done = run(words)
-        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        code, output, errors = run(words)
+        lines = [line for line in output.splitlines() if line.strip()]
         if words.startswith('xl create'):
-          lines += [line for line in done.stderr.splitlines() if line.startswith('Parsing')]
+          lines += [line for line in errors.splitlines() if line.startswith('Parsing')]
         problem = difference(lines, patterns, name)
-        if done.returncode != 0:
-          problem = f'ended with {done.returncode}'
+        if code != 0:
+          problem = f'ended with {code}'
         if problem is not None:
-          print(f'{words}: {problem}\n{done.stdout}{done.stderr}')
+          print(f'{words}: {problem}\n{output}{errors}', flush=True)
           failed += 1
     console.terminate()
     console.wait(20)

@@ -5,6 +5,7 @@
 
 #include "hcall/hypervisor/base/cpu_policy.h"
 #include "hcall/hypervisor/base/errno.h"
+#include "hcall/hypervisor/domain/domain_life.h"
 
 namespace xencomm::hypervisor {
 namespace {

@@ -13,6 +13,8 @@
 
 namespace xencomm::hypervisor {
 
+class Core;
+
 void ResetCpu(HvmVcpu& state);
 
 // A record of the domain's order, at most as long as struct hvm_hw_cpu; what it is short of is
