@@ -753,8 +753,17 @@ TEST_F(HypervisorHvmContextTest, WhatIsRefusedLeavesWhatCameBefore) {
   Bytes cut = ListOf({msr(0, 0)});
   cut.resize(cut.size() - 9);
   EXPECT_EQ(Set(cut), -kENODATA);
-  EXPECT_EQ(SetOne({type(sizeof(__HVM_SAVE_TYPE_PCI_IRQ::c)), 5, Bytes(16)}),
-            0);  // of the only one
+  // Of what there is one, nobody asks which it is.
+  for (const std::uint16_t instance : {std::uint16_t{1}, std::uint16_t{5}, std::uint16_t{0xffff}}) {
+    const Bytes lines(16, static_cast<std::uint8_t>(instance));
+    Records now = AtFirst(0);
+    ASSERT_EQ(Set(ImageOf(now)), 0);
+    EXPECT_EQ(SetOne({type(sizeof(__HVM_SAVE_TYPE_PCI_IRQ::c)), instance, lines}), 0);
+    for (Record& each : now) {
+      if (each.type == sizeof(__HVM_SAVE_TYPE_PCI_IRQ::c)) each.contents = lines;
+    }
+    EXPECT_EQ(Image(), ImageOf(now));
+  }
 }
 
 TEST_F(HypervisorHvmContextTest, IsRefusedWhenItIsNoList) {

@@ -241,6 +241,10 @@ static void check_records(void) {
   const struct hvm_hw_pci_link link = {.route = {1, 2, 3, 16}};
   CHECK_REFUSED(load_one(HVM_SAVE_CODE(PCI_LINK), 0, &link, sizeof(link)), EINVAL);
   CHECK(has(HVM_SAVE_CODE(PCI_LINK), 0, &link, sizeof(link)) == !kChecksFirst);
+  // Of what there is one, nobody asks which it is.
+  const struct hvm_hw_isa_irqs lines = {.pad = {0x1234}};
+  CHECK(load_one(HVM_SAVE_CODE(ISA_IRQ), 0xffff, &lines, sizeof(lines)) == 0);
+  CHECK(has(HVM_SAVE_CODE(ISA_IRQ), 0, &lines, sizeof(lines)));
   const struct hvm_vmce_vcpu banks = {.caps = 0x200};
   CHECK_REFUSED(load_one(HVM_SAVE_CODE(VMCE_VCPU), 0, &banks, sizeof(banks)), EINVAL);
 

@@ -1,6 +1,7 @@
 #include "hcall/hypervisor/domain/hvm_records.h"
 
 #include <cstring>
+#include <iterator>
 
 #include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/domain/hvm_cpu.h"
@@ -110,8 +111,9 @@ constexpr std::uint32_t PlaceOf(Of of, const RecordKind* end) {
 static_assert(PlaceOf(Of::kDomain, std::end(kKinds)) == HvmState::kRecordBytes);
 static_assert(PlaceOf(Of::kVcpu, std::end(kKinds)) == HvmVcpu::kRecordBytes);
 
+// Of what there is one, whichever it is said to be.
 std::uint32_t PlaceOf(const RecordKind& kind, unsigned instance) {
-  return PlaceOf(kind.of, &kind) + (kind.of_vcpu() ? 0 : instance * MostBytes(kind));
+  return PlaceOf(kind.of, &kind) + (kind.count > 1 ? instance * MostBytes(kind) : 0);
 }
 
 // Out of reset, in bytes that are zero: Intel SDM volume 3, "Local APIC" and "MTRR", and the data
@@ -296,6 +298,12 @@ std::int64_t FindOwner(const Domain& domain, const RecordKind& kind, const Given
   return kind.count > 1 && given.instance >= kind.count ? -kENOENT : 0;
 }
 
+// A record of a length that it may have, filled up.
+void Take(const Core& core, const RecordKind& kind, const GivenRecord& given, std::uint8_t* taken) {
+  std::memcpy(taken, given.contents.data(), given.length);
+  std::memset(taken + given.length, 0, kind.Bytes(core) - given.length);
+}
+
 bool HasLength(const Core& core, const RecordKind& kind, const GivenRecord& given) {
   const std::uint32_t bytes = kind.Bytes(core);
   return !given.is_cut() && (kind.is_padded ? given.length <= bytes : given.length == bytes);
@@ -365,8 +373,8 @@ std::int64_t LoadRecord(Core& core, Domain& domain, const GivenRecord& given) {
   }
   if (kind->type == kCpu) return LoadCpu(core, *vcpu, *vcpu->hvm, given.contents);
 
-  std::uint8_t taken[kMostRecordBytes] = {};
-  std::memcpy(taken, given.contents.data(), given.length);
+  std::uint8_t taken[kMostRecordBytes];
+  Take(core, *kind, given, taken);
   std::uint8_t* const records = kind->of_vcpu() ? vcpu->hvm->records : domain.hvm_state->records;
   std::uint8_t* const to = records + PlaceOf(*kind, given.instance);
   if (kind->type == kMtrr) return Mtrrs(to, domain.order).Load(Mtrrs(taken, domain.order));
@@ -391,8 +399,8 @@ std::int64_t CheckRecord(const Core& core, const Domain& domain, const GivenReco
   const std::int64_t found = FindOwner(domain, *kind, given, &vcpu);
   if (found != 0) return found;
   if (!HasLength(core, *kind, given)) return -kENODATA;
-  std::uint8_t taken[kMostRecordBytes] = {};
-  std::memcpy(taken, given.contents.data(), given.length);
+  std::uint8_t taken[kMostRecordBytes];
+  Take(core, *kind, given, taken);
   return CheckTaken(domain, *kind, taken);
 }
 
