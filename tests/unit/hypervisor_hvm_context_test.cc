@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/hvm_cpu.h"
 #include "tests/unit/hypervisor_books.h"
 #include "tests/unit/hypervisor_toolstack.h"
@@ -1076,7 +1078,10 @@ TEST(HypervisorHvmCpuTest, IsInItsDomainsOrder) {
   turn(888, 920, 4);
   turn(920, 1016, 8);
   turn(1016, 1032, 4);
-  ASSERT_EQ(LoadCpu(vcpu, state, swapped), 0);
+  class : public Machine {
+  } nowhere;
+  const auto core = std::make_unique<Core>(MachineConfig{}, nowhere);
+  ASSERT_EQ(LoadCpu(*core, vcpu, state, swapped), 0);
   EXPECT_EQ(state.cpu.cr3, cpu.cr3);
   EXPECT_EQ(state.user_regs.r11, cpu.r11);
   EXPECT_EQ(state.cpu.error_code, cpu.error_code);
