@@ -101,7 +101,7 @@ def difference(lines, patterns, name):
 
 
 def main():
-  xencomm, folder = sys.argv[1:]
+  xencomm, folder = map(os.path.abspath, sys.argv[1:])
   programs = packages.utilities_of(pathlib.Path('/'))
   libraries = []
   if programs is None:
