@@ -76,6 +76,14 @@ SHOWN ssize_t read(int fd, void *bytes, size_t count) {
   return whole == 0 && count != 0 ? 0 : real_read(fd, bytes, whole);
 }
 
+/* Of fortified programs. */
+extern void __chk_fail(void) __attribute__((noreturn));
+SHOWN ssize_t __read_chk(int fd, void *bytes, size_t count, size_t room);
+SHOWN ssize_t __read_chk(int fd, void *bytes, size_t count, size_t room) {
+  if (count > room) __chk_fail();
+  return read(fd, bytes, count);
+}
+
 /* Into an end that listens nothing is written, and the kernel says so by another error. */
 REAL(write);
 SHOWN ssize_t write(int fd, const void *bytes, size_t count) {

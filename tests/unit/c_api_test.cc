@@ -49,7 +49,7 @@ TEST(CApiOpen, RefusesWhatIsNoTransport) {
     int error;
     const char* words;
   } cases[] = {
-      {"xen", EINVAL, "'xen' is no transport: expected privcmd, embedded"},
+      {"xen", EINVAL, "'xen' is no transport: expected privcmd, machine:PATH"},
       {"privcmd:fast", EINVAL, "takes no options"},
       {"embedded:space=warp", EINVAL, "space=warp: expected direct"},
       {"embedded:memory=1", EINVAL, "memory=1: expected"},

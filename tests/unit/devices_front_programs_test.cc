@@ -313,7 +313,7 @@ TEST_F(DevicesFrontTest, RealProgramsSeeTheMachine) {
   EXPECT_EQ(Output("realpath /dev/xen/privcmd"), "/dev/xen/privcmd\n");
   EXPECT_EQ(Output("env -i /bin/sh -c 'cat /proc/xen/capabilities'"), "control_d\n");
   EXPECT_EQ(Output("cat /dev/xen/xenbus"), "xen");
-  EXPECT_EQ(Output("echo x > /dev/xen/evtchn && cat /dev/xen/evtchn"), "evt");
+  EXPECT_EQ(Output("echo 123 > /dev/xen/evtchn && cat /dev/xen/evtchn"), "evt");
   EXPECT_EQ(Output("sh -c 'exec 3<>/dev/xen/evtchn; cat <&3'"), "evt");
   EXPECT_EQ(Output("mktemp -p /var/lib/xen x-XXXXXX | cut -c 1-14"), "/var/lib/xen/x\n");
 }

@@ -308,6 +308,39 @@ TEST_F(DevicesFrontTest, AnIoctlReachesItsDevice) {
   close(copy);
 }
 
+// As Linux's: less than one port is nothing, and a page is the most.
+TEST_F(DevicesFrontTest, EventChannelsAreReadAndWrittenAsWholePorts) {
+  Fake();
+  const int device = open("/dev/xen/evtchn", O_RDWR | O_NONBLOCK);
+  char bytes[8192] = "0123456";
+  EXPECT_EQ(write(device, bytes, 3), 0);
+  EXPECT_EQ(write(device, bytes, 7), 4);
+  EXPECT_EQ(write(device, bytes, sizeof(bytes)), 4096);
+  EXPECT_EQ(write(device, bytes, 0), 0);
+  EXPECT_EQ(read(device, bytes, 3), 0) << "though there are three";
+  EXPECT_EQ(read(device, bytes, 7), 3) << "asked for four";
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  EXPECT_EQ(write(pair[0], bytes, 3), 3);
+  EXPECT_EQ(read(pair[1], bytes, 3), 3);
+  for (const int fd : {device, pair[0], pair[1]}) close(fd);
+}
+
+TEST_F(DevicesFrontTest, WhatTheDevicesRefuseOfTheirMappingsIsRefused) {
+  char* const pages =
+      static_cast<char*>(mmap(nullptr, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  const int device = open("/dev/xen/privcmd", O_RDWR);
+  Fake().refuses_changes = EFAULT;
+  EXPECT_EQ(mremap(pages, 8192, 3 * 4096, MREMAP_MAYMOVE), MAP_FAILED);
+  EXPECT_EQ(errno, EFAULT);
+  Fake().refuses_changes = EINVAL;
+  EXPECT_EQ(munmap(pages, 4096), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(pages[0], 0) << "is there still";
+  EXPECT_EQ(munmap(pages, 8192), 0);
+  close(device);
+}
+
 TEST_F(DevicesFrontTest, AnIoctlOfAnythingElseIsTheKernels) {
   Fake();
   const int device = open("/dev/xen/evtchn", O_RDWR);

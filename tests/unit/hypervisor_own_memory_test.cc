@@ -99,21 +99,27 @@ TEST_F(HypervisorOwnMemoryTest, IsNotGivenToDomainsWhenTheirsEnds) {
 
 TEST_F(HypervisorOwnMemoryTest, EndsWithoutTakingDomainsMemory) {
   std::uint16_t id = kGuest;
-  while (id < 2000 && machine.CreateDomain(id, 10) == id) ++id;
-  EXPECT_LT(id, 2000);
-  EXPECT_EQ(machine.CreateDomain(id, 10), -kENOMEM);
+  std::int64_t answer;
+  while ((answer = machine.CreateDomain(id, 10)) == id && id < 2000) ++id;
+  EXPECT_EQ(answer, -kENOMEM);
   EXPECT_GT(Books::StatisticsOf(machine.hypervisor).free_pages, 5000u);
   ExpectAll(FrameUse::kOverhead, true);
   ExpectAll(FrameUse::kShared, false);
 }
 
-TEST_F(HypervisorOwnMemoryTest, IsTakenForNoOtherPlace) {
-  for (const std::uint64_t bytes : {kPoolBytes + kPageSize, kPageSize / 2}) {
-    TestMachine wrong({.pool_bytes = kPoolBytes, .own_bytes = bytes});
-    EXPECT_EQ(wrong.init_result, -kEINVAL) << bytes;
-  }
-  TestMachine small({.pool_bytes = kPoolBytes, .own_bytes = kPageSize});
-  EXPECT_EQ(small.init_result, -kENOMEM);
+TEST(HypervisorOwnMemory, LiesInThePoolAndHasRoom) {
+  class : public Machine {
+  } nowhere;
+  constexpr std::uint64_t kBegin = kMebibyte;
+  const auto init = [&](std::uint64_t own_end) {
+    Hypervisor hypervisor;
+    return hypervisor.Init(
+        {.pool_begin = kBegin, .pool_end = kBegin + kPoolBytes, .own_end = own_end}, nowhere);
+  };
+  EXPECT_EQ(init(kBegin + kPoolBytes + kPageSize), -kEINVAL);
+  EXPECT_EQ(init(kBegin - kPageSize), -kEINVAL);
+  EXPECT_EQ(init(kBegin + kOwnBytes + 8), -kEINVAL);
+  EXPECT_EQ(init(kBegin + kPageSize), -kENOMEM);
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ OTHERS = {'__getcwd_chk', 'bind', 'connect', 'fexecve', 'fstat', 'getcwd', 'ioct
 # On purpose not in the front. Nor is fts_open, of a list of paths: programs have their own, which opens
 # by openat.
 NOT = {
+  **dict.fromkeys(['__read', '__write'], 'names of the C library for itself'),
   **dict.fromkeys("""
     dlsym dlvsym fgetxattr fremovexattr fsetxattr getaddrinfo getenv getfsfile getfsspec getgrnam
     getgrnam_r

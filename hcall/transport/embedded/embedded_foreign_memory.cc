@@ -93,9 +93,7 @@ int EmbeddedForeignMemory::ResourceSize(const Resource& resource, std::size_t* s
 
 int EmbeddedForeignMemory::MayAskFor(const Resource& resource) const {
   const std::int32_t only = only_.load();
-  if (only != kAnyDomain && only != resource.domain) return -EPERM;
-  // Xen has them for others.
-  return resource.domain == 0 ? -EPERM : 0;
+  return only == kAnyDomain || only == resource.domain ? 0 : -EPERM;
 }
 
 int EmbeddedForeignMemory::Restrict(std::uint16_t domain) {

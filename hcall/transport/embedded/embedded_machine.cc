@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstdio>
 #include <utility>
 
@@ -144,6 +145,7 @@ int EmbeddedMachine::Hold(std::uint16_t domain, std::span<const std::uint64_t> f
 
 int EmbeddedMachine::HoldResource(const ForeignMemory::Resource& resource,
                                   std::span<std::uint64_t> mfns) {
+  if (resource.domain == 0) return -EPERM;  // Xen has them for others
   // The last one first: a table grows for it, or for none.
   for (std::size_t i = mfns.size(); i-- > 0;) {
     const std::int64_t error = hypervisor_->HoldResourceFrame(
@@ -158,6 +160,7 @@ int EmbeddedMachine::HoldResource(const ForeignMemory::Resource& resource,
 }
 
 std::int64_t EmbeddedMachine::CountResource(const ForeignMemory::Resource& resource) {
+  if (resource.domain == 0) return -EPERM;
   return hypervisor_->CountResourceFrames(resource.domain,
                                           {.type = resource.type, .id = resource.id});
 }
