@@ -355,8 +355,7 @@ const std::map<std::string, Case>& Cases() {
        {[](Open& open) { return xenforeignmemory_unmap_resource(open.fmem, nullptr) == 0; }}},
       {"xenforeignmemory_resource_size", {[](Open& open) {
          std::size_t size = 0;
-         return xenforeignmemory_resource_size(open.fmem, 0, 0, 0, &size) == -1 &&
-                errno == EPERM;
+         return xenforeignmemory_resource_size(open.fmem, 0, 0, 0, &size) == -1 && errno == EPERM;
        }}},
 
       {"xs_open", {[](Open&) {

@@ -539,8 +539,8 @@ void GetIdleTime(CallsMachine& on, xen_platform_op_t& op) {
 std::int64_t IdleTimeDiffers(CallsMachine& on) {
   const xenpf_getidletime& idle = on.First<xen_platform_op_t>().u.getidletime;
   const auto times = CopyOf<std::uint64_t>(idle.idletime.p, kBits);
-  return Differs({idle.cpumap_bitmap.p, kBitmapBytes}, 3) || times[0] == 0 ||
-         times[0] > times[1] || times[1] != idle.now || std::ranges::count(times, 0u) != kBits - 2;
+  return Differs({idle.cpumap_bitmap.p, kBitmapBytes}, 3) || times[0] == 0 || times[0] > times[1] ||
+         times[1] != idle.now || std::ranges::count(times, 0u) != kBits - 2;
 }
 void GetCpuInfo(CallsMachine&, xen_platform_op_t& op) { op.u.pcpu_info.xen_cpuid = 1; }
 void GetCpuVersion(CallsMachine&, xen_platform_op_t& op) { op.u.pcpu_version.xen_cpuid = 1; }

@@ -75,9 +75,7 @@ class Call {
   // nothing is to be refused for want of memory: what is not done yet is left to another leg,
   // before which that memory can come back. Not for ever: the other call's vcpu may have been
   // stopped.
-  bool IsMemoryDue() const {
-    return vcpu.short_legs < kMostShortLegs && core.RanShort(*vcpu.slot);
-  }
+  bool IsMemoryDue() const { return vcpu.short_legs < kMostShortLegs && core.RanShort(*vcpu.slot); }
   // `answer`; but a call that ran out of memory which is due is continued as it is. It must not
   // have written anything yet.
   std::int64_t UnlessMemoryIsDue(std::int64_t answer) {

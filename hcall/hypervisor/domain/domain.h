@@ -52,8 +52,8 @@ class Vcpu {
   CpuMask soft_affinity = {};
   // A PV one's page tables, the kernel's and its programs', which it uses (memory/page_types.h).
   std::uint64_t roots[2] = {kNoFrame, kNoFrame};
-  // What setvcpucontext gave a PV vcpu, 2^kContextOrder pages of the domain; of an HVM vcpu, what its
-  // hardware holds.
+  // What setvcpucontext gave a PV vcpu, 2^kContextOrder pages of the domain; of an HVM vcpu, what
+  // its hardware holds.
   std::byte* context = nullptr;
   HvmVcpu* hvm = nullptr;
 
