@@ -1,6 +1,7 @@
 /* Descriptors and mappings of devices. */
 #include <errno.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
@@ -89,8 +90,14 @@ REAL(write);
 SHOWN ssize_t write(int fd, const void *bytes, size_t count) {
   const size_t whole = whole_ports(fd, count);
   if (whole == 0 && count != 0) return 0;
-  const ssize_t result = real_write(fd, bytes, whole);
+  ssize_t result = real_write(fd, bytes, whole);
   if (result < 0 && errno == ENOTCONN && xencomm_device_of(fd) != XENCOMM_NO_DEVICE) errno = EINVAL;
+  /* Linux takes ports at once. The machine does as soon as it comes to it. */
+  while (result < 0 && errno == EAGAIN && xencomm_device_of(fd) == XENCOMM_EVTCHN) {
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    poll(&room, 1, -1);
+    result = real_write(fd, bytes, whole);
+  }
   return result;
 }
 

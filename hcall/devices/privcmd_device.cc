@@ -134,17 +134,11 @@ std::int64_t PrivcmdDevice::Bounce(std::uint64_t file, std::uint64_t index,
   ArenaMemory bounce(client_->arena());
   schema::BouncedCall bounced(call, {.space = memory_}, bounce);
   if (bounced.out_of_memory()) return -ENOMEM;
-  const schema::Problem problem = bounced.finding().problem;
-  // What the table does not know is the hypervisor's to refuse: it finds no argument behind the
-  // program's pointers.
-  const bool is_unknown =
-      problem == schema::Problem::kUnknownHypercall || problem == schema::Problem::kUnknownOp;
-  if (!bounced.ok() && !is_unknown) return -schema::ErrnoOf(problem);
+  if (!bounced.ok()) return -schema::ErrnoOf(bounced.finding().problem);
   machine::Lane::Call made = {.file = file, .index = index};
-  const schema::Registers& registers = is_unknown ? call.registers : bounced.call().registers;
-  std::copy_n(registers.begin(), made.arguments.size(), made.arguments.begin());
+  std::copy_n(bounced.call().registers.begin(), made.arguments.size(), made.arguments.begin());
   const std::int64_t answer = connection_->Call(made);
-  if (bounced.ok()) bounced.CopyBack(answer);
+  bounced.CopyBack(answer);
   return answer;
 }
 

@@ -251,12 +251,17 @@ target_link_libraries(example PRIVATE xencomm::xencomm)
 
 class Command(unittest.TestCase):
 
-  def test_runs_a_program_over_the_installed_drop_ins(self):
+  def test_runs_a_program_on_a_machine_and_over_the_installed_drop_ins(self):
     libraries = run(PREFIX / 'bin/xencomm', 'run', '--', 'ldd', PROGRAM)
+    self.assertIn(f'{DROP_INS}/libxencomm-preload.so', libraries)
+    self.assertNotIn(f'{DROP_INS}/libxencall.so.1', libraries)
+    libraries = run(PREFIX / 'bin/xencomm', 'run', '--space=direct', '--', 'ldd', PROGRAM)
     self.assertIn(f'{DROP_INS}/libxencall.so.1', libraries)
     self.assertIn(f'{DROP_INS}/libxenforeignmemory.so.1', libraries)
-    done = run(PREFIX / 'bin/xencomm', 'run', f'--release={RELEASE}', '--', PROGRAM)
-    self.assertRegex(done.splitlines()[-1], r'^\d+ passed, 0 failed$')
+    for space in ('region', 'direct'):
+      done = run(PREFIX / 'bin/xencomm', 'run', f'--release={RELEASE}', f'--space={space}', '--',
+                 PROGRAM)
+      self.assertRegex(done.splitlines()[-1], r'^\d+ passed, 0 failed$')
 
   def test_manual_pages_are_well_formed(self):
     for page in sorted((PREFIX / OPTIONS['mandir'] / 'man1').iterdir()):

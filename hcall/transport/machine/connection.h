@@ -96,6 +96,7 @@ class Connection final : public embedded::FrameHolder {
   // As Transport::TraceOf.
   absl::StatusOr<TracedPointer> TraceOf(VirtualAddress pointer, TracedSpace space);
 
+  bool in_same_process() const { return marker_.in_same_process(); }
   bool is_gone() const { return is_gone_.load(std::memory_order_relaxed); }
 
   // No call is made from now on.

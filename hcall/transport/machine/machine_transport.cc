@@ -83,7 +83,8 @@ absl::StatusOr<std::unique_ptr<Backing>> MachineTransport::MakeBacking() {
 }
 
 int MachineTransport::Restrict() {
-  const bool restricted = connection_->Restrict().ok();
+  // In a forked child it is the parent's, and of no use here.
+  const bool restricted = !connection_->in_same_process() || connection_->Restrict().ok();
   const int gone = fd_.BecomeNull();
   return restricted ? gone : -EIO;
 }
