@@ -117,7 +117,8 @@ int ClientSession::Answer(const Message& request) try {
                                     ? Malformed("a request before or behind its time")
                                     : Handle(kind, request);
   if (reply.ok()) {
-    return Send(socket_.get(), 0, reply->words, reply->own_fd ? reply->own_fd->get() : reply->fd);
+    return Send(socket_.get(), 0, reply->words,
+                reply->own_fd.is_open() ? reply->own_fd.get() : reply->fd);
   }
   const int sent =
       SendRefusal(socket_.get(), ErrnoOf(reply.status()), std::string(reply.status().message()));
@@ -303,9 +304,7 @@ absl::StatusOr<ClientSession::Reply> ClientSession::OpenDevice(Words words) {
     return absl::ResourceExhaustedError(
         Sentence("one client has at most %u devices open", kMostFiles));
   }
-  Reply reply = {.words = {opened->id}};
-  reply.own_fd.emplace(std::move(opened->clients));
-  return reply;
+  return Reply{.words = {opened->id}, .own_fd = std::move(opened->clients)};
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::Attach(const Message& request) {

@@ -54,7 +54,7 @@ class ClientSession {
   struct Reply {
     std::vector<std::uint64_t> words = {};
     int fd = -1;  // borrowed, or:
-    std::optional<FileDescriptor> own_fd = std::nullopt;
+    FileDescriptor own_fd = FileDescriptor();
   };
   using Words = std::span<const std::uint64_t>;
 

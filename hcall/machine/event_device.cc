@@ -64,9 +64,13 @@ void EventFiles::Upcall() {
 }
 
 void EventFiles::Serve() {
+  const MutexLock lock(mutex_);
+  ServeReady();
+}
+
+void EventFiles::ServeReady() {
   epoll_event ready[64];
   const int count = epoll_wait(epoll_.get(), ready, std::size(ready), 0);
-  const MutexLock lock(mutex_);
   news_.exchange(News::kLooking);
   for (int i = 0; i < count; ++i) {
     auto* const file = static_cast<File*>(ready[i].data.ptr);
@@ -98,6 +102,7 @@ absl::Status EventFiles::Open(std::uint64_t id, FileDescriptor socket) {
 std::int64_t EventFiles::Ioctl(std::uint64_t id, std::uint32_t number,
                                std::span<const std::byte> argument) {
   const MutexLock lock(mutex_);
+  ServeReady();
   const auto found = files_.find(id);
   if (found == files_.end()) return -EBADF;
   news_.exchange(News::kLooking);

@@ -12,7 +12,7 @@
 //    as Linux's does for a client that enables what it never reads.
 // 2. A write that is no whole number of ports is cut to one, as Linux cuts it, if nothing was
 //    written behind it yet.
-// 3. What a file's client wrote before an ioctl counts before it; what came of the ioctl has been
+// 3. What was written to files before an ioctl counts before it; what came of the ioctl has been
 //    sent when it is answered.
 // 4. Nothing here waits for a client.
 #ifndef HCALL_MACHINE_EVENT_DEVICE_H_
@@ -104,6 +104,7 @@ class EventFiles final : private embedded::UpcallHandler {
   void Unmask(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unbind(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  void ServeReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Enables what was written to the file; false when its client's end is gone.
   bool TakeWritten(File& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Hands out all events that there are.

@@ -28,10 +28,9 @@ P2mEntry P2m::LoadFar(std::uint64_t gfn) const {
 
 std::uint64_t* P2m::OuterLeafOf(std::uint64_t gfn) const {
   if (gfn >= kLimit) return nullptr;
-  std::uint64_t table = outer_.load(std::memory_order_acquire);
+  std::uint64_t table = outer_.load();
   for (unsigned bits = kLimitBits; table != 0 && bits != kLeafBits; bits -= kLeafBits) {
-    table = std::atomic_ref<std::uint64_t>(Words(table)[IndexIn(gfn, bits)])
-                .load(std::memory_order_acquire);
+    table = std::atomic_ref<std::uint64_t>(Words(table)[IndexIn(gfn, bits)]).load();
   }
   return table == 0 ? nullptr : Words(table);
 }
@@ -100,7 +99,7 @@ bool P2m::ReserveOuter(std::uint64_t gfn, OverheadPages& pages) {
   if (table == 0) {
     table = make();
     if (table == 0) return false;
-    outer_.store(table, std::memory_order_release);
+    outer_.store(table);
   }
   for (unsigned bits = kLimitBits; bits != kLeafBits; bits -= kLeafBits) {
     const std::atomic_ref<std::uint64_t> place(Words(table)[IndexIn(gfn, bits)]);
@@ -108,7 +107,7 @@ bool P2m::ReserveOuter(std::uint64_t gfn, OverheadPages& pages) {
     if (table != 0) continue;
     table = make();
     if (table == 0) return false;
-    place.store(table, std::memory_order_release);
+    place.store(table);
   }
   return true;
 }

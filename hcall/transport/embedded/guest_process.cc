@@ -21,7 +21,7 @@ absl::Status GuestProcess::MakeRegion(const RegionLayout& layout) {
                            .levels = space_ == SpaceOption::kWalk5 ? 5u : 4u});
   if (!region.ok()) return region.status();
   region_ = *std::move(region);
-  current_.store(region_.get(), std::memory_order_release);
+  current_.store(region_.get());
   return absl::OkStatus();
 }
 
@@ -72,7 +72,7 @@ void GuestProcess::GiveBack(std::span<const FrameRun> runs) {
 }
 
 std::int64_t GuestProcess::Call(std::uint64_t index, std::span<const std::uint64_t, 5> arguments) {
-  const GuestRegion* const region = current_.load(std::memory_order_acquire);
+  const GuestRegion* const region = current_.load();
   const bool by_region = space_ == SpaceOption::kRegion || space_ == SpaceOption::kStateless;
   const RegionHandle handle =
       by_region && region != nullptr ? region->handle() : RegionHandle::None();

@@ -113,7 +113,7 @@ absl::StatusOr<embedded::ForeignMappings*> Connection::MappingsOfThisProcess(
   if (made == nullptr) {
     // Never destroyed, as what it knows of is not unmapped.
     made = new embedded::ForeignMappings(**connection, **memory);
-    mappings.made.store(made, std::memory_order_release);
+    mappings.made.store(made);
   }
   return made;
 }
@@ -194,7 +194,7 @@ bool Connection::OpenLane(std::uint32_t lane) {
 std::int64_t Connection::Call(const Lane::Call& call) {
   if (!marker_.in_same_process()) return -ESTALE;
   if (is_gone_.load(std::memory_order_relaxed)) return -EIO;
-  if (auto* const mappings = mappings_.made.load(std::memory_order_acquire)) mappings->Sweep();
+  if (auto* const mappings = mappings_.made.load()) mappings->Sweep();
   // A signal's handler may end the wait early.
   while (sem_wait(&free_lanes_) == -1 && errno == EINTR) {
   }

@@ -64,34 +64,34 @@ void Lane::Answer(std::int64_t answer) {
 }
 
 void Lane::Close() {
-  turn_.store(kNobodys, std::memory_order_seq_cst);
+  turn_.store(kNobodys);
   WakeAll(turn_);
 }
 
 void Lane::Give(Turn turn, Side& own, const Side& other) {
   own.processor.store(static_cast<std::uint32_t>(sched_getcpu()), std::memory_order_relaxed);
   // In one order with the other side's: it says that it sleeps, and then looks at the turn.
-  turn_.store(turn, std::memory_order_seq_cst);
-  if (other.sleeps.load(std::memory_order_seq_cst) != 0) WakeAll(turn_);
+  turn_.store(turn);
+  if (other.sleeps.load() != 0) WakeAll(turn_);
 }
 
 bool Lane::Wait(Turn turn, Side& own, const Side& other) {
-  const auto is_turn = [&](std::memory_order order) { return turn_.load(order) == turn; };
+  const auto is_turn = [&] { return turn_.load() == turn; };
   const auto processor = static_cast<std::uint32_t>(sched_getcpu());
   own.processor.store(processor, std::memory_order_relaxed);
   if (other.processor.load(std::memory_order_relaxed) != processor) {
     const std::int64_t end = Now() + kSpinNanoseconds;
     do {
       for (int i = 0; i < kLooks; ++i) {
-        if (is_turn(std::memory_order_acquire)) return true;
+        if (is_turn()) return true;
         Pause();
       }
     } while (Now() < end);
   }
-  own.sleeps.store(1, std::memory_order_seq_cst);
-  if (!is_turn(std::memory_order_seq_cst)) Sleep(turn_, turn == kClients ? kMachines : kClients);
+  own.sleeps.store(1);
+  if (!is_turn()) Sleep(turn_, turn == kClients ? kMachines : kClients);
   own.sleeps.store(0, std::memory_order_relaxed);
-  return is_turn(std::memory_order_acquire);
+  return is_turn();
 }
 
 }  // namespace xencomm::machine
