@@ -65,10 +65,11 @@ void EventFiles::Upcall() {
 
 void EventFiles::Serve() {
   const MutexLock lock(mutex_);
-  ServeReady();
+  TakeReady(true);
+  Deliver();
 }
 
-void EventFiles::ServeReady() {
+void EventFiles::TakeReady(bool sends) {
   epoll_event ready[64];
   const int count = epoll_wait(epoll_.get(), ready, std::size(ready), 0);
   news_.exchange(News::kLooking);
@@ -79,11 +80,10 @@ void EventFiles::ServeReady() {
       static_cast<void>(read(wake_.get(), &wakes, sizeof(wakes)));
     } else if (!TakeWritten(*file)) {
       Close(*file);
-    } else if (file->is_full) {
+    } else if (sends && file->is_full) {
       Send(*file);
     }
   }
-  Deliver();
 }
 
 absl::Status EventFiles::Open(std::uint64_t id, FileDescriptor socket) {
@@ -102,7 +102,7 @@ absl::Status EventFiles::Open(std::uint64_t id, FileDescriptor socket) {
 std::int64_t EventFiles::Ioctl(std::uint64_t id, std::uint32_t number,
                                std::span<const std::byte> argument) {
   const MutexLock lock(mutex_);
-  ServeReady();
+  TakeReady(false);
   const auto found = files_.find(id);
   if (found == files_.end()) return -EBADF;
   news_.exchange(News::kLooking);

@@ -104,7 +104,8 @@ class EventFiles final : private embedded::UpcallHandler {
   void Unmask(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unbind(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  void ServeReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes what was written to any file; sends, or not, what waits for room that there is now.
+  void TakeReady(bool sends) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Enables what was written to the file; false when its client's end is gone.
   bool TakeWritten(File& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Hands out all events that there are.
