@@ -42,11 +42,14 @@ static bool keep_setting(char *setting, const char *variable, const char *value)
 
 static const char *value_of(const char *setting) { return strchr(setting, '=') + 1; }
 
-static void start(void) {
+static void find_reals(void) {
   for (const struct xencomm_real *real = __start_xencomm_reals; real < __stop_xencomm_reals;
        ++real) {
     *real->function = dlsym(RTLD_NEXT, real->name);
   }
+}
+
+static void keep_settings(void) {
   Dl_info self;
   has_machine =
       keep_setting(machine_setting, XENCOMM_MACHINE_VARIABLE, getenv(XENCOMM_MACHINE_VARIABLE)) &&
@@ -59,10 +62,13 @@ static void start(void) {
   }
 }
 
-/* Before the first call that stands in, which may be another library's at its own start. */
+/* Before the first call that stands in, which may be another library's at its own start. What runs
+ * before all of these, as a sanitizer does, comes before the C library has an environment. */
 static void ensure_started(void) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, start);
+  static pthread_once_t found = PTHREAD_ONCE_INIT;
+  static pthread_once_t kept = PTHREAD_ONCE_INIT;
+  pthread_once(&found, find_reals);
+  if (environ != NULL) pthread_once(&kept, keep_settings);
 }
 
 __attribute__((constructor)) static void start_early(void) { ensure_started(); }
