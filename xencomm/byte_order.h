@@ -63,8 +63,8 @@ void StoreField(void* to, T value, ByteOrder order) {
   __builtin_memcpy(to, &value, sizeof(T));
 }
 
-// A field of shared memory, aligned. The access is volatile because another vcpu may write the
-// field meanwhile: it happens once, whole, and the compiler cannot repeat or split it.
+// A field of shared memory, aligned. The access is atomic because another vcpu may use the field
+// meanwhile: it happens once, whole, and the compiler cannot repeat or split it.
 template <std::unsigned_integral T>
 T LoadSharedField(const void* from, ByteOrder order) {
   return InOrder(__atomic_load_n(static_cast<const T*>(from), __ATOMIC_RELAXED), order);
@@ -72,7 +72,7 @@ T LoadSharedField(const void* from, ByteOrder order) {
 
 template <std::unsigned_integral T>
 void StoreSharedField(void* to, T value, ByteOrder order) {
-  *static_cast<volatile T*>(to) = InOrder(value, order);
+  __atomic_store_n(static_cast<T*>(to), InOrder(value, order), __ATOMIC_RELAXED);
 }
 
 }  // namespace xencomm
