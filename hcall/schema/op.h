@@ -419,12 +419,15 @@ constexpr const Op* NewestOf(std::span<const Op> forms, Releases releases) {
   return newest;
 }
 // Which of some releases take a call that states an interface version: those that have it, and all
-// when the op is stable and 0 is stated. None: -EACCES.
+// when the op is stable and 0 is stated; those that have it and not the stable op refuse the op.
+// None: -EACCES.
 constexpr Releases ReleasesThatTake(const Hypercall& hypercall, std::span<const Op> forms,
                                     std::uint64_t version, Releases releases) {
   const Op* const op = NewestOf(forms, releases);
-  if (op != nullptr && op->is_stable) return version == 0 ? releases : Releases{0};
-  return releases & hypercall.ReleasesOf(version);
+  const bool is_stable = op != nullptr && op->is_stable;
+  if (is_stable && version == 0) return releases;
+  const Releases others = is_stable ? releases & ~op->releases : releases;
+  return others & hypercall.ReleasesOf(version);
 }
 
 // nullptr: unknown. `op` may have bits outside the hypercall's op_mask. Of several forms the one of
