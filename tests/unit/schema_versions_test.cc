@@ -175,6 +175,8 @@ TEST(ReleasesThatTake, AStableOpStateNoVersion) {
   for (const std::uint32_t version : {kDomctl417, kDomctl419To421, 0x18u}) {
     EXPECT_EQ(ReleasesThatTake(domctl, FormsOf(domctl, op), version, Since("4.21")), 0);
   }
+  EXPECT_EQ(ReleasesThatTake(domctl, FormsOf(domctl, op), kDomctl419To421, kAllReleases),
+            Only("4.19") | Only("4.20"));
 }
 
 class Versions : public ::testing::Test {
@@ -263,7 +265,8 @@ TEST_F(Versions, AreNotStatedOfAStableOp) {
   const std::uint16_t op = Number("domctl", "get_domain_state");
   ASSERT_TRUE(Domctl(0, op).ok());
   EXPECT_STREQ(WordsOf(*op_).name, "get_domain_state");
-  EXPECT_EQ(Domctl(kDomctl419To421, op).problem, Problem::kUnknownVersion);
+  EXPECT_EQ(Domctl(kDomctl419To421, op, Since("4.21")).problem, Problem::kUnknownVersion);
+  EXPECT_EQ(Domctl(kDomctl419To421, op).problem, Problem::kUnknownOp);  // by 4.19 and 4.20
   EXPECT_EQ(Domctl(0, op, Before("4.21")).problem, Problem::kUnknownVersion);
 }
 
