@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "hcall/schema/generated/xen.h"
+#include "hcall/transport/arena_memory.h"
 #include "hcall/transport/bounced_call.h"
 #include "hcall/transport/machine/machine_transport.h"
 
@@ -27,20 +28,6 @@ constexpr std::size_t PageUp(std::size_t bytes) {
   constexpr std::size_t kRest = (std::size_t{1} << kPageShift) - 1;
   return (bytes + kRest) & ~kRest;
 }
-
-class ArenaMemory final : public schema::BounceMemory {
- public:
-  explicit ArenaMemory(Arena& arena) : arena_(arena) {}
-
-  std::byte* Allocate(std::uint64_t bytes) override {
-    const absl::StatusOr<void*> memory = arena_.Allocate(bytes);
-    return memory.ok() ? static_cast<std::byte*>(*memory) : nullptr;
-  }
-  void Free(std::byte* memory) override { arena_.Free(memory).IgnoreError(); }
-
- private:
-  Arena& arena_;
-};
 
 // Holds frames by a device's file, and lets them go as the connection does.
 class HolderByFile final : public embedded::FrameHolder {

@@ -14,6 +14,7 @@
 #include "hcall/schema/audit.h"
 #include "hcall/schema/print.h"
 #include "hcall/schema/words.h"
+#include "hcall/transport/arena_memory.h"
 #include "hcall/transport/bounced_call.h"
 #include "hcall/transport/c_border.h"
 #include "xencomm/op_table.h"
@@ -60,20 +61,6 @@ xencomm_buffer PublicOf(const schema::Buffer& buffer) {
           .index = buffer.index};
 }
 static_assert(XENCOMM_NONE == schema::kNoIndex);
-
-class ArenaMemory final : public schema::BounceMemory {
- public:
-  explicit ArenaMemory(Arena& arena) : arena_(arena) {}
-
-  std::byte* Allocate(std::uint64_t bytes) override {
-    const absl::StatusOr<void*> memory = arena_.Allocate(bytes);
-    return memory.ok() ? static_cast<std::byte*>(*memory) : nullptr;
-  }
-  void Free(std::byte* memory) override { arena_.Free(memory).IgnoreError(); }
-
- private:
-  Arena& arena_;
-};
 
 }  // namespace
 }  // namespace xencomm
