@@ -102,6 +102,11 @@ def difference(lines, patterns, name):
 
 def main():
   xencomm, folder = map(os.path.abspath, sys.argv[1:])
+  # xenconsoled wants to be root, and does with being so in a namespace of its own.
+  as_root = [] if os.geteuid() == 0 else ['unshare', '--map-root-user']
+  if subprocess.run([*as_root, 'true']).returncode != 0:
+    print('skipped: xenconsoled wants to be root, and this user may have no user namespace')
+    return SKIPPED
   programs = packages.utilities_of(pathlib.Path('/'))
   libraries = []
   if programs is None:
@@ -142,8 +147,8 @@ def main():
         errors.seek(0)
         return done.returncode, out.read(), errors.read()
 
-    console = subprocess.Popen([xencomm, 'run', f'--machine={socket}', '--', 'xenconsoled', '-i'],
-                               env=environment, stdin=subprocess.DEVNULL,
+    console = subprocess.Popen([xencomm, 'run', f'--machine={socket}', '--', *as_root,
+                                'xenconsoled', '-i'], env=environment, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL)
     for kind in ['pv', 'pvh']:
       name = f'{kind}-guest'
