@@ -235,6 +235,11 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Populate(Words words) {
   const absl::StatusOr<std::vector<embedded::FrameRun>> frames =
       process_->TakeFrames(offset, length);
   if (!frames.ok()) return frames.status();
+  // From here on they are the region's, whether or not it can have them.
+  populated_ += length;
+  const absl::Status backed =
+      process_->region().Back((layout.payload_offset() + offset) >> kPageShift, *frames);
+  if (!backed.ok()) return backed;
   Reply reply;
   for (const embedded::FrameRun run : *frames) {
     for (const embedded::MachineRun part : machine_.kernel().MachineRunsOf(run)) {
@@ -242,10 +247,6 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Populate(Words words) {
       reply.words.push_back(part.pages);
     }
   }
-  const absl::Status backed =
-      process_->region().Back((layout.payload_offset() + offset) >> kPageShift, *frames);
-  if (!backed.ok()) return backed;
-  populated_ += length;
   return reply;
 }
 

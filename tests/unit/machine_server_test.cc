@@ -286,6 +286,28 @@ TEST_F(MachineServerTest, RefusesWhatNoClientSays) {
   EXPECT_EQ(Ask(fd.get(), Kind::kTrace, {page, 2}), EINVAL);
 }
 
+// Its page tables find no frame; what it was given for its payload is its own all the same.
+TEST_F(MachineServerTest, ARegionThatCannotGrowTakesNoMoreThanAClientsPart) {
+  const std::uint64_t base = 0x7000'0000'0000;
+  const FileDescriptor fd = Greeted();
+  ASSERT_EQ(Ask(fd.get(), Kind::kReserve, {base, std::uint64_t{64} << 20}), 0);
+  std::vector<FileDescriptor> others;
+  for (std::uint64_t bytes = ClientSession::kMostRegion; bytes >= kPage;) {
+    others.push_back(Greeted());
+    if (Ask(others.back().get(), Kind::kReserve, {base, bytes}) != 0) bytes /= 2;
+  }
+  const std::uint64_t free = machine_.frames().free();
+  const std::uint64_t piece = std::uint64_t{1} << 20;
+  std::uint64_t grown = 0;
+  while (Ask(fd.get(), Kind::kPopulate, {grown, piece}) == 0) grown += piece;
+  ASSERT_LT(grown, machine_.frames().total() / 4 * kPage - piece) << "it can grow";
+  for (std::uint64_t i = 0; i < 64; ++i) {
+    EXPECT_NE(Ask(fd.get(), Kind::kPopulate, {grown, piece}), 0);
+    EXPECT_NE(Ask(fd.get(), Kind::kPopulate, {grown + i * piece, piece}), 0);
+  }
+  EXPECT_LE(free - machine_.frames().free(), machine_.frames().total() / 4);
+}
+
 TEST_F(MachineServerTest, WhoIsNoClientIsTurnedAway) {
   const std::vector<std::vector<std::uint64_t>> greetings = {
       {},
