@@ -29,6 +29,8 @@ constexpr const char* kFolders[] = {
     "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt/libxl",
     "/run/xenstored",
 };
+// Which tells a machine's folder from any other.
+constexpr const char* kCapabilities = "/proc/xen/capabilities";
 // What is a device to whoever opens it is a plain file to whoever lists the folder.
 constexpr const char* kPlaceholders[] = {
     "/dev/xen/privcmd",  "/dev/xen/hypercall", "/dev/xen/evtchn",   "/dev/xen/xenbus",
@@ -44,7 +46,8 @@ std::string TextOf(std::span<const char> text) {
 absl::StatusOr<std::unique_ptr<HostFiles>> HostFiles::Create(const std::string& folder,
                                                              embedded::GuestKernel& kernel) {
   std::error_code error;
-  fs::remove_all(folder, error);
+  // What a machine that was killed left there; nothing of anybody else's.
+  if (fs::exists(folder + kCapabilities, error)) fs::remove_all(folder, error);
   if (mkdir(folder.c_str(), S_IRWXU) != 0) {
     return absl::UnavailableError(
         Sentence("the folder %s cannot be made: %s", folder, strerrordesc_np(errno)));
@@ -107,7 +110,7 @@ absl::Status HostFiles::Describe(embedded::GuestKernel& kernel) {
     absl::StrAppendFormat(&features, "%08x", info.submap);
   }
   const std::vector<std::pair<const char*, std::string>> shown = {
-      {"/proc/xen/capabilities", "control_d\n"},
+      {kCapabilities, "control_d\n"},
       {"/sys/hypervisor/type", "xen\n"},
       {"/sys/hypervisor/guest_type", "PVH\n"},
       {"/sys/hypervisor/uuid", "00000000-0000-0000-0000-000000000000\n"},

@@ -33,7 +33,11 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
   if (connect(asking.get(), name, sizeof(address)) == 0) {
     return absl::AlreadyExistsError(Sentence("a machine runs at %s already", path));
   }
-  if (errno == ECONNREFUSED) unlink(path.c_str());
+  // Any file refuses; only a socket can be one that a machine left.
+  struct stat about;
+  if (errno == ECONNREFUSED && lstat(path.c_str(), &about) == 0 && S_ISSOCK(about.st_mode)) {
+    unlink(path.c_str());
+  }
 
   FileDescriptor listening(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listening.is_open()) return absl::ErrnoToStatus(errno, "a socket for the machine");

@@ -7,9 +7,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <vector>
 
@@ -39,7 +43,7 @@ std::int64_t CreateDomain(Client& client, std::uint16_t id) {
   op->domain = id;
   op->u.createdomain.max_vcpus = 1;
   op->u.createdomain.max_evtchn_port = -1;
-  op->u.createdomain.max_grant_frames = 1;
+  op->u.createdomain.max_grant_frames = 32;
   op->u.createdomain.grant_opts = 1;
   return client.Call(__HYPERVISOR_domctl, op.get());
 }
@@ -333,6 +337,7 @@ TEST_F(MachineServerTest, WhoIsNoClientIsTurnedAway) {
 }
 
 TEST_F(MachineServerTest, OneClientMapsSoManyPagesAndNoMore) {
+  ASSERT_EQ(CreateDomain(*machine_.Open(), 5), 0);
   const FileDescriptor fd = Greeted();
   const std::uint64_t gfn = machine_.machine().kernel().own_frames().total() + 16;
   std::vector<std::uint64_t> words(2048 + 3, gfn);
@@ -343,7 +348,69 @@ TEST_F(MachineServerTest, OneClientMapsSoManyPagesAndNoMore) {
   Message reply;
   EXPECT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, 0, gfn}, &reply), ENOMEM);
   EXPECT_THAT(std::string(SentenceOf(reply)), HasSubstr("maps at most"));
+  const std::vector<std::uint64_t> resource = {0, 5, XENMEM_resource_grant_table, 0, 0, 32};
+  EXPECT_EQ(Ask(fd.get(), Kind::kHoldResource, resource), ENOMEM);
   EXPECT_EQ(machine_.statistics().held_frames, ClientSession::kMostHeld);
+
+  const FileDescriptor other = Greeted();
+  for (std::uint64_t i = 0; i < ClientSession::kMostHeld / 32; ++i) {
+    ASSERT_EQ(Ask(other.get(), Kind::kHoldResource, resource, &reply), 0) << i;
+    ASSERT_EQ(reply.words[0], 0u);
+  }
+  EXPECT_EQ(Ask(other.get(), Kind::kHoldResource, resource), ENOMEM);
+  EXPECT_EQ(Ask(other.get(), Kind::kHold, {0, 0, 0, gfn}), ENOMEM);
+}
+
+TEST_F(MachineServerTest, AFrameIsLetGoAsOftenAsItIsHeld) {
+  const FileDescriptor fd = Greeted();
+  Message held;
+  const std::uint64_t gfn = machine_.machine().kernel().own_frames().total() + 16;
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, 0, gfn}, &held), 0);
+  const std::uint64_t mfn = held.words[0];
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Ask(fd.get(), Kind::kRelease, {mfn}), 0);
+  EXPECT_EQ(Ask(fd.get(), Kind::kRelease, {mfn}), EINVAL);
+  EXPECT_EQ(machine_.statistics().held_frames, 0u);
+}
+
+TEST_F(MachineServerTest, ARestrictedFileReachesNoOtherDomainsResources) {
+  ASSERT_EQ(CreateDomain(*machine_.Open(), 5), 0);
+  const FileDescriptor fd = Greeted();
+  Message opened;
+  ASSERT_EQ(Ask(fd.get(), Kind::kOpen, {XENCOMM_PRIVCMD, O_RDWR}, &opened), 0);
+  const std::uint64_t file = opened.words[0];
+  const auto ask = [&](Kind kind, bool maps) {
+    std::vector<std::uint64_t> words = {file, 5, XENMEM_resource_grant_table, 0};
+    if (maps) words.insert(words.end(), {0, 1});
+    Message reply;
+    const int error = Ask(fd.get(), kind, words, &reply);
+    return error != 0 ? error : static_cast<int>(reply.words[0]);
+  };
+  EXPECT_EQ(ask(Kind::kHoldResource, true), 0);
+  EXPECT_EQ(ask(Kind::kCountResource, false), 32);
+  ASSERT_EQ(Ask(fd.get(), Kind::kRestrictFile, {file, 6}), 0);
+  EXPECT_EQ(ask(Kind::kHoldResource, true), EINVAL);
+  EXPECT_EQ(ask(Kind::kCountResource, false), EINVAL);
+  EXPECT_EQ(machine_.statistics().held_frames, 1u);
+}
+
+TEST_F(MachineServerTest, AnotherUserIsToldWhoseMachineItIs) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  const std::string folder = std::filesystem::path(machine_.path()).parent_path();
+  ASSERT_EQ(chmod(folder.c_str(), 0755), 0);
+  ASSERT_EQ(chmod(machine_.path().c_str(), 0666), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setuid(65534) != 0) _exit(2);
+    const FileDescriptor fd = Raw();
+    Message reply;
+    const bool refused =
+        Receive(fd.get(), &reply) == 0 && reply.kind == EACCES &&
+        SentenceOf(reply).find("user 65534 may not use it") != SentenceOf(reply).npos;
+    _exit(refused ? 0 : 1);
+  }
+  int status;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 // Words at random in the lanes, and messages at random, beside a client that means well.
@@ -425,6 +492,24 @@ TEST_F(MachineServerTest, ASocketIsOneMachinesAndItsUsers) {
   }
   EXPECT_TRUE(Server::Start(small, left).ok());
   EXPECT_NE(access(left.c_str(), F_OK), 0);
+
+  // What is no machine's stays as it is: a file where the socket is to be, a folder beside it.
+  std::ofstream(left) << "kept";
+  EXPECT_FALSE(Server::Start(small, left).ok());
+  EXPECT_EQ(std::filesystem::file_size(left), 4u);
+  std::filesystem::remove(left);
+  const std::filesystem::path folder = Server::FilesOf(left);
+  std::filesystem::create_directories(folder / "theirs");
+  const auto beside = Server::Start(small, left);
+  EXPECT_THAT(Sentence(beside.status()), HasSubstr("cannot be made: File exists"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "theirs"));
+  std::filesystem::remove_all(folder);
+  // A machine that was killed left its own.
+  std::filesystem::create_directories(folder / "proc/xen");
+  std::ofstream(folder / "proc/xen/capabilities") << "control_d\n";
+  EXPECT_TRUE(Server::Start(small, left).ok());
+  EXPECT_FALSE(std::filesystem::exists(folder));
+
   for (const std::string& path : {std::string(), std::string(200, 'a')}) {
     EXPECT_EQ(Server::Start(small, path).status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(Connection::Open(path, SpaceOption::kRegion).status().code(),
