@@ -1,6 +1,7 @@
 #include "hcall/machine/client_session.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -9,12 +10,16 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <new>
 #include <system_error>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "hcall/hypervisor/base/machine.h"
 #include "xencomm/hypercall.h"
 #include "xencomm/sentence.h"
@@ -37,6 +42,15 @@ ucred PeerOf(int socket) {
   socklen_t length = sizeof(peer);
   getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length);
   return peer;
+}
+
+// As the kernel calls it, in at most 15 bytes. What is not printable is a program's joke.
+std::string ProgramOf(pid_t process) {
+  std::string name = "?";
+  std::ifstream comm(absl::StrCat("/proc/", process, "/comm"));
+  std::getline(comm, name);
+  absl::c_replace_if(name, [](char c) { return !absl::ascii_isprint(c); }, '?');
+  return name.substr(0, 15);
 }
 
 bool IsServed(std::uint64_t space) {
@@ -190,6 +204,7 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
   lanes_ = static_cast<Lane*>(lanes);
   lanes_file_.emplace(std::move(file));
   process_.emplace(machine_, static_cast<SpaceOption>(words[2]));
+  program_ = ProgramOf(PeerOf(socket_.get()).pid);
   return Reply{.words = {machine_.setting().memory_bytes}, .fd = lanes_file_->get()};
 }
 
@@ -448,6 +463,7 @@ std::int64_t ClientSession::MakeCall(const Lane::Call& call) {
 }
 
 void ClientSession::Serve(Lane& lane) {
+  pthread_setname_np(pthread_self(), program_.c_str());
   Lane::Call call;
   while (!stopping_.load(std::memory_order_relaxed)) {
     if (!lane.Next(&call)) continue;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <thread>
 
 #include "absl/container/flat_hash_map.h"
@@ -96,6 +97,7 @@ class ClientSession {
   Devices& devices_;
   const FileDescriptor socket_;
   std::optional<embedded::GuestProcess> process_;  // from its hello on
+  std::string program_;                            // its name then; its threads here have it, too
   std::optional<FileDescriptor> lanes_file_;
   Lane* lanes_ = nullptr;
   std::array<std::thread, kLanes> threads_;

@@ -1,6 +1,7 @@
 #include "hcall/machine/server.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -12,6 +13,10 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "hcall/hypervisor/base/machine.h"
+#include "hcall/schema/words.h"
 #include "hcall/transport/machine/message.h"
 #include "xencomm/sentence.h"
 
@@ -54,6 +59,20 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
   return listening;
 }
 
+// Of a call that a thread of a session makes: it has the client's name.
+void SayMissing(std::uint64_t hypercall, std::uint64_t op) {
+  std::string name = schema::WordsOf(*schema::Find(hypercall)).name;
+  if (op != hypervisor::kNoOp) {
+    const schema::Op* const row = schema::Find(hypercall, op, schema::kAllReleases);
+    name = row != nullptr ? absl::StrCat(name, ".", schema::WordsOf(*row).name)
+                          : absl::StrCat("op ", op, " of ", name);
+  }
+  char program[16] = {};
+  pthread_getname_np(pthread_self(), program, sizeof(program));
+  absl::FPrintF(stderr, "xencomm machine: %s asked for %s, which is not implemented\n", program,
+                name);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& setting,
@@ -64,6 +83,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& sett
   auto machine = embedded::EmbeddedMachine::Create(
       setting, embedded::EmbeddedMachine::Lending::kDomainsMemory);
   if (!machine.ok()) return machine.status();
+  (*machine)->Tell(SayMissing);
   absl::StatusOr<std::unique_ptr<Devices>> devices = Devices::Create(**machine);
   if (!devices.ok()) return devices.status();
   absl::StatusOr<std::unique_ptr<HostFiles>> files =

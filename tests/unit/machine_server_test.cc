@@ -114,6 +114,20 @@ TEST_F(MachineServerTest, IsOneForAllItsClients) {
   EXPECT_EQ(DomctlOf(*one, XEN_DOMCTL_destroydomain, 7), -ESRCH);
 }
 
+TEST_F(MachineServerTest, SaysOnceWhoAskedForWhatIsNotImplemented) {
+  const auto client = machine_.Open();
+  testing::internal::CaptureStderr();
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_EQ(DomctlOf(*client, XEN_DOMCTL_set_target, 0), -ENOSYS);
+    EXPECT_EQ(DomctlOf(*machine_.Open(), XEN_DOMCTL_debug_op, 0), -ENOSYS);
+    EXPECT_EQ(DomctlOf(*client, 9999, 0), -ENOSYS);  // nor has Xen that
+  }
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(said,
+            "xencomm machine: machine_server_ asked for domctl.set_target, which is not implemented\n"
+            "xencomm machine: machine_server_ asked for domctl.debug_op, which is not implemented\n");
+}
+
 TEST_F(MachineServerTest, ServesMoreThreadsThanAClientHasLanes) {
   const auto client = machine_.Open();
   std::vector<std::thread> threads;

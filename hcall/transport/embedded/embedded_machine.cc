@@ -134,6 +134,10 @@ void EmbeddedMachine::GlobalVirq(std::uint32_t virq) {
   if (virq == VIRQ_DOM_EXC && event_fd >= 0) eventfd_write(event_fd, 1);
 }
 
+void EmbeddedMachine::Unimplemented(std::uint64_t hypercall, std::uint64_t op) {
+  if (const TellOfMissing tell = tell_of_missing_.load(); tell != nullptr) tell(hypercall, op);
+}
+
 int EmbeddedMachine::Hold(std::uint16_t domain, std::span<const std::uint64_t> frames,
                           Access access, std::span<std::uint64_t> mfns, std::span<int> errors) {
   for (std::size_t i = 0; i < frames.size(); ++i) {

@@ -49,6 +49,10 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
   // From now on this eventfd, which is borrowed, is written to whenever a domain may have shut down
   // or ended; -1: none.
   void TellOfDomains(int event_fd) { tell_of_domains_.store(event_fd); }
+  // From now on called, by the thread that asked, when an op (kNoOp: a whole hypercall) is refused
+  // for the first time because it is not implemented. It makes no calls.
+  using TellOfMissing = void (*)(std::uint64_t hypercall, std::uint64_t op);
+  void Tell(TellOfMissing tell) { tell_of_missing_.store(tell); }
   FrameHolder& frame_holder() { return *this; }
   ForeignMappings& foreign_mappings() { return *foreign_mappings_; }
 
@@ -71,9 +75,11 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
   void Release(std::span<const std::uint64_t> mfns) override;
 
   void GlobalVirq(std::uint32_t virq) override;
+  void Unimplemented(std::uint64_t hypercall, std::uint64_t op) override;
 
   const MachineSetting setting_;
   std::atomic<int> tell_of_domains_ = -1;
+  std::atomic<TellOfMissing> tell_of_missing_ = nullptr;
   const std::chrono::steady_clock::time_point switched_on_ = std::chrono::steady_clock::now();
   const ForkMarker marker_;
   std::unique_ptr<RamFile> ram_;
