@@ -727,7 +727,7 @@ static void set_version_write(void) {
 // Calls that find their argument gone when they go on. Whether it is gone in time is chance: each
 // is tried until it was.
 
-enum { kLong = 8192, kTries = 100 };
+enum { kLong = 8192, kTries = 400 };
 
 static void take_away(void) { protect(PROT_NONE); }
 
