@@ -7,7 +7,7 @@
 #include <cstdlib>
 
 #include "absl/algorithm/container.h"
-#include "absl/strings/match.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -32,10 +32,11 @@ std::vector<Option> TransportOptions(Command::Connects connects) {
     const std::string name = each.name;
     // Where nothing but the embedded machine is looked at, no call is made.
     if (connects != Command::Connects::kAnywhere && name == "space") continue;
-    const bool is_range = absl::StrContains(each.takes, " to ");
-    const char* const value = name == "cpus" || name == "vcpus" ? "COUNT"
-                              : is_range                        ? "SIZE"
-                                                                : "WORD";
+    const std::string_view takes = each.takes;
+    const bool is_range = takes.find(" to ") != takes.npos;
+    // "1 to 64" or "64M to 64G"
+    const bool is_count = is_range && absl::ascii_isdigit(takes.back());
+    const char* const value = is_count ? "COUNT" : is_range ? "SIZE" : "WORD";
     if (is_range) {
       options.push_back({name, value, absl::StrCat(each.help, "; ", each.takes)});
     } else {

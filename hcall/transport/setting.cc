@@ -117,6 +117,10 @@ const std::vector<Option>& Options() {
        [](const std::string& value, EmbeddedSetting& setting) {
          return ParseCount(value, 64, setting.machine.vcpus);
        }},
+      {{"max-domains", "1 to 32751", "domains besides domain 0, at a time (32751)"},
+       [](const std::string& value, EmbeddedSetting& setting) {
+         return ParseCount(value, kMostDomains, setting.machine.max_domains);
+       }},
       {{"console", "on, off", "the hypervisor's messages on stderr (off)"},
        [](const std::string& value, EmbeddedSetting& setting) {
          setting.machine.console = value == "on";

@@ -30,12 +30,16 @@ constexpr bool IsHistorical(SpaceOption space) {
   return space == SpaceOption::kXcom || space == SpaceOption::kInline;
 }
 
+// As many as there are ids (DOMID_FIRST_RESERVED in public/xen.h), without domain 0's.
+inline constexpr unsigned kMostDomains = 0x7ff0 - 1;
+
 // What one process's embedded machine is made of.
 struct MachineSetting {
   std::uint64_t memory_bytes = std::uint64_t{8} << 30;  // sparse: what is touched costs
   std::uint64_t dom0_bytes = std::uint64_t{1152} << 20;
   unsigned cpus = 4;
   unsigned vcpus = 16;   // of domain 0: as many calls at once
+  unsigned max_domains = kMostDomains;  // besides domain 0, at a time
   bool console = false;  // what the hypervisor prints goes to stderr
   bool xcom = false;     // domain 0 speaks the historical ABI, and nothing else
   // The Xen that it answers as: a set of one.

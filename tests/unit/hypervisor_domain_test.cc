@@ -44,6 +44,16 @@ TEST_F(HypervisorDomainTest, CallsFromUserModeAreRefused) {
   EXPECT_EQ(machine.hypervisor.Hypercall(*machine.vcpu, frame), -kEPERM);
 }
 
+TEST(HypervisorDomainsTest, ThereAreAsManyAsTheMachineIsToHave) {
+  TestMachine machine({.max_domains = 2});
+  EXPECT_EQ(machine.CreateDomain(7, 1), 7);
+  EXPECT_EQ(machine.CreateDomain(8, 1), 8);
+  EXPECT_EQ(machine.CreateDomain(8, 1), -kEEXIST);
+  EXPECT_EQ(machine.CreateDomain(9, 1), -kENOMEM);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, 7), 0);
+  EXPECT_EQ(machine.CreateDomain(9, 1), 9);
+}
+
 TEST_F(HypervisorDomainTest, CreatesFindsAndDestroysADomain) {
   EXPECT_EQ(machine.CreateDomain(7, 100), 7);
   xen_domctl_t op = {};

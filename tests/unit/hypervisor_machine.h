@@ -45,6 +45,7 @@ struct TestMachineOptions {
   std::uint64_t pages = 256;  // of domain 0
   std::uint64_t own_pages = 0;
   unsigned cpus = 2;
+  unsigned max_domains = ~0u;
   unsigned vcpus = 2;
   unsigned preempt_interval = 4096;
   std::uint64_t max_overhead_pages = 4096;
@@ -73,6 +74,7 @@ class TestMachine final : public Machine {
         .pool_is_zero = options.pool_is_zero,
         .release = options.release,
         .cpus = options.cpus,
+        .max_domains = options.max_domains,
         .preempt_interval = options.preempt_interval,
         .dom0_scales_frequency = options.dom0_scales_frequency,
         .max_overhead_pages = options.max_overhead_pages,

@@ -343,7 +343,7 @@ TEST(Setting, Options) {
       {"space=raw", "space=raw: expected direct, walk4, walk5, region, stateless, xcom, inline"},
       {"size=1",
        "'size=1' is no option of the embedded hypervisor: expected OPTION=VALUE with one of space, "
-       "release, memory, dom0, cpus, vcpus, console"},
+       "release, memory, dom0, cpus, vcpus, max-domains, console"},
       {"space", "expected OPTION=VALUE"},
       {",", "'' is no option"},
       {"memory=1", "memory=1: expected 64M to 64G"},
@@ -361,6 +361,8 @@ TEST(Setting, Options) {
       {"cpus=0", "cpus=0: expected 1 to 64"},
       {"cpus=65", "expected 1 to 64"},
       {"vcpus=4x", "expected 1 to 64"},
+      {"max-domains=0", "max-domains=0: expected 1 to 32751"},
+      {"max-domains=32752", "expected 1 to 32751"},
       {"console=yes", "console=yes: expected on, off"},
   };
   for (const auto& [options, named] : bad) {

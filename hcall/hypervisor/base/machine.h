@@ -47,6 +47,8 @@ struct MachineConfig {
   schema::Releases release = schema::kBaseRelease;
 
   unsigned cpus = 1;
+  // Domains besides domain 0 that there are at a time: to create another is -ENOMEM.
+  unsigned max_domains = ~0u;
   // Extents, entries or pages that one leg of a long call works on before it stops to be continued.
   unsigned preempt_interval = 4096;
   // As with Xen's option cpufreq=dom0-kernel: platform_op tells how long processors were idle.

@@ -72,6 +72,7 @@ bool EmptyP2m(Core& core, Domain& domain, Work& work) {
 
 std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** created) {
   if (core.domains.Find(traits.id) != nullptr) return -kEEXIST;
+  if (core.domain_count > core.config.max_domains) return -kENOMEM;  // of which one is domain 0
 
   const std::uint64_t home = core.own().Allocate(kDomainOrder);
   if (home == kNoFrame) return -kENOMEM;

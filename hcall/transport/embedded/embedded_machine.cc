@@ -90,6 +90,7 @@ absl::Status EmbeddedMachine::SwitchOn(std::uint64_t own_frames, std::uint64_t o
           .pool_is_zero = true,
           .release = setting_.release,
           .cpus = setting_.cpus,
+          .max_domains = setting_.max_domains,
       },
       *this);
   if (answer < 0) return Refused("the embedded hypervisor does not start", answer);
