@@ -1,5 +1,6 @@
 /* Descriptors and mappings of devices. */
 #include <errno.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <pthread.h>
@@ -227,6 +228,50 @@ SHOWN void *mremap(void *address, size_t length, size_t new_length, int flags, .
   return mapping;
 }
 
+/* What the devices have open is not the program's to close, and not there when it asks. */
+static bool is_own(int fd) { return fd >= 0 && xencomm_own_from(fd) == fd; }
+
+REAL(close);
+SHOWN int close(int fd) {
+  if (!is_own(fd)) return real_close(fd);
+  errno = EBADF;
+  return -1;
+}
+
+/* Onto another's number the kernel puts nothing while that is being opened. */
+REAL(dup2);
+SHOWN int dup2(int fd, int number) {
+  if (!is_own(number)) return real_dup2(fd, number);
+  errno = EBUSY;
+  return -1;
+}
+REAL(dup3);
+SHOWN int dup3(int fd, int number, int flags) {
+  if (!is_own(number)) return real_dup3(fd, number, flags);
+  errno = EBUSY;
+  return -1;
+}
+
+/* In pieces, between the devices' own. */
+REAL(close_range);
+SHOWN int close_range(unsigned first, unsigned last, int flags) {
+  while (first <= last && first <= INT_MAX) {
+    const int own = xencomm_own_from((int)first);
+    if (own < 0 || (unsigned)own > last) break;
+    if ((unsigned)own > first && real_close_range(first, (unsigned)own - 1, flags) != 0) return -1;
+    if ((unsigned)own == last) return 0;
+    first = (unsigned)own + 1;
+  }
+  return real_close_range(first, last, flags);
+}
+REAL(closefrom);
+SHOWN void closefrom(int first) {
+  for (int own; (own = xencomm_own_from(first < 0 ? 0 : first)) >= 0; first = own + 1) {
+    for (int fd = first < 0 ? 0 : first; fd < own; ++fd) real_close(fd);
+  }
+  real_closefrom(first);
+}
+
 /* Calls that programs make by number, since the C library has, or had, no function for them. */
 REAL(syscall);
 
@@ -268,6 +313,16 @@ SHOWN long syscall(long number, ...) {
       return (long)mmap((void *)a[0], (size_t)a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
     case SYS_munmap:
       return munmap((void *)a[0], (size_t)a[1]);
+    case SYS_close:
+      return close((int)a[0]);
+#ifdef SYS_dup2
+    case SYS_dup2:
+      return dup2((int)a[0], (int)a[1]);
+#endif
+    case SYS_dup3:
+      return dup3((int)a[0], (int)a[1], (int)a[2]);
+    case SYS_close_range:
+      return close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
     default:
       return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
   }

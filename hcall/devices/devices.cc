@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
@@ -62,6 +64,9 @@ bool FileOf(int fd, File* file) {
   return number(parts[2], &file->id) && number(parts[3], &file->access_mode);
 }
 
+// Descriptors that stay open behind the program's back: of the connection, and of the memory.
+std::array<std::atomic<int>, 2> own_descriptors = {-1, -1};
+
 // This process on its machine.
 class Process {
  public:
@@ -92,6 +97,7 @@ class Process {
     if (privcmd_ == nullptr) {
       const auto mappings = machine::Connection::MappingsOfThisProcess(*Setting());
       if (!mappings.ok()) return mappings.status();
+      own_descriptors[1].store((*(*connection)->Memory())->fd());
       auto device = PrivcmdDevice::Create(*connection, **mappings);
       if (!device.ok()) return device.status();
       privcmd_ = *std::move(device);
@@ -127,6 +133,7 @@ class Process {
       return opened.status();
     }
     connection_ = *std::move(opened);
+    own_descriptors[0].store(connection_->fd());
     return connection_;
   }
 
@@ -164,9 +171,9 @@ int Open(xencomm_device device, int flags) {
       (*connection)->OpenDevice(device, flags & O_ACCMODE);
   if (!file.ok()) return -ErrnoOf(file.status());
   process.NoteOpened(file->id);
-  const int command = (flags & O_CLOEXEC) != 0 ? F_DUPFD_CLOEXEC : F_DUPFD;
-  const int fd = fcntl(file->fd.get(), command, 0);
-  if (fd < 0) return -errno;
+  // As it came: by the lowest number that was free.
+  const int fd = file->fd.Release();
+  if ((flags & O_CLOEXEC) == 0) fcntl(fd, F_SETFD, 0);
   if ((flags & O_NONBLOCK) != 0) fcntl(fd, F_SETFL, O_NONBLOCK);
   return fd;
 }
@@ -276,6 +283,15 @@ constexpr struct xencomm_devices kDevices = {
             errno = error;
             return std::int64_t{0};
           });
+        },
+    .own_from =
+        [](int from) {
+          int lowest = -1;
+          for (const std::atomic<int>& each : own_descriptors) {
+            const int own = each.load();
+            if (own >= from && (lowest < 0 || own < lowest)) lowest = own;
+          }
+          return lowest;
         },
 };
 

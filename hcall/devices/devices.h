@@ -33,6 +33,9 @@ struct xencomm_devices {
   int (*may_change)(void *address, size_t length, size_t new_length);
   /* munmap or another mapping has taken the place of what was there. */
   void (*unmapped)(void *address, size_t length);
+  /* The lowest descriptor from `from` on that is the devices' own: to the program it is not there.
+   * -1: none. At any time, by a signal's handler, too. */
+  int (*own_from)(int from);
 };
 
 /* Of the library that the front loads. Never null. */

@@ -194,6 +194,10 @@ void xencomm_leave(void) {
   if (--depth == 0) pthread_setcancelstate(cancelling, &inside);
 }
 
+int xencomm_own_from(int from) {
+  return xencomm_active() && used_devices != NULL ? used_devices->own_from(from) : -1;
+}
+
 const struct xencomm_devices *xencomm_enter_used(void) {
   if (used_devices != NULL) enter();
   return used_devices;

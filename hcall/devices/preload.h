@@ -93,6 +93,9 @@ const struct xencomm_devices *xencomm_enter(void);
 const struct xencomm_devices *xencomm_enter_used(void);
 void xencomm_leave(void);
 
+/* The lowest descriptor from `from` on that is the devices' own; -1: none. */
+int xencomm_own_from(int from);
+
 /* As open() of the device. */
 int xencomm_open_device(enum xencomm_device device, int flags);
 /* Which device a descriptor is; errno is left alone. */

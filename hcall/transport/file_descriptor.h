@@ -20,8 +20,19 @@ class FileDescriptor {
     if (fd_ >= 0) close(fd_);
   }
 
+  // The same file by a high number, if there is room: out of the way of programs that count on the
+  // lowest ones, as those do that close their standard input and open another.
+  static FileDescriptor Aside(FileDescriptor fd) {
+    constexpr int kAside = 900;
+    const int aside = fcntl(fd.get(), F_DUPFD_CLOEXEC, kAside);
+    return aside < 0 ? std::move(fd) : FileDescriptor(aside);
+  }
+
   int get() const { return fd_; }
   bool is_open() const { return fd_ >= 0; }
+
+  // It is the caller's to close, or somebody else's already.
+  int Release() { return std::exchange(fd_, -1); }
 
   // It keeps its number and becomes one of /dev/null, as xentoolcore_restrict_all has it: nobody
   // who knows the number reaches the device by it. Memory that was mapped from it stays. 0 or a

@@ -35,6 +35,8 @@
 namespace xencomm {
 namespace {
 
+using ::testing::ElementsAre;
+
 // An attribute that is not there; what counts is that the file was.
 long Found(long result) { return result >= 0 || errno != ENOENT ? 0 : -1; }
 
@@ -442,6 +444,57 @@ TEST_F(DevicesFrontTest, EveryFunctionInAFolderLeadsIntoTheMachinesFiles) {
   EXPECT_EQ(Output("/usr/bin/python3 -c \"" + program + "\""), "started\n");
   close(lib);
   close(proc);
+}
+
+TEST_F(DevicesFrontTest, WhatTheDevicesHaveOpenIsNotTheProgramsToClose) {
+  const auto is_open = [](int fd) { return fcntl(fd, F_GETFD) >= 0; };
+  const auto open_all = [] {
+    for (int fd = 500; fd < 506; ++fd) ASSERT_EQ(dup2(0, fd), fd);
+  };
+  const auto open_ones = [&is_open] {
+    std::vector<int> found;
+    for (int fd = 498; fd < 520; ++fd) {
+      if (is_open(fd)) found.push_back(fd);
+    }
+    return found;
+  };
+  open_all();
+  Fake().own[0] = 501;
+  Fake().own[1] = 504;
+  for (const int own : Fake().own) {
+    for (const auto& refused : std::vector<std::pair<std::function<long()>, int>>{
+             {[own] { return close(own); }, EBADF},
+             {[own] { return syscall(SYS_close, own); }, EBADF},
+             {[own] { return dup2(0, own); }, EBUSY},
+             {[own] { return syscall(SYS_dup2, 0, own); }, EBUSY},
+             {[own] { return dup3(0, own, 0); }, EBUSY},
+             {[own] { return syscall(SYS_dup3, 0, own, 0); }, EBUSY}}) {
+      errno = 0;
+      EXPECT_EQ(refused.first(), -1);
+      EXPECT_EQ(errno, refused.second);
+    }
+  }
+  EXPECT_EQ(close(500), 0);
+  EXPECT_THAT(open_ones(), ElementsAre(501, 502, 503, 504, 505));
+  EXPECT_EQ(close_range(501, 501, 0), 0);
+  EXPECT_EQ(close_range(500, 502, 0), 0);
+  EXPECT_THAT(open_ones(), ElementsAre(501, 503, 504, 505));
+  EXPECT_EQ(syscall(SYS_close_range, 504, 505, 0), 0);
+  EXPECT_THAT(open_ones(), ElementsAre(501, 503, 504));
+  EXPECT_EQ(close_range(498, ~0U, 0), 0);
+  EXPECT_THAT(open_ones(), ElementsAre(501, 504));
+  errno = 0;
+  EXPECT_EQ(close_range(504, 501, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+  Fake().own[0] = Fake().own[1] = 0;
+  open_all();
+  Fake().own[0] = 501;
+  Fake().own[1] = 504;
+  closefrom(500);
+  EXPECT_THAT(open_ones(), ElementsAre(501, 504));
+  Fake().own[0] = Fake().own[1] = 0;
+  closefrom(500);
+  EXPECT_THAT(open_ones(), ElementsAre());
 }
 
 }  // namespace

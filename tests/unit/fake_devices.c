@@ -110,9 +110,16 @@ static void fake_unmapped(void *address, size_t length) {
   errno = EXDEV; /* which nobody shall see */
 }
 
+static int fake_own_from(int from) {
+  for (int i = 0; i < 2; ++i) {
+    if (remembered.own[i] != 0 && remembered.own[i] >= from) return remembered.own[i];
+  }
+  return -1;
+}
+
 const struct xencomm_devices *xencomm_find_devices(void) {
   static const struct xencomm_devices devices = {fake_open, fake_ioctl, fake_mmap, fake_may_change,
-                                                 fake_unmapped};
+                                                 fake_unmapped,  fake_own_from};
   const char *const machine = getenv(XENCOMM_MACHINE_VARIABLE);
   snprintf(remembered.machine, sizeof(remembered.machine), "%s", machine == NULL ? "" : machine);
   return &devices;

@@ -42,6 +42,7 @@ struct fake_state {
   char machine[64];      /* as the environment had it when the library was loaded */
   void *live[FAKE_LIVE]; /* addresses of mappings that have not gone */
   int conflicts;         /* mappings in the place of one that had not gone */
+  int own[2];            /* descriptors of its own; 0: none */
 };
 
 struct fake_state *fake_devices(void);

@@ -23,12 +23,13 @@ PATH = re.compile(r'const char\s*\*\s*(?:const\s*\*\s*)?(?:__restrict\s*)?_*(\w*
                   r'(?:path|file|filename|pathname|dir|template|from|to|old|new|pattern|words|command|'
                   r'special|special_file|prefix)|name)\b|char\s*\*\s*_*template\b')
 # Not of paths, but they lead to devices, or to other programs.
-OTHERS = {'__getcwd_chk', 'bind', 'connect', 'fexecve', 'fstat', 'getcwd', 'ioctl', 'mmap', 'mremap',
-          'munmap', 'posix_spawn_file_actions_destroy', 'read', 'readdir', 'syscall', 'write'}
+OTHERS = {'__getcwd_chk', 'bind', 'close', 'close_range', 'closefrom', 'connect', 'dup2', 'dup3',
+          'fexecve', 'fstat', 'getcwd', 'ioctl', 'mmap', 'mremap', 'munmap',
+          'posix_spawn_file_actions_destroy', 'read', 'readdir', 'syscall', 'write'}
 # On purpose not in the front. Nor is fts_open, of a list of paths: programs have their own, which opens
 # by openat.
 NOT = {
-  **dict.fromkeys(['__read', '__write'], 'names of the C library for itself'),
+  **dict.fromkeys(['__close', '__dup2', '__read', '__write'], 'names of the C library for itself'),
   **dict.fromkeys("""
     dlsym dlvsym fgetxattr fremovexattr fsetxattr getaddrinfo getenv getfsfile getfsspec getgrnam
     getgrnam_r

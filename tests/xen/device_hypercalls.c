@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -246,7 +247,34 @@ static void check_buffer_mappings(int fd) {
   CHECK(munmap(pages, 3 * kPage) == 0);
 }
 
+static void close_one_by_one(void) {
+  for (int fd = 3; fd < 1024; ++fd) close(fd);
+}
+static void close_by_range(void) { CHECK(close_range(3, ~0U, 0) == 0); }
+static void close_by_number(void) { CHECK(syscall(SYS_close_range, 3, ~0U, 0) == 0); }
+static void close_from(void) { closefrom(3); }
+
+// As daemons do at their start. What is opened then has the lowest number, and works.
+static void use_after_closing(void *close_all) {
+  for (int time = 0; time < 2; ++time) {
+    CHECK(hypercall(__HYPERVISOR_xen_version, XENVER_version, 0) > 0);
+    (*(void (**)(void))close_all)();
+    CHECK_REFUSED(ioctl(privcmd, kHypercall, NULL), EBADF);
+    privcmd = open_device("/dev/xen/privcmd");
+    CHECK(privcmd == 3);
+    const int fd = open_device("/dev/xen/hypercall");
+    char *page = mmap(NULL, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(fd == 4 && page != MAP_FAILED && has_extraversion(page));
+    CHECK(close(fd) == 0);
+  }
+}
+
 void check_buffers(void) {
+  void (*const ways[])(void) = {close_one_by_one, close_by_range, close_by_number, close_from};
+  for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); ++i) {
+    void (*way)(void) = ways[i];
+    check_in_child(use_after_closing, &way);
+  }
   check_dm_op();
   check_restriction();
 

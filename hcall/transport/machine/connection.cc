@@ -21,6 +21,13 @@ namespace {
 
 absl::Status Gone() { return absl::UnavailableError("the machine's process has ended"); }
 
+// Of a socket, by which no other ever goes; 0: it is none.
+std::uint64_t CookieOf(int fd) {
+  std::uint64_t cookie = 0;
+  socklen_t length = sizeof(cookie);
+  return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
 // A step's name stays.
 const char* NameOfTable(std::string_view told) {
   for (const char* name : {"base", "PML5", "PML4", "PDPT", "PD", "PT"}) {
@@ -66,7 +73,8 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::Open(const std::string& 
                  path, strerrordesc_np(errno), path));
   }
   auto connection =
-      std::shared_ptr<Connection>(new Connection(std::move(socket), MappingsOf(path)));
+      std::shared_ptr<Connection>(
+          new Connection(FileDescriptor::Aside(std::move(socket)), MappingsOf(path)));
   const absl::Status greeted = connection->Greet(path, space);
   if (!greeted.ok()) return greeted;
   return connection;
@@ -119,7 +127,7 @@ absl::StatusOr<embedded::ForeignMappings*> Connection::MappingsOfThisProcess(
 }
 
 Connection::Connection(FileDescriptor socket, const Mappings& mappings)
-    : socket_(std::move(socket)), mappings_(mappings) {
+    : socket_(std::move(socket)), cookie_(CookieOf(socket_.get())), mappings_(mappings) {
   sem_init(&free_lanes_, /*pshared=*/0, kLanes);
 }
 
@@ -127,7 +135,10 @@ Connection::~Connection() {
   // A forked child has none of the lanes' memory.
   if (lanes_ != nullptr && marker_.in_same_process()) munmap(lanes_, kLanes * sizeof(Lane));
   sem_destroy(&free_lanes_);
+  if (!HasSocket()) socket_.Release();
 }
+
+bool Connection::HasSocket() const { return CookieOf(socket_.get()) == cookie_; }
 
 absl::Status Connection::Greet(const std::string& path, SpaceOption space) {
   ucred machine = {};
@@ -162,6 +173,10 @@ absl::StatusOr<Connection::Reply> Connection::Ask(Kind kind, std::span<const std
   int error;
   {
     const MutexLock lock(mutex_);
+    if (!HasSocket()) {
+      is_gone_.store(true, std::memory_order_relaxed);
+      return absl::UnavailableError("the program has closed its connection to the machine");
+    }
     error = Send(socket_.get(), static_cast<std::uint64_t>(kind), words, fd);
     if (error == 0) error = machine::Receive(socket_.get(), &reply);
   }
@@ -178,7 +193,7 @@ absl::StatusOr<Connection::Reply> Connection::Ask(Kind kind, std::span<const std
 bool Connection::IsGone() {
   char byte;
   // What is there to be read is a reply that another thread waits for.
-  if (recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+  if (!HasSocket() || recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
     is_gone_.store(true, std::memory_order_relaxed);
   }
   return is_gone_.load(std::memory_order_relaxed);
@@ -234,7 +249,7 @@ absl::StatusOr<embedded::RamFile*> Connection::Memory() {
     if (!reply->fd.is_open() || reply->words.size() != 1) {
       return absl::FailedPreconditionError("the machine gives no memory");
     }
-    memory_ = embedded::RamFile::OfAnother(std::move(reply->fd), reply->words[0]);
+    memory_ = embedded::RamFile::OfAnother(FileDescriptor::Aside(std::move(reply->fd)), reply->words[0]);
   }
   return memory_.get();
 }

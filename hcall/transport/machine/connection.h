@@ -97,6 +97,9 @@ class Connection final : public embedded::FrameHolder {
   absl::StatusOr<TracedPointer> TraceOf(VirtualAddress pointer, TracedSpace space);
 
   bool in_same_process() const { return marker_.in_same_process(); }
+  // The socket's number, which a program may have closed and given to another file: then the
+  // connection is gone.
+  int fd() const { return socket_.get(); }
   bool is_gone() const { return is_gone_.load(std::memory_order_relaxed); }
 
   // No call is made from now on.
@@ -117,12 +120,15 @@ class Connection final : public embedded::FrameHolder {
   // One request and its reply. A refusal is a status with the machine's sentence.
   absl::StatusOr<Reply> Ask(Kind kind, std::span<const std::uint64_t> words, int fd = -1)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // Whether the machine has closed its end.
+  // Whether the machine has closed its end, or the program this one.
   bool IsGone();
+  // Whether the socket's number is still the socket's.
+  bool HasSocket() const;
   bool OpenLane(std::uint32_t lane);
 
   const ForkMarker marker_;
-  const FileDescriptor socket_;
+  FileDescriptor socket_;
+  const std::uint64_t cookie_;  // the kernel's name of the socket
   Lane* lanes_ = nullptr;
   Numbers taken_;
   sem_t free_lanes_;
