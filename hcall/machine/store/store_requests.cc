@@ -218,7 +218,7 @@ int StoreConnection::OfDomain(const Message& message, std::string& answer) {
       answer = HomeOf(id);
       break;
     default:
-      answer = store().IsIntroduced(id) ? "T" : "F";
+      answer.assign(1, store().IsIntroduced(id) ? 'T' : 'F');
       break;
   }
   Close(answer);
