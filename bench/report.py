@@ -7,7 +7,8 @@ the same run. Instructions are callgrind's, and the same in every run.
 Calls of libxenctrl go over three libxencall.so.1 in turn: Debian's, a model of Xen's newest, and
 this project's. Hypercalls of theirs are answered at once; with --xen, by real Xen, too. Their time
 is the clock's, and the kernel's work for buffers is in it. In callgrind's instructions it is not,
-but in those of --xen.
+but in those of --xen. The same calls are made to this project's hypervisor: in the program's own
+process; in a machine's, by our libxencall; and there by Debian's over the devices.
 """
 
 import argparse
@@ -31,7 +32,9 @@ XENCTRL = BUILD / 'bench' / 'xenctrl_bench'
 # project's.
 LIBRARIES = {'stock': None, 'cached': 'bench', 'ours': 'hcall/xencall'}
 TARGETS = ['bench/xencomm_bench', 'bench/xenctrl_bench', 'bench/libxencall.so.1.3',
-           'hcall/xencall/libxencall.so.1.3', 'hcall/xencall/libxenforeignmemory.so.1.4']
+           'hcall/xencall/libxencall.so.1.3', 'hcall/xencall/libxenforeignmemory.so.1.4',
+           'hcall/tools/xencomm', 'hcall/devices/libxencomm-preload.so',
+           'hcall/devices/libxencomm-devices.so']
 
 
 def run_quietly(command, environment=None):
@@ -72,6 +75,22 @@ def measure_libxenctrl(repetitions):
                               for _ in range(repetitions) for library in LIBRARIES)
 
 
+def measure_hosts(repetitions):
+  """Where two processors are to be had, a call and its answer meet on them as the kernel places
+  both; on one they take turns."""
+  on_machine = [BUILD / 'hcall' / 'tools' / 'xencomm', 'run', '--', XENCTRL, 'xen']
+  on_one = ['taskset', '--cpu-list', str(min(os.sched_getaffinity(0)))]
+  hosts = {
+      'embedded': ([XENCTRL, 'xen'], loading('ours') | {'XENCOMM_TRANSPORT': 'embedded'}),
+      'machine': (on_machine, loading('ours')),
+      'machine-1': ([*on_one, *on_machine], loading('ours')),
+      'devices': (on_machine, loading('stock')),
+      'devices-1': ([*on_one, *on_machine], loading('stock')),
+  }
+  return results.read_hosts((host, run_quietly(*how))
+                            for _ in range(repetitions) for host, how in hosts.items())
+
+
 def count(command, behind='', environment=None):
   """Name → instructions of one turn. `behind` is added to the names of rows. Valgrind counts each
   byte of a string instruction, which a processor moves by the line: so the C library is told to do
@@ -92,7 +111,7 @@ def gather(quick):
   repetitions, seconds = (3, 0.005) if quick else (9, 0.02)
   print(f'timing, {repetitions} repetitions', flush=True)
   times, context = measure(repetitions, seconds)
-  found = [times, measure_libxenctrl(repetitions)]
+  found = [times, measure_libxenctrl(repetitions), measure_hosts(repetitions)]
   print('counting instructions', flush=True)
   found.append(count([PROGRAM]))
   for library in LIBRARIES:

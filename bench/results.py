@@ -22,6 +22,7 @@ PARTS = {
     'allocate-threads': ['allocator', 'threads'],
     'audit': ['call'],
     'xenctrl': ['call', 'library'],
+    'host': ['call', 'host'],
     'machine': ['machine', 'space', 'call'],
     'xen': ['call', 'library'],
 }
@@ -102,6 +103,17 @@ def read_xenctrl(outputs):
         'faults': statistics.median(run[3] for run in runs),
     }
   return times
+
+
+def read_hosts(outputs):
+  """The same with whichever hypervisor answered, of whole calls alone: the waiting for an answer is
+  the library's own part, too."""
+  samples = {}
+  for host, text in outputs:
+    for name, nanoseconds, *_ in XENCTRL.findall(text):
+      name = f'{name.replace("xenctrl", "host", 1)}/{host}'
+      samples.setdefault(name, []).append(float(nanoseconds))
+  return {name: of_samples(times) for name, times in samples.items()}
 
 
 def read_xen(library, text):

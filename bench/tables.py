@@ -23,6 +23,13 @@ LIBRARIES = {
     'cached': 'one that caches 1 to 4 pages',
     'ours': 'ours',
 }
+HOSTS = {
+    'embedded': 'in process',
+    'machine': 'machine, ours',
+    'machine-1': 'on one processor',
+    'devices': 'machine, its devices',
+    'devices-1': 'on one processor',
+}
 HOW = {'one-by-one': 'one by one', 'overlapped': 'overlapped'}
 PAGE = 4096
 
@@ -176,6 +183,11 @@ def print_libraries(of):
        call_alone, 'library', LIBRARIES, beside_stock(instructions, 'instructions'))
 
 
+def print_hosts(of):
+  grid("through libxenctrl: a whole call's time, answered by this project's hypervisor", of('host'),
+       call_alone, 'host', HOSTS, time_alone)
+
+
 def print_machines(of):
   grid('bare-metal machines: instructions of a call, all of the guest\'s and the hypervisor\'s',
        of('machine'), lambda row: f"{row['machine']}, {row['space']}", 'call', {}, instructions)
@@ -253,6 +265,7 @@ def print_report(rows):
   print_worth(of)
   print_calls(of)
   print_libraries(of)
+  print_hosts(of)
   print_machines(of)
   print_copies(of)
   print_rest(rows, of)

@@ -5,8 +5,8 @@
 // call; ticks of the library's own part in it; and page faults. With --instructions, under
 // callgrind, there is a dump for each row, of the library's own part in kTurns calls.
 //
-// `null`: there is no Xen, and every hypercall is answered at once. `xen`: on the machine's Xen,
-// which must be one that may be spoiled.
+// `null`: there is no Xen, and every hypercall is answered at once. `xen`: on the Xen that is found,
+// which must be one that may be spoiled: a real one, or this project's.
 #include <sys/resource.h>
 #include <time.h>
 #include <valgrind/callgrind.h>
@@ -23,6 +23,7 @@
 #include "bench/xencall_border.h"
 
 extern "C" {
+#include <xencall.h>
 #include <xenctrl.h>
 
 // Exported by libxenctrl, in no installed header.
@@ -82,11 +83,13 @@ class Domain {
   std::vector<xen_pfn_t> pages_;
 };
 
-std::vector<Row> MakeRows(xc_interface* xch, const Domain& domain) {
+std::vector<Row> MakeRows(xencall_handle* xcall, xc_interface* xch, const Domain& domain) {
   std::vector<Row> rows;
   const auto add = [&](const std::string& name, std::function<bool()> call) {
     rows.push_back({"xenctrl/" + name, std::move(call)});
   };
+  add("xencall, no pointer",
+      [=] { return xencall2(xcall, __HYPERVISOR_xen_version, XENVER_version, 0) >= 0; });
   add("version", [=] {
     xen_extraversion_t text;
     return xc_version(xch, XENVER_extraversion, &text) == 0;
@@ -175,11 +178,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (xen == "null") MakeDevicesNull();
+  xencall_handle* const xcall = xencall_open(nullptr, 0);
   xc_interface* const xch = xc_interface_open(nullptr, nullptr, 0);
-  Check(xch != nullptr, "libxenctrl cannot be opened");
+  Check(xcall != nullptr && xch != nullptr, "libxencall and libxenctrl cannot be opened");
   {
     const Domain domain(xch);
-    const std::vector<Row> rows = MakeRows(xch, domain);
+    const std::vector<Row> rows = MakeRows(xcall, xch, domain);
     if (instructions) {
       CollectForCallgrind();
       CountInstructions(rows);
@@ -188,5 +192,6 @@ int main(int argc, char** argv) {
     }
   }
   xc_interface_close(xch);
+  xencall_close(xcall);
   return 0;
 }

@@ -87,6 +87,10 @@ XENCTRL = [
              '0.00 faults\n'),
 ]
 
+HOSTS = [('embedded', 'xenctrl/version: 200.0 ns, 500.0 ticks, 300.0 ticks own, 0.00 faults\n'),
+         ('devices', 'xenctrl/version: 9000.0 ns, 22500.0 ticks, 100.0 ticks own, 0.00 faults\n'),
+         ('devices', 'xenctrl/version: 9200.0 ns, 23000.0 ticks, 100.0 ticks own, 0.00 faults\n')]
+
 MACHINES = '''x86_64-4level: raw xen_version.version 300
 x86_64-4level: raw sysctl.getdomaininfolist 9000
 powernv9-be-4k: skipped: its image was not built: no cross compiler
@@ -98,7 +102,7 @@ def made_up_rows():
       results.read_times(RAW), results.read_xenctrl(XENCTRL), results.read_counts(CALLGRIND),
       results.read_counts(XENCTRL_CALLGRIND, '/stock'),
       results.read_counts(XENCTRL_CALLGRIND.replace('471456 192 7', '420288'), '/ours'),
-      results.read_machines(MACHINES),
+      results.read_machines(MACHINES), results.read_hosts(HOSTS),
       *(read(*each) for read in (results.read_xen, results.read_xen_null) for each in XENCTRL))
 
 
@@ -134,7 +138,8 @@ class Publish(unittest.TestCase):
         'allocate-threads/arena/4', 'xenctrl/readconsolering of 64 KiB/stock',
         'xenctrl/readconsolering of 64 KiB/ours', 'xen/readconsolering of 64 KiB/stock',
         'xen/readconsolering of 64 KiB/ours', 'machine/x86_64-4level/raw/xen_version.version',
-        'machine/x86_64-4level/raw/sysctl.getdomaininfolist'}
+        'machine/x86_64-4level/raw/sysctl.getdomaininfolist', 'host/version/embedded',
+        'host/version/devices'}
     self.assertEqual(set(self.rows), wanted - {'allocate-threads/arena/4/threads:4'})
     self.assertEqual(self.report['machine'], {'num_cpus': 2})
     self.assertEqual(self.read_back, self.report['rows'])
@@ -182,6 +187,7 @@ class Publish(unittest.TestCase):
     assert_line('whole calls: instructions', 'physinfo 1 700 800 ×1.14')
     assert_line("through libxenctrl: the library's own part, user",
                 'readconsolering of 64 KiB 4911 + 2 + 17 4378 + 0 + 0')
+    assert_line("through libxenctrl: a whole call's time, answered by", 'version 200.0 ns 9100.0 ns')
     assert_line('bare-metal machines', 'x86_64-4level, raw 300 9000')
     assert_line("through libxenctrl: the library's own part, instructions with",
                 'readconsolering of 64 KiB 150000 2000 ×1/75')
