@@ -74,7 +74,7 @@ void AddAllocations(Rows& rows) {
 
   const auto by_arena = [&arena = *arena](std::uint64_t bytes, Contents contents) {
     return [=, &arena] {
-      const absl::StatusOr<void*> memory = arena.Allocate(bytes, contents);
+      absl::StatusOr<void*> memory = arena.Allocate(bytes, contents);
       if (!memory.ok()) [[unlikely]]
         GiveUp("the Arena is exhausted");
       benchmark::DoNotOptimize(*memory);
@@ -84,7 +84,7 @@ void AddAllocations(Rows& rows) {
   };
   const auto by_libxencall = [xencall](std::uint64_t bytes) {
     return [=] {
-      void* const memory = xencall_alloc_buffer(xencall, bytes);
+      void* memory = xencall_alloc_buffer(xencall, bytes);
       if (memory == nullptr) [[unlikely]]
         GiveUp("libxencall is exhausted");
       benchmark::DoNotOptimize(memory);
@@ -97,8 +97,9 @@ void AddAllocations(Rows& rows) {
     rows.Add(Name("arena-cleared", bytes), by_arena(bytes, Contents::kCleared));
     void* const memory = arena->Allocate(bytes).value();
     rows.Add(Name("memset", bytes), [=] {
-      std::memset(memory, 0, bytes);
-      benchmark::DoNotOptimize(memory);
+      void* written = memory;
+      std::memset(written, 0, bytes);
+      benchmark::DoNotOptimize(written);
       benchmark::ClobberMemory();
     });
     rows.Add(Name("libxencall", bytes), by_libxencall(bytes));
