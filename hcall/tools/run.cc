@@ -17,6 +17,7 @@
 #include "hcall/machine/server.h"
 #include "hcall/tools/command.h"
 #include "hcall/tools/machine_process.h"
+#include "hcall/tools/program_file.h"
 
 namespace xencomm::tools {
 namespace {
@@ -101,11 +102,44 @@ absl::Status Join(const std::string& options, const fs::path& drop_ins) {
   return absl::OkStatus();
 }
 
+void Warn(const std::string& sentence) {
+  absl::FPrintF(stderr, "xencomm run: warning: %s\n", sentence);
+}
+
+// What would come out of it otherwise than it looks. A program that the loader keeps everything
+// from would do to the host what it is to do to the machine: that is refused. One that is static
+// may start others, which are reached.
+absl::Status Check(const char* program) {
+  const ProgramFile file = FindProgram(program);
+  if (file.gains_rights[0] != '\0') {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "'%s' is %s: expected a program with no more rights than its user, since nothing can be "
+        "put in front of another",
+        file.path, file.gains_rights));
+  }
+  if (file.is_static) {
+    Warn(absl::StrFormat("'%s' is statically linked, and finds no devices", file.path));
+  }
+  return absl::OkStatus();
+}
+
+void WarnOfHostsDevices() {
+  for (const char* device : {"/dev/xen/privcmd", "/proc/xen/privcmd"}) {
+    if (access(device, F_OK) != 0) continue;
+    Warn(absl::StrFormat("this host has a %s itself: programs find the machine's in its place",
+                         device));
+    return;
+  }
+}
+
 absl::StatusOr<int> Run(const Arguments& arguments) {
   const fs::path folder = DropInFolder();
   if (folder.empty()) {
     return absl::NotFoundError("libxencall.so.1 is not where it was built or installed");
   }
+  char** const program = arguments.operands().data();
+  const absl::Status checked = Check(program[0]);
+  if (!checked.ok()) return checked;
   // A machine of its own, unless it joins one or the hypervisor is to be in the program's process.
   std::string transport = arguments.Transport();
   std::unique_ptr<MachineProcess> machine;
@@ -121,13 +155,13 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
   if (parts.name == "machine") {
     const absl::Status joined = Join(parts.options, folder);
     if (!joined.ok()) return joined;
+    WarnOfHostsDevices();
   } else {
     Prepend("LD_LIBRARY_PATH", folder.string());
     // The store of a hypervisor in this process, where there is no daemon's.
     if (parts.name == "embedded") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
   }
   setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
-  char** const program = arguments.operands().data();
   return machine != nullptr ? ExecuteAndWait(program) : Execute(program);
 }
 
@@ -142,8 +176,11 @@ Command RunCommand() {
           "xenstore and the folders that toolstacks write: those of a machine, a hypervisor in a "
           "process of its own, that is started for it and ended afterwards. No Xen is needed, and "
           "PROGRAM and its libraries are not changed. With --machine it joins a machine that runs. "
-          "Programs that are static, setuid, or that make system calls by themselves find no "
-          "devices.\n\n"
+          "Programs that make system calls by themselves find no devices, and static ones neither, "
+          "of which it warns. A setuid program, or one with capabilities, is not run: the loader "
+          "would put nothing in front of it. Of a script all this is said of its interpreter. "
+          "Where the host has Xen's devices itself, programs find the machine's, which it says, "
+          "too.\n\n"
           "With --space=direct, xcom or inline the hypervisor is in the program's own process, "
           "behind this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of the "
           "system's, and ends with it. With --xen these are put over the Xen of this machine.",

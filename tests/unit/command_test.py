@@ -5,6 +5,7 @@
 
 import array
 import json
+import os
 import pathlib
 import re
 import resource
@@ -129,6 +130,97 @@ class Usage(CommandTest):
       self.refused('/dev/xen/privcmd cannot be opened', 'info', '--xen', code=1)
     self.refused('no-such-file', 'walk', '--image=no-such-file', '--cr3=0', '0', code=1)
     self.refused('cannot be run', 'run', '--', './no-such-program', code=127)
+
+
+class Programs(CommandTest):
+  """What `run` says of a program before it runs."""
+
+  STATIC = 'statically linked'
+
+  def setUp(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.folder = pathlib.Path(folder.name)
+
+  def built(self, name, *options):
+    source = self.folder / 'program.c'
+    source.write_text('int main(void) { return 7; }\n')
+    program = self.folder / name
+    subprocess.run(['cc', *options, '-o', program, source], check=True)
+    return program
+
+  def script(self, name, first_line):
+    script = self.folder / name
+    script.write_text(f'{first_line}\nexit 7\n')
+    script.chmod(0o755)
+    return script
+
+  def warned(self, sentence, *arguments, **options):
+    """One line on stderr, which says so, and the program has run."""
+    done = run('run', *arguments, **options)
+    self.assertEqual((done.returncode, done.stderr.count('\n')), (7, 1), done.stderr)
+    self.assertIn(f'warning: {sentence}', done.stderr)
+
+  def test_of_a_static_one_it_warns(self):
+    for options in (['-static'], ['-static-pie']):
+      program = self.built('static', *options)
+      self.warned(f"'{program}' is {self.STATIC}", program)
+      self.warned(f"'{program}' is {self.STATIC}", '--space=direct', program)
+      path = {**os.environ, 'PATH': f'/nowhere:{self.folder}:{os.environ["PATH"]}'}
+      self.warned(f"'{program}' is {self.STATIC}", 'static', env=path)
+      # A script is its interpreter, and what that one is interpreted by.
+      script = self.script('script', f'#! {program} -x')
+      self.warned(f"'{program}' is {self.STATIC}", script)
+      self.warned(f"'{program}' is {self.STATIC}", self.script('outer', f'#!{script}'))
+
+  def test_of_others_it_does_not(self):
+    dynamic = self.built('dynamic')
+    loader = re.search(r'\[Requesting program interpreter: (.*)\]', subprocess.run(
+        ['readelf', '-l', dynamic], check=True, text=True, stdout=subprocess.PIPE).stdout).group(1)
+    for arguments in ([dynamic], [self.built('no-pie', '-no-pie')], [loader, dynamic],
+                      [self.script('script', '#!/bin/sh')], ['sh', '-c', 'exit 7']):
+      done = run('run', '--', *arguments)
+      self.assertEqual((done.returncode, done.stderr), (7, ''), arguments)
+
+  def test_files_that_are_no_programs_are_left_to_the_kernel(self):
+    whole = self.built('static', '-static').read_bytes()
+    for name, contents in (('empty', b''), ('cut', whole[:80]), ('short', whole[:20]),
+                           ('no-segments', whole[:32] + b'\xff' * 8 + whole[40:]),
+                           ('endless', b'#!' + b'x' * 5000), ('nothing', b'#!\n')):
+      program = self.folder / name
+      program.write_bytes(contents)
+      program.chmod(0o755)
+      self.assertNotIn(self.STATIC, run('run', '--', program, errors='replace').stderr, name)
+    circle = self.script('circle', f'#!{self.folder}/circle')
+    self.assertIn('cannot be run', run('run', '--', circle).stderr)
+
+  def test_one_that_gains_rights_is_not_run(self):
+    if os.getuid() != 0:
+      self.skipTest('only root can give a file to another')
+    program = self.built('program')
+    for owner, group, mode, word in ((65534, 0, 0o4755, 'setuid'), (0, 65534, 0o2755, 'setgid')):
+      os.chown(program, owner, group)
+      program.chmod(mode)
+      self.refused(f"'{program}' is {word}: expected", 'run', '--', program, code=1)
+      self.refused(f"'{program}' is {word}: expected", 'run', self.script('s', f'#!{program}'),
+                   code=1)
+    # A user's own, and one whose group may not run it.
+    for owner, group, mode in ((0, 0, 0o6755), (65534, 65534, 0o0755), (0, 65534, 0o2745)):
+      os.chown(program, owner, group)
+      program.chmod(mode)
+      self.assertEqual((run('run', program).returncode, run('run', program).stderr), (7, ''), mode)
+
+  def test_of_devices_that_the_host_has_it_warns(self):
+    if pathlib.Path('/dev/xen/privcmd').exists():
+      self.skipTest('the host has them')
+    own_dev = ['unshare', '--map-root-user', '--mount', 'sh', '-ec',
+               'mount -t tmpfs none /dev; mkdir /dev/xen; : >/dev/xen/privcmd; exec "$@"', 'sh']
+    if subprocess.run([*own_dev, 'true'], stderr=subprocess.DEVNULL).returncode != 0:
+      self.skipTest('no mount namespaces')
+    done = subprocess.run([*own_dev, XENCOMM, 'run', '--', 'sh', '-c', 'exit 7'], text=True,
+                          stderr=subprocess.PIPE)
+    self.assertEqual((done.returncode, done.stderr.count('\n')), (7, 1), done.stderr)
+    self.assertIn('warning: this host has a /dev/xen/privcmd itself', done.stderr)
 
 
 class Info(CommandTest):
