@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "hcall/devices/devices.h"
+#include "hcall/devices/places.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -47,13 +48,6 @@ struct xencomm_real {
 /* Whether there is a machine, for this call. */
 bool xencomm_active(void);
 
-/* Where a path leads: as it came, or into the machine's files, which also show the devices. */
-struct xencomm_place {
-  const char *path;
-  enum xencomm_device device;
-  bool is_node; /* in /dev */
-};
-
 /* `room` has `size` bytes, and the place may be in it: xencomm_room(path), or xencomm_absolute_room
  * if a relative path is not one in `folder`. That is a descriptor, or AT_FDCWD; which folder it is,
  * is asked only when the path can lead from there into a kept one, or out. */
@@ -81,8 +75,6 @@ static inline const char *xencomm_served(int folder, const char *path, char *roo
 /* What a name in the machine's files is outside of them: the rest of `name`, of `length` bytes in
  * all; else null. */
 const char *xencomm_outside(const char *name, size_t length);
-/* A device's path in /dev. */
-const char *xencomm_node(enum xencomm_device device);
 /* The folder of the machine's files, without a slash at the end. */
 const char *xencomm_files(void);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <iterator>
 #include <limits>
 #include <utility>
@@ -56,24 +57,26 @@ class HolderByFile final : public embedded::FrameHolder {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PrivcmdDevice>> PrivcmdDevice::Create(
-    std::shared_ptr<machine::Connection> connection, embedded::ForeignMappings& mappings) {
+    std::shared_ptr<machine::Connection> connection, embedded::ForeignMappings& mappings,
+    Program& program) {
   absl::StatusOr<std::shared_ptr<Client>> client =
       Client::Over(std::make_unique<machine::MachineTransport>(connection));
   if (!client.ok()) return client.status();
   FileDescriptor empty(memfd_create("xencomm-privcmd", MFD_CLOEXEC));
   if (!empty.is_open()) return absl::ErrnoToStatus(errno, "room for frames");
-  return std::unique_ptr<PrivcmdDevice>(
-      new PrivcmdDevice(std::move(connection), *std::move(client), mappings, std::move(empty)));
+  return std::unique_ptr<PrivcmdDevice>(new PrivcmdDevice(std::move(connection), *std::move(client),
+                                                          mappings, program, std::move(empty)));
 }
 
-std::int64_t PrivcmdDevice::Ioctl(std::uint64_t file, unsigned long request, void* argument) {
+std::int64_t PrivcmdDevice::Ioctl(std::uint64_t file, unsigned long request,
+                                  std::uint64_t argument) {
   switch (request) {
     case kPrivcmdHypercall: {
       // A restricted file refuses before it looks.
       const std::int64_t reaches = Reaches(file, DOMID_INVALID);
       if (reaches != 0) return reaches;
       PrivcmdHypercall call;
-      if (!Fetch(argument, &call)) return -EFAULT;
+      if (!program_.Fetch(argument, &call)) return -EFAULT;
       return Hypercall(file, call);
     }
     case kPrivcmdMap:
@@ -101,15 +104,19 @@ std::int64_t PrivcmdDevice::Hypercall(std::uint64_t file, const PrivcmdHypercall
 // Entry by entry, as the hypervisor does it: one whose arguments cannot be reached fails alone.
 std::int64_t PrivcmdDevice::Multicall(std::uint64_t file, std::uint64_t list, std::uint64_t count) {
   count = static_cast<std::uint32_t>(count);
-  if (!CanTouch(list, count * sizeof(multicall_entry_t), Access::kWrite)) return -EFAULT;
-  auto* const entries = reinterpret_cast<multicall_entry_t*>(list);
+  constexpr std::uint64_t kEntry = sizeof(multicall_entry_t);
+  if (!program_.CanTouch(list, count * kEntry, Access::kWrite)) return -EFAULT;
   for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t place = list + i * kEntry;
     multicall_entry_t entry;
-    if (!Fetch(&entries[i], &entry)) return -EFAULT;
+    if (!program_.Fetch(place, &entry)) return -EFAULT;
     const std::int64_t result = entry.op == __HYPERVISOR_multicall
                                     ? -EINVAL
                                     : Bounce(file, entry.op, std::span(entry.args).first<5>());
-    if (!Store(&entries[i].result, static_cast<unsigned long>(result))) return -EFAULT;
+    if (!program_.Store(place + offsetof(multicall_entry_t, result),
+                        static_cast<unsigned long>(result))) {
+      return -EFAULT;
+    }
   }
   return 0;
 }
@@ -118,31 +125,30 @@ std::int64_t PrivcmdDevice::Bounce(std::uint64_t file, std::uint64_t index,
                                    std::span<const std::uint64_t, 5> arguments) {
   schema::Call call = {.hypercall = index};
   std::ranges::copy(arguments, call.registers.begin());
+  mappings_.Sweep();
   ArenaMemory bounce(client_->arena());
-  schema::BouncedCall bounced(call, {.space = memory_}, bounce);
+  ProgramSpace space(program_);
+  schema::BouncedCall bounced(call, {.space = space}, bounce, program_.bounced_memory());
   if (bounced.out_of_memory()) return -ENOMEM;
   if (!bounced.ok()) return -schema::ErrnoOf(bounced.finding().problem);
   machine::Lane::Call made = {.file = file, .index = index};
   std::copy_n(bounced.call().registers.begin(), made.arguments.size(), made.arguments.begin());
   const std::int64_t answer = connection_->Call(made);
-  bounced.CopyBack(answer);
-  return answer;
+  return bounced.CopyBack(answer) ? answer : -EFAULT;
 }
 
-std::int64_t PrivcmdDevice::MapBatch(std::uint64_t file, const void* argument,
+std::int64_t PrivcmdDevice::MapBatch(std::uint64_t file, std::uint64_t argument,
                                      bool is_first_version) {
   PrivcmdMapBatch batch = {};
-  std::uint64_t* tops = nullptr;
   if (is_first_version) {
     PrivcmdMapBatchV1 first;
-    if (!Fetch(argument, &first)) return -EFAULT;
+    if (!program_.Fetch(argument, &first)) return -EFAULT;
     batch = {.num = static_cast<std::uint32_t>(first.num),
              .dom = first.dom,
              .addr = first.addr,
              .arr = first.arr,
              .err = nullptr};
-    tops = first.arr;
-  } else if (!Fetch(argument, &batch)) {
+  } else if (!program_.Fetch(argument, &batch)) {
     return -EFAULT;
   }
   const std::int64_t reaches = Reaches(file, batch.dom);
@@ -150,14 +156,20 @@ std::int64_t PrivcmdDevice::MapBatch(std::uint64_t file, const void* argument,
   const std::uint64_t count = batch.num;
   if (count == 0 || count > std::numeric_limits<std::int32_t>::max()) return -EINVAL;
   const auto array = reinterpret_cast<std::uintptr_t>(batch.arr);
-  if (!CanTouch(array, count * sizeof(std::uint64_t), Access::kRead)) return -EFAULT;
-  if (!is_first_version) {
-    const auto place = reinterpret_cast<std::uintptr_t>(batch.err);
-    if (!CanTouch(place, count * sizeof(int), Access::kWrite)) return -EFAULT;
-    std::fill_n(batch.err, count, 0);
+  const auto place_of_errors = reinterpret_cast<std::uintptr_t>(batch.err);
+  // As much as is not there is not fetched either.
+  if (!program_.CanTouch(array, count * sizeof(std::uint64_t), Access::kRead)) return -EFAULT;
+  if (!is_first_version &&
+      !program_.CanTouch(place_of_errors, count * sizeof(int), Access::kWrite)) {
+    return -EFAULT;
   }
-  const std::vector<std::uint64_t> frames(batch.arr, batch.arr + count);
-  std::vector<int> errors;
+  std::vector<std::uint64_t> frames(count);
+  std::vector<int> errors(count);
+  const auto store_errors = [&] {
+    return program_.Write(place_of_errors, errors.data(), count * sizeof(int));
+  };
+  if (!program_.Read(array, frames.data(), count * sizeof(std::uint64_t))) return -EFAULT;
+  if (!is_first_version && !store_errors()) return -EFAULT;
   HolderByFile holder(*connection_, file);
   const std::int64_t filled =
       Fill(batch.addr, count,
@@ -168,17 +180,16 @@ std::int64_t PrivcmdDevice::MapBatch(std::uint64_t file, const void* argument,
            });
   if (filled != 0) return filled;
   bool is_paged_out = false;
+  bool has_failed = false;
   for (std::uint64_t i = 0; i < count; ++i) {
     if (errors[i] == 0) continue;
+    has_failed = true;
     is_paged_out = is_paged_out || errors[i] == -ENOENT;
-    if (!is_first_version) {
-      batch.err[i] = errors[i];
-    } else if (CanTouch(array, count * sizeof(std::uint64_t), Access::kWrite)) {
-      tops[i] = frames[i] | (errors[i] == -ENOENT ? kPagedOut : kFailed);
-    } else {
-      return -EFAULT;
-    }
+    if (!is_first_version) continue;
+    const std::uint64_t top = errors[i] == -ENOENT ? kPagedOut : kFailed;
+    if (!program_.Store(array + i * sizeof(std::uint64_t), frames[i] | top)) return -EFAULT;
   }
+  if (has_failed && !is_first_version && !store_errors()) return -EFAULT;
   return is_paged_out ? -ENOENT : 0;
 }
 
@@ -209,9 +220,9 @@ std::int64_t PrivcmdDevice::Fill(std::uint64_t address, std::uint64_t pages, con
   return 0;
 }
 
-std::int64_t PrivcmdDevice::MapResource(std::uint64_t file, void* argument) {
+std::int64_t PrivcmdDevice::MapResource(std::uint64_t file, std::uint64_t argument) {
   PrivcmdMapResource asked;
-  if (!Fetch(argument, &asked)) return -EFAULT;
+  if (!program_.Fetch(argument, &asked)) return -EFAULT;
   const std::int64_t reaches = Reaches(file, asked.dom);
   if (reaches != 0) return reaches;
   const ForeignMemory::Resource resource = {.domain = asked.dom,
@@ -224,7 +235,7 @@ std::int64_t PrivcmdDevice::MapResource(std::uint64_t file, void* argument) {
     const std::int64_t count = holder.CountResource(resource);
     if (count < 0) return count;
     asked.num = static_cast<std::uint64_t>(count);
-    return Store(argument, asked) ? 0 : -EFAULT;
+    return program_.Store(argument, asked) ? 0 : -EFAULT;
   }
   if (asked.num == 0 || asked.addr == 0) return -EINVAL;
   return Fill(asked.addr, asked.num, [&](const embedded::ForeignMappings::Place& place, auto&) {
@@ -232,37 +243,33 @@ std::int64_t PrivcmdDevice::MapResource(std::uint64_t file, void* argument) {
   });
 }
 
-std::int64_t PrivcmdDevice::DmOp(std::uint64_t file, const void* argument) {
+std::int64_t PrivcmdDevice::DmOp(std::uint64_t file, std::uint64_t argument) {
   PrivcmdDmOp op;
-  if (!Fetch(argument, &op)) return -EFAULT;
+  if (!program_.Fetch(argument, &op)) return -EFAULT;
   const std::int64_t reaches = Reaches(file, op.dom);
   if (reaches != 0) return reaches;
   if (op.num == 0) return 0;
   if (op.num > kMostDmOpBuffers) return -E2BIG;
   std::array<PrivcmdDmOpBuffer, kMostDmOpBuffers> buffers;
-  if (!CanTouch(reinterpret_cast<std::uintptr_t>(op.ubufs), op.num * sizeof(buffers[0]),
-                Access::kRead)) {
-    return -EFAULT;
-  }
-  std::copy_n(op.ubufs, op.num, buffers.begin());
-  std::array<xen_dm_op_buf, kMostDmOpBuffers> passed = {};
-  for (std::size_t i = 0; i < op.num; ++i) {
-    if (buffers[i].size > kMostDmOpBytes) return -E2BIG;
-    if (!CanTouch(reinterpret_cast<std::uintptr_t>(buffers[i].uptr), buffers[i].size,
-                  Access::kWrite)) {
+  const auto list = reinterpret_cast<std::uintptr_t>(op.ubufs);
+  if (!program_.Read(list, buffers.data(), op.num * sizeof(buffers[0]))) return -EFAULT;
+  for (const PrivcmdDmOpBuffer& buffer : std::span(buffers).first(op.num)) {
+    if (buffer.size > kMostDmOpBytes) return -E2BIG;
+    if (!program_.CanTouch(reinterpret_cast<std::uintptr_t>(buffer.uptr), buffer.size,
+                           Access::kWrite)) {
       return -EFAULT;
     }
-    passed[i].h.p = buffers[i].uptr;
-    passed[i].size = buffers[i].size;
   }
-  const std::uint64_t arguments[5] = {op.dom, op.num,
-                                      reinterpret_cast<std::uintptr_t>(passed.data())};
+  // Xen's list is the same. It is fetched once more, as any argument.
+  static_assert(sizeof(PrivcmdDmOpBuffer) == sizeof(xen_dm_op_buf) &&
+                offsetof(PrivcmdDmOpBuffer, size) == offsetof(xen_dm_op_buf, size));
+  const std::uint64_t arguments[5] = {op.dom, op.num, list};
   return Bounce(file, __HYPERVISOR_dm_op, arguments);
 }
 
-std::int64_t PrivcmdDevice::Restrict(std::uint64_t file, const void* argument) {
+std::int64_t PrivcmdDevice::Restrict(std::uint64_t file, std::uint64_t argument) {
   std::uint16_t domain;
-  if (!Fetch(argument, &domain)) return -EFAULT;
+  if (!program_.Fetch(argument, &domain)) return -EFAULT;
   const absl::StatusOr<int> error = connection_->RestrictFile(file, domain);
   return error.ok() ? -*error : -EIO;
 }
@@ -272,30 +279,30 @@ std::int64_t PrivcmdDevice::Reaches(std::uint64_t file, std::uint16_t domain) {
   return error.ok() ? -*error : -EIO;
 }
 
-std::int64_t PrivcmdDevice::MapRoom(void* address, std::size_t length, int protection, int flags) {
-  void* const room = mmap(address, length, protection, flags, empty_.get(), 0);
-  if (room == MAP_FAILED) return -errno;
-  madvise(room, length, MADV_DONTFORK);
-  const auto start = reinterpret_cast<std::uintptr_t>(room);
+std::int64_t PrivcmdDevice::MapRoom(std::uint64_t address, std::size_t length, int protection,
+                                    int flags) {
+  const std::int64_t room = program_.Map(address, length, protection, flags, empty_.get(), 0);
+  if (room < 0) return room;
+  const auto start = static_cast<std::uint64_t>(room);
+  program_.Advise(start, length, MADV_DONTFORK);
   const MutexLock lock(mutex_);
   rooms_[start] = {.pages = PageUp(length) >> kPageShift, .protection = protection, .filled = {}};
-  return static_cast<std::int64_t>(start);
+  return room;
 }
 
-std::int64_t PrivcmdDevice::MapBuffers(void* address, std::size_t length, int protection,
+std::int64_t PrivcmdDevice::MapBuffers(std::uint64_t address, std::size_t length, int protection,
                                        int flags) {
-  void* const pages = mmap(address, length, protection, flags | MAP_ANONYMOUS, -1, 0);
-  if (pages == MAP_FAILED) return -errno;
-  const auto start = reinterpret_cast<std::uintptr_t>(pages);
+  const std::int64_t pages =
+      program_.Map(address, length, protection, flags | MAP_ANONYMOUS, -1, 0);
+  if (pages < 0) return pages;
   const MutexLock lock(mutex_);
-  buffers_[start] = PageUp(length);
-  return static_cast<std::int64_t>(start);
+  buffers_[static_cast<std::uint64_t>(pages)] = PageUp(length);
+  return pages;
 }
 
-int PrivcmdDevice::MayChange(void* address, std::size_t length, std::size_t new_length) {
-  const auto start = reinterpret_cast<std::uintptr_t>(address);
+int PrivcmdDevice::MayChange(std::uint64_t start, std::size_t length, std::size_t new_length) {
   const MutexLock lock(mutex_);
-  const auto overlaps = [&](std::uintptr_t other, std::size_t bytes) {
+  const auto overlaps = [&](std::uint64_t other, std::size_t bytes) {
     return other < start + PageUp(length) && start < other + bytes;
   };
   for (const auto& [place, room] : rooms_) {
@@ -311,8 +318,7 @@ int PrivcmdDevice::MayChange(void* address, std::size_t length, std::size_t new_
   return 0;
 }
 
-void PrivcmdDevice::Unmapped(void* address, std::size_t length) {
-  const auto start = reinterpret_cast<std::uintptr_t>(address);
+void PrivcmdDevice::Unmapped(std::uint64_t start, std::size_t length) {
   const auto is_gone = [&](const auto& mapping) {
     return mapping.first >= start && mapping.first - start < length;
   };

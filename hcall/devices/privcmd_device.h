@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "hcall/devices/program_memory.h"
+#include "hcall/devices/program.h"
 #include "hcall/transport/embedded/foreign_mappings.h"
 #include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/machine/connection.h"
@@ -27,28 +27,29 @@ namespace xencomm::devices {
 // All functions answer as the system call does in the kernel: a negative errno, or a result.
 class PrivcmdDevice {
  public:
-  // `mappings` are this process's, and stay.
+  // For `program`, whose `mappings` are; both are borrowed.
   static absl::StatusOr<std::unique_ptr<PrivcmdDevice>> Create(
-      std::shared_ptr<machine::Connection> connection, embedded::ForeignMappings& mappings);
+      std::shared_ptr<machine::Connection> connection, embedded::ForeignMappings& mappings,
+      Program& program);
 
   PrivcmdDevice(const PrivcmdDevice&) = delete;
   PrivcmdDevice& operator=(const PrivcmdDevice&) = delete;
 
-  std::int64_t Ioctl(std::uint64_t file, unsigned long request, void* argument);
+  std::int64_t Ioctl(std::uint64_t file, unsigned long request, std::uint64_t argument);
 
   // A mapping that frames can be put into: an address or a negative errno.
-  std::int64_t MapRoom(void* address, std::size_t length, int protection, int flags)
+  std::int64_t MapRoom(std::uint64_t address, std::size_t length, int protection, int flags)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Pages for hypercalls' buffers, which are like any others: what lies in them is copied as if it
   // lay elsewhere.
-  std::int64_t MapBuffers(void* address, std::size_t length, int protection, int flags)
+  std::int64_t MapBuffers(std::uint64_t address, std::size_t length, int protection, int flags)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // 0, or the errno with which Linux refuses that a device's mapping is changed so: frames go all
   // at once, and nothing grows.
-  int MayChange(void* address, std::size_t length, std::size_t new_length)
+  int MayChange(std::uint64_t start, std::size_t length, std::size_t new_length)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // One was unmapped, or something else is there now.
-  void Unmapped(void* address, std::size_t length) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Unmapped(std::uint64_t start, std::size_t length) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   // What mmap made and how much of it is filled.
@@ -57,24 +58,25 @@ class PrivcmdDevice {
     int protection = 0;
     std::vector<bool> filled;  // empty before the first call that fills it
   };
-  using Rooms = std::map<std::uintptr_t, Room>;
+  using Rooms = std::map<std::uint64_t, Room>;
 
   PrivcmdDevice(std::shared_ptr<machine::Connection> connection, std::shared_ptr<Client> client,
-                embedded::ForeignMappings& mappings, FileDescriptor empty)
+                embedded::ForeignMappings& mappings, Program& program, FileDescriptor empty)
       : connection_(std::move(connection)),
         client_(std::move(client)),
         mappings_(mappings),
+        program_(program),
         empty_(std::move(empty)) {}
 
   std::int64_t Hypercall(std::uint64_t file, const PrivcmdHypercall& call);
   std::int64_t Multicall(std::uint64_t file, std::uint64_t list, std::uint64_t count);
   std::int64_t Bounce(std::uint64_t file, std::uint64_t index,
                       std::span<const std::uint64_t, 5> arguments);
-  std::int64_t MapBatch(std::uint64_t file, const void* argument, bool is_first_version)
+  std::int64_t MapBatch(std::uint64_t file, std::uint64_t argument, bool is_first_version)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  std::int64_t MapResource(std::uint64_t file, void* argument) ABSL_LOCKS_EXCLUDED(mutex_);
-  std::int64_t DmOp(std::uint64_t file, const void* argument);
-  std::int64_t Restrict(std::uint64_t file, const void* argument);
+  std::int64_t MapResource(std::uint64_t file, std::uint64_t argument) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::int64_t DmOp(std::uint64_t file, std::uint64_t argument);
+  std::int64_t Restrict(std::uint64_t file, std::uint64_t argument);
   // 0, or why the file does not reach that domain.
   std::int64_t Reaches(std::uint64_t file, std::uint16_t domain);
 
@@ -87,11 +89,11 @@ class PrivcmdDevice {
   const std::shared_ptr<machine::Connection> connection_;
   const std::shared_ptr<Client> client_;  // of the region of calls
   embedded::ForeignMappings& mappings_;
+  Program& program_;
   const FileDescriptor empty_;  // a file without a byte: what is mapped of it raises SIGBUS
-  ProgramMemory memory_;
   Mutex mutex_;
   Rooms rooms_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::uintptr_t, std::size_t> buffers_ ABSL_GUARDED_BY(mutex_);  // bytes
+  std::map<std::uint64_t, std::size_t> buffers_ ABSL_GUARDED_BY(mutex_);  // bytes
 };
 
 }  // namespace xencomm::devices

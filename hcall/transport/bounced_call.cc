@@ -33,8 +33,9 @@ BouncedCall::BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory
                          std::uint32_t vcpus, Releases releases)
     : BouncedCall(call, Caller{OwnMemory(), order, vcpus, releases}, memory) {}
 
-BouncedCall::BouncedCall(const Call& call, const Caller& caller, BounceMemory& memory)
-    : call_(call), order_(caller.order), memory_(memory) {
+BouncedCall::BouncedCall(const Call& call, const Caller& caller, BounceMemory& memory,
+                         CallerMemory* theirs)
+    : call_(call), order_(caller.order), memory_(memory), theirs_(theirs) {
   std::vector<CollectedBuffer> buffers;
   finding_ = CollectBuffers(call, caller, buffers);
   if (!finding_.ok()) return;
@@ -49,7 +50,13 @@ BouncedCall::BouncedCall(const Call& call, const Caller& caller, BounceMemory& m
       return;
     }
     blocks_.push_back(block);
-    std::memcpy(block + shift, group.data(), group.bytes());
+    if (!Read(group, block + shift)) {
+      finding_ = {.problem = Problem::kUnreadable,
+                  .address = {group.start},
+                  .bytes = group.bytes(),
+                  .fault = Fault::kNotPresent};
+      return;
+    }
   }
   const auto in_copy = [&](const std::byte* original) {
     const BufferGroup& group = GroupOf(groups, original);
@@ -82,12 +89,26 @@ BouncedCall::~BouncedCall() {
   for (std::byte* block : blocks_) memory_.Free(block);
 }
 
-void BouncedCall::CopyBack(std::int64_t result) {
+bool BouncedCall::Read(const BufferGroup& group, std::byte* to) const {
+  if (theirs_ != nullptr) return theirs_->Read(group.start, to, group.bytes());
+  std::memcpy(to, group.data(), group.bytes());
+  return true;
+}
+
+bool BouncedCall::Write(std::byte* to, const std::byte* from, std::uint64_t bytes) const {
+  if (theirs_ != nullptr) return theirs_->Write(reinterpret_cast<std::uintptr_t>(to), from, bytes);
+  std::memcpy(to, from, bytes);
+  return true;
+}
+
+bool BouncedCall::CopyBack(std::int64_t result) {
   // The entries of a list of calls are copied back with their arguments: they get their own again.
   for (const Copy& copy : copies_) {
     if (copy.pointer != nullptr) StoreField(copy.pointer, copy.bits, order_);
   }
-  for (const Copy& copy : copies_) CopyBack(copy, ResultOf(copy, result));
+  bool is_written = true;
+  for (const Copy& copy : copies_) is_written &= CopyBack(copy, ResultOf(copy, result));
+  return is_written;
 }
 
 // Of a call in a list its own, unless the list as a whole failed.
@@ -100,7 +121,7 @@ std::int64_t BouncedCall::ResultOf(const Copy& copy, std::int64_t result) const 
   return static_cast<std::int64_t>(LoadField<std::uint64_t>(place, order_));
 }
 
-void BouncedCall::CopyBack(const Copy& copy, std::int64_t result) const {
+bool BouncedCall::CopyBack(const Copy& copy, std::int64_t result) const {
   const CollectedBuffer& original = copy.original;
   const Buffer& buffer = original.buffer;
   std::byte* const to = original.data();
@@ -109,29 +130,32 @@ void BouncedCall::CopyBack(const Copy& copy, std::int64_t result) const {
           ? BytesFilled(*buffer.part, buffer.bytes, call_.registers.data(), kNativeOrder, result)
           : BytesFilled(*buffer.part, buffer.bytes, copy.pointer - buffer.part->offset, order_,
                         result);
-  CopyOutputs(*buffer.element, buffer.element_record, buffer.writes(), to, copy.data, bytes);
-  if (original.tail == 0) return;
+  const bool is_written =
+      CopyOutputs(*buffer.element, buffer.element_record, buffer.writes(), to, copy.data, bytes);
+  if (original.tail == 0) return is_written;
   const Part& tail = *original.tail_part;
-  CopyOutputs(tail.element(), tail.element_record(), tail.writes(), to + buffer.bytes,
-              copy.data + buffer.bytes,
-              BytesFilled(tail, original.tail, copy.data, order_, result));
+  return CopyOutputs(tail.element(), tail.element_record(), tail.writes(), to + buffer.bytes,
+                     copy.data + buffer.bytes,
+                     BytesFilled(tail, original.tail, copy.data, order_, result)) &&
+         is_written;
 }
 
 // Of elements with rows the fields that are written; of others all, when they are.
-void BouncedCall::CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
+bool BouncedCall::CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
                               const std::byte* from, std::uint64_t bytes) const {
   if (record == nullptr) {
-    if (writes) std::memcpy(to, from, bytes);
-    return;
+    return !writes || Write(to, from, bytes);
   }
+  bool is_written = true;
   for (std::uint64_t at = 0; at < bytes; at += element.size) {
     const RecordView view(from + at, order_);
     for (const Part& part : record->parts()) {
       if (part.is_buffer() || !part.writes() || !view.Has(part, Phase::kAfter)) continue;
       if (at + part.offset + part.size() > bytes) continue;  // a structure that was cut off
-      std::memcpy(to + at + part.offset, from + at + part.offset, part.size());
+      is_written &= Write(to + at + part.offset, from + at + part.offset, part.size());
     }
   }
+  return is_written;
 }
 
 }  // namespace xencomm::schema

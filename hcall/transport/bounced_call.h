@@ -31,13 +31,26 @@ class BounceMemory {
   virtual void Free(std::byte* memory) = 0;
 };
 
+// The memory that the caller's pointers lead into, where that is not this process's.
+class CallerMemory {
+ public:
+  // False: it cannot be touched so, or not all of it.
+  virtual bool Read(std::uint64_t address, void* to, std::uint64_t bytes) = 0;
+  virtual bool Write(std::uint64_t address, const void* from, std::uint64_t bytes) = 0;
+
+ protected:
+  ~CallerMemory() = default;
+};
+
 class BouncedCall {
  public:
   // `memory` is borrowed.
   BouncedCall(const Call& call, ByteOrder order, BounceMemory& memory, std::uint32_t vcpus = 1,
               Releases releases = kAllReleases);
-  // With the process's memory as `caller` sees it (CollectBuffers).
-  BouncedCall(const Call& call, const Caller& caller, BounceMemory& memory);
+  // With the process's memory as `caller` sees it (CollectBuffers), or another process's, of which
+  // `theirs` is borrowed.
+  BouncedCall(const Call& call, const Caller& caller, BounceMemory& memory,
+              CallerMemory* theirs = nullptr);
   ~BouncedCall();
 
   BouncedCall(const BouncedCall&) = delete;
@@ -49,8 +62,8 @@ class BouncedCall {
   bool ok() const { return finding_.ok() && !out_of_memory_; }
 
   const Call& call() const { return call_; }
-  // `result` is what the hypercall returned.
-  void CopyBack(std::int64_t result);
+  // `result` is what the hypercall returned. False: something could not be written any more.
+  bool CopyBack(std::int64_t result);
 
  private:
   struct Copy {
@@ -61,13 +74,17 @@ class BouncedCall {
   };
 
   std::int64_t ResultOf(const Copy& copy, std::int64_t result) const;
-  void CopyBack(const Copy& copy, std::int64_t result) const;
-  void CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
+  bool CopyBack(const Copy& copy, std::int64_t result) const;
+  bool CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
                    const std::byte* from, std::uint64_t bytes) const;
+  // Between a copy and what it is of.
+  bool Read(const BufferGroup& group, std::byte* to) const;
+  bool Write(std::byte* to, const std::byte* from, std::uint64_t bytes) const;
 
   Call call_;
   ByteOrder order_;
   BounceMemory& memory_;
+  CallerMemory* const theirs_;
   Finding finding_;
   bool out_of_memory_ = false;
   std::vector<std::byte*> blocks_;  // one for each group of buffers that share bytes

@@ -96,9 +96,9 @@ int ForeignMappings::MapAnew(ForeignMemory::Placement& placement, std::size_t pa
 template <class Hold>
 int ForeignMappings::FillPlace(FrameHolder& holder, const Place& place, std::size_t pages,
                                const Hold& hold) {
-  return MapInto(holder, place.address, pages, place.protection, hold, [&place, pages] {
-    mmap(place.address, pages << kPageShift, place.protection,
-         MAP_SHARED | MAP_FIXED | MAP_NORESERVE, place.empty_file, 0);
+  return MapInto(holder, place.address, pages, place.protection, hold, [this, &place, pages] {
+    process_.Map(std::bit_cast<std::uintptr_t>(place.address), pages << kPageShift,
+                 place.protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, place.empty_file, 0);
   });
 }
 
@@ -141,9 +141,9 @@ int ForeignMappings::MapHeld(std::uintptr_t start, int protection,
     for (; i + count < mfns.size() && mfns[i + count] == mfns[i] + count; ++count, ++page) {
       page->second = mfns[i + count];
     }
-    if (!ram_.MapAt(std::bit_cast<std::byte*>(start + (i << kPageShift)),
-                    MachineAddress{mfns[i] << kPageShift}, count << kPageShift, protection)
-             .ok()) {
+    if (process_.Map(start + (i << kPageShift), count << kPageShift, protection,
+                     MAP_SHARED | MAP_FIXED | MAP_NORESERVE, ram_.fd(),
+                     mfns[i] << kPageShift) < 0) {
       return -ENOMEM;
     }
     i += count;
@@ -152,10 +152,9 @@ int ForeignMappings::MapHeld(std::uintptr_t start, int protection,
 }
 
 void ForeignMappings::Note(std::uintptr_t start, std::size_t bytes, Pages& held) {
-  auto* const range = std::bit_cast<void*>(start);
-  madvise(range, bytes, MADV_DONTFORK);
+  process_.Advise(start, bytes, MADV_DONTFORK);
   // As privcmd's mappings; and by it they are told from the other mappings of the memory.
-  madvise(range, bytes, MADV_DONTDUMP);
+  process_.Advise(start, bytes, MADV_DONTDUMP);
   const MutexLock lock(mutex_);
   // The range was free or has been replaced: what was known of it is history.
   Lose(start, start + bytes);

@@ -1,4 +1,5 @@
-// Which frames of other domains are mapped into this process, and where.
+// Which frames of other domains are mapped into a process, and where: this one, or one that it
+// serves.
 //
 // Frames are held by whoever keeps the machine: the hypervisor in this process, or the process that
 // it is in.
@@ -18,6 +19,7 @@
 #include <map>
 #include <span>
 
+#include "hcall/transport/embedded/address_space.h"
 #include "hcall/transport/embedded/process_maps.h"
 #include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/foreign_memory.h"
@@ -51,10 +53,11 @@ class FrameHolder {
 
 class ForeignMappings {
  public:
-  // Both are borrowed.
+  // All are borrowed. Into another process there is only what fills a place.
   ForeignMappings(FrameHolder& holder, RamFile& ram,
-                  ProcessMaps::Source source = ProcessMaps::Source::kBest)
-      : holder_(holder), ram_(ram), maps_(ram.fd(), source) {}
+                  ProcessMaps::Source source = ProcessMaps::Source::kBest,
+                  AddressSpace& process = OwnAddressSpace::Get())
+      : holder_(holder), ram_(ram), process_(process), maps_(ram.fd(), source, process.proc()) {}
 
   // As ForeignMemory::Map: errors are -ESRCH (no such domain), -EINVAL (no such frame), -EPERM (not
   // writable). -ENOMEM when the process has no room for as many mappings; what fails, by an
@@ -129,6 +132,7 @@ class ForeignMappings {
 
   FrameHolder& holder_;
   RamFile& ram_;
+  AddressSpace& process_;
   Mutex mutex_;
   ProcessMaps maps_ ABSL_GUARDED_BY(mutex_);
   Pages pages_ ABSL_GUARDED_BY(mutex_);

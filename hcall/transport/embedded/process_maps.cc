@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace xencomm::embedded {
 namespace {
@@ -38,7 +39,8 @@ constexpr std::uint64_t kFileBacked = 0x20;
 
 }  // namespace
 
-ProcessMaps::ProcessMaps(int fd, Source source) : source_(source) {
+ProcessMaps::ProcessMaps(int fd, Source source, std::string proc)
+    : source_(source), proc_(std::move(proc)) {
   struct stat about = {};
   if (fstat(fd, &about) != 0) return;
   device_ = about.st_dev;
@@ -59,7 +61,7 @@ bool ProcessMaps::Open() {
   // Opened once: after a chroot there is no /proc. A program that closes descriptors which it did
   // not open may have given this number to another file, so IsOpen compares the inode.
   if (IsOpen()) return true;
-  maps_ = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  maps_ = open((proc_ + "/maps").c_str(), O_RDONLY | O_CLOEXEC);
   struct stat about = {};
   if (maps_ < 0 || fstat(maps_, &about) != 0) return false;
   maps_device_ = about.st_dev;
@@ -103,7 +105,7 @@ ProcessMaps::Area ProcessMaps::AtOrBehind(std::uintptr_t address) const {
 bool ProcessMaps::List(Areas& areas) { return Open() && Read(maps_, areas); }
 
 bool ProcessMaps::ListWithFlags(Areas& areas) const {
-  const int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+  const int fd = open((proc_ + "/smaps").c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   const bool read = Read(fd, areas);
   close(fd);

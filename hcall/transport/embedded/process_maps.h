@@ -1,13 +1,14 @@
-// What Linux has mapped into this process from one file, and where.
+// What Linux has mapped into a process from one file, and where.
 //
 // One mapping is asked for by the PROCMAP_QUERY ioctl where the kernel has it (Linux 6.11), or else
-// found in the text of /proc/self/maps. Where there is no /proc, nothing is known.
+// found in the text of /proc/PID/maps. Where there is no /proc, nothing is known.
 #ifndef HCALL_TRANSPORT_EMBEDDED_PROCESS_MAPS_H_
 #define HCALL_TRANSPORT_EMBEDDED_PROCESS_MAPS_H_
 
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace xencomm::embedded {
@@ -16,7 +17,7 @@ class ProcessMaps {
  public:
   enum class Source : std::uint8_t { kBest, kText };
 
-  // Bytes [start, end) of this process are those of the file from `offset` on.
+  // Bytes [start, end) of the process are those of the file from `offset` on.
   struct Area {
     std::uintptr_t start = UINTPTR_MAX;
     std::uintptr_t end = UINTPTR_MAX;
@@ -28,8 +29,9 @@ class ProcessMaps {
   };
   using Areas = std::vector<Area>;  // by address
 
-  // Of the file behind `fd`, which is borrowed for this call only.
-  explicit ProcessMaps(int fd, Source source = Source::kBest);
+  // Of the file behind `fd`, which is borrowed for this call only. Of another process it tells
+  // until that ends or becomes another program: nothing is mapped then.
+  explicit ProcessMaps(int fd, Source source = Source::kBest, std::string proc = "/proc/self");
   ProcessMaps(const ProcessMaps&) = delete;
   ProcessMaps& operator=(const ProcessMaps&) = delete;
   ~ProcessMaps();
@@ -52,7 +54,8 @@ class ProcessMaps {
   dev_t device_ = 0;
   ino_t inode_ = 0;
   Source source_;
-  int maps_ = -1;  // /proc/self/maps, from its first use on; and which file that is
+  const std::string proc_;
+  int maps_ = -1;  // /proc/self/maps or another's, from its first use on; and which file that is
   dev_t maps_device_ = 0;
   ino_t maps_inode_ = 0;
   Areas seen_;  // by the text

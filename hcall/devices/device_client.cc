@@ -1,0 +1,189 @@
+#include "hcall/devices/device_client.h"
+
+#include <fcntl.h>
+#include <linux/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstddef>
+#include <cstdio>
+#include <iterator>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_split.h"
+#include "hcall/machine/event_calls.h"
+
+namespace xencomm::devices {
+namespace {
+
+// In the order of xencomm_device.
+constexpr const char* kNames[] = {"privcmd", "hypercall", "evtchn", "xenbus"};
+
+int ErrnoOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kPermissionDenied:
+      return EACCES;
+    case absl::StatusCode::kResourceExhausted:
+      return ENOMEM;
+    case absl::StatusCode::kInvalidArgument:
+      return EINVAL;
+    default:
+      return ENODEV;
+  }
+}
+
+}  // namespace
+
+std::optional<DeviceFile> DeviceFileOf(int fd) {
+  sockaddr_un address = {};
+  socklen_t length = sizeof(address);
+  auto* const name = reinterpret_cast<sockaddr*>(&address);
+  if (getpeername(fd, name, &length) != 0) {
+    // An end that listens is at the name itself.
+    length = sizeof(address);
+    if (errno != ENOTCONN || getsockname(fd, name, &length) != 0) return std::nullopt;
+  }
+  const std::size_t start = offsetof(sockaddr_un, sun_path) + 1;
+  if (address.sun_family != AF_UNIX || length <= start || length > sizeof(address) ||
+      address.sun_path[0] != '\0') {
+    return std::nullopt;
+  }
+  // "xencomm/DEVICE/NUMBER/MODE/..."
+  const std::vector<std::string> parts =
+      absl::StrSplit(std::string(address.sun_path + 1, length - start), '/');
+  if (parts.size() < 4 || parts[0] + "/" != XENCOMM_DEVICE_NAMES) return std::nullopt;
+  const auto number = [](const std::string& text, auto* value) {
+    return std::from_chars(text.data(), text.data() + text.size(), *value).ec == std::errc();
+  };
+  DeviceFile file;
+  for (std::size_t i = 0; i < std::size(kNames); ++i) {
+    if (parts[1] == kNames[i]) file.device = static_cast<xencomm_device>(i);
+  }
+  if (file.device == XENCOMM_NO_DEVICE || !number(parts[2], &file.id) ||
+      !number(parts[3], &file.access_mode)) {
+    return std::nullopt;
+  }
+  return file;
+}
+
+absl::StatusOr<std::shared_ptr<machine::Connection>> DeviceClient::Connected() {
+  if (connection_ != nullptr) return connection_;
+  auto opened = OpenConnection();
+  if (!opened.ok()) {
+    // Once: a program may try again and again.
+    if (!std::exchange(has_complained_, true)) {
+      std::fprintf(stderr, "xencomm: %s\n", std::string(opened.status().message()).c_str());
+    }
+    return opened.status();
+  }
+  connection_ = *std::move(opened);
+  return connection_;
+}
+
+absl::StatusOr<std::uint64_t> DeviceClient::Attached(int fd, std::uint64_t id) {
+  const MutexLock lock(mutex_);
+  const auto connection = Connected();
+  if (!connection.ok()) return connection.status();
+  if (attached_.contains(id)) return id;
+  const absl::StatusOr<std::uint64_t> attached = (*connection)->Attach(fd);
+  if (attached.ok()) attached_.insert(*attached);
+  return attached;
+}
+
+absl::StatusOr<PrivcmdDevice*> DeviceClient::Privcmd() {
+  const MutexLock lock(mutex_);
+  const auto connection = Connected();
+  if (!connection.ok()) return connection.status();
+  if (privcmd_ == nullptr) {
+    const auto mappings = OpenMappings(**connection);
+    if (!mappings.ok()) return mappings.status();
+    auto device = PrivcmdDevice::Create(*connection, **mappings, program_);
+    if (!device.ok()) return device.status();
+    privcmd_ = *std::move(device);
+  }
+  return privcmd_.get();
+}
+
+std::int64_t DeviceClient::Open(xencomm_device device, int flags) {
+  const MutexLock lock(mutex_);
+  const auto connection = Connected();
+  if (!connection.ok()) return -ErrnoOf(connection.status());
+  absl::StatusOr<machine::Connection::File> file =
+      (*connection)->OpenDevice(device, flags & O_ACCMODE);
+  if (!file.ok()) return -ErrnoOf(file.status());
+  attached_.insert(file->id);
+  // As it came: by the lowest number that was free.
+  const int fd = file->fd.Release();
+  if ((flags & O_CLOEXEC) == 0) fcntl(fd, F_SETFD, 0);
+  if ((flags & O_NONBLOCK) != 0) fcntl(fd, F_SETFL, O_NONBLOCK);
+  return fd;
+}
+
+// An ioctl's argument is as long as its number says.
+std::int64_t DeviceClient::EventIoctl(machine::Connection& connection, int fd, std::uint64_t file,
+                                      unsigned long request, std::uint64_t argument) {
+  std::byte bytes[8];
+  const std::size_t size = _IOC_SIZE(request);
+  if (size > sizeof(bytes)) return -ENOSYS;  // none of this device's has so long an argument
+  const bool is_there = program_.Read(argument, bytes, size);
+  const auto ask = [&] {
+    return connection.Event(file, static_cast<std::uint32_t>(request),
+                            std::span(bytes).first(is_there ? size : 0));
+  };
+  const std::int64_t answer = ask();
+  if (answer != 0 || request != machine::kEventReset) return answer;
+  // Events that were on their way are forgotten, too; their ports are enabled by a second one.
+  char lost[256];
+  while (recv(fd, lost, sizeof(lost), MSG_DONTWAIT) > 0) {
+  }
+  return ask();
+}
+
+std::int64_t DeviceClient::Ioctl(int fd, const DeviceFile& file, unsigned long request,
+                                 std::uint64_t argument) {
+  if (file.device != XENCOMM_PRIVCMD && file.device != XENCOMM_EVTCHN) return -ENOTTY;
+  const absl::StatusOr<std::uint64_t> attached = Attached(fd, file.id);
+  if (!attached.ok()) return -ErrnoOf(attached.status());
+  if (file.device == XENCOMM_EVTCHN) {
+    const auto connection = Connection();
+    if (!connection.ok()) return -ErrnoOf(connection.status());
+    return EventIoctl(**connection, fd, *attached, request, argument);
+  }
+  const absl::StatusOr<PrivcmdDevice*> privcmd = Privcmd();
+  if (!privcmd.ok()) return -ErrnoOf(privcmd.status());
+  return (*privcmd)->Ioctl(*attached, request, argument);
+}
+
+std::int64_t DeviceClient::Map(const DeviceFile& file, std::uint64_t address, std::size_t length,
+                               int protection, int flags, off_t offset) {
+  if (length == 0 || offset % 4096 != 0) return -EINVAL;
+  const bool is_of_buffers = file.device == XENCOMM_HYPERCALL;
+  if (!is_of_buffers && file.device != XENCOMM_PRIVCMD) return -ENODEV;
+  if (is_of_buffers && (flags & MAP_TYPE) == MAP_PRIVATE) return -EINVAL;
+  // To Linux, what can never be written is not shared.
+  if (is_of_buffers && file.access_mode == O_RDONLY) {
+    return (protection & PROT_WRITE) != 0 ? -EACCES : -EINVAL;
+  }
+  const absl::StatusOr<PrivcmdDevice*> privcmd = Privcmd();
+  if (!privcmd.ok()) return -ErrnoOf(privcmd.status());
+  if (is_of_buffers) return (*privcmd)->MapBuffers(address, length, protection, flags);
+  return (*privcmd)->MapRoom(address, length, protection, flags);
+}
+
+int DeviceClient::MayChange(std::uint64_t address, std::size_t length, std::size_t new_length) {
+  PrivcmdDevice* const privcmd = KnownPrivcmd();
+  return privcmd == nullptr ? 0 : privcmd->MayChange(address, length, new_length);
+}
+
+void DeviceClient::Unmapped(std::uint64_t address, std::size_t length) {
+  PrivcmdDevice* const privcmd = KnownPrivcmd();
+  if (privcmd != nullptr) privcmd->Unmapped(address, length);
+}
+
+}  // namespace xencomm::devices
