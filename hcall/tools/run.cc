@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hcall/devices/devices.h"
+#include "hcall/devices/supervised/supervisor.h"
 #include "hcall/machine/server.h"
 #include "hcall/tools/command.h"
 #include "hcall/tools/machine_process.h"
@@ -85,6 +86,16 @@ int ExecuteAndWait(char** program) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+// What programs on a machine find of it in their environment; the folder of its files.
+std::string NameMachine(const std::string& options, const JoinedSetting& joined) {
+  std::string files = machine::Server::FilesOf(joined.path);
+  setenv(XENCOMM_MACHINE_VARIABLE, options.c_str(), 1);
+  setenv(XENCOMM_FILES_VARIABLE, files.c_str(), 1);
+  // For programs that are not led there: static ones.
+  setenv("XENSTORED_PATH", absl::StrCat(files, "/run/xenstored/socket").c_str(), 1);
+  return files;
+}
+
 // The program finds Linux's devices of Xen, and the system's own libraries of Xen do the rest.
 absl::Status Join(const std::string& options, const fs::path& drop_ins) {
   const absl::StatusOr<JoinedSetting> joined = ParseJoinedSetting(options);
@@ -93,13 +104,17 @@ absl::Status Join(const std::string& options, const fs::path& drop_ins) {
   if (preloaded.empty()) {
     return absl::NotFoundError("libxencomm-preload.so is not where it was built or installed");
   }
-  const std::string files = machine::Server::FilesOf(joined->path);
-  setenv(XENCOMM_MACHINE_VARIABLE, options.c_str(), 1);
-  setenv(XENCOMM_FILES_VARIABLE, files.c_str(), 1);
-  // For programs that are not led there: static ones.
-  setenv("XENSTORED_PATH", absl::StrCat(files, "/run/xenstored/socket").c_str(), 1);
+  NameMachine(options, *joined);
   Prepend("LD_PRELOAD", preloaded.string());
   return absl::OkStatus();
+}
+
+// The same by its system calls.
+absl::StatusOr<int> JoinSupervised(const std::string& options, char** program) {
+  const absl::StatusOr<JoinedSetting> joined = ParseJoinedSetting(options);
+  if (!joined.ok()) return joined.status();
+  const std::string files = NameMachine(options, *joined);
+  return devices::RunSupervised(*joined, files, [program] { return Execute(program); });
 }
 
 void Warn(const std::string& sentence) {
@@ -109,8 +124,15 @@ void Warn(const std::string& sentence) {
 // What would come out of it otherwise than it looks. A program that the loader keeps everything
 // from would do to the host what it is to do to the machine: that is refused. One that is static
 // may start others, which are reached.
-absl::Status Check(const char* program) {
+absl::Status Check(const char* program, bool is_supervised) {
   const ProgramFile file = FindProgram(program);
+  if (is_supervised) {
+    if (file.gains_rights[0] != '\0') {
+      Warn(absl::StrFormat("'%s' is %s, and gains no rights with --static", file.path,
+                           file.gains_rights));
+    }
+    return absl::OkStatus();
+  }
   if (file.gains_rights[0] != '\0') {
     return absl::FailedPreconditionError(absl::StrFormat(
         "'%s' is %s: expected a program with no more rights than its user, since nothing can be "
@@ -118,7 +140,8 @@ absl::Status Check(const char* program) {
         file.path, file.gains_rights));
   }
   if (file.is_static) {
-    Warn(absl::StrFormat("'%s' is statically linked, and finds no devices", file.path));
+    Warn(absl::StrFormat("'%s' is statically linked, and finds no devices without --static",
+                         file.path));
   }
   return absl::OkStatus();
 }
@@ -138,7 +161,8 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     return absl::NotFoundError("libxencall.so.1 is not where it was built or installed");
   }
   char** const program = arguments.operands().data();
-  const absl::Status checked = Check(program[0]);
+  const bool is_supervised = arguments.Has("static");
+  const absl::Status checked = Check(program[0], is_supervised);
   if (!checked.ok()) return checked;
   // A machine of its own, unless it joins one or the hypervisor is to be in the program's process.
   std::string transport = arguments.Transport();
@@ -152,6 +176,14 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     transport = arguments.OnMachine(machine->socket());
   }
   const Setting parts = SplitSetting(transport);
+  if (is_supervised) {
+    if (parts.name != "machine") {
+      return absl::InvalidArgumentError("--static: expected a machine that is a process");
+    }
+    WarnOfHostsDevices();
+    setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
+    return JoinSupervised(parts.options, program);
+  }
   if (parts.name == "machine") {
     const absl::Status joined = Join(parts.options, folder);
     if (!joined.ok()) return joined;
@@ -177,13 +209,27 @@ Command RunCommand() {
           "process of its own, that is started for it and ended afterwards. No Xen is needed, and "
           "PROGRAM and its libraries are not changed. With --machine it joins a machine that runs. "
           "Programs that make system calls by themselves find no devices, and static ones neither, "
-          "of which it warns. A setuid program, or one with capabilities, is not run: the loader "
-          "would put nothing in front of it. Of a script all this is said of its interpreter. "
-          "Where the host has Xen's devices itself, programs find the machine's, which it says, "
-          "too.\n\n"
+          "of which it warns: they want --static. A setuid program, or one with capabilities, is "
+          "not run: the loader would put nothing in front of it. Of a script all this is said of "
+          "its interpreter. Where the host has Xen's devices itself, programs find the machine's, "
+          "which it says, too.\n\n"
+          "With --static the kernel tells a supervisor of PROGRAM's system calls (seccomp), and "
+          "of all that it starts, static or not: those that take a path, fstat, connect and "
+          "bind, mmap of a file, and ioctls with the letters of Xen's devices. Each takes some "
+          "microseconds more, and may be ended by a signal whose handler does not restart "
+          "calls; all others go on as ever. It needs Linux 5.19 and the right to look at one's "
+          "own processes (ptrace, pidfd_getfd), no others. Nobody below it gains rights, as "
+          "sudo would, of which it warns for PROGRAM; nothing is supervised twice, and frames "
+          "cannot be mapped into what a debugger holds. Programs of 32 bits find no devices, a "
+          "listing of a folder shows devices as plain files, and read and write of a device are "
+          "a socket's. It is no border: a program can get around it.\n\n"
           "With --space=direct, xcom or inline the hypervisor is in the program's own process, "
           "behind this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of the "
           "system's, and ends with it. With --xen these are put over the Xen of this machine.",
+      .options = {{.name = "static",
+                   .value = "",
+                   .help =
+                       "serve programs that make system calls by themselves, as static ones do"}},
       .runs_program = true,
       .connects = Command::Connects::kAnywhere,
       .examples = {{"Debian's xen-cpuid, its arguments reached by a page walk.",
