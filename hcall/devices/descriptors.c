@@ -16,9 +16,9 @@
 
 #include "hcall/devices/preload.h"
 
-static const char *const names[] = {"privcmd", "hypercall", "evtchn", "xenbus"};
+static const char *const names[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev"};
 _Static_assert(XENCOMM_PRIVCMD == 0 && XENCOMM_HYPERCALL == 1 && XENCOMM_EVTCHN == 2 &&
-                   XENCOMM_XENBUS == 3,
+                   XENCOMM_XENBUS == 3 && XENCOMM_GNTDEV == 4,
                "in the order of their names");
 
 enum xencomm_device xencomm_device_of(int fd) {
@@ -102,10 +102,10 @@ SHOWN ssize_t write(int fd, const void *bytes, size_t count) {
   return result;
 }
 
-/* Of privcmd and of evtchn, whose libraries also ask for numbers that are none, to see them
+/* Of privcmd, evtchn and gntdev, whose libraries also ask for numbers that are none, to see them
  * refused. */
 static bool may_be_of_device(unsigned long request) {
-  return _IOC_TYPE(request) == 'P' || _IOC_TYPE(request) == 'E';
+  return _IOC_TYPE(request) == 'P' || _IOC_TYPE(request) == 'E' || _IOC_TYPE(request) == 'G';
 }
 
 REAL(ioctl);

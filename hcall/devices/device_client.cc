@@ -23,7 +23,7 @@ namespace xencomm::devices {
 namespace {
 
 // In the order of xencomm_device.
-constexpr const char* kNames[] = {"privcmd", "hypercall", "evtchn", "xenbus"};
+constexpr const char* kNames[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev"};
 
 int ErrnoOf(const absl::Status& status) {
   switch (status.code()) {
@@ -110,6 +110,20 @@ absl::StatusOr<PrivcmdDevice*> DeviceClient::Privcmd() {
   return privcmd_.get();
 }
 
+absl::StatusOr<GntdevDevice*> DeviceClient::Gntdev() {
+  const MutexLock lock(mutex_);
+  const auto connection = Connected();
+  if (!connection.ok()) return connection.status();
+  if (gntdev_ == nullptr) {
+    const auto mappings = OpenMappings(**connection);
+    if (!mappings.ok()) return mappings.status();
+    auto device = GntdevDevice::Create(*connection, **mappings, program_);
+    if (!device.ok()) return device.status();
+    gntdev_ = *std::move(device);
+  }
+  return gntdev_.get();
+}
+
 std::int64_t DeviceClient::Open(xencomm_device device, int flags) {
   const MutexLock lock(mutex_);
   const auto connection = Connected();
@@ -147,7 +161,7 @@ std::int64_t DeviceClient::EventIoctl(machine::Connection& connection, int fd, s
 
 std::int64_t DeviceClient::Ioctl(int fd, const DeviceFile& file, unsigned long request,
                                  std::uint64_t argument) {
-  if (file.device != XENCOMM_PRIVCMD && file.device != XENCOMM_EVTCHN) return -ENOTTY;
+  if (file.device == XENCOMM_HYPERCALL || file.device == XENCOMM_XENBUS) return -ENOTTY;
   const absl::StatusOr<std::uint64_t> attached = Attached(fd, file.id);
   if (!attached.ok()) return -ErrnoOf(attached.status());
   if (file.device == XENCOMM_EVTCHN) {
@@ -155,14 +169,27 @@ std::int64_t DeviceClient::Ioctl(int fd, const DeviceFile& file, unsigned long r
     if (!connection.ok()) return -ErrnoOf(connection.status());
     return EventIoctl(**connection, fd, *attached, request, argument);
   }
+  if (file.device == XENCOMM_GNTDEV) {
+    const absl::StatusOr<GntdevDevice*> gntdev = Gntdev();
+    if (!gntdev.ok()) return -ErrnoOf(gntdev.status());
+    return (*gntdev)->Ioctl(*attached, request, argument);
+  }
   const absl::StatusOr<PrivcmdDevice*> privcmd = Privcmd();
   if (!privcmd.ok()) return -ErrnoOf(privcmd.status());
   return (*privcmd)->Ioctl(*attached, request, argument);
 }
 
-std::int64_t DeviceClient::Map(const DeviceFile& file, std::uint64_t address, std::size_t length,
-                               int protection, int flags, off_t offset) {
+std::int64_t DeviceClient::Map(int fd, const DeviceFile& file, std::uint64_t address,
+                               std::size_t length, int protection, int flags, off_t offset) {
   if (length == 0 || offset % 4096 != 0) return -EINVAL;
+  if (file.device == XENCOMM_GNTDEV) {
+    const absl::StatusOr<std::uint64_t> attached = Attached(fd, file.id);
+    if (!attached.ok()) return -ErrnoOf(attached.status());
+    const absl::StatusOr<GntdevDevice*> gntdev = Gntdev();
+    if (!gntdev.ok()) return -ErrnoOf(gntdev.status());
+    return (*gntdev)->Map(*attached, address, length, protection, flags,
+                          static_cast<std::uint64_t>(offset));
+  }
   const bool is_of_buffers = file.device == XENCOMM_HYPERCALL;
   if (!is_of_buffers && file.device != XENCOMM_PRIVCMD) return -ENODEV;
   if (is_of_buffers && (flags & MAP_TYPE) == MAP_PRIVATE) return -EINVAL;
@@ -184,6 +211,8 @@ int DeviceClient::MayChange(std::uint64_t address, std::size_t length, std::size
 void DeviceClient::Unmapped(std::uint64_t address, std::size_t length) {
   PrivcmdDevice* const privcmd = KnownPrivcmd();
   if (privcmd != nullptr) privcmd->Unmapped(address, length);
+  GntdevDevice* const gntdev = KnownGntdev();
+  if (gntdev != nullptr) gntdev->Unmapped(address, length);
 }
 
 }  // namespace xencomm::devices

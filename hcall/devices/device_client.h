@@ -11,6 +11,7 @@
 #include <set>
 
 #include "absl/status/statusor.h"
+#include "hcall/devices/gntdev_device.h"
 #include "hcall/devices/privcmd_device.h"
 #include "hcall/devices/program.h"
 #include "hcall/transport/embedded/foreign_mappings.h"
@@ -39,7 +40,7 @@ class DeviceClient {
   // O_CLOEXEC and O_NONBLOCK count.
   std::int64_t Open(xencomm_device device, int flags);
   std::int64_t Ioctl(int fd, const DeviceFile& file, unsigned long request, std::uint64_t argument);
-  std::int64_t Map(const DeviceFile& file, std::uint64_t address, std::size_t length,
+  std::int64_t Map(int fd, const DeviceFile& file, std::uint64_t address, std::size_t length,
                    int protection, int flags, off_t offset);
   // 0, or the errno with which munmap (a new length of 0) or mremap is refused.
   int MayChange(std::uint64_t address, std::size_t length, std::size_t new_length);
@@ -65,7 +66,12 @@ class DeviceClient {
   // The file by which something is asked, attached.
   absl::StatusOr<std::uint64_t> Attached(int fd, std::uint64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<PrivcmdDevice*> Privcmd() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<GntdevDevice*> Gntdev() ABSL_LOCKS_EXCLUDED(mutex_);
   // If there is one.
+  GntdevDevice* KnownGntdev() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    return gntdev_.get();
+  }
   PrivcmdDevice* KnownPrivcmd() ABSL_LOCKS_EXCLUDED(mutex_) {
     const MutexLock lock(mutex_);
     return privcmd_.get();
@@ -78,6 +84,7 @@ class DeviceClient {
   std::shared_ptr<machine::Connection> connection_ ABSL_GUARDED_BY(mutex_);
   std::set<std::uint64_t> attached_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<PrivcmdDevice> privcmd_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<GntdevDevice> gntdev_ ABSL_GUARDED_BY(mutex_);
   bool has_complained_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

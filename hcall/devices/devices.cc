@@ -66,7 +66,7 @@ std::int64_t Map(int fd, void* address, std::size_t length, int protection, int 
                  off_t offset) {
   const std::optional<DeviceFile> file = DeviceFileOf(fd);
   if (!file) return -EBADF;
-  return ThisProcess().Map(*file, Number(address), length, protection, flags, offset);
+  return ThisProcess().Map(fd, *file, Number(address), length, protection, flags, offset);
 }
 
 // What comes out of C++ comes out of C as errno.

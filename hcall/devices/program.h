@@ -76,6 +76,9 @@ class OwnProgram final : public Program {
                    std::uint64_t offset) override {
     return mappings_.Map(address, length, protection, flags, fd, offset);
   }
+  void Unmap(std::uint64_t address, std::size_t length) override {
+    mappings_.Unmap(address, length);
+  }
   void Advise(std::uint64_t address, std::size_t length, int advice) override {
     mappings_.Advise(address, length, advice);
   }

@@ -8,6 +8,7 @@
 #include "hcall/hypervisor/dispatch.h"
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/domain_life.h"
+#include "hcall/hypervisor/domain/grant_table.h"
 #include "hcall/hypervisor/domain/region_registry.h"
 #include "hcall/hypervisor/memory/physmap.h"
 
@@ -188,10 +189,29 @@ std::int64_t Hypervisor::HoldFrame(std::uint16_t domain_id, std::uint64_t frame,
   SpinGuard guard(core_->control);
   Domain* domain = core_->domains.Find(domain_id);
   if (domain == nullptr || domain->dying()) return -kESRCH;
-  const std::int64_t error = Physmap(*core_, *domain).Hold(frame, access, mfn);
+  return HoldFrameOf(*domain, frame, access, mfn);
+}
+
+std::int64_t Hypervisor::HoldFrameOf(Domain& domain, std::uint64_t frame, Access access,
+                                     std::uint64_t* mfn) {
+  const std::int64_t error = Physmap(*core_, domain).Hold(frame, access, mfn);
   if (error != 0 || !core_->IsOwn(*mfn)) return error;
   ReleaseMapping(*core_, *mfn);
   return -kEPERM;
+}
+
+std::int64_t Hypervisor::HoldGrantedFrame(std::uint16_t domain_id, std::uint32_t ref, Access access,
+                                          std::uint64_t* mfn) {
+  SpinGuard guard(core_->control);
+  Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr || domain->dying()) return -kESRCH;
+  std::uint64_t frame;
+  {
+    SpinGuard domain_guard(domain->lock);
+    const std::int64_t error = GrantedFrame(*core_, *domain, ref, 0, access, &frame);
+    if (error != 0) return error;
+  }
+  return HoldFrameOf(*domain, frame, access, mfn);
 }
 
 void Hypervisor::ReleaseFrame(std::uint64_t mfn) {

@@ -26,6 +26,7 @@
 namespace xencomm::hypervisor {
 
 class Core;
+class Domain;
 class Vcpu;
 
 class Hypervisor {
@@ -81,6 +82,11 @@ class Hypervisor {
                          std::uint64_t* mfn);
   void ReleaseFrame(std::uint64_t mfn);
 
+  // The same for what `domain` grants to domain 0 by entry `ref` of its table. The entry is not
+  // marked as in use. -ESRCH, -EINVAL (nothing that is granted so), -EPERM.
+  std::int64_t HoldGrantedFrame(std::uint16_t domain, std::uint32_t ref, Access access,
+                                std::uint64_t* mfn);
+
   // The same for frame `index` of a resource of `domain` (domain/resource.h), which is released as
   // any other; and how many there can be, or a negative errno. -ESRCH, -EINVAL, -ENOENT,
   // -EOPNOTSUPP.
@@ -90,6 +96,9 @@ class Hypervisor {
 
  private:
   friend class Books;  // of tests/unit
+
+  // With the control lock held.
+  std::int64_t HoldFrameOf(Domain& domain, std::uint64_t frame, Access access, std::uint64_t* mfn);
 
   Core* core_ = nullptr;  // in the pool
 };

@@ -175,6 +175,12 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Handle(Kind kind, const Mess
       return CountResource(words);
     case Kind::kRelease:
       return Release(words);
+    case Kind::kAddGrants:
+      return AddGrants(words);
+    case Kind::kRemoveGrants:
+      return RemoveGrants(words);
+    case Kind::kHoldGrants:
+      return HoldGrants(words);
     case Kind::kTrace:
       return Trace(words);
     case Kind::kRestrict:
@@ -310,7 +316,7 @@ bool ClientSession::Add(std::uint64_t file) {
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::OpenDevice(Words words) {
-  if (words.size() != 2 || words[0] > XENCOMM_XENBUS || words[1] > O_ACCMODE) {
+  if (words.size() != 2 || words[0] > XENCOMM_GNTDEV || words[1] > O_ACCMODE) {
     return Malformed("a device");
   }
   absl::StatusOr<Devices::Opened> opened =
@@ -437,6 +443,51 @@ absl::StatusOr<ClientSession::Reply> ClientSession::CountResource(Words words) {
   if (words.size() != 4 || !ResourceOf(words, &resource)) return Malformed("a resource");
   return Reply{
       .words = {static_cast<std::uint64_t>(machine_.frame_holder().CountResource(resource))}};
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::AddGrants(Words words) {
+  if (words.size() < 2 || !Has(words[0])) return Malformed("grants to be mapped");
+  std::vector<GrantFiles::Grant> grants;
+  grants.reserve(words.size() - 1);
+  for (const std::uint64_t word : words.subspan(1)) {
+    const std::uint64_t domain = word >> 32;
+    // There is no such domain, which is seen when it is mapped.
+    grants.push_back({.domain = domain > std::numeric_limits<std::uint16_t>::max()
+                                    ? std::uint16_t{DOMID_INVALID}
+                                    : static_cast<std::uint16_t>(domain),
+                      .ref = static_cast<std::uint32_t>(word)});
+  }
+  const std::int64_t page = devices_.grants().Add(words[0], std::move(grants));
+  return Reply{.words = {static_cast<std::uint64_t>(page)}};
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::RemoveGrants(Words words) {
+  if (words.size() != 3 || !Has(words[0])) return Malformed("grants that are mapped");
+  const int error = devices_.grants().Remove(words[0], words[1], words[2]);
+  return Reply{.words = {static_cast<std::uint64_t>(-error)}};
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::HoldGrants(Words words) {
+  if (words.size() != 4 || words[2] > 1 || words[3] == 0 || words[3] >= kMostWords ||
+      !Has(words[0])) {
+    return Malformed("grants to be mapped");
+  }
+  const std::uint64_t count = words[3];
+  if (count > kMostHeld - held_pages_) {
+    return absl::ResourceExhaustedError(
+        Sentence("one client maps at most %u pages at a time", kMostHeld));
+  }
+  Reply reply;
+  reply.words.resize(count + 1);
+  held_.reserve(held_.size() + count);
+  const std::span<std::uint64_t> mfns = std::span(reply.words).subspan(1);
+  const int error = devices_.grants().Hold(words[0], words[1],
+                                           words[2] != 0 ? Access::kWrite : Access::kRead, mfns);
+  reply.words[0] = static_cast<std::uint64_t>(-error);
+  if (error != 0) return reply;
+  for (const std::uint64_t mfn : mfns) ++held_[mfn];
+  held_pages_ += count;
+  return reply;
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::Release(Words words) {

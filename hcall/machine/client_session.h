@@ -81,6 +81,9 @@ class ClientSession {
   absl::StatusOr<Reply> HoldResource(Words words);
   absl::StatusOr<Reply> CountResource(Words words);
   absl::StatusOr<Reply> Release(Words words);
+  absl::StatusOr<Reply> AddGrants(Words words);
+  absl::StatusOr<Reply> RemoveGrants(Words words);
+  absl::StatusOr<Reply> HoldGrants(Words words);
 
   // The resource that a request's first words name; false: none that the client may ask for.
   bool ResourceOf(Words words, ForeignMemory::Resource* resource);

@@ -18,7 +18,7 @@
 namespace xencomm::machine {
 namespace {
 
-constexpr const char* kNames[] = {"privcmd", "hypercall", "evtchn", "xenbus"};
+constexpr const char* kNames[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev"};
 
 std::uint64_t CookieOf(int socket) {
   std::uint64_t cookie = 0;
@@ -113,6 +113,12 @@ std::optional<std::uint64_t> DeviceFiles::Identify(int fd) const {
   const MutexLock lock(mutex_);
   const auto file = by_cookie_.find(CookieOf(fd));
   return file == by_cookie_.end() ? std::nullopt : std::optional(file->second);
+}
+
+bool DeviceFiles::IsOf(std::uint64_t id, xencomm_device device) const {
+  const MutexLock lock(mutex_);
+  const auto file = files_.find(id);
+  return file != files_.end() && file->second.device == device;
 }
 
 bool DeviceFiles::IsOpen(std::uint64_t id) const {

@@ -44,6 +44,8 @@ class DeviceFiles {
   // Which file a client's end is of; none: it is no such end.
   std::optional<std::uint64_t> Identify(int fd) const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Whether it is one of that device.
+  bool IsOf(std::uint64_t id, xencomm_device device) const ABSL_LOCKS_EXCLUDED(mutex_);
   bool IsOpen(std::uint64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What may be done through it: 0, or a negative errno as Linux's privcmd answers. -EBADF: there

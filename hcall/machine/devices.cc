@@ -19,7 +19,7 @@ absl::StatusOr<std::unique_ptr<Devices>> Devices::Create(embedded::EmbeddedMachi
     }
   }
   return std::unique_ptr<Devices>(
-      new Devices(std::move(epoll), *std::move(files), *std::move(events)));
+      new Devices(machine, std::move(epoll), *std::move(files), *std::move(events)));
 }
 
 void Devices::Serve() {

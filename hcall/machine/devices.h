@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "hcall/machine/device_files.h"
 #include "hcall/machine/event_device.h"
+#include "hcall/machine/grant_files.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/file_descriptor.h"
 
@@ -46,6 +47,11 @@ class Devices {
   absl::StatusOr<Opened> Open(xencomm_device device, int access_mode);
   // Borrowed, until the devices end. Without one, that device cannot be opened.
   void SetXenbusHandler(XenbusHandler* handler) { xenbus_ = handler; }
+  // As EventFiles::SetKernelPort.
+  void SetKernelPort(std::uint32_t port, KernelPort* handler) {
+    events_->SetKernelPort(port, handler);
+  }
+  GrantFiles& grants() { return grants_; }
   DeviceFiles& files() { return *files_; }
 
   // An ioctl of a file of /dev/xen/evtchn: EventFiles::Ioctl. -ENOTTY for another device's.
@@ -54,13 +60,17 @@ class Devices {
   }
 
  private:
-  Devices(FileDescriptor epoll, std::unique_ptr<DeviceFiles> files,
-          std::unique_ptr<EventFiles> events)
-      : epoll_(std::move(epoll)), files_(std::move(files)), events_(std::move(events)) {}
+  Devices(embedded::EmbeddedMachine& machine, FileDescriptor epoll,
+          std::unique_ptr<DeviceFiles> files, std::unique_ptr<EventFiles> events)
+      : epoll_(std::move(epoll)),
+        files_(std::move(files)),
+        events_(std::move(events)),
+        grants_(machine.hypervisor(), *files_) {}
 
   const FileDescriptor epoll_;  // of those below
   const std::unique_ptr<DeviceFiles> files_;
   const std::unique_ptr<EventFiles> events_;
+  GrantFiles grants_;
   XenbusHandler* xenbus_ = nullptr;
 };
 

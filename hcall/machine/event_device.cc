@@ -99,6 +99,13 @@ absl::Status EventFiles::Open(std::uint64_t id, FileDescriptor socket) {
   return absl::OkStatus();
 }
 
+void EventFiles::SetKernelPort(std::uint32_t port, KernelPort* handler) {
+  const MutexLock lock(mutex_);
+  kernel_port_ = port;
+  kernel_port_handler_ = handler;
+  if (handler != nullptr) Unmask(port);
+}
+
 std::int64_t EventFiles::Ioctl(std::uint64_t id, std::uint32_t number,
                                std::span<const std::byte> argument) {
   const MutexLock lock(mutex_);
@@ -207,8 +214,20 @@ void EventFiles::Unmask(std::uint32_t port) {
 
 void EventFiles::Unbind(std::uint32_t port) {
   owners_[port] = nullptr;
+  const bool led_to_kernel = LeadsToKernel(port);
   evtchn_close close = {.port = port};
   kernel_.EventCall(EVTCHNOP_close, close);
+  if (led_to_kernel) kernel_port_handler_->WasLetGo();
+}
+
+bool EventFiles::LeadsToKernel(std::uint32_t port) {
+  if (kernel_port_handler_ == nullptr) return false;
+  evtchn_status status = {};
+  status.dom = DOMID_SELF;
+  status.port = port;
+  return kernel_.EventCall(EVTCHNOP_status, status) == 0 &&
+         status.status == EVTCHNSTAT_interdomain && status.u.interdomain.dom == 0 &&
+         status.u.interdomain.port == kernel_port_;
 }
 
 bool EventFiles::TakeWritten(File& file) {
@@ -226,12 +245,18 @@ bool EventFiles::TakeWritten(File& file) {
 
 void EventFiles::Deliver() {
   news_.exchange(News::kNone);
-  events_.Take([this](std::uint32_t port) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  bool is_kernels = false;
+  events_.Take([&](std::uint32_t port) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     File* const file = owners_[port];
+    is_kernels = is_kernels || (kernel_port_handler_ != nullptr && port == kernel_port_);
     if (file == nullptr) return;
     file->waiting.Add(port);
     if (std::find(told_.begin(), told_.end(), file) == told_.end()) told_.push_back(file);
   });
+  if (is_kernels) {
+    kernel_port_handler_->HadEvent();
+    Unmask(kernel_port_);
+  }
   for (File* file : told_) Send(*file);
   told_.clear();
 }

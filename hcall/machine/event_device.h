@@ -37,6 +37,18 @@
 
 namespace xencomm::machine {
 
+// Who has a port of domain 0's kernel's own. Both by any thread, with the device's lock held: they
+// call nothing of it, nor of the hypervisor.
+class KernelPort {
+ public:
+  virtual void HadEvent() = 0;
+  // A file that had bound the other end has closed it; none has bound it again.
+  virtual void WasLetGo() = 0;
+
+ protected:
+  ~KernelPort() = default;
+};
+
 class EventFiles final : private embedded::UpcallHandler {
  public:
   // `machine` is borrowed, and calls of it end before this does.
@@ -55,6 +67,10 @@ class EventFiles final : private embedded::UpcallHandler {
   // A client has opened the device. `id` names the file from now on, and no other that is open;
   // `socket` is this end of it.
   absl::Status Open(std::uint64_t id, FileDescriptor socket) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // A port that the kernel has just bound: `handler` is borrowed, and hears of it until another one
+  // is set; null: nobody does.
+  void SetKernelPort(std::uint32_t port, KernelPort* handler) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // An ioctl of a file: what it returns, or a negative errno. `argument` is what the client's
   // pointer led to, as many bytes as the number says, and empty when it led nowhere. By any thread.
@@ -103,6 +119,8 @@ class EventFiles final : private embedded::UpcallHandler {
   }
   void Unmask(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unbind(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether it is the other end of the kernel's port.
+  bool LeadsToKernel(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Takes what was written to any file; sends, or not, what waits for room that there is now.
   void TakeReady(bool sends) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -124,6 +142,8 @@ class EventFiles final : private embedded::UpcallHandler {
   KernelEvents events_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::uint64_t, std::unique_ptr<File>> files_ ABSL_GUARDED_BY(mutex_);
   std::array<File*, KernelEvents::kPorts> owners_ ABSL_GUARDED_BY(mutex_) = {};
+  std::uint32_t kernel_port_ ABSL_GUARDED_BY(mutex_) = 0;
+  KernelPort* kernel_port_handler_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::vector<File*> told_ ABSL_GUARDED_BY(mutex_);  // of Deliver alone; there is room for all
 };
 

@@ -85,12 +85,12 @@ Rules MakeRules() {
        {SYS_fstat, SYS_execve, SYS_execveat, SYS_chdir, SYS_getcwd, SYS_connect, SYS_bind}) {
     rules.If(BPF_JEQ, static_cast<std::uint32_t>(number), kTell);
   }
-  // privcmd's and evtchn's, by their letters.
+  // privcmd's, evtchn's and gntdev's, by their letters.
   Rules ioctl;
   ioctl.Load(kLowArgument(1));
   ioctl.Do(BPF_RSH, 8);
   ioctl.Do(BPF_AND, 0xff);
-  for (const char letter : {'P', 'E'}) {
+  for (const char letter : {'P', 'E', 'G'}) {
     ioctl.If(BPF_JEQ, static_cast<std::uint32_t>(letter), kTell);
   }
   ioctl.Decide(kAllow);

@@ -245,6 +245,11 @@ std::int64_t OtherProgram::Map(std::uint64_t address, std::size_t length, int pr
   return -ENOMEM;
 }
 
+// munmap there would be told this process, which waits. The rooms are large enough.
+void OtherProgram::Unmap(std::uint64_t address, std::size_t length) {
+  Map(address, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
 void OtherProgram::Advise(std::uint64_t address, std::size_t length, int advice) {
   Call(SYS_madvise, address, length, static_cast<std::uint64_t>(advice));
 }

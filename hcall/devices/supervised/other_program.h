@@ -57,6 +57,7 @@ class OtherProgram final : public Program, public schema::CallerMemory {
   // Where the program did not say where, it is in the rooms (filter.h).
   std::int64_t Map(std::uint64_t address, std::size_t length, int protection, int flags, int fd,
                    std::uint64_t offset) override;
+  void Unmap(std::uint64_t address, std::size_t length) override;
   void Advise(std::uint64_t address, std::size_t length, int advice) override;
   std::string proc() const override;
 

@@ -276,7 +276,7 @@ bool Supervisor::ServeMap(const seccomp_notif& call) {
     if (file) {
       return ByClient(call, [&](OtherClient& client) {
         if ((flags & MAP_FIXED) != 0) client.Unmapped(a[0], a[1]);
-        return client.Map(*file, a[0], a[1], static_cast<int>(a[2]), flags,
+        return client.Map(fd.get(), *file, a[0], a[1], static_cast<int>(a[2]), flags,
                           static_cast<off_t>(a[5]));
       });
     }

@@ -45,21 +45,32 @@ struct Grant {
 constexpr unsigned kReservedGrants = 8;  // that toolstacks keep (GNTTAB_NR_RESERVED_ENTRIES)
 constexpr std::uint16_t kInUse = GTF_reading | GTF_writing;
 
-// Reserved grant `index`, each field read once: the page is the domain's to write, too.
-Grant LoadGrant(const Core& core, const Domain& domain, const GrantTable& table, unsigned index) {
-  // Frames may be missing, where there was no room for them.
-  if (table.nr_frames == 0 || (table.version == 2 && table.nr_status_frames == 0)) return {};
-  const std::byte* page = core.frames.Bytes(table.frames[0]);
+// Where entry `index` lies in a list of frames, or null: there are not so many.
+template <class Entry>
+const std::byte* EntryIn(const Core& core, const std::uint64_t* frames, std::uint32_t count,
+                         std::uint32_t index) {
+  constexpr std::uint32_t kOfFrame = kPageSize / sizeof(Entry);
+  if (index / kOfFrame >= count) return nullptr;
+  return core.frames.Bytes(frames[index / kOfFrame]) + index % kOfFrame * sizeof(Entry);
+}
+
+// Grant `index`, each field read once: the page is the domain's to write, too. Frames may be
+// missing, where there was no room for them: then it is invalid.
+Grant LoadGrant(const Core& core, const Domain& domain, const GrantTable& table,
+                std::uint32_t index) {
   const auto word = [&](const std::byte* at) {
     return LoadSharedField<std::uint16_t>(at, domain.order);
   };
   if (table.version == 1) {
-    const std::byte* at = page + index * sizeof(grant_entry_v1_t);
+    const std::byte* at = EntryIn<grant_entry_v1_t>(core, table.frames, table.nr_frames, index);
+    if (at == nullptr) return {};
     return {word(at), 0, word(at + 2), LoadSharedField<std::uint32_t>(at + 4, domain.order)};
   }
-  const std::byte* at = page + index * sizeof(grant_entry_v2_t);
-  const std::byte* status = core.frames.Bytes(table.status_frames[0]);
-  return {word(at), word(status + index * sizeof(grant_status_t)), word(at + 2),
+  const std::byte* at = EntryIn<grant_entry_v2_t>(core, table.frames, table.nr_frames, index);
+  const std::byte* status =
+      EntryIn<grant_status_t>(core, table.status_frames, table.nr_status_frames, index);
+  if (at == nullptr || status == nullptr) return {};
+  return {word(at), word(status), word(at + 2),
           LoadSharedField<std::uint64_t>(at + 8, domain.order)};
 }
 
@@ -180,6 +191,19 @@ std::int64_t GrantFrame(Domain& domain, std::uint32_t part, std::uint64_t index,
     if (index >= count) return -kEINVAL;
   }
   *mfn = (is_status ? table->status_frames : table->frames)[index];
+  return 0;
+}
+
+std::int64_t GrantedFrame(const Core& core, const Domain& domain, std::uint32_t ref,
+                          std::uint16_t grantee, Access access, std::uint64_t* frame) {
+  if (domain.grants == nullptr) return -kEINVAL;
+  const Grant grant = LoadGrant(core, domain, *domain.grants, ref);
+  const bool is_part = domain.grants->version == 2 && (grant.flags & GTF_sub_page) != 0;
+  if ((grant.flags & GTF_type_mask) != GTF_permit_access || grant.domain != grantee || is_part ||
+      (access == Access::kWrite && (grant.flags & GTF_readonly) != 0)) {
+    return -kEINVAL;
+  }
+  *frame = grant.frame;
   return 0;
 }
 

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "xencomm/memory.h"
+
 namespace xencomm::hypervisor {
 
 class Core;
@@ -42,6 +44,11 @@ constexpr std::uint32_t StatusFrames(std::uint32_t frames) {
 // -EINVAL, -ENOMEM.
 std::int64_t GrantFrame(Domain& domain, std::uint32_t part, std::uint64_t index,
                         std::uint64_t* mfn);
+
+// The frame, as the domain knows its frames, that it grants to `grantee` by an entry of its table.
+// -EINVAL: none is, or not in that way, or a part of one alone.
+std::int64_t GrantedFrame(const Core& core, const Domain& domain, std::uint32_t ref,
+                          std::uint16_t grantee, Access access, std::uint64_t* frame);
 
 // The domain's table, made when it is first needed; null when there is no room.
 GrantTable* GrantTableOf(Domain& domain);

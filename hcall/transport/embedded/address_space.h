@@ -17,6 +17,8 @@ class AddressSpace {
   // As mmap, of this process's `fd`: an address, or a negative errno.
   virtual std::int64_t Map(std::uint64_t address, std::size_t length, int protection, int flags,
                            int fd, std::uint64_t offset) = 0;
+  // As munmap.
+  virtual void Unmap(std::uint64_t address, std::size_t length) = 0;
   // As madvise.
   virtual void Advise(std::uint64_t address, std::size_t length, int advice) = 0;
   // Its folder in /proc.
@@ -41,6 +43,9 @@ class OwnAddressSpace final : public AddressSpace {
     void* const mapping = mmap(std::bit_cast<void*>(address), length, protection, flags, fd,
                                static_cast<off_t>(offset));
     return mapping == MAP_FAILED ? -errno : std::bit_cast<std::int64_t>(mapping);
+  }
+  void Unmap(std::uint64_t address, std::size_t length) override {
+    munmap(std::bit_cast<void*>(address), length);
   }
   void Advise(std::uint64_t address, std::size_t length, int advice) override {
     madvise(std::bit_cast<void*>(address), length, advice);

@@ -368,6 +368,37 @@ std::int64_t Connection::CountResourceBy(std::uint64_t file,
   return static_cast<std::int64_t>(reply->words[0]);
 }
 
+std::int64_t Connection::AddGrants(std::uint64_t file, std::span<const GrantRef> grants) {
+  // In one message, and their frames in one answer.
+  if (grants.size() >= kMostWords) return -ENOMEM;
+  std::vector<std::uint64_t> words = {file};
+  for (const GrantRef& grant : grants) {
+    words.push_back(std::uint64_t{grant.domid} << 32 | grant.ref);
+  }
+  const absl::StatusOr<Reply> reply = Ask(Kind::kAddGrants, words);
+  if (!reply.ok() || reply->words.size() != 1) return -EIO;
+  return static_cast<std::int64_t>(reply->words[0]);
+}
+
+int Connection::RemoveGrants(std::uint64_t file, std::uint64_t page, std::uint64_t count) {
+  const std::uint64_t words[] = {file, page, count};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kRemoveGrants, words);
+  if (!reply.ok() || reply->words.size() != 1) return -EIO;
+  return -static_cast<int>(reply->words[0]);
+}
+
+int Connection::HoldGrants(std::uint64_t file, std::uint64_t page, Access access,
+                           std::span<std::uint64_t> mfns) {
+  if (mfns.size() >= kMostWords) return -EINVAL;
+  const std::uint64_t words[] = {file, page, access == Access::kWrite, mfns.size()};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kHoldGrants, words);
+  if (reply.status().code() == absl::StatusCode::kResourceExhausted) return -ENOMEM;
+  if (!reply.ok() || reply->words.size() != mfns.size() + 1) return -EIO;
+  const auto error = static_cast<int>(reply->words[0]);
+  if (error == 0) std::ranges::copy(std::span(reply->words).subspan(1), mfns.begin());
+  return -error;
+}
+
 void Connection::Release(std::span<const std::uint64_t> mfns) {
   static_cast<void>(Ask(Kind::kRelease, mfns));
 }

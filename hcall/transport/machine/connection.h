@@ -20,6 +20,7 @@
 #include "hcall/transport/embedded/foreign_mappings.h"
 #include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/file_descriptor.h"
+#include "hcall/transport/grant_calls.h"
 #include "hcall/transport/machine/device_names.h"
 #include "hcall/transport/machine/lane.h"
 #include "hcall/transport/machine/protocol.h"
@@ -77,6 +78,13 @@ class Connection final : public embedded::FrameHolder {
   int HoldBy(std::uint64_t file, std::uint16_t domain, std::span<const std::uint64_t> frames,
              Access access, std::span<std::uint64_t> mfns, std::span<int> errors);
   void Release(std::span<const std::uint64_t> mfns) override;
+
+  // Of a file of /dev/xen/gntdev: grants that are to be mapped, by the page of the file where they
+  // are then; and their frames. Negative errno values.
+  std::int64_t AddGrants(std::uint64_t file, std::span<const GrantRef> grants);
+  int RemoveGrants(std::uint64_t file, std::uint64_t page, std::uint64_t count);
+  int HoldGrants(std::uint64_t file, std::uint64_t page, Access access,
+                 std::span<std::uint64_t> mfns);
 
   // A device's file (device_names.h), by its number. Who has one names it once it has been
   // attached, or opened here.

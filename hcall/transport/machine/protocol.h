@@ -36,6 +36,9 @@ enum class Kind : std::uint64_t {
   kReaches,       // {file, domain}: 0, or why that is not reached by it
   kRestrictFile,  // {file, domain}: what privcmd answers
   kTrace,         // {pointer, TracedSpace} -> how it is translated: as Traced, then its steps
+  kAddGrants,     // {file, domain << 32 | ref...} -> {page of the file, or a negative errno}
+  kRemoveGrants,  // {file, page, count} -> {errno}
+  kHoldGrants,    // {file, page, write, count} -> {errno, mfns...}
   kRestrict,      // calls of this client are refused from now on
 };
 
