@@ -1,6 +1,7 @@
 #include "hcall/machine/host_files.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -33,7 +34,7 @@ constexpr const char* kFolders[] = {
 constexpr const char* kCapabilities = "/proc/xen/capabilities";
 // What is a device to whoever opens it is a plain file to whoever lists the folder.
 constexpr const char* kPlaceholders[] = {
-    "/dev/xen/privcmd",  "/dev/xen/hypercall", "/dev/xen/evtchn",   "/dev/xen/xenbus",
+    "/dev/xen/privcmd",  "/dev/xen/hypercall", "/dev/xen/evtchn", "/dev/xen/xenbus", "/dev/xen/gntdev",
     "/proc/xen/privcmd", "/proc/xen/xenbus",   "/proc/xen/xsd_kva", "/proc/xen/xsd_port",
 };
 
@@ -82,6 +83,16 @@ absl::Status HostFiles::Write(std::string_view path, std::string_view contents) 
   if (file.flush()) return absl::OkStatus();
   return absl::UnavailableError(Sentence("%s cannot be written: %s (is the disk full?)",
                                          place.string(), strerrordesc_np(errno)));
+}
+
+absl::Status HostFiles::Link(std::string_view path, int fd) {
+  const fs::path place = folder_ + std::string(path);
+  std::error_code error;
+  fs::remove(place, error);
+  fs::create_symlink(absl::StrCat("/proc/", getpid(), "/fd/", fd), place, error);
+  if (!error) return absl::OkStatus();
+  return absl::UnavailableError(
+      Sentence("%s cannot be made: %s", place.string(), error.message()));
 }
 
 // As drivers/xen/sys-hypervisor.c and xenfs do.

@@ -29,6 +29,8 @@ class HostFiles {
 
   // `path` is the one that programs know, absolute; the folders above it are made.
   absl::Status Write(std::string_view path, std::string_view contents);
+  // Leads to a file that this process has open, for as long as it has.
+  absl::Status Link(std::string_view path, int fd);
 
  private:
   explicit HostFiles(std::string folder) : folder_(std::move(folder)) {}

@@ -101,6 +101,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& sett
   absl::StatusOr<std::unique_ptr<StoreService>> store =
       StoreService::Create(**machine, **devices, FilesOf(path) + "/run/xenstored/socket");
   if (!store.ok()) return store.status();
+  for (const absl::Status& told :
+       {(*files)->Write("/proc/xen/xsd_port", absl::StrCat((*store)->port())),
+        (*files)->Link("/proc/xen/xsd_kva", (*store)->page())}) {
+    if (!told.ok()) return told;
+  }
   std::move(leave_nothing).Cancel();
   return std::unique_ptr<Server>(new Server(path, *std::move(listening), *std::move(machine),
                                             *std::move(devices), *std::move(files),

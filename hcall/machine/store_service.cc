@@ -19,6 +19,8 @@ namespace {
 
 // Read at a time from one client, so that none is waited for long.
 constexpr std::size_t kPiece = 1 << 14;
+// How often in a row a daemon is listened to.
+constexpr int kRounds = 16;
 
 absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
   // A path of any length: the name in its folder is short.
@@ -45,14 +47,20 @@ absl::StatusOr<std::unique_ptr<StoreService>> StoreService::Create(
     embedded::EmbeddedMachine& machine, Devices& devices, const std::string& socket) {
   absl::StatusOr<FileDescriptor> listening = ListenAt(socket);
   if (!listening.ok()) return listening.status();
-  auto service = std::unique_ptr<StoreService>(new StoreService(
-      machine, FileDescriptor(epoll_create1(EPOLL_CLOEXEC)),
-      FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), *std::move(listening), socket));
+  absl::StatusOr<std::unique_ptr<StoreDaemon>> daemon =
+      StoreDaemon::Create(machine.kernel(), devices);
+  if (!daemon.ok()) return daemon.status();
+  auto service = std::unique_ptr<StoreService>(
+      new StoreService(machine, FileDescriptor(epoll_create1(EPOLL_CLOEXEC)),
+                       FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+                       *std::move(listening), socket, *std::move(daemon)));
   epoll_event at_socket = {.events = EPOLLIN, .data = {.ptr = nullptr}};
-  epoll_event at_events = {.events = EPOLLIN, .data = {.ptr = service.get()}};
+  epoll_event at_events = {.events = EPOLLIN, .data = {.ptr = &service->store_}};
+  epoll_event at_daemon = {.events = EPOLLIN, .data = {.ptr = service->daemon_.get()}};
   const int epoll = service->epoll_.get();
-  if (epoll_ctl(epoll, EPOLL_CTL_ADD, service->listening_.get(), &at_socket) != 0 ||
-      epoll_ctl(epoll, EPOLL_CTL_ADD, service->events_.get(), &at_events) != 0) {
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, service->listening_->get(), &at_socket) != 0 ||
+      epoll_ctl(epoll, EPOLL_CTL_ADD, service->events_.get(), &at_events) != 0 ||
+      epoll_ctl(epoll, EPOLL_CTL_ADD, service->daemon_->fd(), &at_daemon) != 0) {
     return absl::ErrnoToStatus(errno, "the machine's store");
   }
   machine.TellOfDomains(service->events_.get());
@@ -61,15 +69,23 @@ absl::StatusOr<std::unique_ptr<StoreService>> StoreService::Create(
 }
 
 StoreService::StoreService(embedded::EmbeddedMachine& machine, FileDescriptor epoll,
-                           FileDescriptor events, FileDescriptor listening, std::string path)
+                           FileDescriptor events, FileDescriptor listening, std::string path,
+                           std::unique_ptr<StoreDaemon> daemon)
     : machine_(machine),
       epoll_(std::move(epoll)),
       events_(std::move(events)),
       listening_(std::move(listening)),
       path_(std::move(path)),
-      store_([this](DomainId domain) { return StateOf(domain); }) {
+      daemon_(std::move(daemon)),
+      store_([this](DomainId domain) { return StateOf(domain); }),
+      // Whatever a request brings about is sent before the service waits again.
+      own_(std::make_unique<StoreConnection>(store_, DomainId{0}, [] {})),
+      xenbus_([this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        if (own_ != nullptr) xenbus_.ExchangeWith(*own_);
+      }) {
   const MutexLock lock(mutex_);
   store_.BootDomain0();
+  xenbus_.Connect();
 }
 
 StoreService::~StoreService() {
@@ -78,6 +94,7 @@ StoreService::~StoreService() {
   // Connections end before the store.
   const MutexLock lock(mutex_);
   clients_.clear();
+  own_.reset();
 }
 
 DomainState StoreService::StateOf(DomainId domain) {
@@ -103,14 +120,37 @@ void StoreService::Serve() {
   for (int i = 0; i < count; ++i) {
     if (ready[i].data.ptr == nullptr) {
       Accept();
-    } else if (ready[i].data.ptr == this) {
+    } else if (ready[i].data.ptr == &store_) {
       TakeEvents();
-    } else {
+    } else if (ready[i].data.ptr != daemon_.get()) {
       auto& client = *static_cast<Client*>(ready[i].data.ptr);
       if ((ready[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) Read(client);
     }
   }
-  SettleAll();
+  if (daemon_->Look(xenbus_)) MeetDaemon();
+  if (own_ != nullptr) xenbus_.ExchangeWith(*own_);
+  daemon_->Carry(xenbus_);
+  // What is sent, and who ends, makes requests. Others are not waited for long by anybody.
+  int rounds = 0;
+  do {
+    SettleAll();
+  } while (daemon_->Carry(xenbus_) && ++rounds < kRounds);
+  if (rounds == kRounds) daemon_->LookAgain();
+}
+
+void StoreService::MeetDaemon() {
+  if (own_ != nullptr) {
+    xenbus_.Disconnect();
+    own_.reset();
+    machine_.TellOfDomains(-1);
+    listening_.reset();
+    for (Client& client : clients_) client.has_ended = client.has_ended || !client.is_device;
+  }
+  xenbus_.Connect();
+  // What the kernel can be told to do by control/shutdown.
+  for (const char* const feature : {"poweroff", "reboot", "suspend"}) {
+    xenbus_.Ask(XS_WRITE, 0, Sentence("control/feature-%s%c1", feature, '\0'));
+  }
 }
 
 void StoreService::TakeEvents() {
@@ -119,7 +159,7 @@ void StoreService::TakeEvents() {
 }
 
 void StoreService::Accept() {
-  FileDescriptor socket(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  FileDescriptor socket(accept4(listening_->get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket.is_open()) return;
   ucred peer = {.pid = 0, .uid = ~uid_t{0}, .gid = ~gid_t{0}};
   socklen_t length = sizeof(peer);
@@ -137,15 +177,13 @@ absl::Status StoreService::Add(FileDescriptor socket, bool is_device) {
   if (clients_.size() >= kMostClients) {
     return absl::ResourceExhaustedError("the store has as many clients as it serves");
   }
-  std::unique_ptr<StoreConnection> connection;
-  // Whatever a request brings about is sent before the service waits again.
-  const auto wake = [] {};
+  std::unique_ptr<ClientStream> connection;
   if (is_device) {
-    connection = std::make_unique<XenbusFile>(store_, wake);
+    connection = std::make_unique<XenbusFile>(xenbus_);
   } else {
-    connection = std::make_unique<StoreConnection>(store_, DomainId{0}, wake);
+    connection = std::make_unique<StoreConnection>(store_, DomainId{0}, [] {});
   }
-  clients_.emplace_back(std::move(socket), std::move(connection));
+  clients_.emplace_back(std::move(socket), std::move(connection), is_device);
   Client& client = clients_.back();
   client.watched = EPOLLIN;
   epoll_event watched = {.events = EPOLLIN, .data = {.ptr = &client}};
@@ -166,7 +204,7 @@ void StoreService::Read(Client& client) {
 }
 
 void StoreService::Settle(Client& client) {
-  StoreConnection& connection = *client.connection;
+  ClientStream& connection = *client.connection;
   while (!connection.output().empty()) {
     const std::string_view output = connection.output();
     const ssize_t sent =

@@ -1,20 +1,26 @@
-// The machine's store, for whoever reaches it: at the socket where xenstored would listen, and as
-// /dev/xen/xenbus.
+// The store, for whoever reaches it: at the socket where xenstored would listen, and as
+// /dev/xen/xenbus. It is the machine's own until somebody starts a xenstored, which takes its place
+// for good (store_daemon.h): the socket is that one's then, those who are connected to this one are
+// disconnected, and /dev/xen/xenbus leads to the daemon, also for those who have it open.
 #ifndef HCALL_MACHINE_STORE_SERVICE_H_
 #define HCALL_MACHINE_STORE_SERVICE_H_
 
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hcall/machine/devices.h"
+#include "hcall/machine/store/client_stream.h"
 #include "hcall/machine/store/store.h"
 #include "hcall/machine/store/store_connection.h"
+#include "hcall/machine/store/xenbus.h"
 #include "hcall/machine/store/xenbus_file.h"
+#include "hcall/machine/store_daemon.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/file_descriptor.h"
 #include "xencomm/mutex.h"
@@ -40,23 +46,30 @@ class StoreService final : public XenbusHandler {
   int fd() const { return epoll_.get(); }
   void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // What a xenstored is told of the kernel's side: its port, and a file of its page.
+  std::uint32_t port() const { return daemon_->port(); }
+  int page() const { return daemon_->page(); }
+
   absl::Status OpenXenbus(FileDescriptor socket) override ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Client {
-    Client(FileDescriptor end, std::unique_ptr<StoreConnection> at_store)
-        : socket(std::move(end)), connection(std::move(at_store)) {}
+    Client(FileDescriptor end, std::unique_ptr<ClientStream> at_store, bool of_device)
+        : socket(std::move(end)), connection(std::move(at_store)), is_device(of_device) {}
 
     const FileDescriptor socket;
-    const std::unique_ptr<StoreConnection> connection;
+    const std::unique_ptr<ClientStream> connection;
+    const bool is_device;
     std::uint32_t watched = 0;
     bool has_ended = false;
   };
 
   StoreService(embedded::EmbeddedMachine& machine, FileDescriptor epoll, FileDescriptor events,
-               FileDescriptor listening, std::string path);
+               FileDescriptor listening, std::string path, std::unique_ptr<StoreDaemon> daemon);
 
   DomainState StateOf(DomainId domain);
+  // A daemon has come: if there is a store of this process's own, it ends.
+  void MeetDaemon() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Accept() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Add(FileDescriptor socket, bool is_device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -67,12 +80,16 @@ class StoreService final : public XenbusHandler {
 
   embedded::EmbeddedMachine& machine_;
   const FileDescriptor epoll_;
-  const FileDescriptor events_;  // of ends of domains
-  const FileDescriptor listening_;
+  const FileDescriptor events_;              // of ends of domains
+  std::optional<FileDescriptor> listening_;  // until a daemon comes
   const std::string path_;
+  const std::unique_ptr<StoreDaemon> daemon_;
 
   Mutex mutex_;
   Store store_ ABSL_GUARDED_BY(mutex_);
+  // The kernel's, while no daemon has come.
+  std::unique_ptr<StoreConnection> own_ ABSL_GUARDED_BY(mutex_);
+  Xenbus xenbus_ ABSL_GUARDED_BY(mutex_);
   std::list<Client> clients_ ABSL_GUARDED_BY(mutex_);
 };
 

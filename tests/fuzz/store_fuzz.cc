@@ -225,8 +225,12 @@ void Run(FuzzedDataProvider& data) {
   for (const DomainId id : kDomains)
     clients.push_back(std::make_unique<Client>(store, id, has_introduced));
 
-  auto file = std::make_unique<XenbusFile>(store, [] {});
+  auto kernel = std::make_unique<StoreConnection>(store, 0, [] {});
+  Xenbus xenbus([&] { xenbus.ExchangeWith(*kernel); });
+  xenbus.Connect();
+  auto file = std::make_unique<XenbusFile>(xenbus);
   const auto write = [&](const std::string& bytes) {
+    xenbus.ExchangeWith(*kernel);
     const std::ptrdiff_t taken = file->Write(std::as_bytes(std::span(bytes)));
     FUZZ_CHECK(taken < 0 || taken == static_cast<std::ptrdiff_t>(bytes.size()));
     // Whole messages, each within bounds.
@@ -292,6 +296,7 @@ void Run(FuzzedDataProvider& data) {
 
   // In the end each request is answered, when all read; but of who was ended.
   for (bool has_output = true; has_output;) {
+    xenbus.ExchangeWith(*kernel);
     has_output = !file->output().empty();
     file->Sent(file->output().size());
     for (const auto& client : clients) {
@@ -306,6 +311,7 @@ void Run(FuzzedDataProvider& data) {
   }
   clients.clear();
   file.reset();
+  kernel.reset();
   CheckBooks(store, /*has_clients=*/false);
 }
 

@@ -113,4 +113,5 @@ def main():
   return SKIPPED if folder and found is None else 0
 
 
-sys.exit(main())
+if __name__ == '__main__':
+  sys.exit(main())

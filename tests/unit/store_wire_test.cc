@@ -21,6 +21,7 @@ class StoreWireTest : public testing::Test {
     EXPECT_EQ(store.Introduce(7, 1, 1), 0);
     EXPECT_EQ(dom0.Ask(XS_MKDIR, "/x|"), "OK|");
     EXPECT_EQ(dom0.Ask(XS_SET_PERMS, "/x|b7|"), "OK|");
+    xenbus.Connect();
   }
 
   static std::vector<std::uint32_t> IdsOf(const std::vector<Answered>& messages) {
@@ -33,6 +34,8 @@ class StoreWireTest : public testing::Test {
   Store store{hypervisor.query()};
   StoreClient dom0{store};
   StoreClient guest{store, 7};
+  StoreConnection kernel{store, 0, [] {}};
+  Xenbus xenbus{[this] { xenbus.ExchangeWith(kernel); }};
 };
 
 TEST_F(StoreWireTest, TakesBytesInAnyPieces) {
@@ -223,7 +226,7 @@ TEST_F(StoreWireTest, UnreadAnswersOfADomainAreOutstanding) {
 // How writes are answered otherwise, tests/xen/xenbus.c says.
 TEST_F(StoreWireTest, AFilesWritesWaitUntilItIsRead) {
   EXPECT_EQ(dom0.Ask(XS_WRITE, "/x/big|" + std::string(4000, 'x')), "OK|");
-  XenbusFile file(store, [] {});
+  XenbusFile file(xenbus);
   const std::string request = Encode(XS_READ, "/x/big|");
   const auto write = [&] { return file.Write(std::as_bytes(std::span(request))); };
   std::size_t taken = 0;
@@ -243,7 +246,7 @@ TEST_F(StoreWireTest, AFileTakesAStreamMessageByMessage) {
     bytes += Encode(id == 3 ? XS_TRANSACTION_START : XS_READ, id == 3 ? "" : "/x|", 0, id);
   }
   for (std::size_t size : {1u, 2u, 15u, 16u, 17u, 33u, 1000u}) {
-    XenbusFile file(store, [] {});
+    XenbusFile file(xenbus);
     for (std::size_t at = 0; at < bytes.size(); at += size) {
       const std::string_view piece = std::string_view(bytes).substr(at, size);
       file.Receive(std::as_bytes(std::span(piece)));
@@ -254,7 +257,7 @@ TEST_F(StoreWireTest, AFileTakesAStreamMessageByMessage) {
 
 TEST_F(StoreWireTest, AFilesStreamWaitsUntilItIsRead) {
   EXPECT_EQ(dom0.Ask(XS_WRITE, "/x/big|" + std::string(4000, 'x')), "OK|");
-  XenbusFile file(store, [] {});
+  XenbusFile file(xenbus);
   std::string bytes;
   for (std::uint32_t id = 1; id <= 100; ++id) bytes += Encode(XS_READ, "/x/big|", 0, id);
   file.Receive(std::as_bytes(std::span(bytes)));
@@ -269,7 +272,7 @@ TEST_F(StoreWireTest, AFilesStreamWaitsUntilItIsRead) {
 }
 
 TEST_F(StoreWireTest, AFilesStreamEndsAtWhatAWriteRefuses) {
-  XenbusFile file(store, [] {});
+  XenbusFile file(xenbus);
   const std::string bytes = Encode(XS_READ, "/x|", 0, 1) +
                             Encode(XS_READ, std::string(XENSTORE_PAYLOAD_MAX - 15, 'a'), 0, 2) +
                             Encode(XS_READ, "/x|", 0, 3);
@@ -279,7 +282,7 @@ TEST_F(StoreWireTest, AFilesStreamEndsAtWhatAWriteRefuses) {
 }
 
 TEST_F(StoreWireTest, AFilesWatchIsOneHoweverOftenItIsAdded) {
-  XenbusFile file(store, [] {});
+  XenbusFile file(xenbus);
   const std::string request = Encode(XS_WATCH, "/x|t|");
   for (int i = 0; i < 2; ++i) {
     (void)file.Write(std::as_bytes(std::span(request)));
@@ -287,6 +290,7 @@ TEST_F(StoreWireTest, AFilesWatchIsOneHoweverOftenItIsAdded) {
     file.Sent(file.output().size());
   }
   EXPECT_EQ(dom0.Ask(XS_WRITE, "/x/a|1"), "OK|");
+  xenbus.ExchangeWith(kernel);
   EXPECT_EQ(Decode(file.output()).size(), 1u);
 }
 

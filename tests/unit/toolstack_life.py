@@ -2,9 +2,11 @@
 
     toolstack_life.py XENCOMM FOLDER
 
-PV and PVH domains are created by xl, looked at, changed and destroyed, with xenconsoled beside it and
-the machine's store; each command is a process of its own, and xl destroys from a forked child. The
-programs are those of xen-utils where it is installed, or else the package's, unpacked into FOLDER.
+PV and PVH domains are created by xl, looked at, changed and destroyed, with xenconsoled beside it;
+each command is a process of its own, and xl destroys from a forked child. All of it with the
+machine's own store, and again with xenstored on another machine, which is started as a host starts
+it. The programs are those of xen-utils where it is installed, or else the package's, unpacked into
+FOLDER.
 """
 
 import os
@@ -14,10 +16,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'xen'))
 import packages
 
+GRANTED_PAGES = pathlib.Path(__file__).resolve().parent / 'granted_pages.py'
 SKIPPED = 77  # to Meson
 
 DOMAIN0 = r'Domain-0 +0 +\d+ +16 +r----- +\d+\.\d'
@@ -28,6 +32,14 @@ def guest(state, memory=64):
   return rf'NAME +\d+ +{memory} +1 +{state} +\d+\.\d'
 
 
+# Before that, where xenstored is to serve.
+DAEMON = [
+    ('xenstored --pid-file=/run/xen/xenstored.pid', []),
+    ('xen-init-dom0', ['Done setting up Dom0']),
+    ('xen-init-dom0', []),  # says so by its errors
+    ('xenstore-read /local/domain/0/domid', ['0']),
+]
+
 # A command and the lines that it prints, as regular expressions; NAME is the domain's. `+` in front:
 # this line, and any others around it.
 LIFE = [
@@ -37,6 +49,7 @@ LIFE = [
     ('xl vcpu-list NAME', [r'Name +ID +VCPU +CPU State +Time\(s\) Affinity \(Hard / Soft\)',
                            r'NAME +\d+ +0 +\d+ +--[-p] +\d+\.\d +all / all',
                            r'NAME +\d+ +1 +- +--p +\d+\.\d +all / all']),
+    ('granted_pages.py NAME', []),
     ('xl vcpu-pin NAME 0 1', []),
     ('xl vcpu-list NAME', [r'Name .*', r'NAME +\d+ +0 +\d+ +--[-p] +\d+\.\d +1 / all',
                            r'NAME +\d+ +1 .*']),
@@ -124,6 +137,13 @@ def main():
   path = os.pathsep.join([str(programs), *map(str, utilities), os.environ['PATH']])
   environment = {**os.environ, 'PATH': path, 'LD_LIBRARY_PATH': os.pathsep.join(libraries)}
 
+  failed = sum(walk(xencomm, xen, as_root, environment, daemon) for daemon in [False, True])
+  print(f'{2 * 2 * len(LIFE) + len(DAEMON)} commands, {failed} failed')
+  return 1 if failed else 0
+
+
+def walk(xencomm, xen, as_root, environment, has_daemon):
+  """On one machine; answers how much went wrong."""
   failed = 0
   with tempfile.TemporaryDirectory() as place:
     place = pathlib.Path(place)
@@ -138,6 +158,7 @@ def main():
     machine.stdout.readline()
 
     def run(words):
+      words = words.replace('granted_pages.py', f'{sys.executable} {GRANTED_PAGES}')
       # Into files: what a program leaves behind would hold a pipe open.
       with open(place / 'out', 'w+') as out, open(place / 'errors', 'w+') as errors:
         done = subprocess.run(['timeout', '60', xencomm, 'run', f'--machine={socket}', '--',
@@ -147,23 +168,37 @@ def main():
         errors.seek(0)
         return done.returncode, out.read(), errors.read()
 
+    def check(words, patterns, name):
+      nonlocal failed
+      code, output, errors = run(words)
+      lines = [line for line in output.splitlines() if line.strip()]
+      if words.startswith('xl create'):
+        lines += [line for line in errors.splitlines() if line.startswith('Parsing')]
+      problem = difference(lines, patterns, name)
+      if code != 0:
+        problem = f'ended with {code}'
+      if problem is not None:
+        print(f'{words}: {problem}\n{output}{errors}', flush=True)
+        failed += 1
+
+    if has_daemon:
+      for words, patterns in DAEMON:
+        check(words, patterns, '')
+        # It goes on in the background. When it serves, the store is empty.
+        while words.startswith('xenstored') and run('xenstore-read /local/domain/0/name')[0] == 0:
+          time.sleep(0.01)
     console = subprocess.Popen([xencomm, 'run', f'--machine={socket}', '--', *as_root,
                                 'xenconsoled', '-i'], env=environment, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL)
     for kind in ['pv', 'pvh']:
       name = f'{kind}-guest'
       for words, patterns in LIFE:
-        words = words.replace('NAME', name)
-        code, output, errors = run(words)
-        lines = [line for line in output.splitlines() if line.strip()]
-        if words.startswith('xl create'):
-          lines += [line for line in errors.splitlines() if line.startswith('Parsing')]
-        problem = difference(lines, patterns, name)
-        if code != 0:
-          problem = f'ended with {code}'
-        if problem is not None:
-          print(f'{words}: {problem}\n{output}{errors}', flush=True)
-          failed += 1
+        check(words.replace('NAME', name), patterns, name)
+        # It is there, without a name, until the daemons have let go of its pages.
+        for _ in range(1000 if words.startswith('xl destroy') else 0):
+          if '(null)' not in run('xl list')[1]:
+            break
+          time.sleep(0.01)
     console.terminate()
     console.wait(20)
     machine.terminate()
@@ -174,8 +209,7 @@ def main():
     if left:
       print(f'the machine left {left}')
       failed += 1
-  print(f'{2 * len(LIFE)} commands, {failed} failed')
-  return 1 if failed else 0
+  return failed
 
 
 sys.exit(main())

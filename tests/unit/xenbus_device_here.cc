@@ -9,20 +9,29 @@
 namespace machine = xencomm::machine;
 
 struct xenbus_device {
+  explicit xenbus_device(machine::Xenbus& xenbus) : file(xenbus) {}
   machine::XenbusFile file;
 };
 
 namespace {
 
-machine::Store& TheStore() {
-  static machine::Store store([](machine::DomainId) { return machine::DomainState::kAbsent; });
-  return store;
+struct Kernel {
+  Kernel() { xenbus.Connect(); }
+
+  machine::Store store{[](machine::DomainId) { return machine::DomainState::kAbsent; }};
+  machine::StoreConnection connection{store, 0, [] {}};
+  machine::Xenbus xenbus{[this] { xenbus.ExchangeWith(connection); }};
+};
+
+machine::Xenbus& TheXenbus() {
+  static Kernel kernel;
+  return kernel.xenbus;
 }
 
 }  // namespace
 
 xenbus_device* xenbus_open() {
-  return new xenbus_device{{TheStore(), [] {}}};
+  return new xenbus_device(TheXenbus());
 }
 
 void xenbus_close(xenbus_device* device) { delete device; }

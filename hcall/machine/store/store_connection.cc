@@ -8,39 +8,13 @@
 namespace xencomm::machine {
 namespace {
 
-// How much may be unsent, in bytes, before requests wait, and before a connection is ended.
-constexpr std::size_t kMuchUnsent = 64 << 10;
-constexpr std::size_t kMostUnsent = 16 << 20;
 // Answers that no lack of memory stands in the way of: errors' names are short.
 constexpr std::size_t kAlwaysRoom = 16;
-
-std::string_view NameOfError(int error) {
-  for (const auto& known : xsd_errors) {
-    if (known.errnum == error) return known.errstring;
-  }
-  return "EINVAL";  // as xenstored says what has no name
-}
-
-std::string_view WithZero(std::string_view text) { return {text.data(), text.size() + 1}; }
 
 }  // namespace
 
 StoreConnection::StoreConnection(Store& store, DomainId domain, std::function<void()> wake)
     : Session(store, domain), wake_(std::move(wake)) {}
-
-std::vector<std::string> StoreConnection::Message::Strings() const {
-  std::vector<std::string> strings;
-  std::size_t at = 0;
-  for (std::size_t end; (end = payload.find('\0', at)) != std::string::npos; at = end + 1) {
-    strings.push_back(payload.substr(at, end - at));
-  }
-  return strings;
-}
-
-std::optional<std::string> StoreConnection::Message::OnlyString() const {
-  if (payload.empty() || payload.find('\0') != payload.size() - 1) return std::nullopt;
-  return payload.substr(0, payload.size() - 1);
-}
 
 bool StoreConnection::IsHeld() const {
   if (output().size() > kMuchUnsent) return true;
@@ -97,14 +71,6 @@ void StoreConnection::Answer(const Message& message) {
     const std::vector<std::string> event = std::exchange(first_event_, {});
     Deliver(event[0], event[1], nullptr);
   }
-}
-
-void StoreConnection::ReplyOk(const xsd_sockmsg& request) {
-  Reply(request, request.type, WithZero("OK"), nullptr);
-}
-
-void StoreConnection::ReplyError(const xsd_sockmsg& request, int error) {
-  Reply(request, XS_ERROR, WithZero(NameOfError(error)), nullptr);
 }
 
 void StoreConnection::Reply(const xsd_sockmsg& request, std::uint32_t type,

@@ -12,56 +12,34 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "hcall/machine/store/client_stream.h"
 #include "hcall/machine/store/session.h"
 #include "hcall/machine/store/store.h"
-#include "hcall/machine/store/wire.h"
+#include "hcall/machine/store/store_message.h"
 
 namespace xencomm::machine {
 
-class StoreConnection : public Session {
+class StoreConnection : public Session, public ClientStream {
  public:
   // `wake` is called when there comes to be output, or the connection to be ended, by whatever
   // reason: also another client's request. It calls nothing of the store or its connections.
   StoreConnection(Store& store, DomainId domain, std::function<void()> wake);
 
-  // What the client has sent. Answers what can be answered.
-  virtual void Receive(std::span<const std::byte> bytes);
-  // Whether to read from the client. What is received all the same is kept.
-  bool wants_input() const { return !wants_to_end_ && !IsHeld(); }
-
-  // What is to be sent next; valid until the next call. Sent says how much of it has been.
-  std::string_view output() const { return std::string_view(output_).substr(sent_); }
-  void Sent(std::size_t bytes);
-
-  // Whether the client is to be disconnected, at once. It is answered nothing any more.
-  bool wants_to_end() const { return wants_to_end_; }
-
- protected:
-  struct Message {
-    xsd_sockmsg header;
-    std::string payload;
-
-    // All strings that are closed by a zero. What follows the last is nothing.
-    std::vector<std::string> Strings() const;
-    // The payload, when it is one such string alone.
-    std::optional<std::string> OnlyString() const;
-  };
-
-  void Deliver(std::string_view path, std::string_view token, const Request& cause) override;
-  void End() override;
-  void Proceed() override;
-  void Answer(const Message& message);
-  void ReplyOk(const xsd_sockmsg& request);
-  void ReplyError(const xsd_sockmsg& request, int error);
+  void Receive(std::span<const std::byte> bytes) override;
+  bool wants_input() const override { return !wants_to_end_ && !IsHeld(); }
+  std::string_view output() const override { return std::string_view(output_).substr(sent_); }
+  void Sent(std::size_t bytes) override;
+  bool wants_to_end() const override { return wants_to_end_; }
 
  private:
+  using Message = StoreMessage;
+
   // A message that is not wholly sent.
   struct Unsent {
     std::uint64_t end;  // in the stream of all output
@@ -70,8 +48,12 @@ class StoreConnection : public Session {
     Request request;
   };
 
+  void Deliver(std::string_view path, std::string_view token, const Request& cause) override;
+  void End() override;
+  void Proceed() override;
   void Restart() override;
 
+  void Answer(const Message& message);
   bool IsHeld() const;
   void Reply(const xsd_sockmsg& request, std::uint32_t type, std::string_view payload,
              const Request& cause);
