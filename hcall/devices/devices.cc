@@ -69,18 +69,20 @@ std::int64_t Map(int fd, void* address, std::size_t length, int protection, int 
   return ThisProcess().Map(fd, *file, Number(address), length, protection, flags, offset);
 }
 
-// What comes out of C++ comes out of C as errno.
+// What comes out of C++ comes out of C as errno, which a call that succeeds leaves as it was, as a
+// system call does: Xen's libraries print it where nothing has set it.
 template <class Function>
 std::int64_t Guarded(const Function& function) {
+  const int before = errno;
   std::int64_t result;
   try {
     result = function();
   } catch (const std::bad_alloc&) {
     result = -ENOMEM;
   }
-  if (result >= 0 || result < -4095) return result;
-  errno = static_cast<int>(-result);
-  return -1;
+  const bool failed = result < 0 && result >= -4095;
+  errno = failed ? static_cast<int>(-result) : before;
+  return failed ? -1 : result;
 }
 
 constexpr struct xencomm_devices kDevices = {
@@ -109,9 +111,7 @@ constexpr struct xencomm_devices kDevices = {
     .unmapped =
         [](void* address, std::size_t length) {
           Guarded([&] {
-            const int error = errno;
             ThisProcess().Unmapped(Number(address), length);
-            errno = error;
             return std::int64_t{0};
           });
         },

@@ -205,8 +205,10 @@ const struct xencomm_devices *xencomm_enter_used(void) {
 
 const struct xencomm_devices *xencomm_enter(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
+  const int before = errno;
   enter();
   pthread_once(&once, load_devices);
+  errno = before;
   if (used_devices != NULL) return used_devices;
   xencomm_leave();
   errno = ENODEV;

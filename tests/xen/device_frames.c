@@ -15,8 +15,9 @@
 static uint16_t domain;
 
 static char *room_for(size_t pages, int protection) {
+  errno = E2BIG;
   char *room = mmap(NULL, pages * kPage, protection, MAP_SHARED, privcmd, 0);
-  CHECK(room != MAP_FAILED);
+  CHECK(room != MAP_FAILED && errno == E2BIG);
   return room;
 }
 
@@ -29,7 +30,8 @@ static int map_batch(char *place, uint32_t count, const uint64_t *gfns, int32_t 
 static char *mapped(size_t count, const uint64_t *gfns, int protection) {
   int32_t errors[kPages] = {0};
   char *pages = room_for(count, protection);
-  CHECK(map_batch(pages, count, gfns, errors) == 0);
+  errno = E2BIG;
+  CHECK(map_batch(pages, count, gfns, errors) == 0 && errno == E2BIG);
   for (size_t i = 0; i < count; i++) CHECK(errors[i] == 0);
   return pages;
 }
