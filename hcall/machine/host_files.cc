@@ -38,6 +38,13 @@ constexpr const char* kPlaceholders[] = {
     "/proc/xen/privcmd", "/proc/xen/xenbus",   "/proc/xen/xsd_kva", "/proc/xen/xsd_port",
 };
 
+// What xen-init-dom0 leaves for libxl of domain 0's configuration: without it `xl list -l` fails.
+constexpr const char* kDomain0 =
+    "/var/lib/xen/userdata-d.0.00000000-0000-0000-0000-000000000000.libxl-json";
+constexpr const char* kDomain0Configuration =
+    R"({"c_info": {"type": "pv", "name": "Domain-0"}, "b_info": {"type.pv": {}}})"
+    "\n";
+
 std::string TextOf(std::span<const char> text) {
   return std::string(text.data(), strnlen(text.data(), text.size()));
 }
@@ -122,6 +129,7 @@ absl::Status HostFiles::Describe(embedded::GuestKernel& kernel) {
   }
   const std::vector<std::pair<const char*, std::string>> shown = {
       {kCapabilities, "control_d\n"},
+      {kDomain0, kDomain0Configuration},
       {"/sys/hypervisor/type", "xen\n"},
       {"/sys/hypervisor/guest_type", "PVH\n"},
       {"/sys/hypervisor/uuid", "00000000-0000-0000-0000-000000000000\n"},

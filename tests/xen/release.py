@@ -12,7 +12,8 @@ XEN = '4.20'
 DEVICES = ('devices.c', 'device_hypercalls.c', 'device_frames.c', 'device_events.c')
 
 # Its own libc and loader, since this machine's may be older than its libraries ask for.
-PACKAGES = ['libc6', 'libc6-dev', 'libgcc-s1', 'linux-libc-dev', 'libxen-dev', *packages.UTILITIES]
+PROGRAMS = ['libc6', 'libgcc-s1', 'zlib1g', 'liblzma5', 'libzstd1', *packages.UTILITIES]
+PACKAGES = ['libc6-dev', 'linux-libc-dev', 'libxen-dev', *PROGRAMS]
 
 
 def archive(folder):
@@ -31,3 +32,10 @@ def compiled(root, program, sources=('release.c',), runs_here=False):
                   '-Wl,--as-needed', '-lxenctrl', '-lxencall', *(own if runs_here else [])],
                  check=True)
   return program
+
+
+def loaded(root, program):
+  """The words that run a program of Debian 13's from under `root`, with that one's loader and, before
+  all others, its libraries."""
+  return [root / 'lib64/ld-linux-x86-64.so.2', '--argv0', program.name,
+          '--library-path', root / packages.LIBRARIES, program]

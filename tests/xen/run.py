@@ -2,9 +2,11 @@
 
     /usr/bin/python3 tests/xen/run.py BUILD
 
-The Xen of this machine's Debian gets all programs; where that is older than 4.20, release.c and
-devices.c run on Debian 13's, too. The embedded hypervisor must answer release.c as real Xen 4.20
-does.
+The Xen of this machine's Debian gets all programs; where that is older than 4.20, release.c,
+devices.c and Xen's own programs run on Debian 13's, too. The embedded hypervisor must answer
+release.c as real Xen 4.20 does. A session of Debian 13's programs is to print what
+transcript_4.20.txt says, as it is to on a machine (a unit test); XENCOMM_WRITE_TRANSCRIPT=1 writes
+that file anew.
 
 Nothing is installed: the packages are downloaded and unpacked into BUILD, once. An image is a few
 megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
@@ -23,9 +25,11 @@ import subprocess
 import sys
 import tempfile
 
+import guest_kernel
 import packages
 import release
 import stock
+import transcript
 
 MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
 # A host's store, in the order in which they start.
@@ -56,10 +60,12 @@ class Machine:
   `checks` close with how many of their checks passed and failed. Those come last: they clear Xen's
   console, which others print. Behind them come those for which a store is started, as a host does:
   `store_checks`, of the same kind, and `store_programs`, whose output is to be as it is over ours,
-  which is what they are with. dom0 is a PV domain, or a PVH one.
+  which is what they are with. dom0 is a PV domain, or a PVH one. One with a transcript has no
+  programs but that one's.
   """
 
   pvh = False
+  has_transcript = False
 
   def __init__(self, folder, archive, more, library_sets=LIBRARY_SETS):
     self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
@@ -102,17 +108,20 @@ class Machine:
 
     # The stock libraries first: what the drop-ins replace is found beside them, never instead.
     stock_programs = packages.utilities_of(self.root)
-    for words in self.programs:
-      name = words.split()[0]
-      own = [build / folder / name for folder in ('hcall/tools', 'bench')]
-      program = next((path for path in own if path.exists()), stock_programs / name)
+    session = [words for words, _ in transcript.expected()] if self.has_transcript else []
+    for name in {words.split()[0] for words in [*self.programs, *session]}:
+      folders = [build / 'hcall/tools', build / 'bench', stock_programs, self.root / 'usr/bin']
+      program = next(folder / name for folder in folders if (folder / name).exists())
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
-    daemons = [stock_programs / name for name in STORE] if self.store_checks else []
+    has_store = self.store_checks or session
+    daemons = [stock_programs / name for name in STORE] if has_store else []
+    if session:
+      daemons.append(stock_programs / 'xenconsoled')  # xl waits for a domain's terminal
     for program in [*self.checks, *self.store_checks, *self.store_programs, *daemons]:
       add_stripped(program, image / 'bin' / program.name)
       add_libraries(program)
-    if self.store_checks:
+    if has_store:
       # What ends a thread of libxenstore opens it then, and nothing names it.
       libgcc = pathlib.Path(packages.LIBRARIES.removeprefix('usr/')) / 'libgcc_s.so.1'
       add_stripped(next(top / libgcc for top in (self.root, pathlib.Path('/'))
@@ -131,18 +140,29 @@ class Machine:
 LD_LIBRARY_PATH={f'/{name}' if name in drop_ins else ''}:/lib {words} </dev/null 2>&1
 echo "ended: $?"''' for words in all_words for name in self.library_sets)
     steps = steps_of([*self.programs, *(path.name for path in self.checks)])
-    if self.store_checks:
+    if has_store:
       steps += ''.join(f'\nLD_LIBRARY_PATH=/lib {path.name} >/dev/null' for path in daemons)
       steps += '\n' + steps_of(path.name for path in [*self.store_checks, *self.store_programs])
+    if session:
+      (image / 'etc' / 'xen').mkdir(parents=True)
+      (image / 'etc' / 'xen' / 'xl.conf').write_text(transcript.XL_CONF)
+      (image / 'kernel').write_bytes(guest_kernel.kernel())
+      for kind in transcript.GUESTS:
+        (image / f'{kind}.cfg').write_text(transcript.configuration(kind, '/kernel'))
+      # Into a file: what Xen prints meanwhile would come in between.
+      steps += '\nexport LD_LIBRARY_PATH=/lib\n' + transcript.shell(session, '/transcript')
+      steps += '\necho "run: transcript"\ncat /transcript'
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
+mkdir /dev/pts
+mount -t devpts none /dev/pts
 for module in {' '.join(MODULES)}; do insmod /modules/$module.ko; done
 mount -t xenfs none /proc/xen
 ln -s /run /var/run
-mkdir -p /run/lock /var/lock /run/xenstored /var/lib/xen /var/run/xen
+mkdir -p /run/lock /var/lock /run/xenstored /var/lib/xen /var/run/xen /var/log/xen
 {steps}
 echo "run: end: "
 poweroff -f
@@ -220,6 +240,13 @@ poweroff -f
         else:
           print(f'{title}: {problem}')
           failed += 1
+    if self.has_transcript:
+      printed = transcript.parse(outputs.get('transcript', ''))
+      if os.environ.get('XENCOMM_WRITE_TRANSCRIPT'):
+        transcript.write(printed)
+      different = transcript.differences(printed, f'Xen {self.xen}')
+      passed += len(transcript.expected()) - different
+      failed += different
     if 'end: ' not in outputs:
       print('\n'.join(text.splitlines()[-30:]))
       print(f'Xen {self.xen}: the machine stopped before its end')
@@ -289,15 +316,21 @@ def main():
   here = built / 'release'
   if here.exists():
     own.checks.append(here)
+    newest = own
   else:
     folder = build / f'xen-{release.DEBIAN}'
-    other = Machine(folder, release.archive(folder), release.PACKAGES)
+    newest = other = Machine(folder, release.archive(folder), release.PACKAGES)
+    other.programs = [*stock.PROGRAMS]
     other.checks = [
         release.compiled(other.root, folder / 'release'),
         release.compiled(other.root, folder / 'devices', release.DEVICES),
     ]
     here = release.compiled(other.root, folder / 'release-here', runs_here=True)
     machines.append(other)
+  session = copy.copy(newest)
+  session.has_transcript, session.library_sets = True, {'stock': None}
+  session.programs, session.checks, session.store_checks, session.store_programs = [], [], [], {}
+  machines.append(session)
 
   counts = [run_here(build, here), *(machine.run(build) for machine in machines)]
   passed, failed = map(sum, zip(*counts))
