@@ -34,7 +34,7 @@ def main():
   except (OSError, LookupError, subprocess.CalledProcessError) as error:
     print(f"skipped: Debian 13's programs cannot be downloaded: {error}")
     return SKIPPED
-  folders = [packages.utilities_of(root), root / 'usr/bin']
+  folders = [packages.utilities_of(root), root / 'usr/bin', pathlib.Path('/bin')]
 
   with tempfile.TemporaryDirectory() as place:
     place = pathlib.Path(place)

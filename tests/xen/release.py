@@ -35,7 +35,7 @@ def compiled(root, program, sources=('release.c',), runs_here=False):
 
 
 def loaded(root, program):
-  """The words that run a program of Debian 13's from under `root`, with that one's loader and, before
-  all others, its libraries."""
+  """The words that run a program of Debian 13's from under `root`, with its own loader and, before
+  all others, its own libraries."""
   return [root / 'lib64/ld-linux-x86-64.so.2', '--argv0', program.name,
           '--library-path', root / packages.LIBRARIES, program]
