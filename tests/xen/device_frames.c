@@ -135,7 +135,7 @@ static bool is_hole(const char *place) {
 static bool fills(char *place, uint64_t gfn, int32_t error) {
   int32_t errors[1] = {7};
   if (map_batch(place, 1, &gfn, errors) == 0) return errors[0] == error;
-  return is_translated() && errno == EINVAL;
+  return errno == EINVAL && is_translated();
 }
 
 static void check_partial_errors(void) {
