@@ -83,6 +83,8 @@ TEST_F(HypervisorHostTest, TellsWhatItFoundWhenItBegan) {
   xen_sysctl_t op = {};
   ASSERT_EQ(machine.Sysctl(XEN_SYSCTL_physinfo, op), 0);
   EXPECT_EQ(op.u.physinfo.cpu_khz, 1000000u);
+  const std::uint32_t features[] = {0x078bfbff, 0x80002001, 0x20100800, 5, 0, 0, 0, 0};
+  EXPECT_EQ(std::memcmp(op.u.physinfo.hw_cap, features, sizeof(features)), 0);
 }
 
 TEST_F(HypervisorHostTest, ConsoleKeepsWhatWasPrinted) {
@@ -310,11 +312,14 @@ TEST_F(HypervisorHostTest, PlatformOpDescribesProcessors) {
   EXPECT_EQ(machine.Call(__HYPERVISOR_platform_op, &op), 0);
   EXPECT_EQ(std::memcmp(version.vendor_id, vendor, sizeof(vendor)), 0);
   EXPECT_EQ(version.family, leaves[1].a >> 8 & 0xf);
+  EXPECT_EQ(version.model, leaves[1].a >> 4 & 0xf);
+  EXPECT_EQ(version.stepping, leaves[1].a & 0xf);
   EXPECT_EQ(version.max_present, 1u);
   version.xen_cpuid = 2;
   EXPECT_EQ(machine.Call(__HYPERVISOR_platform_op, &op), 0);
   EXPECT_EQ(std::string_view(version.vendor_id, sizeof(vendor)), std::string(sizeof(vendor), 0));
   EXPECT_EQ(version.family, 0u);
+  EXPECT_EQ(version.model, 0u);
   op.cmd = XENPF_getidletime;
   EXPECT_EQ(machine.Call(__HYPERVISOR_platform_op, &op), -kENOSYS);
 }

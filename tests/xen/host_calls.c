@@ -48,6 +48,11 @@ static void check_cpu_features(void) {
   CHECK(xc_get_cpu_featureset(xch, XEN_SYSCTL_cpu_featureset_host, &length, words) == 0);
   CHECK(length == all && words[0] != 0);
   CHECK((words[0] & 1) != 0);  // an FPU
+  // The same in short, where what AMD repeats of the first word is said once.
+  xc_physinfo_t physinfo;
+  CHECK(xc_physinfo(xch, &physinfo) == 0);
+  CHECK(physinfo.hw_cap[0] == words[0] && physinfo.hw_cap[1] == words[1]);
+  CHECK(physinfo.hw_cap[2] == (words[2] & ~0x0183f3ffu) && physinfo.hw_cap[3] == words[3]);
   length = 1;
   uint32_t one[2] = {0, 0x5a5a5a5a};
   CHECK_REFUSED(xc_get_cpu_featureset(xch, XEN_SYSCTL_cpu_featureset_host, &length, one), ENOBUFS);

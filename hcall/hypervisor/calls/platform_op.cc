@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "hcall/hypervisor/base/cpu_policy.h"
 #include "hcall/hypervisor/calls/argument.h"
 #include "hcall/hypervisor/calls/bitmap.h"
 #include "hcall/hypervisor/calls/call.h"
@@ -60,15 +61,16 @@ std::int64_t GetCpuInfoOp(PlatformCall& op) {
 std::int64_t GetCpuVersion(PlatformCall& op) {
   auto& [call, request] = op;
   constexpr char kVendor[] = {'A', 'u', 't', 'h', 'e', 'n', 't', 'i', 'c', 'A', 'M', 'D'};
-  constexpr std::uint32_t kFamily = 15;
+  // Of leaf 1, whose extended family is 0.
+  const std::uint32_t signature = HostLeaves()[1].a;
   xenpf_pcpu_version& version = request->u.pcpu_version;
   static_assert(sizeof(version.vendor_id) == sizeof(kVendor));
   const bool known = version.xen_cpuid < call.core.config.cpus;
   std::memset(version.vendor_id, 0, sizeof(version.vendor_id));
   if (known) std::memcpy(version.vendor_id, kVendor, sizeof(kVendor));
-  version.family = known ? kFamily : 0;
-  version.model = 0;
-  version.stepping = 0;
+  version.family = known ? signature >> 8 & 0xf : 0;
+  version.model = known ? (signature >> 12 & 0xf0) | (signature >> 4 & 0xf) : 0;
+  version.stepping = known ? signature & 0xf : 0;
   version.max_present = call.core.config.cpus - 1;
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "hcall/hypervisor/base/cpu_policy.h"
 #include "hcall/hypervisor/calls/sysctl.h"
 #include "hcall/schema/generated/rows.h"
 
@@ -11,6 +12,10 @@ namespace {
 
 // One node, one socket of single-threaded cores.
 constexpr std::uint32_t kMaxNodeId = 63;  // MAX_NUMNODES - 1
+
+// The word of leaf 0x80000001's edx, and its bits that AMD repeats there of leaf 1's.
+constexpr unsigned kExtendedFeatures = 2;
+constexpr std::uint32_t kRepeatedFeatures = 0x0183f3ff;
 
 }  // namespace
 
@@ -27,6 +32,9 @@ std::int64_t PhysInfo(SysctlCall& op) {
   info.cpu_khz = kCpuKilohertz;
   info.capabilities = XEN_SYSCTL_PHYSCAP_hvm | XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_hap |
                       XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2;
+  std::memcpy(info.hw_cap, HostFeatureset().data(), sizeof(info.hw_cap));
+  // What AMD repeats there of the first word is said once.
+  info.hw_cap[kExtendedFeatures] &= ~kRepeatedFeatures;
   info.total_pages = core.total_pages;
   info.free_pages = core.heap.free_pages();
   info.max_mfn = core.max_page() - 1;
