@@ -49,7 +49,8 @@ std::string ProgramOf(pid_t process) {
   std::string name = "?";
   std::ifstream comm(absl::StrCat("/proc/", process, "/comm"));
   std::getline(comm, name);
-  absl::c_replace_if(name, [](char c) { return !absl::ascii_isprint(c); }, '?');
+  absl::c_replace_if(
+      name, [](char c) { return !absl::ascii_isprint(c); }, '?');
   return name.substr(0, 15);
 }
 
@@ -191,7 +192,7 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Handle(Kind kind, const Mess
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
-  if (words.size() != 3 || words[0] != kMagic) return Malformed("a greeting");
+  if (words.size() < 3 || words.size() > 4 || words[0] != kMagic) return Malformed("a greeting");
   if (words[1] != kVersion) {
     return absl::FailedPreconditionError(
         Sentence("the machine speaks version %u, its client %u: expected both of one release",
@@ -210,7 +211,8 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
   lanes_ = static_cast<Lane*>(lanes);
   lanes_file_.emplace(std::move(file));
   process_.emplace(machine_, static_cast<SpaceOption>(words[2]));
-  program_ = ProgramOf(PeerOf(socket_.get()).pid);
+  program_ =
+      ProgramOf(words.size() == 4 ? static_cast<pid_t>(words[3]) : PeerOf(socket_.get()).pid);
   return Reply{.words = {machine_.setting().memory_bytes}, .fd = lanes_file_->get()};
 }
 

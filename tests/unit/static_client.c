@@ -1,10 +1,11 @@
 /* A program that is linked statically, and its threads, children and successors: devices by what
  * any C library has. Ends with 0 when all went well.
  *
- *     static_client threads | events | pass | traced | destroy | hold HOW
+ *     static_client threads | events | pass | traced | hostile | destroy | hold HOW
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -196,6 +198,72 @@ static int traced(void) {
   return status;
 }
 
+#define ANY(list) list[(size_t)rand() % (sizeof(list) / sizeof((list)[0]))]
+
+/* Calls with whatever in them, all of which a supervisor is told of, and lives on. None changes a
+ * file, whatever path comes about. */
+static int hostile(void) {
+  const int buffers = open("/dev/xen/hypercall", O_RDWR), events = open("/dev/xen/evtchn", O_RDWR);
+  NEED(buffers >= 0 && events >= 0);
+  static char place[kPage];
+  char *const border =
+      mmap(NULL, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  NEED(munmap(border + kPage, kPage) == 0);
+  memset(border, '/', kPage);
+  char *const room = mmap(NULL, 4 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, privcmd, 0);
+  NEED(room != MAP_FAILED);
+  const long pointers[] = {0,
+                           8,
+                           -1,
+                           (long)0xffff800000000000,
+                           (long)place,
+                           (long)"/var/lib/xen/none",
+                           (long)"",
+                           (long)"/proc/xen/capabilities",
+                           (long)border,
+                           (long)border + kPage - 3,
+                           (long)room,
+                           (long)room + kPage,
+                           0x680000000000,
+                           0x68fffffff000};
+  const long numbers[] = {0,        1,        2,       -1,      AT_FDCWD, kPage, 1L << 31,
+                          1L << 62, LONG_MIN, privcmd, buffers, events,   40,    999};
+  const long requests[] = {kHypercall,   0x105002,     0x185003,       0x205004,
+                           0x105005,     0x25006,      kMapResource,   0x44500,
+                           kBindUnbound, 0x84501,      kNotify,        0x4505,
+                           0x24506,      _IO('E', 99), _IO('P', 0xff), _IOC(3, 'P', 0, 16383)};
+  const long calls[] = {SYS_ioctl,     SYS_ioctl,    SYS_ioctl,      SYS_mmap,       SYS_munmap,
+                        SYS_mremap,    SYS_stat,     SYS_newfstatat, SYS_statx,      SYS_fstat,
+                        SYS_access,    SYS_readlink, SYS_getxattr,   SYS_readlinkat, SYS_statfs,
+                        SYS_listxattr, SYS_getcwd,   SYS_connect,    SYS_faccessat};
+  for (int i = 0; i < 20000; i++) {
+    const long call = ANY(calls);
+    long a[6];
+    for (int j = 0; j < 6; j++) a[j] = rand() % 2 ? ANY(pointers) : ANY(numbers);
+    if (call == SYS_ioctl) {
+      /* Never the one that others of this program use, and restriction ends. */
+      a[0] = rand() % 2 ? open("/dev/xen/privcmd", O_RDWR) : events;
+      a[1] = ANY(requests);
+      if (rand() % 4) a[2] = (long)place;
+      for (int j = 0; j < 48; j += 8) {
+        const long word = rand() % 2 ? ANY(pointers) : ANY(numbers);
+        memcpy(place + j, &word, sizeof(word));
+      }
+    }
+    if (call == SYS_mmap) {
+      a[1] &= 0xffff;
+      a[3] &= ~MAP_FIXED;
+    }
+    if (call == SYS_munmap || call == SYS_mremap) {
+      a[0] = rand() % 2 ? (long)room : 0x680000000000;
+      a[3] = 0;
+    }
+    syscall(call, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (call == SYS_ioctl && a[0] != events) close((int)a[0]);
+  }
+  return version(privcmd) != 4;
+}
+
 static int destroy(void) {
   struct xen_domctl destroy = {.cmd = XEN_DOMCTL_destroydomain,
                                .interface_version = XEN_DOMCTL_INTERFACE_VERSION,
@@ -237,6 +305,7 @@ int main(int count, char **words) {
   if (strcmp(words[1], "threads") == 0) return threads() != 0;
   if (strcmp(words[1], "events") == 0) return events();
   if (strcmp(words[1], "pass") == 0) return pass(words[0]) != 0;
+  if (strcmp(words[1], "hostile") == 0) return hostile();
   if (strcmp(words[1], "traced") == 0) return traced() != 0;
   if (count == 3) hold(words[0], words[2]);
   return 1;

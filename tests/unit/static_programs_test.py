@@ -235,6 +235,14 @@ os.execv(sys.argv[1], sys.argv[1:])
     self.assertEqual((done.returncode, done.stderr.count('\n')), (1, 1), done.stderr)
     self.assertIn('may not look at the processes that it starts', done.stderr)
 
+  def test_whatever_they_ask_they_are_answered(self):
+    done = run('--', CLIENT, 'hostile')
+    self.assertEqual(done.returncode, 0, done.stderr)
+    # What they ask for by chance is told of, by their name.
+    for line in done.stderr.splitlines():
+      self.assertRegex(line, '^xencomm machine: static_client asked for ')
+    self.assertIn('asked for', done.stderr)
+
   def test_nobody_is_supervised_twice(self):
     done = run('--', *command('--', 'true'))
     self.assertEqual(done.returncode, 1)

@@ -41,7 +41,10 @@ class OtherClient final : public DeviceClient {
  public:
   OtherClient(const JoinedSetting& machine, pid_t process, int listener,
               const OtherProgram::Ended& ended)
-      : DeviceClient(program_), machine_(machine), program_(process, listener, ended) {}
+      : DeviceClient(program_),
+        machine_(machine),
+        process_(process),
+        program_(process, listener, ended) {}
 
   OtherProgram& program() { return program_; }
   // Frames that it has unmapped, untold.
@@ -51,7 +54,7 @@ class OtherClient final : public DeviceClient {
 
  private:
   absl::StatusOr<std::shared_ptr<machine::Connection>> OpenConnection() override {
-    return machine::Connection::Open(machine_.path, machine_.space);
+    return machine::Connection::Open(machine_.path, machine_.space, process_);
   }
   absl::StatusOr<embedded::ForeignMappings*> OpenMappings(
       machine::Connection& connection) override {
@@ -63,6 +66,7 @@ class OtherClient final : public DeviceClient {
   }
 
   const JoinedSetting machine_;
+  const pid_t process_;
   OtherProgram program_;
   std::unique_ptr<embedded::ForeignMappings> mappings_;
 };

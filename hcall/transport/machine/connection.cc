@@ -55,7 +55,7 @@ absl::Status RefusalOf(const Message& reply) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Connection>> Connection::Open(const std::string& path,
-                                                             SpaceOption space) {
+                                                             SpaceOption space, pid_t speaks_for) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
@@ -72,10 +72,9 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::Open(const std::string& 
                  "--socket=%s'",
                  path, strerrordesc_np(errno), path));
   }
-  auto connection =
-      std::shared_ptr<Connection>(
-          new Connection(FileDescriptor::Aside(std::move(socket)), MappingsOf(path)));
-  const absl::Status greeted = connection->Greet(path, space);
+  auto connection = std::shared_ptr<Connection>(
+      new Connection(FileDescriptor::Aside(std::move(socket)), MappingsOf(path)));
+  const absl::Status greeted = connection->Greet(path, space, speaks_for);
   if (!greeted.ok()) return greeted;
   return connection;
 }
@@ -140,7 +139,7 @@ Connection::~Connection() {
 
 bool Connection::HasSocket() const { return CookieOf(socket_.get()) == cookie_; }
 
-absl::Status Connection::Greet(const std::string& path, SpaceOption space) {
+absl::Status Connection::Greet(const std::string& path, SpaceOption space, pid_t speaks_for) {
   ucred machine = {};
   socklen_t length = sizeof(machine);
   if (getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &machine, &length) != 0) {
@@ -151,8 +150,9 @@ absl::Status Connection::Greet(const std::string& path, SpaceOption space) {
     return absl::PermissionDeniedError(Sentence(
         "the machine at %s is run by user %u: expected user %u or root", path, machine.uid, own));
   }
-  const std::uint64_t hello[] = {kMagic, kVersion, static_cast<std::uint64_t>(space)};
-  absl::StatusOr<Reply> reply = Ask(Kind::kHello, hello);
+  const std::uint64_t hello[] = {kMagic, kVersion, static_cast<std::uint64_t>(space),
+                                 static_cast<std::uint64_t>(speaks_for)};
+  absl::StatusOr<Reply> reply = Ask(Kind::kHello, std::span(hello).first(speaks_for == 0 ? 3 : 4));
   if (!reply.ok()) return reply.status();
   if (!reply->fd.is_open()) return absl::FailedPreconditionError("the machine gives no lanes");
   void* const lanes =
@@ -249,7 +249,8 @@ absl::StatusOr<embedded::RamFile*> Connection::Memory() {
     if (!reply->fd.is_open() || reply->words.size() != 1) {
       return absl::FailedPreconditionError("the machine gives no memory");
     }
-    memory_ = embedded::RamFile::OfAnother(FileDescriptor::Aside(std::move(reply->fd)), reply->words[0]);
+    memory_ =
+        embedded::RamFile::OfAnother(FileDescriptor::Aside(std::move(reply->fd)), reply->words[0]);
   }
   return memory_.get();
 }

@@ -6,6 +6,7 @@
 #define HCALL_TRANSPORT_MACHINE_CONNECTION_H_
 
 #include <semaphore.h>
+#include <sys/types.h>
 
 #include <array>
 #include <atomic>
@@ -35,9 +36,9 @@ namespace xencomm::machine {
 class Connection final : public embedded::FrameHolder {
  public:
   // kUnavailable: nothing answers at the socket. kPermissionDenied: the machine is another user's.
-  // kFailedPrecondition: it is of another version.
+  // kFailedPrecondition: it is of another version. A supervisor says which process it speaks for.
   static absl::StatusOr<std::shared_ptr<Connection>> Open(const std::string& path,
-                                                          SpaceOption space);
+                                                          SpaceOption space, pid_t speaks_for = 0);
 
   // This process's mappings of the machine's frames, by a connection that stays on until it ends:
   // whoever made them closes its handle and goes on using them. Calls by every connection look
@@ -124,7 +125,7 @@ class Connection final : public embedded::FrameHolder {
   Connection(FileDescriptor socket, const Mappings& mappings);
   static Mappings& MappingsOf(const std::string& path);
 
-  absl::Status Greet(const std::string& path, SpaceOption space);
+  absl::Status Greet(const std::string& path, SpaceOption space, pid_t speaks_for);
   // One request and its reply. A refusal is a status with the machine's sentence.
   absl::StatusOr<Reply> Ask(Kind kind, std::span<const std::uint64_t> words, int fd = -1)
       ABSL_LOCKS_EXCLUDED(mutex_);

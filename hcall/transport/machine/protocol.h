@@ -22,6 +22,7 @@ inline constexpr std::uint64_t kVersion = 1;
 
 enum class Kind : std::uint64_t {
   kHello = 1,      // {kMagic, kVersion, SpaceOption} -> {memory, release}; descriptor of the lanes
+                   // A supervisor adds the process that it speaks for, which has a name in the log.
   kLane,           // {index}: from now on the machine serves it
   kMemory,         // -> {size}; descriptor of domains' memory
   kReserve,        // {virtual base, length in bytes}: the client's region
