@@ -154,6 +154,23 @@ HypercallFrame Claim(CallsMachine& on, std::uint16_t target) {
 }
 
 template <std::uint64_t kOp>
+HypercallFrame PodTarget(CallsMachine& on, std::uint16_t target) {
+  Tidy(on, IdOf(on, target));
+  xen_pod_target request{};
+  request.target_pages = 5;
+  request.domid = target;
+  return on.Frame(__HYPERVISOR_memory_op, kOp, on.Put(request));
+}
+
+// Of a domain that has no page yet.
+HypercallFrame FirstPodTarget(CallsMachine& on, std::uint16_t target) {
+  on.machine.Domctl(XEN_DOMCTL_destroydomain, kNew);  // if it is there
+  EXPECT_EQ(on.machine.CreateDomain(kNew, kPagesOfEach, XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap),
+            kNew);
+  return PodTarget<XENMEM_set_pod_target>(on, target);
+}
+
+template <std::uint64_t kOp>
 HypercallFrame AskDomain(CallsMachine& on, std::uint16_t target) {
   Tidy(on, IdOf(on, target));
   return on.Frame(__HYPERVISOR_memory_op, kOp, on.Put<xen_memory_domain>({.domid = target}));
@@ -837,6 +854,12 @@ constexpr WorkingCall kCalls[] = {
         AskDomain<XENMEM_maximum_gpfn>, {.answer = kPagesOfEach - 1}),
     Row("memory_op.maximum_gpfn.pv", __HYPERVISOR_memory_op, XENMEM_maximum_gpfn, May::kTarget,
         AskDomain<XENMEM_maximum_gpfn>, {.target = kPv, .own_answer = kPagesOfEach - 1}),
+    Row("memory_op.set_pod_target", __HYPERVISOR_memory_op, XENMEM_set_pod_target, May::kControl,
+        PodTarget<XENMEM_set_pod_target>, {.pv_refusal = -kEINVAL}),
+    Row("memory_op.set_pod_target.first", __HYPERVISOR_memory_op, XENMEM_set_pod_target,
+        May::kControl, FirstPodTarget, {.target = kNew, .pv_refusal = -kEINVAL}),
+    Row("memory_op.get_pod_target", __HYPERVISOR_memory_op, XENMEM_get_pod_target, May::kControl,
+        PodTarget<XENMEM_get_pod_target>, {.pv_refusal = -kEINVAL}),
     Row("memory_op.maximum_ram_page", __HYPERVISOR_memory_op, XENMEM_maximum_ram_page, May::kAnyone,
         AskMachine<XENMEM_maximum_ram_page>, {.answer = kAnyAnswer}),
     Row("memory_op.get_sharing_freed_pages", __HYPERVISOR_memory_op, XENMEM_get_sharing_freed_pages,

@@ -175,6 +175,44 @@ TEST_P(HypervisorMemoryTest, MaximumReservationIsMaxMem) {
             -kEINVAL);
 }
 
+// Memory that is to be populated on demand is set aside while a domain has no page, and only then.
+TEST_P(HypervisorMemoryTest, ATargetSetsMemoryAsideBeforeTheFirstPage) {
+  xen_pod_target target{};
+  target.domid = kDomain;
+  const auto call = [&](std::uint64_t op, std::uint64_t pages) {
+    target.target_pages = pages;
+    target.tot_pages = target.pod_cache_pages = target.pod_entries = 7777;
+    return machine.Call(__HYPERVISOR_memory_op, op, &target);
+  };
+  if (!hvm()) {
+    EXPECT_EQ(call(XENMEM_set_pod_target, 700), -kEINVAL);
+    EXPECT_EQ(call(XENMEM_get_pod_target, 700), -kEINVAL);
+    EXPECT_EQ(Pages(), 0);
+    return;
+  }
+  EXPECT_EQ(call(XENMEM_set_pod_target, 1001), -kEINVAL);  // beyond its limit
+  EXPECT_EQ(target.tot_pages, 7777u);
+  for (const std::uint64_t pages : {700, 701, 3}) {
+    const std::uint64_t most = std::max(pages, std::uint64_t(Pages()));
+    for (const std::uint64_t op : {XENMEM_set_pod_target, XENMEM_get_pod_target}) {
+      EXPECT_EQ(call(op, pages), 0);
+      EXPECT_EQ(target.tot_pages, most);
+      EXPECT_EQ(target.pod_cache_pages, most);
+      EXPECT_EQ(target.pod_entries, 0u);
+    }
+  }
+  // None of it is anywhere in the domain, which gets its pages besides.
+  std::vector<xen_pfn_t> frames = Frames(0, 10);
+  EXPECT_EQ(Reserve(XENMEM_decrease_reservation, frames), 0);
+  EXPECT_EQ(Reserve(XENMEM_populate_physmap, frames), 10);
+  EXPECT_EQ(call(XENMEM_set_pod_target, 1000), 0);
+  EXPECT_EQ(target.tot_pages, 711u);
+  EXPECT_EQ(target.pod_cache_pages, 701u);
+  EXPECT_EQ(Reserve(XENMEM_decrease_reservation, frames), 10);
+  EXPECT_EQ(call(XENMEM_set_pod_target, 1000), 0);
+  EXPECT_EQ(target.pod_cache_pages, 1000u);
+}
+
 TEST(HypervisorScatterTest, RunsOfADomainDoNotContinueEachOther) {
   TestMachine machine({.pages = 1024});
   ASSERT_EQ(machine.build_result, 0);

@@ -58,6 +58,13 @@ LIFE = [
                           r'Domain-0 +0 +256 +0', r'NAME +\d+ +512 +0']),
     ('xl cpupool-list', [r'Name +CPUs +Sched +Active +Domain count',
                          r'Pool-0 +4 +credit2 +y +2']),
+    ('xl mem-set NAME 48', []),
+    ('xl list -l NAME', ['+ +"max_memkb": 65536,', '+ +"target_memkb": 49152,']),
+    ('xl mem-max NAME 80', []),
+    ('xl mem-set NAME 72', []),
+    ('xl list -l NAME', ['+ +"max_memkb": 81920,', '+ +"target_memkb": 73728,']),
+    # Its own part, to give pages back and to take some, is what its kernel would do.
+    ('xl list NAME', [HEAD, guest('--p---')]),
     ('xl unpause NAME', []),
     ('xl list NAME', [HEAD, guest('[-r][-b]----')]),
     ('xl pause NAME', []),

@@ -244,6 +244,42 @@ static void check_hvm_memory(void) {
   CHECK(xc_domain_destroy(xch, domid) == 0);
 }
 
+// A target for what is populated on demand: memory is set aside for a domain without a page, and one
+// that has pages, none of which is to be populated, keeps what it has.
+static void check_targets(void) {
+  xen_pfn_t frames[16];
+  const uint32_t pv = create_domain_with_pages(0, 1, 16, frames);
+  CHECK_REFUSED(xc_domain_set_pod_target(xch, pv, 8, NULL, NULL, NULL), EINVAL);
+  CHECK_REFUSED(xc_domain_get_pod_target(xch, pv, NULL, NULL, NULL), EINVAL);
+  CHECK(xc_domain_destroy(xch, pv) == 0);
+
+  const uint32_t hvm =
+      create_domain_with_pages(XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, 1, 0, NULL);
+  CHECK(xc_domain_setmaxmem(xch, hvm, 4 * 1000) == 0);
+  uint64_t total = 7, cache = 7, entries = 7;
+  CHECK_REFUSED(xc_domain_set_pod_target(xch, hvm, 1001, NULL, NULL, NULL), EINVAL);
+  static const struct {
+    uint64_t target, pages;
+  } kTargets[] = {{0, 0}, {600, 600}, {601, 601}, {1000, 1000}, {5, 1000}};
+  for (unsigned i = 0; i < sizeof(kTargets) / sizeof(kTargets[0]); i++) {
+    CHECK(xc_domain_set_pod_target(xch, hvm, kTargets[i].target, &total, &cache, &entries) == 0);
+    CHECK(total == kTargets[i].pages && cache == total && entries == 0);
+    CHECK(xc_domain_get_pod_target(xch, hvm, &total, &cache, &entries) == 0);
+    CHECK(total == kTargets[i].pages && cache == total && entries == 0);
+  }
+  CHECK(xc_domain_setmaxmem(xch, hvm, 4 * 2000) == 0);
+  xen_pfn_t gfn = 3;
+  CHECK(xc_domain_decrease_reservation(xch, hvm, 1, 0, &gfn) == 0);
+  CHECK(xc_domain_populate_physmap_exact(xch, hvm, 1, 0, 0, &gfn) == 0);
+  CHECK(xc_domain_set_pod_target(xch, hvm, 1500, &total, &cache, &entries) == 0);
+  CHECK(total == 1001 && cache == 1000 && entries == 0);
+  CHECK(xc_domain_set_pod_target(xch, hvm, 10, &total, &cache, &entries) == 0);
+  CHECK(total == 1001 && cache == 1000 && entries == 0);
+  CHECK(xc_domain_destroy(xch, hvm) == 0);
+  CHECK_REFUSED(xc_domain_set_pod_target(xch, kNobody, 1, NULL, NULL, NULL), ESRCH);
+  CHECK_REFUSED(xc_domain_get_pod_target(xch, kNobody, NULL, NULL, NULL), ESRCH);
+}
+
 // A physmap of four levels has an end.
 static void check_far_memory(void) {
   const uint32_t domid =
@@ -295,6 +331,7 @@ static void check_held_page(void) {
 void check_memory_calls(void) {
   check_pv_memory();
   check_hvm_memory();
+  check_targets();
   check_far_memory();
   check_held_page();
 }

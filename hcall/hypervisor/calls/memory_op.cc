@@ -62,6 +62,60 @@ std::int64_t ClaimPages(Call& call) {
   return 0;
 }
 
+// Sets `target_pages` of memory aside for a domain that has no page yet: it is to populate itself on
+// demand. The call may have to be continued.
+std::int64_t FillPodCache(Call& call, Domain& domain, std::uint64_t target_pages) {
+  constexpr unsigned kSuperpageOrder = 9;
+  Physmap physmap(call.core, domain);
+  while (domain.pod_cache_pages < target_pages) {
+    const std::uint64_t missing = target_pages - domain.pod_cache_pages;
+    unsigned order = missing >> kSuperpageOrder != 0 ? kSuperpageOrder : 0;
+    std::uint64_t mfn;
+    std::int64_t error = physmap.Allocate(0, order, FrameHeap::kAnyWidth, &mfn);
+    if (error != 0 && order != 0) {
+      order = 0;
+      error = physmap.Allocate(0, order, FrameHeap::kAnyWidth, &mfn);
+    }
+    if (error != 0) return call.UnlessMemoryIsDue(-kENOMEM);
+    domain.pod_cache_pages += std::uint64_t{1} << order;
+    if (domain.pod_cache_pages != target_pages &&
+        call.ShouldPreempt(std::uint64_t{1} << order)) {
+      return call.Continue();
+    }
+  }
+  return 0;
+}
+
+// What is to be populated on demand, and with what. No domain has such pages here: one with memory
+// is content with what it has, whatever its target.
+template <bool kIsSet>
+std::int64_t PodTarget(Call& call) {
+  Argument<xen_pod_target> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_memory_op,
+                     kIsSet ? XENMEM_set_pod_target : XENMEM_get_pod_target)) {
+    return -kEFAULT;
+  }
+  Domain* target = call.FindAny(request->domid);
+  if (target == nullptr) return -kESRCH;
+  if (!target->translated()) return -kEINVAL;
+  if (!call.domain.privileged) return -kEPERM;
+
+  SpinGuard guard(call.core.control);
+  if constexpr (kIsSet) {
+    if (request->target_pages > target->max_pages.load(std::memory_order_relaxed)) return -kEINVAL;
+    const bool is_empty =
+        target->tot_pages.load(std::memory_order_relaxed) == target->pod_cache_pages;
+    if (!target->dying() && is_empty) {
+      const std::int64_t error = FillPodCache(call, *target, request->target_pages);
+      if (error != 0 || call.frame.continued) return error;
+    }
+  }
+  request->tot_pages = target->tot_pages.load(std::memory_order_relaxed);
+  request->pod_cache_pages = target->pod_cache_pages;
+  request->pod_entries = 0;
+  return request.Store() ? 0 : -kEFAULT;
+}
+
 std::int64_t AskDomain(MemoryCall& memory) {
   auto& [call, op, start] = memory;
   Argument<xen_memory_domain> argument(call, call.frame.arguments[1]);
@@ -129,6 +183,8 @@ constexpr OpTable<MemoryCall, kMemoryOpMask + 1> kOps = {
     {XENMEM_get_sharing_freed_pages, SharedPages},
     {XENMEM_get_sharing_shared_pages, SharedPages},
     {XENMEM_get_vnumainfo, AtOnce<GetVnuma>},
+    {XENMEM_set_pod_target, Architecture<PodTarget<true>>},
+    {XENMEM_get_pod_target, Architecture<PodTarget<false>>},
     {XENMEM_set_memory_map, Architecture<SetMemoryMap>},
     {XENMEM_memory_map, Architecture<GetMemoryMap>},
     {XENMEM_machine_memory_map, Architecture<GetMachineMemoryMap>},

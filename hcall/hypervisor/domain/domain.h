@@ -103,6 +103,9 @@ class Domain : public DomainPages {
   std::uint32_t tsc_khz = kCpuKilohertz;
   std::uint64_t shared_info_mfn = kNoFrame;
 
+  // Of its pages those that are at no gfn, to be populated on demand; under the control lock.
+  std::uint64_t pod_cache_pages = 0;
+
   // How far the end of the domain came, leg by leg; under the control lock.
   struct Ending {
     std::uint32_t next_port = 1;

@@ -149,6 +149,7 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
     SpinGuard guard(domain.lock);
     domain.life.store(Life::kDying);
     physmap.Claim(0);
+    domain.pod_cache_pages = 0;
     domain.dropping = kNoFrame;  // as all tables are now
     for (unsigned i = 0; i < domain.max_vcpus; ++i) {
       if (Vcpu* vcpu = domain.vcpu(i)) {
