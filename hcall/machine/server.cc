@@ -61,10 +61,13 @@ absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
   return listening;
 }
 
-// Whether Debian's Xen refuses it, too: it was built without FLASK, and a machine without some
-// devices has answers of its own (hcall/hypervisor/calls/op_table.h).
+// Whether Debian's Xen refuses it, too: it was built without FLASK and without counters, and a
+// machine without some devices has answers of its own (hcall/hypervisor/calls/op_table.h).
 bool IsXensAnswer(std::uint64_t hypercall, std::uint64_t op) {
-  return hypercall == __HYPERVISOR_xsm_op || hypervisor::Ask(hypercall, op).without != -ENOSYS;
+  const bool counts = hypercall == __HYPERVISOR_sysctl &&
+                      (op == XEN_SYSCTL_perfc_op || op == XEN_SYSCTL_lockprof_op);
+  return hypercall == __HYPERVISOR_xsm_op || counts ||
+         hypervisor::Ask(hypercall, op).without != -ENOSYS;
 }
 
 // Of a call that a thread of a session makes: it has the client's name.
