@@ -111,9 +111,11 @@ std::int64_t GntdevDevice::Map(std::uint64_t file, std::uint64_t address, std::s
   HolderOfGrants holder(*connection_, file, offset >> kPageShift);
   const std::vector<std::uint64_t> none(pages);
   std::vector<int> errors(pages);
-  const int error = mappings_.Fill(
-      holder, 0, {.address = std::bit_cast<void*>(start), .protection = protection, .empty_file = empty_.get()}, none,
-      errors);
+  const int error = mappings_.Fill(holder, 0,
+                                   {.address = std::bit_cast<void*>(start),
+                                    .protection = protection,
+                                    .empty_file = empty_.get()},
+                                   none, errors);
   if (error != 0) {
     program_.Unmap(start, length);
     return error;

@@ -36,8 +36,8 @@ class GntdevDevice {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // An address, or a negative errno.
-  std::int64_t Map(std::uint64_t file, std::uint64_t address, std::size_t length, int protection, int flags,
-                   std::uint64_t offset) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::int64_t Map(std::uint64_t file, std::uint64_t address, std::size_t length, int protection,
+                   int flags, std::uint64_t offset) ABSL_LOCKS_EXCLUDED(mutex_);
   // Whatever was at these addresses is gone.
   void Unmapped(std::uint64_t start, std::size_t length) ABSL_LOCKS_EXCLUDED(mutex_);
 

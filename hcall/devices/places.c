@@ -56,8 +56,8 @@ bool xencomm_may_cross(const char *component, size_t length) {
 
 /* Adds a path to the one of `written` bytes, without "//", "." and "..", as the kernel reads it
  * when no component is a link; a slash at the end stays, since it asks for a folder. Answers how
- * long it is then. */
-static size_t add(char *to, size_t written, const char *path, size_t length) {
+ * long it is then, and whether it was in a kept path on its way. */
+static size_t add(char *to, size_t written, const char *path, size_t length, bool *was_kept) {
   const char *const end = path + length;
   while (path < end) {
     while (path < end && *path == '/') ++path;
@@ -65,6 +65,7 @@ static size_t add(char *to, size_t written, const char *path, size_t length) {
     while (path < end && *path != '/') ++path;
     const size_t size = (size_t)(path - component);
     if (size == 2 && memcmp(component, "..", 2) == 0) {
+      *was_kept |= is_kept(to, written);
       while (written > 0 && to[--written] != '/') {
       }
     } else if (size != 0 && (size != 1 || *component != '.')) {
@@ -88,7 +89,7 @@ static char *follow_links(char *path) {
 struct xencomm_place xencomm_place_in(const char *files, char *absolute, size_t length,
                                       const char *path, size_t left, bool is_inside) {
   struct xencomm_place place = {path, XENCOMM_NO_DEVICE, false};
-  length = add(absolute, length, path, strnlen(path, left));
+  length = add(absolute, length, path, strnlen(path, left), &is_inside);
   absolute[length] = '\0';
   absolute = follow_links(absolute);
   if (!is_kept(absolute, strlen(absolute))) {

@@ -28,7 +28,7 @@ bool xencomm_may_cross(const char *component, size_t length);
 /* Where `path` leads, whose first `left` bytes count. `absolute` has `length` bytes of the folder
  * that a relative path is in, room for the path and 2 bytes more, and before it for `files`, the
  * folder of the machine's files; the place may be there. What leads out of that folder, from
- * `is_inside`, has an absolute path, too. */
+ * `is_inside` or on its way, has an absolute path, too. */
 struct xencomm_place xencomm_place_in(const char *files, char *absolute, size_t length,
                                       const char *path, size_t left, bool is_inside);
 

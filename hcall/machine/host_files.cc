@@ -34,8 +34,9 @@ constexpr const char* kFolders[] = {
 constexpr const char* kCapabilities = "/proc/xen/capabilities";
 // What is a device to whoever opens it is a plain file to whoever lists the folder.
 constexpr const char* kPlaceholders[] = {
-    "/dev/xen/privcmd",  "/dev/xen/hypercall", "/dev/xen/evtchn", "/dev/xen/xenbus", "/dev/xen/gntdev",
-    "/proc/xen/privcmd", "/proc/xen/xenbus",   "/proc/xen/xsd_kva", "/proc/xen/xsd_port",
+    "/dev/xen/privcmd",  "/dev/xen/hypercall", "/dev/xen/evtchn",   "/dev/xen/xenbus",
+    "/dev/xen/gntdev",   "/proc/xen/privcmd",  "/proc/xen/xenbus",  "/proc/xen/xsd_kva",
+    "/proc/xen/xsd_port",
 };
 
 // What xen-init-dom0 leaves for libxl of domain 0's configuration: without it `xl list -l` fails.

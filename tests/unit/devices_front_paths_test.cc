@@ -55,6 +55,7 @@ TEST_F(DevicesFrontTest, APathIsReadAsTheKernelReadsIt) {
       {"/./proc/./xen/./file", "kept"},
       {"/proc/xen/../xen/file", "kept"},
       {"/proc/xen/folder/../file", "kept"},
+      {"/proc/xen/../sys/kernel/ostype", "Linux\n"},
       {"/../proc/xen/file", "kept"},
       {"/usr/../proc/xen/file", "kept"},
       {"/var/run/xen/file", "run"},
