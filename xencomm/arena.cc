@@ -7,6 +7,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "xencomm/address.h"
 #include "xencomm/blocks.h"
+#include "xencomm/memcheck.h"
 #include "xencomm/sentence.h"
 
 namespace xencomm {
@@ -107,6 +108,8 @@ absl::StatusOr<void*> Arena::Allocate(std::size_t size, Contents contents, std::
     line = *taken;
   }
   std::byte* const start = AddressOf(line, blocks);
+  if (memcheck::kIsWatching) [[unlikely]]
+    memcheck::SetUndefined(start, size);
   if (contents == Contents::kCleared) std::memset(start, 0, size);
   return start;
 }

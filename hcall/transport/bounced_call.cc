@@ -2,8 +2,7 @@
 
 #include <cstring>
 
-#include "hcall/schema/count.h"
-#include "hcall/schema/generated/xen.h"
+#include "hcall/transport/outputs.h"
 #include "xencomm/byte_order.h"
 #include "xencomm/own_space.h"
 
@@ -17,14 +16,6 @@ constexpr std::uint64_t kAlignment = 8;
 Space& OwnMemory() {
   static OwnSpace space;
   return space;
-}
-
-// Of `bytes` of a buffer those that hold results.
-std::uint64_t BytesFilled(const Part& part, std::uint64_t bytes, const void* holder,
-                          ByteOrder order, std::int64_t result) {
-  if (part.filled().kind == CountKind::kNone) return bytes;
-  const std::uint64_t size = part.element().size;
-  return CountFilled(part, bytes / size, holder, order, result) * size;
 }
 
 }  // namespace
@@ -107,53 +98,13 @@ bool BouncedCall::CopyBack(std::int64_t result) {
     if (copy.pointer != nullptr) StoreField(copy.pointer, copy.bits, order_);
   }
   bool is_written = true;
-  for (const Copy& copy : copies_) is_written &= CopyBack(copy, ResultOf(copy, result));
-  return is_written;
-}
-
-// Of a call in a list its own, unless the list as a whole failed.
-std::int64_t BouncedCall::ResultOf(const Copy& copy, std::int64_t result) const {
-  const std::uint64_t entry = copy.original.buffer.entry;
-  if (entry == kNoIndex || result < 0) return result;
-  const std::byte* const list = copies_.front().data;
-  const std::byte* const place =
-      list + entry * sizeof(multicall_entry) + offsetof(multicall_entry, result);
-  return static_cast<std::int64_t>(LoadField<std::uint64_t>(place, order_));
-}
-
-bool BouncedCall::CopyBack(const Copy& copy, std::int64_t result) const {
-  const CollectedBuffer& original = copy.original;
-  const Buffer& buffer = original.buffer;
-  std::byte* const to = original.data();
-  const std::uint64_t bytes =
-      copy.pointer == nullptr
-          ? BytesFilled(*buffer.part, buffer.bytes, call_.registers.data(), kNativeOrder, result)
-          : BytesFilled(*buffer.part, buffer.bytes, copy.pointer - buffer.part->offset, order_,
-                        result);
-  const bool is_written =
-      CopyOutputs(*buffer.element, buffer.element_record, buffer.writes(), to, copy.data, bytes);
-  if (original.tail == 0) return is_written;
-  const Part& tail = *original.tail_part;
-  return CopyOutputs(tail.element(), tail.element_record(), tail.writes(), to + buffer.bytes,
-                     copy.data + buffer.bytes,
-                     BytesFilled(tail, original.tail, copy.data, order_, result)) &&
-         is_written;
-}
-
-// Of elements with rows the fields that are written; of others all, when they are.
-bool BouncedCall::CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
-                              const std::byte* from, std::uint64_t bytes) const {
-  if (record == nullptr) {
-    return !writes || Write(to, from, bytes);
-  }
-  bool is_written = true;
-  for (std::uint64_t at = 0; at < bytes; at += element.size) {
-    const RecordView view(from + at, order_);
-    for (const Part& part : record->parts()) {
-      if (part.is_buffer() || !part.writes() || !view.Has(part, Phase::kAfter)) continue;
-      if (at + part.offset + part.size() > bytes) continue;  // a structure that was cut off
-      is_written &= Write(to + at + part.offset, from + at + part.offset, part.size());
-    }
+  for (const Copy& copy : copies_) {
+    const ReturnedBuffer returned{copy.original, copy.data, copy.pointer, call_.registers, order_};
+    std::byte* const to = copy.original.data();
+    returned.ForEachOutput(returned.ResultOf(copies_.front().data, result),
+                           [&](std::uint64_t offset, std::uint64_t bytes) {
+                             is_written &= Write(to + offset, copy.data + offset, bytes);
+                           });
   }
   return is_written;
 }

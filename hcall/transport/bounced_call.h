@@ -73,10 +73,6 @@ class BouncedCall {
     std::uint64_t bits;  // that the original pointer holds
   };
 
-  std::int64_t ResultOf(const Copy& copy, std::int64_t result) const;
-  bool CopyBack(const Copy& copy, std::int64_t result) const;
-  bool CopyOutputs(const Type& element, const Record* record, bool writes, std::byte* to,
-                   const std::byte* from, std::uint64_t bytes) const;
   // Between a copy and what it is of.
   bool Read(const BufferGroup& group, std::byte* to) const;
   bool Write(std::byte* to, const std::byte* from, std::uint64_t bytes) const;

@@ -12,6 +12,7 @@
 #include "hcall/transport/embedded/region_backing.h"
 #include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/setting.h"
+#include "hcall/transport/watched_call.h"
 #include "xencomm/transport.h"
 
 namespace xencomm::embedded {
@@ -27,7 +28,7 @@ class EmbeddedTransport final : public Transport {
     return std::make_unique<RegionBacking>(process_);
   }
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override {
-    return process_.Call(op, arguments);
+    return schema::Watched(op, arguments, [&] { return process_.Call(op, arguments); });
   }
   absl::StatusOr<TracedPointer> TraceOf(const void* pointer, TracedSpace space) override {
     return process_.TraceOf({std::bit_cast<std::uintptr_t>(pointer)}, space);

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "hcall/transport/machine/message.h"
+#include "hcall/transport/watched_call.h"
 #include "xencomm/process_slot.h"
 #include "xencomm/sentence.h"
 
@@ -217,7 +218,10 @@ std::int64_t Connection::Call(const Lane::Call& call) {
   const std::uint32_t lane = taken_.Take();
   std::int64_t answer = -EIO;
   if (is_open_[lane].load(std::memory_order_relaxed) || OpenLane(lane)) {
-    if (!lanes_[lane].Make(call, &answer, [this] { return IsGone(); })) answer = -EIO;
+    answer = schema::Watched(call.index, call.arguments, [&]() -> std::int64_t {
+      std::int64_t made;
+      return lanes_[lane].Make(call, &made, [this] { return IsGone(); }) ? made : -EIO;
+    });
   }
   taken_.GiveBack(lane);
   sem_post(&free_lanes_);
