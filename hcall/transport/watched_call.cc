@@ -47,8 +47,8 @@ void ExpectInputs(const CollectedBuffer& collected) {
                buffer.bytes);
   if (collected.tail == 0) return;
   const Part& tail = *collected.tail_part;
-  ExpectInputs(tail.element(), tail.element_record(), tail.reads(),
-               collected.data() + buffer.bytes, collected.tail);
+  ExpectInputs(tail.element(), tail.element_record(), tail.reads(), collected.data() + buffer.bytes,
+               collected.tail);
 }
 
 }  // namespace

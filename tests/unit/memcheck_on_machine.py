@@ -1,0 +1,29 @@
+"""Runs a program under valgrind's memcheck on a machine: a clean one is not complained of, one with a
+fault is. By the devices, and by our libxencall.
+
+    memcheck_on_machine.py XENCOMM PROGRAM LIBRARIES
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+SKIPPED, COMPLAINED = 77, 99
+
+if shutil.which('valgrind') is None:
+  print('skipped: valgrind is not installed')
+  sys.exit(SKIPPED)
+failed = False
+xencomm, program, libraries = sys.argv[1:]
+for way, folder in [('devices', ''), ('our libxencall', libraries)]:
+  for what, wanted in [('clean', 0), ('input', COMPLAINED), ('output', COMPLAINED)]:
+    done = subprocess.run([xencomm, 'run', '--', 'valgrind', '-q', f'--error-exitcode={COMPLAINED}',
+                           program, what], text=True, stdout=subprocess.PIPE, timeout=100,
+                          stderr=subprocess.STDOUT, env=os.environ | {'LD_LIBRARY_PATH': folder})
+    is_right = done.returncode == wanted and ('==' in done.stdout) == (wanted != 0)
+    print(f'{way}, {what}: {"as wanted" if is_right else f"ended with {done.returncode}"}')
+    if not is_right:
+      print(done.stdout)
+      failed = True
+sys.exit(failed)
