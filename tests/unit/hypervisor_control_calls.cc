@@ -426,8 +426,19 @@ void DebugKeys(CallsMachine& on, xen_sysctl_t& op) {
   op.u.debug_keys.keys.p = *on.Put<char[2]>({'h', 'q'});
 }
 
+void ListPatches(CallsMachine&, xen_sysctl_t& op) {
+  op.u.livepatch.cmd = XEN_SYSCTL_LIVEPATCH_LIST;
+}
+
 // The machine.
 
+void QueryOffline(CallsMachine& on, xen_sysctl_t& op) {
+  xen_sysctl_page_offline_op& query = op.u.page_offline;
+  query.cmd = sysctl_query_page_offline;
+  query.start = TestMachineOptions().pool_begin >> 12;
+  query.end = query.start + 4;
+  query.status.p = on.PutArray<std::uint32_t>(5);
+}
 void AvailHeap(CallsMachine&, xen_sysctl_t& op) { op.u.availheap.node = -1; }
 void GetDomainInfoList(CallsMachine& on, xen_sysctl_t& op) {
   xen_sysctl_getdomaininfolist& list = op.u.getdomaininfolist;
@@ -574,6 +585,7 @@ constexpr WorkingCall kCalls[] = {
     Domctl<XEN_DOMCTL_setvnumainfo, SetVnumaInfo>("domctl.setvnumainfo"),
     // Its vcpus.
     Domctl<XEN_DOMCTL_getvcpuinfo, GetVcpuInfo>("domctl.getvcpuinfo"),
+    Domctl<XEN_DOMCTL_sendtrigger>("domctl.sendtrigger"),
     Domctl<XEN_DOMCTL_setvcpucontext, SetVcpuContext>("domctl.setvcpucontext.pv", {.target = kPv}),
     Domctl<XEN_DOMCTL_setvcpucontext, SetVcpuContext>("domctl.setvcpucontext.hvm"),
     Domctl<XEN_DOMCTL_setvcpucontext, ResetVcpu>("domctl.setvcpucontext.reset", {.target = kPv}),
@@ -618,7 +630,9 @@ constexpr WorkingCall kCalls[] = {
     Sysctl<XEN_SYSCTL_readconsole, ReadConsoleFromIndex>("sysctl.readconsole.from_index"),
     Sysctl<XEN_SYSCTL_readconsole, ReadConsoleAndClear>("sysctl.readconsole.clear"),
     Sysctl<XEN_SYSCTL_debug_keys, DebugKeys>("sysctl.debug_keys"),
+    Sysctl<XEN_SYSCTL_livepatch_op, ListPatches>("sysctl.livepatch_op.list"),
     // The machine.
+    Sysctl<XEN_SYSCTL_page_offline_op, QueryOffline>("sysctl.page_offline_op"),
     Sysctl<XEN_SYSCTL_physinfo>("sysctl.physinfo"),
     Sysctl<XEN_SYSCTL_sched_id>("sysctl.sched_id"),
     Sysctl<XEN_SYSCTL_availheap, AvailHeap>("sysctl.availheap"),

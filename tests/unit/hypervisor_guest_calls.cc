@@ -629,6 +629,12 @@ HypercallFrame ShutDownOther(CallsMachine& on, std::uint16_t target) {
                   on.Put<sched_remote_shutdown>({.domain_id = target, .reason = SHUTDOWN_reboot}));
 }
 
+// Stopped at once, by the next one; due never while a test runs.
+HypercallFrame SetWatchdog(CallsMachine& on, std::uint16_t) {
+  return on.Frame(__HYPERVISOR_sched_op, SCHEDOP_watchdog,
+                  on.Put<sched_watchdog>({.id = 0, .timeout = 1 << 20}));
+}
+
 // xen_version
 
 template <std::uint64_t kOp, std::size_t kBytes = 0>
@@ -786,6 +792,7 @@ struct But {
   std::int64_t pv_refusal = refusal;
   std::int64_t absent = -kESRCH;
   std::int64_t absent_refusal = absent;
+  bool takes_self = false;
   std::int64_t (*result)(CallsMachine&) = nullptr;
   std::int64_t own_answer = answer;
   std::int64_t own_answer_by_id = own_answer;
@@ -805,6 +812,7 @@ constexpr WorkingCall Row(const char* name, std::uint64_t hypercall, std::uint64
           .pv_refusal = but.pv_refusal,
           .absent = but.absent,
           .absent_refusal = but.absent_refusal,
+          .takes_self = but.takes_self,
           .result = but.result,
           .own_answer = but.own_answer,
           .own_answer_by_id = but.own_answer_by_id};
@@ -855,11 +863,12 @@ constexpr WorkingCall kCalls[] = {
     Row("memory_op.maximum_gpfn.pv", __HYPERVISOR_memory_op, XENMEM_maximum_gpfn, May::kTarget,
         AskDomain<XENMEM_maximum_gpfn>, {.target = kPv, .own_answer = kPagesOfEach - 1}),
     Row("memory_op.set_pod_target", __HYPERVISOR_memory_op, XENMEM_set_pod_target, May::kControl,
-        PodTarget<XENMEM_set_pod_target>, {.pv_refusal = -kEINVAL}),
+        PodTarget<XENMEM_set_pod_target>, {.pv_refusal = -kEINVAL, .takes_self = true}),
     Row("memory_op.set_pod_target.first", __HYPERVISOR_memory_op, XENMEM_set_pod_target,
-        May::kControl, FirstPodTarget, {.target = kNew, .pv_refusal = -kEINVAL}),
+        May::kControl, FirstPodTarget,
+        {.target = kNew, .pv_refusal = -kEINVAL, .takes_self = true}),
     Row("memory_op.get_pod_target", __HYPERVISOR_memory_op, XENMEM_get_pod_target, May::kControl,
-        PodTarget<XENMEM_get_pod_target>, {.pv_refusal = -kEINVAL}),
+        PodTarget<XENMEM_get_pod_target>, {.pv_refusal = -kEINVAL, .takes_self = true}),
     Row("memory_op.maximum_ram_page", __HYPERVISOR_memory_op, XENMEM_maximum_ram_page, May::kAnyone,
         AskMachine<XENMEM_maximum_ram_page>, {.answer = kAnyAnswer}),
     Row("memory_op.get_sharing_freed_pages", __HYPERVISOR_memory_op, XENMEM_get_sharing_freed_pages,
@@ -1027,6 +1036,8 @@ constexpr WorkingCall kCalls[] = {
         ShutDown<SCHEDOP_shutdown_code>),
     Row("sched_op.remote_shutdown", __HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, May::kControl,
         ShutDownOther),
+    Row("sched_op.watchdog", __HYPERVISOR_sched_op, SCHEDOP_watchdog, May::kAnyone, SetWatchdog,
+        {.answer = kAnyAnswer}),
     Row("xen_version.version", __HYPERVISOR_xen_version, XENVER_version, May::kAnyone,
         Version<XENVER_version>, {.answer = 4 << 16 | 17}),
     Row("xen_version.extraversion", __HYPERVISOR_xen_version, XENVER_extraversion, May::kAnyone,

@@ -819,6 +819,7 @@ bool IsOfParts(const WorkingCall& call) {
       {__HYPERVISOR_memory_op, XENMEM_exchange},
       {__HYPERVISOR_memory_op, XENMEM_increase_reservation},
       {__HYPERVISOR_memory_op, XENMEM_populate_physmap},
+      {__HYPERVISOR_memory_op, XENMEM_set_pod_target},
       {__HYPERVISOR_mmuext_op, 0},
       {__HYPERVISOR_multicall, 0},
   };

@@ -148,7 +148,9 @@ void PermissionTest::OfAGuestForItself(bool is_about_target) {
   SCOPED_TRACE("a guest for itself");
   if (call.may == May::kControl) {
     ExpectRefused(kGuest, call.refusal);
-    if (is_about_target) ExpectRefused(DOMID_SELF, call.absent_refusal);
+    if (is_about_target) {
+      ExpectRefused(DOMID_SELF, call.takes_self ? call.refusal : call.absent_refusal);
+    }
   } else {
     ExpectAnswer(Made(on.guest, kGuest), call.own_answer_by_id);
     ExpectAnswer(Made(on.guest, DOMID_SELF), call.own_answer);
@@ -176,7 +178,9 @@ void PermissionTest::OfDomain0(bool is_about_target) {
   if (!is_about_target) return;
   EXPECT_EQ(Made(on.control, kNobody), call.absent);
   if (call.may == May::kAnyone) return;
-  if (call.may == May::kControl) {
+  if (call.may == May::kControl && call.takes_self) {
+    ExpectAnswer(Made(on.control, DOMID_SELF), call.answer);
+  } else if (call.may == May::kControl) {
     // No domain's id; getdomaininfo tells it from one that a domain might have.
     EXPECT_THAT(Made(on.control, DOMID_SELF), testing::AnyOf(call.absent, -kEINVAL));
   }

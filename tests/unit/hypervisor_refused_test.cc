@@ -111,6 +111,11 @@ constexpr Remainder kRemainders[] = {
     {"domctl.scheduler_op.putinfo", Cause::kField, Leaves::kSome, Run("domain_scheduler_putinfo")},
     {"xencomm_op.extend", Cause::kField, Leaves::kSome, Source("none: see region_registry.h")},
 
+    {"memory_op.set_pod_target.first", Cause::kRead, Leaves::kSome,
+     Source("p2m_pod_set_cache_target")},
+    {"memory_op.set_pod_target.first", Cause::kMemory, Leaves::kSome,
+     Source("p2m_pod_set_cache_target")},
+
     // A table grows for a frame before it shows, for whatever reason, that it has no place.
     {"memory_op.add_to_physmap_batch", Cause::kMemory, Leaves::kGrown,
      Run("add_to_physmap_batch_grant_frame")},
@@ -122,6 +127,7 @@ constexpr Remainder kRemainders[] = {
     {"memory_op.acquire_resource", Cause::kMemory, Leaves::kGrown, Source("acquire_resource")},
 
     // Results are copied out when all is done.
+    {"memory_op.set_pod_target.first", Cause::kWrite, Leaves::kAll, Source("arch_memory_op")},
     {"domctl.createdomain", Cause::kWrite, Leaves::kAll, Run("createdomain_write")},
     {"domctl.shadow_op.set_allocation", Cause::kWrite, Leaves::kAll,
      Run("shadow_set_allocation_write")},
@@ -325,6 +331,8 @@ bool Shorten(const WorkingCall& call, HypercallFrame& frame, const Elements& ele
     case XENMEM_increase_reservation:
     case XENMEM_decrease_reservation:
       return keep(ReservationOf(frame).nr_extents);
+    case XENMEM_set_pod_target:
+      return keep(reinterpret_cast<xen_pod_target*>(frame.arguments[1])->target_pages);
     case XENMEM_exchange: {
       xen_memory_exchange& exchange = ExchangeOf(frame);
       if (!keep(exchange.in.nr_extents)) return false;

@@ -481,6 +481,34 @@ TEST_F(HypervisorToolstackTest, TheFirstReasonToShutDownStands) {
   }
 }
 
+// It is seen by whoever asks next, and once.
+TEST_F(HypervisorToolstackTest, AWatchdogShutsItsDomainDown) {
+  const auto set = [&](std::uint32_t id, std::uint32_t timeout) {
+    sched_watchdog request = {.id = id, .timeout = timeout};
+    return machine.Call(__HYPERVISOR_sched_op, SCHEDOP_watchdog, &request);
+  };
+  const auto flags = [&] {
+    xen_domctl_t info = {};
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_getdomaininfo, 0, info), 0);
+    return info.u.getdomaininfo.flags;
+  };
+  EXPECT_EQ(set(0, 1000), 1);
+  EXPECT_EQ(set(0, 0), 2);  // due now
+  EXPECT_EQ(set(2, 0), 0);  // but stopped
+  EXPECT_EQ(flags() & XEN_DOMINF_shutdown, 0u);
+  EXPECT_EQ(set(0, 0), 2);
+  EXPECT_NE(flags() & XEN_DOMINF_shutdown, 0u);
+  EXPECT_EQ(flags() >> XEN_DOMINF_shutdownshift, std::uint32_t{SHUTDOWN_watchdog});
+  // It is in use until it is stopped.
+  EXPECT_EQ(set(0, 0), -kENOSPC);
+  EXPECT_EQ(set(2, 1000), 0);
+  EXPECT_EQ(set(2, 0), 0);
+  EXPECT_EQ(set(1, 0), 0);
+  EXPECT_EQ(set(1, 0), -kEINVAL);
+  EXPECT_EQ(set(3, 0), -kEINVAL);
+  EXPECT_EQ(set(~0u, 0), -kEINVAL);
+}
+
 // What is the whole domain's is bound once, by vcpu 0, and moves; what is a vcpu's, by each.
 TEST_F(HypervisorToolstackTest, VirqsAreBoundAsTheyAre) {
   const auto bind = [&](std::uint32_t virq, std::uint32_t vcpu, std::uint32_t* port) {

@@ -134,7 +134,7 @@ TEST(Unimplemented, IsAnsweredAsAXenWithoutItDoes) {
   } kCases[] = {
       {__HYPERVISOR_sysctl, XEN_SYSCTL_coverage_op, -kEOPNOTSUPP},
       {__HYPERVISOR_sysctl, XEN_SYSCTL_tbuf_op, -kENOSYS},
-      {__HYPERVISOR_sysctl, XEN_SYSCTL_livepatch_op, -kENOSYS},
+      {__HYPERVISOR_sysctl, XEN_SYSCTL_cpu_hotplug, -kENOSYS},
       {__HYPERVISOR_sysctl, XEN_SYSCTL_psr_cmt_op, -kENODEV},
       {__HYPERVISOR_sysctl, XEN_SYSCTL_psr_alloc, -kENODEV},
       {__HYPERVISOR_domctl, XEN_DOMCTL_assign_device, -kEOPNOTSUPP},

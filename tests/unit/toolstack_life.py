@@ -12,6 +12,7 @@ FOLDER.
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,8 +41,8 @@ DAEMON = [
     ('xenstore-read /local/domain/0/domid', ['0']),
 ]
 
-# A command and the lines that it prints, as regular expressions; NAME is the domain's. `+` in front:
-# this line, and any others around it.
+# A command and the lines that it prints, and its exit code where that is not 0, as regular
+# expressions; NAME and ID are the domain's. `+` in front: this line, and any others around it.
 LIFE = [
     ('xl create -p NAME.cfg', [r'Parsing config from .*NAME\.cfg']),
     ('xl list', [HEAD, DOMAIN0, guest('--p---')]),
@@ -65,6 +66,15 @@ LIFE = [
     ('xl list -l NAME', ['+ +"max_memkb": 81920,', '+ +"target_memkb": 73728,']),
     # Its own part, to give pages back and to take some, is what its kernel would do.
     ('xl list NAME', [HEAD, guest('--p---')]),
+    ('xl vcpu-set NAME 1', []),
+    ('xl rename NAME other', []),
+    ('xl list other', [HEAD, guest('--p---').replace('NAME', 'other')]),
+    ('xl rename other NAME', []),
+    ('xl uptime NAME', [r'Name +ID Uptime', r'NAME +\d+ +\d+:\d\d:\d\d']),
+    ('xl trigger NAME nmi 0', []),
+    ('xl sysrq NAME h', []),
+    # Nothing is executed that could print, and it is waited for.
+    ('timeout 1 xenconsole ID', ['exit code 124']),
     ('xl unpause NAME', []),
     ('xl list NAME', [HEAD, guest('[-r][-b]----')]),
     ('xl pause NAME', []),
@@ -72,6 +82,16 @@ LIFE = [
     ('xl list -l NAME', ['+ +"name": "NAME",']),
     ('xentop -b -i 1', [r' +NAME +STATE .*', r' +Domain-0 .*', r' +NAME .*']),
     ('xenstore-read /local/domain/0/name', ['Domain-0']),
+    ('xl info', [r'+xen_scheduler +: credit2', r'+nr_cpus +: 4', r'+free_cpus +: 0']),
+    ('xl debug-keys h', []),
+    ('xl dmesg -c', [r"+\(XEN\) 'h' pressed"]),
+    ('xl dmesg', []),
+    ('xen-hptool mem-status 0x100000', ['Querying MEMORY mfn 100000 status',
+                                        r'Memory Status 0: \[ PAGE_ONLINED \]']),
+    ('xen-hptool mem-status 0x10000000', ['Querying MEMORY mfn 10000000 status', 'exit code 1']),
+    ('xen-livepatch list', ['Nothing to list']),
+    ('xen-livepatch apply nothing', ['exit code 1']),
+    ('timeout 1 xen-lowmemd', ['exit code 124']),
     ('xl destroy NAME', []),
     ('xl list', [HEAD, DOMAIN0]),
     ('xenstore-list /local/domain', ['0']),
@@ -92,6 +112,37 @@ def difference(lines, patterns, name):
     if not re.fullmatch(pattern, line) and not re.fullmatch(pattern.replace(name, 'NAME'), line):
       return f'{line!r} is not {pattern!r}'
   return None
+
+
+def watchdogs(socket):
+  """The processes of xenwatchdogd on this machine: it goes its own way once it has started."""
+  found = []
+  for process in pathlib.Path('/proc').glob('[0-9]*'):
+    try:
+      if (process / 'comm').read_text() == 'xenwatchdogd\n' and (
+          str(socket).encode() in (process / 'environ').read_bytes()):
+        if (process / 'stat').read_text().rsplit(') ', 1)[1][0] != 'Z':
+          found.append(int(process.name))
+    except OSError:  # it has gone, or is another user's
+      pass
+  return found
+
+
+def watch(run, socket):
+  """What of xenwatchdogd's life is not as it should be, or None."""
+  code, output, errors = run('xenwatchdogd 30 5')
+  if code != 0 or output or errors:
+    return f'ended with {code}\n{output}{errors}'
+  time.sleep(1)
+  here = watchdogs(socket)
+  if len(here) != 1:
+    return f'{len(here)} of it'
+  os.kill(here[0], signal.SIGTERM)
+  for _ in range(100):
+    if not watchdogs(socket):
+      return None
+    time.sleep(0.1)
+  return 'SIGTERM did not end it'
 
 
 def main():
@@ -155,9 +206,8 @@ def walk(xencomm, xen, as_root, environment, has_daemon):
       lines = [line for line in output.splitlines() if line.strip()]
       if words.startswith('xl create'):
         lines += [line for line in errors.splitlines() if line.startswith('Parsing')]
+      lines += [f'exit code {code}'] if code != 0 else []
       problem = difference(lines, patterns, name)
-      if code != 0:
-        problem = f'ended with {code}'
       if problem is not None:
         print(f'{words}: {problem}\n{output}{errors}', flush=True)
         failed += 1
@@ -171,15 +221,20 @@ def walk(xencomm, xen, as_root, environment, has_daemon):
     console = subprocess.Popen([xencomm, 'run', f'--machine={socket}', '--', *as_root,
                                 'xenconsoled', '-i'], env=environment, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL)
-    for kind in ['pv', 'pvh']:
+    for domain, kind in enumerate(['pv', 'pvh'], 1):
       name = f'{kind}-guest'
       for words, patterns in LIFE:
-        check(words.replace('NAME', name), patterns, name)
+        check(words.replace('NAME', name).replace('ID', str(domain)), patterns, name)
         # It is there, without a name, until the daemons have let go of its pages.
         for _ in range(1000 if words.startswith('xl destroy') else 0):
           if '(null)' not in run('xl list')[1]:
             break
           time.sleep(0.01)
+      # What it has set goes on behind its end, for five minutes, and there are two.
+      problem = watch(run, socket)
+      if problem is not None:
+        print(f'xenwatchdogd: {problem}')
+        failed += 1
     console.terminate()
     console.wait(20)
     machine.terminate()

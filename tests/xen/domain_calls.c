@@ -50,6 +50,24 @@ static void check_vcpus(uint32_t domid) {
   CHECK_REFUSED(xc_sched_credit2_domain_get(xch, kNobody, &credit), ESRCH);
 }
 
+static void check_triggers(uint32_t domid, bool hvm) {
+  CHECK(xc_domain_send_trigger(xch, domid, XEN_DOMCTL_SENDTRIGGER_NMI, 0) == 0);
+  CHECK(xc_domain_send_trigger(xch, domid, XEN_DOMCTL_SENDTRIGGER_NMI, 1) == 0);
+  CHECK_REFUSED(xc_domain_send_trigger(xch, domid, XEN_DOMCTL_SENDTRIGGER_NMI, 2), ESRCH);
+  CHECK_REFUSED(xc_domain_send_trigger(xch, domid, XEN_DOMCTL_SENDTRIGGER_POWER, ~0u), ESRCH);
+  for (uint32_t button = XEN_DOMCTL_SENDTRIGGER_POWER; button <= XEN_DOMCTL_SENDTRIGGER_SLEEP;
+       button++) {
+    if (hvm) {
+      CHECK(xc_domain_send_trigger(xch, domid, button, 1) == 0);
+    } else {
+      CHECK_REFUSED(xc_domain_send_trigger(xch, domid, button, 1), EINVAL);
+    }
+  }
+  CHECK_REFUSED(xc_domain_send_trigger(xch, domid, XEN_DOMCTL_SENDTRIGGER_RESET, 0), ENOSYS);
+  CHECK_REFUSED(xc_domain_send_trigger(xch, domid, XEN_DOMCTL_SENDTRIGGER_INIT, 0), ENOSYS);
+  CHECK_REFUSED(xc_domain_send_trigger(xch, domid, 5, 0), ENOSYS);
+}
+
 static void check_events(uint32_t domid) {
   const int port = xc_evtchn_alloc_unbound(xch, domid, 0);
   CHECK(port > 0);
@@ -256,6 +274,7 @@ void check_domain_calls(void) {
   xen_pfn_t frames[16];
   const uint32_t pv = create_domain_with_pages(0, 2, 16, frames);
   check_vcpus(pv);
+  check_triggers(pv, false);
   check_events(pv);
   check_grants(pv);
   check_pv_context(pv, frames[7]);
@@ -266,6 +285,7 @@ void check_domain_calls(void) {
   const uint32_t hvm =
       create_domain_with_pages(XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap, 2, 16, NULL);
   check_vcpus(hvm);
+  check_triggers(hvm, true);
   check_events(hvm);
   check_hvm(hvm);
   check_hvm_context(hvm);

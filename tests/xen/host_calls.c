@@ -238,12 +238,73 @@ static void check_scheduling(void) {
   CHECK_REFUSED(xc_cpupool_addcpu(xch, 0, 0), ENODEV);
 }
 
+// No page is out of use.
+static void check_pages_in_use(void) {
+  xc_physinfo_t info;
+  CHECK(xc_physinfo(xch, &info) == 0);
+  // Of the last frames some are the firmware's.
+  const unsigned long last = (unsigned long)info.max_mfn - 4096, beyond = (unsigned long)1 << 31;
+  uint32_t status[3] = {7, 7, 7};
+  CHECK(xc_query_page_offline_status(xch, last - 1, last, status) == 0);
+  CHECK(status[0] == 0 && status[1] == 0 && status[2] == 7);
+  CHECK(xc_mark_page_online(xch, last, last, status + 1) == 0 && status[1] == 0);
+  CHECK_REFUSED(xc_query_page_offline_status(xch, beyond, beyond + 1, status), EINVAL);
+  CHECK(status[0] == 0x01010101 && status[1] == 0x01010101 && status[2] == 7);
+  CHECK_REFUSED(xc_mark_page_online(xch, beyond, beyond, status), EINVAL);
+}
+
+// No patch is loaded, and none is one.
+static void check_patches(void) {
+  uint32_t count = 7, names = 7, metadata = 7;
+  CHECK(xc_livepatch_list_get_sizes(xch, &count, &names, &metadata) == 0);
+  CHECK(count == 0 && names == 0 && metadata == 0);
+  char patch_name[] = "patch";
+  struct xen_livepatch_status status;
+  CHECK_REFUSED(xc_livepatch_get(xch, patch_name, &status), ENOENT);
+  CHECK_REFUSED(xc_livepatch_apply(xch, patch_name, 0, 0), ENOENT);
+  CHECK_REFUSED(xc_livepatch_unload(xch, patch_name, 0, 0), ENOENT);
+  // An ELF file's header, with no sections.
+  unsigned char file[300] = {0x7f, 'E', 'L', 'F', 2, 1, 1, [16] = 1, [18] = 62, [20] = 1,
+                             [52] = 64, [62] = 1};
+  CHECK_REFUSED(xc_livepatch_upload(xch, patch_name, file, sizeof(file)), EINVAL);
+  static const struct {
+    unsigned at, value;
+    int error;
+  } kOthers[] = {{1, 'e', EINVAL},      {4, 1, EOPNOTSUPP},  {5, 2, EOPNOTSUPP},
+                 {6, 2, EOPNOTSUPP},    {7, 3, EOPNOTSUPP},  {7, 9, EINVAL},
+                 {8, 1, EOPNOTSUPP},    {16, 2, EOPNOTSUPP}, {18, 3, EOPNOTSUPP},
+                 {20, 2, EOPNOTSUPP},   {56, 1, EOPNOTSUPP}, {62, 0, EINVAL}};
+  for (unsigned i = 0; i < sizeof(kOthers) / sizeof(kOthers[0]); i++) {
+    const unsigned char was = file[kOthers[i].at];
+    file[kOthers[i].at] = (unsigned char)kOthers[i].value;
+    CHECK_REFUSED(xc_livepatch_upload(xch, patch_name, file, sizeof(file)), kOthers[i].error);
+    file[kOthers[i].at] = was;
+  }
+  CHECK_REFUSED(xc_livepatch_upload(xch, patch_name, file, 63), EINVAL);
+}
+
+static void check_watchdogs(void) {
+  const int first = xc_watchdog(xch, 0, 100), second = xc_watchdog(xch, 0, 100);
+  CHECK(first == 1 && second == 2);
+  CHECK_REFUSED(xc_watchdog(xch, 0, 100), ENOSPC);
+  CHECK_REFUSED(xc_watchdog(xch, 3, 100), EINVAL);
+  CHECK(xc_watchdog(xch, 1, 200) == 0);
+  CHECK(xc_watchdog(xch, 1, 0) == 0);
+  CHECK_REFUSED(xc_watchdog(xch, 1, 0), EINVAL);
+  CHECK_REFUSED(xc_watchdog(xch, 1, 100), EINVAL);
+  CHECK(xc_watchdog(xch, 0, 100) == 1);
+  CHECK(xc_watchdog(xch, 1, 0) == 0 && xc_watchdog(xch, 2, 0) == 0);
+}
+
 void check_host_calls(void) {
   check_topology();
   check_cpu_features();
   check_memory_map();
   check_console();
   check_power_management();
+  check_pages_in_use();
+  check_patches();
+  check_watchdogs();
   check_times();
   check_scheduling();
 }

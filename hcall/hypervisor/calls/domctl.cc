@@ -3,6 +3,7 @@
 #include "hcall/hypervisor/calls/domctl.h"
 
 #include "hcall/hypervisor/calls/domain_info.h"
+#include "hcall/hypervisor/domain/domain_life.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -81,6 +82,7 @@ constexpr OpTable<DomctlCall, XEN_DOMCTL_get_domain_state + 1> kOps = {
     {XEN_DOMCTL_setvcpuaffinity, VcpuAffinityOp},
     {XEN_DOMCTL_getvcpuaffinity, VcpuAffinityOp},
     {XEN_DOMCTL_scheduler_op, SchedulerOp},
+    {XEN_DOMCTL_sendtrigger, SendTriggerOp},
     {XEN_DOMCTL_setdomainhandle, SetHandleOp},
     {XEN_DOMCTL_setdebugging, SetDebuggingOp},
     {XEN_DOMCTL_settimeoffset, SetTimeOffsetOp},
@@ -135,6 +137,10 @@ std::int64_t Domctl(Call& call) {
   DomctlCall op = {.call = call, .argument = argument, .target = target};
   std::int64_t answer;
   if (cmd == XEN_DOMCTL_getdomaininfo) {
+    if (call.core.watchdog_due.load(std::memory_order_relaxed) != Domain::Watchdog::kNever) {
+      SpinGuard guard(call.core.control);
+      ExpireWatchdogs(call.core);
+    }
     answer = kOps.Run(cmd, op);
   } else {
     SpinGuard guard(call.core.control);

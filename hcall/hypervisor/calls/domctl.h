@@ -33,6 +33,7 @@ std::int64_t SetVcpuContextOp(DomctlCall& op);
 std::int64_t GetVcpuContextOp(DomctlCall& op);
 std::int64_t VcpuAffinityOp(DomctlCall& op);
 std::int64_t SchedulerOp(DomctlCall& op);
+std::int64_t SendTriggerOp(DomctlCall& op);
 
 // domctl_settings.cc
 std::int64_t SetHandleOp(DomctlCall& op);

@@ -163,6 +163,21 @@ std::int64_t GetVcpuInfoOp(DomctlCall& op) {
   return 0;
 }
 
+// What is sent waits for a vcpu that runs, and no more can be seen of it.
+std::int64_t SendTriggerOp(DomctlCall& op) {
+  const xen_domctl_sendtrigger& request = op.argument->u.sendtrigger;
+  if (op.target->vcpu(request.vcpu) == nullptr) return -kESRCH;
+  switch (request.trigger) {
+    case XEN_DOMCTL_SENDTRIGGER_NMI:
+      return 0;
+    case XEN_DOMCTL_SENDTRIGGER_POWER:
+    case XEN_DOMCTL_SENDTRIGGER_SLEEP:
+      return op.target->hvm ? 0 : -kEINVAL;
+    default:
+      return -kENOSYS;
+  }
+}
+
 std::int64_t SetVcpuContextOp(DomctlCall& op) {
   const xen_domctl_vcpucontext& request = op.argument->u.vcpucontext;
   Vcpu* vcpu = op.target->vcpu(request.vcpu);

@@ -62,8 +62,8 @@ std::int64_t ClaimPages(Call& call) {
   return 0;
 }
 
-// Sets `target_pages` of memory aside for a domain that has no page yet: it is to populate itself on
-// demand. The call may have to be continued.
+// Sets `target_pages` of memory aside for a domain that has no page yet: it is to populate itself
+// on demand. The call may have to be continued.
 std::int64_t FillPodCache(Call& call, Domain& domain, std::uint64_t target_pages) {
   constexpr unsigned kSuperpageOrder = 9;
   Physmap physmap(call.core, domain);
@@ -101,6 +101,8 @@ std::int64_t PodTarget(Call& call) {
   if (!call.domain.privileged) return -kEPERM;
 
   SpinGuard guard(call.core.control);
+  // It may have gone while the lock was waited for.
+  if (call.FindAny(request->domid) != target) return -kESRCH;
   if constexpr (kIsSet) {
     if (request->target_pages > target->max_pages.load(std::memory_order_relaxed)) return -kEINVAL;
     const bool is_empty =

@@ -30,6 +30,34 @@ std::int64_t ShutDownOther(Call& call) {
   return 0;
 }
 
+// Of a new watchdog, one more than its number; it is in use until it is stopped, due or not.
+std::int64_t SetWatchdog(Call& call) {
+  constexpr std::uint64_t kNanosecondsPerSecond = 1'000'000'000;
+  Argument<sched_watchdog> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_sched_op, SCHEDOP_watchdog)) return -kEFAULT;
+  SpinGuard guard(call.core.control);
+  const std::span watchdogs(call.domain.watchdogs);
+  std::size_t index = request->id - std::size_t{1};
+  const bool is_new = request->id == 0;
+  if (is_new) {
+    for (index = 0; index != watchdogs.size() && watchdogs[index].in_use;) ++index;
+    if (index == watchdogs.size()) return -kENOSPC;
+  } else if (index >= watchdogs.size() || !watchdogs[index].in_use) {
+    return -kEINVAL;
+  }
+  Domain::Watchdog& watchdog = watchdogs[index];
+  watchdog = {};
+  if (is_new || request->timeout != 0) {
+    watchdog = {.in_use = true,
+                .due = call.core.machine.NowNanoseconds() +
+                       request->timeout * kNanosecondsPerSecond};
+    if (watchdog.due < call.core.watchdog_due.load(std::memory_order_relaxed)) {
+      call.core.watchdog_due.store(watchdog.due, std::memory_order_relaxed);
+    }
+  }
+  return is_new ? static_cast<std::int64_t>(index) + 1 : 0;
+}
+
 template <std::uint64_t kOp>
 std::int64_t ShutDownSelfOp(Call& call) {
   return ShutDownSelf(call, kOp);
@@ -44,6 +72,7 @@ constexpr OpTable<Call, SCHEDOP_pin_override + 1> kOps = {
     {SCHEDOP_shutdown, ShutDownSelfOp<SCHEDOP_shutdown>},
     {SCHEDOP_shutdown_code, ShutDownSelfOp<SCHEDOP_shutdown_code>},
     {SCHEDOP_remote_shutdown, ShutDownOther},
+    {SCHEDOP_watchdog, SetWatchdog},
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "hcall/hypervisor/calls/sysctl.h"
 
 #include "hcall/hypervisor/calls/domain_info.h"
+#include "hcall/hypervisor/domain/domain_life.h"
 #include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
@@ -37,6 +38,8 @@ constexpr OpTable<SysctlCall, 30> kOps = {
     {XEN_SYSCTL_scheduler_op, SchedulerParameters},
     {XEN_SYSCTL_readconsole, ReadConsole},
     {XEN_SYSCTL_debug_keys, DebugKeys},
+    {XEN_SYSCTL_page_offline_op, PageOffline},
+    {XEN_SYSCTL_livepatch_op, LivePatch},
     {XEN_SYSCTL_psr_cmt_op, nullptr, -kENODEV},
     {XEN_SYSCTL_psr_alloc, nullptr, -kENODEV},
     {XEN_SYSCTL_coverage_op, nullptr, -kEOPNOTSUPP},
@@ -47,6 +50,7 @@ constexpr OpTable<SysctlCall, 30> kOps = {
 std::int64_t GetDomainInfoList(SysctlCall& op) {
   xen_sysctl_getdomaininfolist& list = op.argument->u.getdomaininfolist;
   const auto buffer = op.argument.Bind(schema::rows::sysctl::getdomaininfolist::buffer);
+  ExpireWatchdogs(op.call.core);
   op.call.core.schedule.Sample(op.call.vcpu);
   std::uint32_t count = 0;
   std::uint64_t next = list.first_domain;

@@ -25,6 +25,7 @@ std::int64_t AvailHeap(SysctlCall& op);
 std::int64_t CpuTopology(SysctlCall& op);
 std::int64_t NumaInfo(SysctlCall& op);
 std::int64_t PciTopology(SysctlCall& op);
+std::int64_t PageOffline(SysctlCall& op);
 
 // sysctl_cpu.cc
 std::int64_t CpuFeatureset(SysctlCall& op);
@@ -37,6 +38,9 @@ std::int64_t SchedulerParameters(SysctlCall& op);
 // sysctl_console.cc
 std::int64_t ReadConsole(SysctlCall& op);
 std::int64_t DebugKeys(SysctlCall& op);
+
+// sysctl_livepatch.cc
+std::int64_t LivePatch(SysctlCall& op);
 
 std::int64_t GetDomainInfoList(SysctlCall& op);
 

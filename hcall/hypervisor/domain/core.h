@@ -33,6 +33,8 @@ class Core : public Pool {
   std::uint16_t last_domain = 0;  // that an id was chosen for
   // The deepest C-state and sub-state that processors may take: any.
   std::uint32_t sleep_limit[2] = {~std::uint32_t{0}, ~std::uint32_t{0}};
+  // When the first watchdog is due; read without the lock, too.
+  std::atomic<std::uint64_t> watchdog_due = ~std::uint64_t{0};
   std::uint64_t tokens = 0;           // of continued calls, given out
   std::uint32_t ratelimit_us = 1000;  // of the scheduler; Xen's default
 

@@ -106,6 +106,14 @@ class Domain : public DomainPages {
   // Of its pages those that are at no gfn, to be populated on demand; under the control lock.
   std::uint64_t pod_cache_pages = 0;
 
+  // Each shuts the domain down when it is due; under the control lock.
+  struct Watchdog {
+    static constexpr std::uint64_t kNever = ~std::uint64_t{0};
+    bool in_use = false;
+    std::uint64_t due = kNever;  // in nanoseconds
+  };
+  Watchdog watchdogs[2];
+
   // How far the end of the domain came, leg by leg; under the control lock.
   struct Ending {
     std::uint32_t next_port = 1;

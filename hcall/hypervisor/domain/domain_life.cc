@@ -189,6 +189,24 @@ void ShutDown(Core& core, Domain& domain, std::uint32_t reason) {
   SendGlobalVirq(core, VIRQ_DOM_EXC);
 }
 
+void ExpireWatchdogs(Core& core) {
+  const std::uint64_t now = core.machine.NowNanoseconds();
+  if (now < core.watchdog_due.load(std::memory_order_relaxed)) return;
+  std::uint64_t first = Domain::Watchdog::kNever;
+  std::uint64_t next = 0;
+  while (Domain* domain = core.domains.FindFrom(next)) {
+    next = std::uint64_t{domain->id} + 1;
+    for (Domain::Watchdog& watchdog : domain->watchdogs) {
+      if (watchdog.due <= now) {
+        watchdog.due = Domain::Watchdog::kNever;
+        if (!domain->shut_down && !domain->dying()) ShutDown(core, *domain, SHUTDOWN_watchdog);
+      }
+      if (watchdog.due < first) first = watchdog.due;
+    }
+  }
+  core.watchdog_due.store(first, std::memory_order_relaxed);
+}
+
 void ReleaseMapping(Core& core, std::uint64_t mfn) {
   const FrameOwner owner = core.frames.Of(mfn).owner.load(std::memory_order_relaxed);
   Domain* domain = core.domains.Find(owner.domain);

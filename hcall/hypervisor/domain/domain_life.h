@@ -49,6 +49,9 @@ bool KillDomain(Core& core, Domain& domain, Work& work);
 
 // As a domain's shutdown; with the control lock held.
 void ShutDown(Core& core, Domain& domain, std::uint32_t reason);
+// Shuts down whoever has a watchdog that is due. Whoever asks how domains are calls it first:
+// nothing ticks here, as in Schedule. With the control lock held.
+void ExpireWatchdogs(Core& core);
 
 // Ends a mapping of frame `mfn`, which Physmap::Hold began.
 void ReleaseMapping(Core& core, std::uint64_t mfn);
