@@ -1,5 +1,5 @@
 """Runs a program under valgrind's memcheck on a machine: a clean one is not complained of, one with a
-fault is. By the devices, and by our libxencall.
+fault is. By the devices, by our libxencall, and with the hypervisor in the process.
 
     memcheck_on_machine.py XENCOMM PROGRAM LIBRARIES
 """
@@ -16,11 +16,13 @@ if shutil.which('valgrind') is None:
   sys.exit(SKIPPED)
 failed = False
 xencomm, program, libraries = sys.argv[1:]
-for way, folder in [('devices', ''), ('our libxencall', libraries)]:
+for way, options, folder in [('devices', [], ''), ('our libxencall', [], libraries),
+                             ('in the process', ['--space=direct'], '')]:
   for what, wanted in [('clean', 0), ('input', COMPLAINED), ('output', COMPLAINED)]:
-    done = subprocess.run([xencomm, 'run', '--', 'valgrind', '-q', f'--error-exitcode={COMPLAINED}',
-                           program, what], text=True, stdout=subprocess.PIPE, timeout=100,
-                          stderr=subprocess.STDOUT, env=os.environ | {'LD_LIBRARY_PATH': folder})
+    done = subprocess.run([xencomm, 'run', *options, '--', 'valgrind', '-q',
+                           f'--error-exitcode={COMPLAINED}', program, what],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100,
+                          env=os.environ | {'LD_LIBRARY_PATH': folder})
     is_right = done.returncode == wanted and ('==' in done.stdout) == (wanted != 0)
     print(f'{way}, {what}: {"as wanted" if is_right else f"ended with {done.returncode}"}')
     if not is_right:
