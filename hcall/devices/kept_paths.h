@@ -18,6 +18,7 @@
   "/run/lock/xl*", "/run/lock/libxl*",                                    \
   "/var/lib/xen", "/var/lib/xenstored", "/var/log/xen", "/var/cache/xen", \
   "/run/libvirt*", "/run/virt*", "/etc/libvirt/libxl",                    \
+  "/etc/libvirt/nwfilter", "/etc/libvirt/secrets", "/etc/libvirt/storage", \
   "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt"
 /* clang-format on */
 
