@@ -190,8 +190,10 @@ void ShutDown(Core& core, Domain& domain, std::uint32_t reason) {
 }
 
 void ExpireWatchdogs(Core& core) {
+  const std::uint64_t due = core.watchdog_due.load(std::memory_order_relaxed);
+  if (due == Domain::Watchdog::kNever) return;
   const std::uint64_t now = core.machine.NowNanoseconds();
-  if (now < core.watchdog_due.load(std::memory_order_relaxed)) return;
+  if (now < due) return;
   std::uint64_t first = Domain::Watchdog::kNever;
   std::uint64_t next = 0;
   while (Domain* domain = core.domains.FindFrom(next)) {
