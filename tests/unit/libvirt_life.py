@@ -29,6 +29,9 @@ GUESTS = {'pv': '<type machine="xenpv">xen</type>', 'pvh': '<type machine="xenpv
 ONLY_DOMAIN0 = [r'Id +Name +State', '-+', '0 +Domain-0 +running']
 VCPUS = [r'VCPU: +0', r'CPU: +PLACE', 'State: +offline', 'CPU Affinity: +MASK',
          r'VCPU: +1', r'CPU: +[0-3]', 'State: +offline', 'CPU Affinity: +yyyy']
+# Of this host, where the machine has its own.
+KEPT = ['/etc/libvirt', '/run/libvirt', '/var/lib/libvirt', '/var/log/libvirt',
+        '/var/cache/libvirt']
 WEIGHT = ['Scheduler +: credit2', r'weight +: WEIGHT', r'cap +: 0']
 
 # A command of virsh's and the lines that it prints, as regular expressions; NAME is the domain's.
@@ -57,6 +60,11 @@ LIFE = [
 ]
 
 
+def on_host():
+  return {path for each in KEPT for path in [pathlib.Path(each), *pathlib.Path(each).rglob('*')]
+          if path.exists()}
+
+
 def main():
   xencomm, folder = map(os.path.abspath, sys.argv[1:])
   # The daemon wants to be root, and does with being so in a namespace of its own.
@@ -83,6 +91,7 @@ def main():
     print(f'skipped: libvirt is linked with what is not installed: {", ".join(missing)}')
     return SKIPPED
 
+  before = on_host()
   with tempfile.TemporaryDirectory() as place:
     place = pathlib.Path(place)
     (place / 'kernel').write_bytes(guest_kernel.kernel())
@@ -134,6 +143,11 @@ def main():
     if machine.returncode != 0:
       print(f'the machine ended with {machine.returncode}')
       failed += 1
+  # As root, what the front lets through lands there, and nothing fails.
+  made = sorted(map(str, on_host() - before))
+  if made:
+    print(f'made on this host: {made}')
+    failed += 1
   print(f'{len(GUESTS) * len(LIFE)} commands, {failed} failed')
   return 1 if failed else 0
 
