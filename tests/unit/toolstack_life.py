@@ -11,7 +11,6 @@ FOLDER.
 
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import sys
@@ -20,98 +19,21 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'xen'))
 import guest_kernel
+import life
 import packages
 
 GRANTED_PAGES = pathlib.Path(__file__).resolve().parent / 'granted_pages.py'
 SKIPPED = 77  # to Meson
 
-DOMAIN0 = r'Domain-0 +0 +\d+ +16 +r----- +\d+\.\d'
-HEAD = r'Name +ID +Mem VCPUs\s+State\s+Time\(s\)'
-
-
-def guest(state, memory=64):
-  return rf'NAME +\d+ +{memory} +1 +{state} +\d+\.\d'
-
-
-# Before that, where xenstored is to serve.
+# Before all of it, where xenstored is to serve.
 DAEMON = [
     ('xenstored --pid-file=/run/xen/xenstored.pid', []),
     ('xen-init-dom0', ['Done setting up Dom0']),
     ('xen-init-dom0', []),  # says so by its errors
     ('xenstore-read /local/domain/0/domid', ['0']),
 ]
-
-# A command and the lines that it prints, and its exit code where that is not 0, as regular
-# expressions; NAME and ID are the domain's. `+` in front: this line, and any others around it.
-LIFE = [
-    ('xl create -p NAME.cfg', [r'Parsing config from .*NAME\.cfg']),
-    ('xl list', [HEAD, DOMAIN0, guest('--p---')]),
-    ('xl domid NAME', [r'\d+']),
-    ('xl vcpu-list NAME', [r'Name +ID +VCPU +CPU State +Time\(s\) Affinity \(Hard / Soft\)',
-                           r'NAME +\d+ +0 +\d+ +--[-p] +\d+\.\d +all / all',
-                           r'NAME +\d+ +1 +- +--p +\d+\.\d +all / all']),
-    ('granted_pages.py NAME', []),
-    ('xl vcpu-pin NAME 0 1', []),
-    ('xl vcpu-list NAME', [r'Name .*', r'NAME +\d+ +0 +\d+ +--[-p] +\d+\.\d +1 / all',
-                           r'NAME +\d+ +1 .*']),
-    ('xl sched-credit2 -d NAME -w 512', []),
-    ('xl sched-credit2', [r'Cpupool Pool-0: ratelimit=1000us', r'Name +ID Weight +Cap',
-                          r'Domain-0 +0 +256 +0', r'NAME +\d+ +512 +0']),
-    ('xl cpupool-list', [r'Name +CPUs +Sched +Active +Domain count',
-                         r'Pool-0 +4 +credit2 +y +2']),
-    ('xl mem-set NAME 48', []),
-    ('xl list -l NAME', ['+ +"max_memkb": 65536,', '+ +"target_memkb": 49152,']),
-    ('xl mem-max NAME 80', []),
-    ('xl mem-set NAME 72', []),
-    ('xl list -l NAME', ['+ +"max_memkb": 81920,', '+ +"target_memkb": 73728,']),
-    # Its own part, to give pages back and to take some, is what its kernel would do.
-    ('xl list NAME', [HEAD, guest('--p---')]),
-    ('xl vcpu-set NAME 1', []),
-    ('xl rename NAME other', []),
-    ('xl list other', [HEAD, guest('--p---').replace('NAME', 'other')]),
-    ('xl rename other NAME', []),
-    ('xl uptime NAME', [r'Name +ID Uptime', r'NAME +\d+ +\d+:\d\d:\d\d']),
-    ('xl trigger NAME nmi 0', []),
-    ('xl sysrq NAME h', []),
-    # Nothing is executed that could print, and it is waited for.
-    ('timeout 1 xenconsole ID', ['exit code 124']),
-    ('xl unpause NAME', []),
-    ('xl list NAME', [HEAD, guest('[-r][-b]----')]),
-    ('xl pause NAME', []),
-    ('xl list NAME', [HEAD, guest('[-r-][-b]p---')]),
-    ('xl list -l NAME', ['+ +"name": "NAME",']),
-    ('xentop -b -i 1', [r' +NAME +STATE .*', r' +Domain-0 .*', r' +NAME .*']),
-    ('xenstore-read /local/domain/0/name', ['Domain-0']),
-    ('xl info', [r'+xen_scheduler +: credit2', r'+nr_cpus +: 4', r'+free_cpus +: 0']),
-    ('xl debug-keys h', []),
-    ('xl dmesg -c', [r"+\(XEN\) 'h' pressed"]),
-    ('xl dmesg', []),
-    ('xen-hptool mem-status 0x100000', ['Querying MEMORY mfn 100000 status',
-                                        r'Memory Status 0: \[ PAGE_ONLINED \]']),
-    ('xen-hptool mem-status 0x10000000', ['Querying MEMORY mfn 10000000 status', 'exit code 1']),
-    ('xen-livepatch list', ['Nothing to list']),
-    ('xen-livepatch apply nothing', ['exit code 1']),
-    ('timeout 1 xen-lowmemd', ['exit code 124']),
-    ('xl destroy NAME', []),
-    ('xl list', [HEAD, DOMAIN0]),
-    ('xenstore-list /local/domain', ['0']),
-]
-
-
-def difference(lines, patterns, name):
-  """What is not as it should be, or None."""
-  patterns = [pattern.replace('NAME', name) for pattern in patterns]
-  if any(pattern.startswith('+') for pattern in patterns):
-    missing = [pattern for pattern in patterns
-               if not any(re.fullmatch(pattern[1:], line) for line in lines)]
-    return f'no line {missing[0]!r}' if missing else None
-  if len(lines) != len(patterns):
-    return f'{len(lines)} lines, expected {len(patterns)}'
-  for line, pattern in zip(lines, patterns):
-    # xentop's head has a column of that name.
-    if not re.fullmatch(pattern, line) and not re.fullmatch(pattern.replace(name, 'NAME'), line):
-      return f'{line!r} is not {pattern!r}'
-  return None
+# While the domain is whole.
+LIFE = [*life.COMMANDS[:4], ('granted_pages.py NAME', []), *life.COMMANDS[4:]]
 
 
 def watchdogs(socket):
@@ -180,10 +102,8 @@ def walk(xencomm, xen, as_root, environment, has_daemon):
   with tempfile.TemporaryDirectory() as place:
     place = pathlib.Path(place)
     (place / 'kernel').write_bytes(guest_kernel.kernel())
-    for kind in ['pv', 'pvh']:
-      (place / f'{kind}-guest.cfg').write_text(
-          f'name = "{kind}-guest"\ntype = "{kind}"\nmemory = 64\nvcpus = 2\n'
-          f'kernel = "{place}/kernel"\n')
+    for kind in life.KINDS:
+      (place / f'{kind}-guest.cfg').write_text(life.configuration(kind, place / 'kernel'))
     socket = place / 'machine'
     machine = subprocess.Popen([xencomm, 'machine', f'--socket={socket}', f'--release={xen}'],
                                stdout=subprocess.PIPE, text=True)
@@ -203,11 +123,7 @@ def walk(xencomm, xen, as_root, environment, has_daemon):
     def check(words, patterns, name):
       nonlocal failed
       code, output, errors = run(words)
-      lines = [line for line in output.splitlines() if line.strip()]
-      if words.startswith('xl create'):
-        lines += [line for line in errors.splitlines() if line.startswith('Parsing')]
-      lines += [f'exit code {code}'] if code != 0 else []
-      problem = difference(lines, patterns, name)
+      problem = life.difference(life.lines_of(output, errors, code), patterns, name)
       if problem is not None:
         print(f'{words}: {problem}\n{output}{errors}', flush=True)
         failed += 1
@@ -221,7 +137,7 @@ def walk(xencomm, xen, as_root, environment, has_daemon):
     console = subprocess.Popen([xencomm, 'run', f'--machine={socket}', '--', *as_root,
                                 'xenconsoled', '-i'], env=environment, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL)
-    for domain, kind in enumerate(['pv', 'pvh'], 1):
+    for domain, kind in enumerate(life.KINDS, 1):
       name = f'{kind}-guest'
       for words, patterns in LIFE:
         check(words.replace('NAME', name).replace('ID', str(domain)), patterns, name)

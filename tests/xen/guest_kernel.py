@@ -1,10 +1,10 @@
-"""A guest's kernel, of which nothing is executed: domains that have it stay paused."""
+"""A guest's kernel. Only real Xen executes it, where it runs and does nothing."""
 
 import struct
 
 
 def kernel():
-  """An ELF file that libxenguest takes for a kernel, PV and PVH; its code only waits."""
+  """An ELF file that libxenguest takes for a kernel, PV and PVH."""
   base, start = 0xffffffff80000000, 0x100000
   notes = b''
   def note(kind, value):
@@ -21,7 +21,8 @@ def kernel():
   note(9, b'yes\0')                                  # PAE_MODE
   note(10, b'!writable_page_tables|pae_pgdir_above_4gb\0')  # FEATURES
   note(18, struct.pack('<I', start))                 # PHYS32_ENTRY
-  code = b'\xf4\xeb\xfd'.ljust(0x1000, b'\x90') + bytes(0x1000)
+  # pause; jmp, in 32 bits and 64. PVH, halted with its interrupts off, would be down for good.
+  code = b'\xf3\x90\xeb\xfc'.ljust(0x1000, b'\x90') + bytes(0x1000)
   header = struct.pack('<4sBBBBBxxxxxxxHHIQQQIHHHHHH', b'\x7fELF', 2, 1, 1, 0, 0, 2, 62, 1,
                        base + start, 64, 0, 0, 64, 56, 2, 64, 0, 0)
   load = struct.pack('<IIQQQQQQ', 1, 7, 0x1000, base + start, start, len(code), len(code), 0x1000)

@@ -6,7 +6,7 @@ The Xen of this machine's Debian gets all programs; where that is older than 4.2
 devices.c and Xen's own programs run on Debian 13's, too. The embedded hypervisor must answer
 release.c as real Xen 4.20 does. A session of Debian 13's programs is to print what
 transcript_4.20.txt says, as it is to on a machine (a unit test); XENCOMM_WRITE_TRANSCRIPT=1 writes
-that file anew.
+that file anew. Domains' whole lives (life.py) are as on a machine, too, by a guest that runs.
 
 Nothing is installed: the packages are downloaded and unpacked into BUILD, once. An image is a few
 megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
@@ -26,6 +26,7 @@ import sys
 import tempfile
 
 import guest_kernel
+import life
 import packages
 import release
 import stock
@@ -60,12 +61,13 @@ class Machine:
   `checks` close with how many of their checks passed and failed. Those come last: they clear Xen's
   console, which others print. Behind them come those for which a store is started, as a host does:
   `store_checks`, of the same kind, and `store_programs`, whose output is to be as it is over ours,
-  which is what they are with. dom0 is a PV domain, or a PVH one. One with a transcript has no
-  programs but that one's.
+  which is what they are with. dom0 is a PV domain, or a PVH one. One with a transcript, or a life
+  of domains, has no programs but that one's.
   """
 
   pvh = False
   has_transcript = False
+  has_life = False
 
   def __init__(self, folder, archive, more, library_sets=LIBRARY_SETS):
     self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
@@ -110,14 +112,17 @@ class Machine:
     stock_programs = packages.utilities_of(self.root)
     session = [words for words, _ in transcript.expected()] if self.has_transcript else []
     names = {words.split()[0] for words in [*self.programs, *session]}
+    names |= life.PROGRAMS if self.has_life else set()
     for name in names - {'sleep'}:  # which busybox has
-      folders = [build / 'hcall/tools', build / 'bench', stock_programs, self.root / 'usr/bin']
+      folders = [build / 'hcall/tools', build / 'bench', stock_programs, self.root / 'usr/bin',
+                 pathlib.Path('/usr/bin')]
       program = next(folder / name for folder in folders if (folder / name).exists())
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
-    has_store = self.store_checks or session
+    has_guests = self.has_life or session
+    has_store = self.store_checks or has_guests
     daemons = [stock_programs / name for name in STORE] if has_store else []
-    if session:
+    if has_guests:
       daemons.append(stock_programs / 'xenconsoled')  # xl waits for a domain's terminal
     for program in [*self.checks, *self.store_checks, *self.store_programs, *daemons]:
       add_stripped(program, image / 'bin' / program.name)
@@ -144,15 +149,21 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
     if has_store:
       steps += ''.join(f'\nLD_LIBRARY_PATH=/lib {path.name} >/dev/null' for path in daemons)
       steps += '\n' + steps_of(path.name for path in [*self.store_checks, *self.store_programs])
-    if session:
+    if has_guests:
       (image / 'etc' / 'xen').mkdir(parents=True)
       (image / 'etc' / 'xen' / 'xl.conf').write_text(transcript.XL_CONF)
       (image / 'kernel').write_bytes(guest_kernel.kernel())
+      steps += '\nexport LD_LIBRARY_PATH=/lib\n'
+    if session:
       for kind in transcript.GUESTS:
         (image / f'{kind}.cfg').write_text(transcript.configuration(kind, '/kernel'))
       # Into a file: what Xen prints meanwhile would come in between.
-      steps += '\nexport LD_LIBRARY_PATH=/lib\n' + transcript.shell(session, '/transcript')
+      steps += transcript.shell(session, '/transcript')
       steps += '\necho "run: transcript"\ncat /transcript'
+    if self.has_life:
+      for kind in life.KINDS:
+        (image / f'{kind}-guest.cfg').write_text(life.configuration(kind, '/kernel'))
+      steps += f'{life.shell()}\necho "run: life"\ncat /life'
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -201,7 +212,8 @@ poweroff -f
 
   def run(self, build):
     """Prints what was not as it should be; answers how many passed, and how many failed."""
-    text = self.boot(self.build_image(build))
+    # Of two processors a vcpu can be pinned to one.
+    text = self.boot(self.build_image(build), *(['-smp', '2'] if self.has_life else []))
     passed = failed = 0
     outputs = outputs_of(text)
     for name in self.library_sets:
@@ -247,6 +259,10 @@ poweroff -f
         transcript.write(printed)
       different = transcript.differences(printed, f'Xen {self.xen}')
       passed += len(transcript.expected()) - different
+      failed += different
+    if self.has_life:
+      commands, different = life.differences(outputs.get('life', ''), f'Xen {self.xen}')
+      passed += commands - different
       failed += different
     if 'end: ' not in outputs:
       print('\n'.join(text.splitlines()[-30:]))
@@ -328,10 +344,12 @@ def main():
     ]
     here = release.compiled(other.root, folder / 'release-here', runs_here=True)
     machines.append(other)
-  session = copy.copy(newest)
-  session.has_transcript, session.library_sets = True, {'stock': None}
-  session.programs, session.checks, session.store_checks, session.store_programs = [], [], [], {}
-  machines.append(session)
+  session, lives = copy.copy(newest), copy.copy(own)
+  session.has_transcript = lives.has_life = True
+  for machine in [session, lives]:
+    machine.library_sets = {'stock': None}
+    machine.programs, machine.checks, machine.store_checks, machine.store_programs = [], [], [], {}
+    machines.append(machine)
 
   counts = [run_here(build, here), *(machine.run(build) for machine in machines)]
   passed, failed = map(sum, zip(*counts))
