@@ -1,7 +1,7 @@
 """Runs a program under valgrind's memcheck on a machine: a clean one is not complained of, one with a
 fault is. By the devices, by our libxencall, and with the hypervisor in the process.
 
-    memcheck_on_machine.py XENCOMM PROGRAM LIBRARIES
+    memcheck_on_machine.py XENCOMM RELEASE PROGRAM LIBRARIES
 """
 
 import os
@@ -15,11 +15,11 @@ if shutil.which('valgrind') is None:
   print('skipped: valgrind is not installed')
   sys.exit(SKIPPED)
 failed = False
-xencomm, program, libraries = sys.argv[1:]
+xencomm, release, program, libraries = sys.argv[1:]
 for way, options, folder in [('devices', [], ''), ('our libxencall', [], libraries),
                              ('in the process', ['--space=direct'], '')]:
   for what, wanted in [('clean', 0), ('input', COMPLAINED), ('output', COMPLAINED)]:
-    done = subprocess.run([xencomm, 'run', *options, '--', 'valgrind', '-q',
+    done = subprocess.run([xencomm, 'run', f'--release={release}', *options, '--', 'valgrind', '-q',
                            f'--error-exitcode={COMPLAINED}', program, what],
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100,
                           env=os.environ | {'LD_LIBRARY_PATH': folder})

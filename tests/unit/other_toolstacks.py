@@ -35,6 +35,7 @@ PIDFile "{place}/pid"
 PluginDir "{root}/usr/lib/collectd"
 TypesDB "{root}/usr/share/collectd/types.db"
 Interval 1
+Hostname "host"
 LoadPlugin xencpu
 LoadPlugin csv
 <Plugin csv>
