@@ -96,32 +96,32 @@ absl::StatusOr<std::uint64_t> DeviceClient::Attached(int fd, std::uint64_t id) {
   return attached;
 }
 
-absl::StatusOr<PrivcmdDevice*> DeviceClient::Privcmd() {
-  const MutexLock lock(mutex_);
+template <class Device>
+absl::StatusOr<Device*> DeviceClient::Made(std::unique_ptr<Device>& device) {
   const auto connection = Connected();
   if (!connection.ok()) return connection.status();
-  if (privcmd_ == nullptr) {
+  // Devices share them.
+  if (mappings_ == nullptr) {
     const auto mappings = OpenMappings(**connection);
     if (!mappings.ok()) return mappings.status();
-    auto device = PrivcmdDevice::Create(*connection, **mappings, program_);
-    if (!device.ok()) return device.status();
-    privcmd_ = *std::move(device);
+    mappings_ = *mappings;
   }
-  return privcmd_.get();
+  if (device == nullptr) {
+    auto made = Device::Create(*connection, *mappings_, program_);
+    if (!made.ok()) return made.status();
+    device = *std::move(made);
+  }
+  return device.get();
+}
+
+absl::StatusOr<PrivcmdDevice*> DeviceClient::Privcmd() {
+  const MutexLock lock(mutex_);
+  return Made(privcmd_);
 }
 
 absl::StatusOr<GntdevDevice*> DeviceClient::Gntdev() {
   const MutexLock lock(mutex_);
-  const auto connection = Connected();
-  if (!connection.ok()) return connection.status();
-  if (gntdev_ == nullptr) {
-    const auto mappings = OpenMappings(**connection);
-    if (!mappings.ok()) return mappings.status();
-    auto device = GntdevDevice::Create(*connection, **mappings, program_);
-    if (!device.ok()) return device.status();
-    gntdev_ = *std::move(device);
-  }
-  return gntdev_.get();
+  return Made(gntdev_);
 }
 
 std::int64_t DeviceClient::Open(xencomm_device device, int flags) {

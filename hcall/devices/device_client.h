@@ -52,7 +52,7 @@ class DeviceClient {
   ~DeviceClient() = default;
 
  private:
-  // Both are asked for when they are needed first; the mappings stay.
+  // Both are asked for once, when they are needed first; the mappings stay.
   virtual absl::StatusOr<std::shared_ptr<machine::Connection>> OpenConnection() = 0;
   virtual absl::StatusOr<embedded::ForeignMappings*> OpenMappings(
       machine::Connection& connection) = 0;
@@ -65,6 +65,10 @@ class DeviceClient {
   }
   // The file by which something is asked, attached.
   absl::StatusOr<std::uint64_t> Attached(int fd, std::uint64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // A device, made when it is needed first.
+  template <class Device>
+  absl::StatusOr<Device*> Made(std::unique_ptr<Device>& device)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<PrivcmdDevice*> Privcmd() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<GntdevDevice*> Gntdev() ABSL_LOCKS_EXCLUDED(mutex_);
   // If there is one.
@@ -83,6 +87,7 @@ class DeviceClient {
   Mutex mutex_;
   std::shared_ptr<machine::Connection> connection_ ABSL_GUARDED_BY(mutex_);
   std::set<std::uint64_t> attached_ ABSL_GUARDED_BY(mutex_);
+  embedded::ForeignMappings* mappings_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::unique_ptr<PrivcmdDevice> privcmd_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<GntdevDevice> gntdev_ ABSL_GUARDED_BY(mutex_);
   bool has_complained_ ABSL_GUARDED_BY(mutex_) = false;

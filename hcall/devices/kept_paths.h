@@ -9,15 +9,15 @@
 
 /* Each with all that is in it; one that ends in a star also with all whose name goes on. */
 /* clang-format off */
-#define XENCOMM_KEPT_PATHS                                                \
-  "/dev/xen", "/proc/xen",                                                \
-  "/sys/hypervisor", "/sys/bus/xen", "/sys/bus/xen-backend",              \
-  "/run/xen", "/run/xen-*", "/run/xend*", "/run/xenstored*",              \
-  "/run/xenconsole*", "/run/xenwatchdog*", "/run/xl*", "/run/libxl*",     \
-  "/run/lock/xen-*", "/run/lock/xend*", "/run/lock/xenconsole*",          \
-  "/run/lock/xl*", "/run/lock/libxl*",                                    \
-  "/var/lib/xen", "/var/lib/xenstored", "/var/log/xen", "/var/cache/xen", \
-  "/run/libvirt*", "/run/virt*", "/etc/libvirt/libxl",                    \
+#define XENCOMM_KEPT_PATHS                                                 \
+  "/dev/xen", "/proc/xen",                                                 \
+  "/sys/hypervisor", "/sys/bus/xen", "/sys/bus/xen-backend",               \
+  "/run/xen", "/run/xen-*", "/run/xend*", "/run/xenstored*",               \
+  "/run/xenconsole*", "/run/xenwatchdog*", "/run/xl*", "/run/libxl*",      \
+  "/run/lock/xen-*", "/run/lock/xend*", "/run/lock/xenconsole*",           \
+  "/run/lock/xl*", "/run/lock/libxl*",                                     \
+  "/var/lib/xen", "/var/lib/xenstored", "/var/log/xen", "/var/cache/xen",  \
+  "/run/libvirt*", "/run/virt*", "/etc/libvirt/libxl",                     \
   "/etc/libvirt/nwfilter", "/etc/libvirt/secrets", "/etc/libvirt/storage", \
   "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt"
 /* clang-format on */

@@ -3,10 +3,8 @@
 // any client.
 //
 // Rules:
-// 1. Indices are read once each for a step, and looked at before they are used; bytes are copied
-// out
-//    before anybody looks at them. Whatever the other side writes, a step ends and stays in the
-//    page.
+// 1. Indices are read once each for a step, and looked at before they are used; bytes are copied out
+//    before anybody looks at them. Whatever the other side writes, a step ends and stays in the page.
 // 2. The page has lives: each Reset begins one, with empty rings. A step is for the life that its
 //    caller knows of, so nothing of an earlier one gets into a later one.
 #ifndef HCALL_MACHINE_STORE_RING_H_

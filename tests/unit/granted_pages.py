@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 MAP, UNMAP, OFFSET, NONE = 0x184700, 0x104701, 0x184702, 0x44703
+HYPERCALL = 0x305000
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + 3 * [ctypes.c_int] + [ctypes.c_long]
@@ -67,6 +68,15 @@ def map_pages(file, offset, pages=1, protection=mmap.PROT_READ | mmap.PROT_WRITE
 
 domain = int(subprocess.run(['xl', 'domid', sys.argv[1]], check=True, capture_output=True,
                             text=True).stdout)
+privcmd = os.open('/dev/xen/privcmd', os.O_RDWR)
+
+
+def version():
+  """What a hypercall by privcmd answers."""
+  return fcntl.ioctl(privcmd, HYPERCALL, bytearray(struct.pack('<6Q', 17, 0, 0, 0, 0, 0)))
+
+
+before = version()
 file = os.open('/dev/xen/gntdev', os.O_RDWR)
 
 both = add(file, (domain, 1), (domain, 0))
@@ -111,5 +121,7 @@ expect('reading', error_of(lambda: os.read(file, 4)) == errno.EINVAL)
 for address, pages in [(first, 2), (second, 1)]:
   if address > 0:
     libc.munmap(address, pages * 4096)
+# The other device has been in use all the time.
+expect('the hypercall', version() == before)
 os.close(file)
 sys.exit(failed != 0)

@@ -224,7 +224,7 @@ Mapping OtherProgram::View(std::uint64_t address, std::uint64_t length, Access a
 
 std::int64_t OtherProgram::Map(std::uint64_t address, std::size_t length, int protection, int flags,
                                int fd, std::uint64_t offset) {
-  if (fd != -1) mapped_.insert(fd);
+  if (fd != -1) MayMap(fd);
   const int stopped = Stop(fd);
   if (stopped != 0) return stopped;
   const std::uint32_t theirs = fd == -1 ? ~std::uint32_t{0} : static_cast<std::uint32_t>(lent_[fd]);

@@ -45,6 +45,10 @@ class OtherProgram final : public Program, public schema::CallerMemory {
   void Begin(const seccomp_notif& notification);
   void Finish(std::int64_t result);
 
+  // This process's descriptor may be mapped from now on. To a thread that is stopped nothing can be
+  // lent any more: what one notification maps beside its first file is to be known before.
+  void MayMap(int fd) { mapped_.insert(fd); }
+
   // The thread's folder becomes the one behind `fd`: 0 or a negative errno.
   std::int64_t ChangeFolder(int fd);
 
@@ -86,7 +90,7 @@ class OtherProgram final : public Program, public schema::CallerMemory {
   user_regs_struct registers_ = {};  // of the stopped thread, as it goes on with them
   std::uint64_t blocked_ = 0;        // its signals
   std::map<int, int> lent_;  // descriptors of this process, and what they are in the thread's
-  std::set<int> mapped_;     // descriptors that were ever mapped
+  std::set<int> mapped_;     // descriptors that are or may be mapped
 };
 
 }  // namespace xencomm::devices

@@ -28,6 +28,7 @@
 #include "hcall/devices/supervised/path_service.h"
 #include "hcall/devices/supervised/process_facts.h"
 #include "hcall/transport/embedded/foreign_mappings.h"
+#include "hcall/transport/machine/message.h"
 
 namespace xencomm::devices {
 namespace {
@@ -60,6 +61,7 @@ class OtherClient final : public DeviceClient {
       machine::Connection& connection) override {
     const absl::StatusOr<embedded::RamFile*> memory = connection.Memory();
     if (!memory.ok()) return memory.status();
+    program_.MayMap((*memory)->fd());
     mappings_ = std::make_unique<embedded::ForeignMappings>(
         connection, **memory, embedded::ProcessMaps::Source::kBest, program_);
     return mappings_.get();
@@ -343,45 +345,6 @@ void Supervisor::Sweep() {
   for (const auto& [process, client] : clients_) client->Sweep();
 }
 
-// A descriptor, from one process to another by a socket.
-void SendDescriptor(int socket, int fd) {
-  char byte = 0;
-  iovec data = {.iov_base = &byte, .iov_len = 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(fd))] = {};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  *header = {.cmsg_len = CMSG_LEN(sizeof(fd)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-  std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-  sendmsg(socket, &message, 0);
-}
-
-// Or a sentence, that is all that came; "" when the other side is gone.
-FileDescriptor ReceiveDescriptor(int socket, std::string* sentence) {
-  char text[500];
-  iovec data = {.iov_base = text, .iov_len = sizeof(text)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  ssize_t length;
-  while ((length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
-  }
-  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  if (length > 0 && header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-    int fd;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-    return FileDescriptor(fd);
-  }
-  sentence->assign(text, length < 0 ? 0 : static_cast<std::size_t>(length));
-  return FileDescriptor();
-}
-
 // What the supervisor's process says to the one that started it.
 struct Told {
   enum class Kind : std::uint8_t { kStarted, kEnded, kRefused } kind;
@@ -398,11 +361,10 @@ void Tell(int socket, const Told& told) {
 [[noreturn]] void BecomeProgram(int socket, const std::function<int()>& execute) {
   const absl::StatusOr<FileDescriptor> listener = InstallFilter();
   if (!listener.ok()) {
-    const std::string sentence(listener.status().message());
-    static_cast<void>(send(socket, sentence.data(), sentence.size(), MSG_NOSIGNAL));
+    machine::SendRefusal(socket, EPERM, std::string(listener.status().message()));
     _exit(1);
   }
-  SendDescriptor(socket, listener->get());
+  machine::Send(socket, 0, {}, listener->get());
   close(listener->get());
   close(socket);
   _exit(execute());
@@ -414,7 +376,7 @@ void Supervise(const JoinedSetting& machine, const std::string& files, int paren
   // Whoever loses its parent stays below this process, which may look at it for that (Yama).
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return;
   const pid_t program = fork();
   if (program < 0) return;
   if (program == 0) {
@@ -426,8 +388,10 @@ void Supervise(const JoinedSetting& machine, const std::string& files, int paren
   for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
   umask(0);
   Told told = {.kind = Told::Kind::kRefused, .program = program};
-  std::string sentence;
-  FileDescriptor listener = ReceiveDescriptor(ends[0], &sentence);
+  machine::Message message;
+  const bool has_answered = machine::Receive(ends[0], &message) == 0;
+  std::string sentence(has_answered ? machine::SentenceOf(message) : "");
+  FileDescriptor listener = message.fd ? *std::exchange(message.fd, std::nullopt) : FileDescriptor();
   const bool may_look = MayLookAt(program);
   if (listener.is_open() && !may_look) {
     sentence =
