@@ -459,7 +459,7 @@ absl::StatusOr<ClientSession::Reply> ClientSession::AddGrants(Words words) {
                                     : static_cast<std::uint16_t>(domain),
                       .ref = static_cast<std::uint32_t>(word)});
   }
-  const std::int64_t page = devices_.grants().Add(words[0], std::move(grants));
+  const std::int64_t page = devices_.grants().Add(words[0], this, std::move(grants));
   return Reply{.words = {static_cast<std::uint64_t>(page)}};
 }
 

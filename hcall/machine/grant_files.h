@@ -19,8 +19,9 @@ namespace xencomm::machine {
 // By any thread. Errors are negative errno values, as Linux answers them.
 class GrantFiles {
  public:
-  // Of all files together.
+  // Of all files together, and of what one client has added.
   static constexpr std::size_t kMostGrants = std::size_t{1} << 20;
+  static constexpr std::size_t kMostOfClient = std::size_t{1} << 17;
 
   // One entry of a domain's grant table.
   struct Grant {
@@ -32,8 +33,10 @@ class GrantFiles {
   GrantFiles(hypervisor::Hypervisor& hypervisor, const DeviceFiles& files)
       : hypervisor_(hypervisor), files_(files) {}
 
-  // The page of the file at which they can be mapped.
-  std::int64_t Add(std::uint64_t file, std::vector<Grant> grants) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The page of the file at which they can be mapped. A client is told from others by its pointer
+  // alone; what it has added counts until the file is closed, whether or not it has ended.
+  std::int64_t Add(std::uint64_t file, const void* client, std::vector<Grant> grants)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // -ENOENT: there are not so many at that page. What is mapped stays.
   int Remove(std::uint64_t file, std::uint64_t page, std::uint64_t count)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -43,11 +46,15 @@ class GrantFiles {
 
  private:
   struct Range {
+    const void* client;
     std::vector<Grant> grants;
     bool was_mapped = false;
   };
   using Ranges = std::map<std::uint64_t, Range>;  // by their first page
 
+  // The range counts no more.
+  void Forget(const Range& range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasRoom(const void* client, std::size_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetClosed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   hypervisor::Hypervisor& hypervisor_;
@@ -55,6 +62,7 @@ class GrantFiles {
   Mutex mutex_;
   absl::flat_hash_map<std::uint64_t, Ranges> ranges_ ABSL_GUARDED_BY(mutex_);
   std::size_t grants_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_map<const void*, std::size_t> of_client_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace xencomm::machine

@@ -378,6 +378,61 @@ TEST_F(MachineServerTest, OneClientMapsSoManyPagesAndNoMore) {
   EXPECT_EQ(Ask(other.get(), Kind::kHold, {0, 0, 0, gfn}), ENOMEM);
 }
 
+TEST_F(MachineServerTest, OneClientAddsSoManyGrantsAndNoMore) {
+  const FileDescriptor greedy = Greeted();
+  Message opened;
+  ASSERT_EQ(Ask(greedy.get(), Kind::kOpen, {XENCOMM_GNTDEV, O_RDWR}, &opened), 0);
+  const std::uint64_t file = opened.words[0];
+  // Each is entry 0 of domain 0; nothing is mapped.
+  const auto add = [](int client, std::uint64_t of, std::size_t count) {
+    std::vector<std::uint64_t> words(count + 1);
+    words[0] = of;
+    Message reply;
+    EXPECT_EQ(Ask(client, Kind::kAddGrants, words, &reply), 0);
+    return static_cast<std::int64_t>(reply.words[0]);
+  };
+  constexpr std::size_t kAtOnce = 1024;
+  for (std::size_t i = 0; i < GrantFiles::kMostOfClient; i += kAtOnce) {
+    ASSERT_EQ(add(greedy.get(), file, kAtOnce), static_cast<std::int64_t>(i));
+  }
+  EXPECT_EQ(add(greedy.get(), file, 1), -ENOMEM);
+  // Others are not hindered, and what is removed makes room, as does a file's end.
+  const FileDescriptor other = Greeted();
+  Message others;
+  ASSERT_EQ(Ask(other.get(), Kind::kOpen, {XENCOMM_GNTDEV, O_RDWR}, &others), 0);
+  EXPECT_EQ(add(other.get(), others.words[0], 1), 0);
+  ASSERT_EQ(Ask(greedy.get(), Kind::kRemoveGrants, {file, 0, kAtOnce}), 0);
+  EXPECT_EQ(add(greedy.get(), file, kAtOnce), 0);
+  EXPECT_EQ(add(greedy.get(), file, 1), -ENOMEM);
+  opened.fd.reset();
+  Message again;
+  ASSERT_EQ(Ask(greedy.get(), Kind::kOpen, {XENCOMM_GNTDEV, O_RDWR}, &again), 0);
+  std::int64_t page = -ENOMEM;
+  for (int i = 0; i < 2000 && page == -ENOMEM; ++i) {  // it hears of the end in its own time
+    page = add(greedy.get(), again.words[0], 1);
+    if (page == -ENOMEM) usleep(1000);
+  }
+  EXPECT_EQ(page, 0);
+}
+
+TEST_F(MachineServerTest, AConnectionWhoseNumberIsAnotherFilesIsGone) {
+  auto connection = *Connection::Open(machine_.path(), SpaceOption::kRegion);
+  EXPECT_EQ(connection->Call({.index = __HYPERVISOR_xen_version}), kVersionAnswer);
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
+  const int number = connection->fd();
+  ASSERT_EQ(dup2(ends[0], number), number);
+  EXPECT_EQ(connection->Restrict().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(connection->Call({.index = __HYPERVISOR_xen_version}), -EIO);
+  connection.reset();
+  // Nothing was written to that file, nor was it closed.
+  char byte;
+  EXPECT_EQ(read(ends[1], &byte, 1), -1);
+  EXPECT_EQ(close(number), 0);
+  close(ends[0]);
+  close(ends[1]);
+}
+
 TEST_F(MachineServerTest, AFrameIsLetGoAsOftenAsItIsHeld) {
   FileDescriptor fd = Greeted();
   Message held;
