@@ -16,6 +16,10 @@ import xml.etree.ElementTree
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = TOP / 'build'
 CLOSING = re.compile(r'^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$')
+FAILURE = re.compile(r'\bFAIL\b|\bfailed: line \d')
+
+# What failed, to be told once more at the end: thousands of lines may follow it.
+failures = []
 
 
 class Counts:
@@ -69,8 +73,14 @@ def meson_tests(folder, *selection, shows_all=True):
     return Counts(failed=1)
   counts = Counts()
   for case in xml.etree.ElementTree.parse(record).iter('testcase'):
-    if case.find('failure') is not None or case.find('error') is not None:
+    reason = next((case.find(kind) for kind in ('failure', 'error') if case.find(kind) is not None),
+                  None)
+    if reason is not None:
       counts.failed += 1
+      said = '\n'.join([reason.text or '', *(case.findtext(stream) or ''
+                                             for stream in ('system-out', 'system-err'))])
+      failures.append(f'{folder.name}: {case.get("classname")}.{case.get("name")}')
+      failures.extend(said.strip().splitlines()[-30:])
     elif case.find('skipped') is not None or case.get('status') == 'notrun':
       counts.skipped += 1
       print(f'skipped: {case.get("classname")}.{case.get("name")}')
@@ -93,6 +103,8 @@ def program(*command):
         counts = Counts(*(int(number or 0) for number in closing.groups()))
       else:
         print(line, end='', flush=True)
+        if FAILURE.search(line):
+          failures.append(line.rstrip())
   if counts is None:
     print(f'{command[0]} ended without its closing line')
     return Counts(failed=1)
@@ -200,6 +212,8 @@ def main():
     counts = SUITES[name][0]()
     print(f'== {name}: {counts}', flush=True)
     total += counts
+  if failures:
+    print('== failed:', *failures, sep='\n')
   print(total)
   return 1 if total.failed or not total.passed else 0
 

@@ -5,51 +5,15 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "hcall/devices/preload.h"
 
-static const char *const names[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev"};
-_Static_assert(XENCOMM_PRIVCMD == 0 && XENCOMM_HYPERCALL == 1 && XENCOMM_EVTCHN == 2 &&
-                   XENCOMM_XENBUS == 3 && XENCOMM_GNTDEV == 4,
-               "in the order of their names");
-
-enum xencomm_device xencomm_device_of(int fd) {
-  struct sockaddr_un peer;
-  socklen_t length = sizeof(peer);
-  const int before = errno;
-  int result = getpeername(fd, (struct sockaddr *)&peer, &length);
-  /* An end that listens is at the name itself. */
-  if (result != 0 && errno == ENOTCONN) {
-    length = sizeof(peer);
-    result = getsockname(fd, (struct sockaddr *)&peer, &length);
-  }
-  errno = before;
-  if (result != 0 || length <= offsetof(struct sockaddr_un, sun_path) || length > sizeof(peer) ||
-      peer.sun_family != AF_UNIX) {
-    return XENCOMM_NO_DEVICE;
-  }
-  /* An abstract name ends where the address does. */
-  char name[sizeof(peer.sun_path) + 1] = {0};
-  memcpy(name, peer.sun_path, length - offsetof(struct sockaddr_un, sun_path));
-  const size_t prefix = strlen(XENCOMM_DEVICE_NAMES);
-  if (name[0] != '\0' || strncmp(name + 1, XENCOMM_DEVICE_NAMES, prefix) != 0) {
-    return XENCOMM_NO_DEVICE;
-  }
-  const char *const device = name + 1 + prefix;
-  for (int i = 0; i < (int)(sizeof(names) / sizeof(names[0])); ++i) {
-    const size_t size = strlen(names[i]);
-    if (strncmp(device, names[i], size) == 0 && device[size] == '/') return (enum xencomm_device)i;
-  }
-  return XENCOMM_NO_DEVICE;
-}
+enum xencomm_device xencomm_device_of(int fd) { return xencomm_device_file_of(fd).device; }
 
 int xencomm_open_device(enum xencomm_device device, int flags) {
   if ((flags & O_DIRECTORY) != 0 || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
@@ -114,13 +78,13 @@ SHOWN int ioctl(int fd, unsigned long request, ...) {
   va_start(list, request);
   void *const argument = va_arg(list, void *);
   va_end(list);
-  const enum xencomm_device device =
-      xencomm_active() && may_be_of_device(request) ? xencomm_device_of(fd) : XENCOMM_NO_DEVICE;
-  if (device == XENCOMM_NO_DEVICE) return real_ioctl(fd, request, argument);
+  if (!xencomm_active() || !may_be_of_device(request)) return real_ioctl(fd, request, argument);
+  const struct xencomm_device_file file = xencomm_device_file_of(fd);
+  if (file.device == XENCOMM_NO_DEVICE) return real_ioctl(fd, request, argument);
   const struct xencomm_devices *const devices = xencomm_enter();
   if (devices == NULL) return -1;
   /* Programs that declare the number as an int pass it with its sign. */
-  const long result = devices->ioctl(fd, device, (unsigned)request, argument);
+  const long result = devices->ioctl(fd, &file, (unsigned)request, argument);
   xencomm_leave();
   return (int)result;
 }
@@ -157,12 +121,12 @@ static void tell(const struct xencomm_devices *devices, void *address, size_t le
   errno = before;
 }
 
-static void *map_device(enum xencomm_device device, void *address, size_t length, int protection,
-                        int flags, int fd, off_t offset) {
+static void *map_device(const struct xencomm_device_file *file, void *address, size_t length,
+                        int protection, int flags, int fd, off_t offset) {
   const struct xencomm_devices *const devices = xencomm_enter();
   if (devices == NULL) return MAP_FAILED;
   lock_mappings();
-  void *const mapping = devices->mmap(fd, device, address, length, protection, flags, offset);
+  void *const mapping = devices->mmap(fd, file, address, length, protection, flags, offset);
   unlock_mappings();
   xencomm_leave();
   return mapping;
@@ -179,10 +143,10 @@ SHOWN void *mmap(void *address, size_t length, int protection, int flags, int fd
   if (mapping != MAP_FAILED) tell(changed, mapping, length);
   end_change(changed);
   if (mapping != MAP_FAILED || errno != ENODEV) return mapping;
-  const enum xencomm_device device = xencomm_device_of(fd);
-  if (device == XENCOMM_NO_DEVICE) return mapping;
+  const struct xencomm_device_file file = xencomm_device_file_of(fd);
+  if (file.device == XENCOMM_NO_DEVICE) return mapping;
   errno = before;
-  return map_device(device, address, length, protection, flags, fd, offset);
+  return map_device(&file, address, length, protection, flags, fd, offset);
 }
 ALIAS(mmap64, mmap);
 

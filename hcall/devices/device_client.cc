@@ -4,26 +4,19 @@
 #include <linux/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstddef>
 #include <cstdio>
-#include <iterator>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_split.h"
 #include "hcall/machine/event_calls.h"
 
 namespace xencomm::devices {
 namespace {
-
-// In the order of xencomm_device.
-constexpr const char* kNames[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev"};
 
 int ErrnoOf(const absl::Status& status) {
   switch (status.code()) {
@@ -39,38 +32,6 @@ int ErrnoOf(const absl::Status& status) {
 }
 
 }  // namespace
-
-std::optional<DeviceFile> DeviceFileOf(int fd) {
-  sockaddr_un address = {};
-  socklen_t length = sizeof(address);
-  auto* const name = reinterpret_cast<sockaddr*>(&address);
-  if (getpeername(fd, name, &length) != 0) {
-    // An end that listens is at the name itself.
-    length = sizeof(address);
-    if (errno != ENOTCONN || getsockname(fd, name, &length) != 0) return std::nullopt;
-  }
-  const std::size_t start = offsetof(sockaddr_un, sun_path) + 1;
-  if (address.sun_family != AF_UNIX || length <= start || length > sizeof(address) ||
-      address.sun_path[0] != '\0') {
-    return std::nullopt;
-  }
-  // "xencomm/DEVICE/NUMBER/MODE/..."
-  const std::vector<std::string> parts =
-      absl::StrSplit(std::string(address.sun_path + 1, length - start), '/');
-  if (parts.size() < 4 || parts[0] + "/" != XENCOMM_DEVICE_NAMES) return std::nullopt;
-  const auto number = [](const std::string& text, auto* value) {
-    return std::from_chars(text.data(), text.data() + text.size(), *value).ec == std::errc();
-  };
-  DeviceFile file;
-  for (std::size_t i = 0; i < std::size(kNames); ++i) {
-    if (parts[1] == kNames[i]) file.device = static_cast<xencomm_device>(i);
-  }
-  if (file.device == XENCOMM_NO_DEVICE || !number(parts[2], &file.id) ||
-      !number(parts[3], &file.access_mode)) {
-    return std::nullopt;
-  }
-  return file;
-}
 
 absl::StatusOr<std::shared_ptr<machine::Connection>> DeviceClient::Connected() {
   if (connection_ != nullptr) return connection_;

@@ -7,28 +7,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <set>
 
 #include "absl/status/statusor.h"
+#include "hcall/devices/device_file.h"
 #include "hcall/devices/gntdev_device.h"
 #include "hcall/devices/privcmd_device.h"
 #include "hcall/devices/program.h"
 #include "hcall/transport/embedded/foreign_mappings.h"
 #include "hcall/transport/machine/connection.h"
-#include "hcall/transport/machine/device_names.h"
 #include "xencomm/mutex.h"
 
 namespace xencomm::devices {
 
-// A device's file, as the name of its descriptor says (device_names.h).
-struct DeviceFile {
-  xencomm_device device = XENCOMM_NO_DEVICE;
-  std::uint64_t id = 0;
-  int access_mode = 0;
-};
-// Of a descriptor of this process; it may be of anything.
-std::optional<DeviceFile> DeviceFileOf(int fd);
+using DeviceFile = xencomm_device_file;
 
 // Functions answer as the system call does in the kernel: a negative errno, or a result.
 // Descriptors are this process's.

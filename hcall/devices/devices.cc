@@ -57,18 +57,6 @@ OwnClient& ThisProcess() {
 
 std::uint64_t Number(void* address) { return std::bit_cast<std::uint64_t>(address); }
 
-std::int64_t Ioctl(int fd, unsigned long request, void* argument) {
-  const std::optional<DeviceFile> file = DeviceFileOf(fd);
-  return file ? ThisProcess().Ioctl(fd, *file, request, Number(argument)) : -EBADF;
-}
-
-std::int64_t Map(int fd, void* address, std::size_t length, int protection, int flags,
-                 off_t offset) {
-  const std::optional<DeviceFile> file = DeviceFileOf(fd);
-  if (!file) return -EBADF;
-  return ThisProcess().Map(fd, *file, Number(address), length, protection, flags, offset);
-}
-
 // What comes out of C++ comes out of C as errno, which a call that succeeds leaves as it was, as a
 // system call does: Xen's libraries print it where nothing has set it.
 template <class Function>
@@ -90,14 +78,15 @@ constexpr struct xencomm_devices kDevices = {
         [](xencomm_device device, int flags) {
           return static_cast<int>(Guarded([&] { return ThisProcess().Open(device, flags); }));
         },
-    .ioctl = [](int fd, xencomm_device, unsigned long request, void* argument) -> long {
-      return Guarded([&] { return Ioctl(fd, request, argument); });
+    .ioctl = [](int fd, const DeviceFile* file, unsigned long request, void* argument) -> long {
+      return Guarded([&] { return ThisProcess().Ioctl(fd, *file, request, Number(argument)); });
     },
     .mmap =
-        [](int fd, xencomm_device, void* address, std::size_t length, int protection, int flags,
-           off_t offset) {
-          return reinterpret_cast<void*>(
-              Guarded([&] { return Map(fd, address, length, protection, flags, offset); }));
+        [](int fd, const DeviceFile* file, void* address, std::size_t length, int protection,
+           int flags, off_t offset) {
+          return reinterpret_cast<void*>(Guarded([&] {
+            return ThisProcess().Map(fd, *file, Number(address), length, protection, flags, offset);
+          }));
         },
     .may_change =
         [](void* address, std::size_t length, std::size_t new_length) {

@@ -10,14 +10,15 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "hcall/transport/machine/device_names.h"
+#include "hcall/devices/device_file.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Of the environment: the machine's socket (with the space of calls, as behind "machine:"), and the folder of its files, in which the paths that
- * Linux would serve (/proc/xen, /sys/hypervisor ...) and those that toolstacks write are kept. */
+/* Of the environment: the machine's socket (with the space of calls, as behind "machine:"), and the
+ * folder of its files, in which the paths that Linux would serve (/proc/xen, /sys/hypervisor ...)
+ * and those that toolstacks write are kept. */
 #define XENCOMM_MACHINE_VARIABLE "XENCOMM_MACHINE"
 #define XENCOMM_FILES_VARIABLE "XENCOMM_MACHINE_FILES"
 
@@ -25,10 +26,11 @@ extern "C" {
 struct xencomm_devices {
   /* `flags` as open's: O_CLOEXEC and O_NONBLOCK count. */
   int (*open)(enum xencomm_device device, int flags);
-  long (*ioctl)(int fd, enum xencomm_device device, unsigned long request, void *argument);
+  long (*ioctl)(int fd, const struct xencomm_device_file *file, unsigned long request,
+                void *argument);
   /* MAP_FAILED. */
-  void *(*mmap)(int fd, enum xencomm_device device, void *address, size_t length, int protection,
-                int flags, off_t offset);
+  void *(*mmap)(int fd, const struct xencomm_device_file *file, void *address, size_t length,
+                int protection, int flags, off_t offset);
   /* Whether munmap (a new length of 0) or mremap may do so: 0, or the errno of its refusal. */
   int (*may_change)(void *address, size_t length, size_t new_length);
   /* munmap or another mapping has taken the place of what was there. */

@@ -25,6 +25,10 @@ constexpr std::size_t kMostDmOpBytes = 4096;
 constexpr std::uint64_t kPagedOut = 0x80000000;
 constexpr std::uint64_t kFailed = 0xf0000000;
 
+constexpr std::int64_t Told(std::int64_t answer) {
+  return answer == machine::kRefusedByFile ? -EPERM : answer;
+}
+
 constexpr std::size_t PageUp(std::size_t bytes) {
   constexpr std::size_t kRest = (std::size_t{1} << kPageShift) - 1;
   return (bytes + kRest) & ~kRest;
@@ -71,14 +75,8 @@ absl::StatusOr<std::unique_ptr<PrivcmdDevice>> PrivcmdDevice::Create(
 std::int64_t PrivcmdDevice::Ioctl(std::uint64_t file, unsigned long request,
                                   std::uint64_t argument) {
   switch (request) {
-    case kPrivcmdHypercall: {
-      // A restricted file refuses before it looks.
-      const std::int64_t reaches = Reaches(file, DOMID_INVALID);
-      if (reaches != 0) return reaches;
-      PrivcmdHypercall call;
-      if (!program_.Fetch(argument, &call)) return -EFAULT;
-      return Hypercall(file, call);
-    }
+    case kPrivcmdHypercall:
+      return Hypercall(file, argument);
     case kPrivcmdMap:
       return -ENOSYS;  // domain 0 is translated
     case kPrivcmdMapBatchV1:
@@ -96,23 +94,28 @@ std::int64_t PrivcmdDevice::Ioctl(std::uint64_t file, unsigned long request,
   }
 }
 
-std::int64_t PrivcmdDevice::Hypercall(std::uint64_t file, const PrivcmdHypercall& call) {
-  if (call.op == __HYPERVISOR_multicall) return Multicall(file, call.arg[0], call.arg[1]);
-  return Bounce(file, call.op, call.arg);
+std::int64_t PrivcmdDevice::Hypercall(std::uint64_t file, std::uint64_t argument) {
+  const Way way = {.file = file, .domain = DOMID_INVALID};
+  PrivcmdHypercall call;
+  if (!program_.Fetch(argument, &call)) return Told(AnswerHere(way, -EFAULT));
+  return Told(call.op == __HYPERVISOR_multicall ? Multicall(way, call.arg[0], call.arg[1])
+                                                : Bounce(way, call.op, call.arg));
 }
 
 // Entry by entry, as the hypervisor does it: one whose arguments cannot be reached fails alone.
-std::int64_t PrivcmdDevice::Multicall(std::uint64_t file, std::uint64_t list, std::uint64_t count) {
+std::int64_t PrivcmdDevice::Multicall(const Way& way, std::uint64_t list, std::uint64_t count) {
   count = static_cast<std::uint32_t>(count);
   constexpr std::uint64_t kEntry = sizeof(multicall_entry_t);
-  if (!program_.CanTouch(list, count * kEntry, Access::kWrite)) return -EFAULT;
+  if (count == 0) return AnswerHere(way, 0);
+  if (!program_.CanTouch(list, count * kEntry, Access::kWrite)) return AnswerHere(way, -EFAULT);
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t place = list + i * kEntry;
     multicall_entry_t entry;
     if (!program_.Fetch(place, &entry)) return -EFAULT;
     const std::int64_t result = entry.op == __HYPERVISOR_multicall
-                                    ? -EINVAL
-                                    : Bounce(file, entry.op, std::span(entry.args).first<5>());
+                                    ? AnswerHere(way, -EINVAL)
+                                    : Bounce(way, entry.op, std::span(entry.args).first<5>());
+    if (result == machine::kRefusedByFile) return result;
     if (!program_.Store(place + offsetof(multicall_entry_t, result),
                         static_cast<unsigned long>(result))) {
       return -EFAULT;
@@ -121,7 +124,7 @@ std::int64_t PrivcmdDevice::Multicall(std::uint64_t file, std::uint64_t list, st
   return 0;
 }
 
-std::int64_t PrivcmdDevice::Bounce(std::uint64_t file, std::uint64_t index,
+std::int64_t PrivcmdDevice::Bounce(const Way& way, std::uint64_t index,
                                    std::span<const std::uint64_t, 5> arguments) {
   schema::Call call = {.hypercall = index};
   std::ranges::copy(arguments, call.registers.begin());
@@ -129,11 +132,12 @@ std::int64_t PrivcmdDevice::Bounce(std::uint64_t file, std::uint64_t index,
   ArenaMemory bounce(client_->arena());
   ProgramSpace space(program_);
   schema::BouncedCall bounced(call, {.space = space}, bounce, program_.bounced_memory());
-  if (bounced.out_of_memory()) return -ENOMEM;
-  if (!bounced.ok()) return -schema::ErrnoOf(bounced.finding().problem);
-  machine::Lane::Call made = {.file = file, .index = index};
+  if (bounced.out_of_memory()) return AnswerHere(way, -ENOMEM);
+  if (!bounced.ok()) return AnswerHere(way, -schema::ErrnoOf(bounced.finding().problem));
+  machine::Lane::Call made = {.file = way.file, .index = index};
   std::copy_n(bounced.call().registers.begin(), made.arguments.size(), made.arguments.begin());
   const std::int64_t answer = connection_->Call(made);
+  if (answer == machine::kRefusedByFile) return answer;
   return bounced.CopyBack(answer) ? answer : -EFAULT;
 }
 
@@ -246,25 +250,34 @@ std::int64_t PrivcmdDevice::MapResource(std::uint64_t file, std::uint64_t argume
 std::int64_t PrivcmdDevice::DmOp(std::uint64_t file, std::uint64_t argument) {
   PrivcmdDmOp op;
   if (!program_.Fetch(argument, &op)) return -EFAULT;
-  const std::int64_t reaches = Reaches(file, op.dom);
-  if (reaches != 0) return reaches;
-  if (op.num == 0) return 0;
-  if (op.num > kMostDmOpBuffers) return -E2BIG;
-  std::array<PrivcmdDmOpBuffer, kMostDmOpBuffers> buffers;
+  const Way way = {.file = file, .domain = op.dom};
   const auto list = reinterpret_cast<std::uintptr_t>(op.ubufs);
-  if (!program_.Read(list, buffers.data(), op.num * sizeof(buffers[0]))) return -EFAULT;
-  for (const PrivcmdDmOpBuffer& buffer : std::span(buffers).first(op.num)) {
+  const std::int64_t error = CheckBuffers(list, op.num);
+  if (error != 0 || op.num == 0) return Told(AnswerHere(way, error));
+  // Xen's list is the same. It is fetched once more, as any argument.
+  static_assert(sizeof(PrivcmdDmOpBuffer) == sizeof(xen_dm_op_buf) &&
+                offsetof(PrivcmdDmOpBuffer, size) == offsetof(xen_dm_op_buf, size));
+  const std::uint64_t arguments[5] = {op.dom, op.num, list};
+  return Told(Bounce(way, __HYPERVISOR_dm_op, arguments));
+}
+
+std::int64_t PrivcmdDevice::CheckBuffers(std::uint64_t list, std::uint64_t count) {
+  if (count > kMostDmOpBuffers) return -E2BIG;
+  std::array<PrivcmdDmOpBuffer, kMostDmOpBuffers> buffers;
+  if (!program_.Read(list, buffers.data(), count * sizeof(buffers[0]))) return -EFAULT;
+  for (const PrivcmdDmOpBuffer& buffer : std::span(buffers).first(count)) {
     if (buffer.size > kMostDmOpBytes) return -E2BIG;
     if (!program_.CanTouch(reinterpret_cast<std::uintptr_t>(buffer.uptr), buffer.size,
                            Access::kWrite)) {
       return -EFAULT;
     }
   }
-  // Xen's list is the same. It is fetched once more, as any argument.
-  static_assert(sizeof(PrivcmdDmOpBuffer) == sizeof(xen_dm_op_buf) &&
-                offsetof(PrivcmdDmOpBuffer, size) == offsetof(xen_dm_op_buf, size));
-  const std::uint64_t arguments[5] = {op.dom, op.num, list};
-  return Bounce(file, __HYPERVISOR_dm_op, arguments);
+  return 0;
+}
+
+std::int64_t PrivcmdDevice::AnswerHere(const Way& way, std::int64_t answer) {
+  const std::int64_t reaches = Reaches(way.file, way.domain);
+  return reaches == -EPERM ? machine::kRefusedByFile : reaches != 0 ? reaches : answer;
 }
 
 std::int64_t PrivcmdDevice::Restrict(std::uint64_t file, std::uint64_t argument) {

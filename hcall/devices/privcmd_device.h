@@ -68,14 +68,25 @@ class PrivcmdDevice {
         program_(program),
         empty_(std::move(empty)) {}
 
-  std::int64_t Hypercall(std::uint64_t file, const PrivcmdHypercall& call);
-  std::int64_t Multicall(std::uint64_t file, std::uint64_t list, std::uint64_t count);
-  std::int64_t Bounce(std::uint64_t file, std::uint64_t index,
+  // What calls go through: a file, which may be restricted, and the domain that they are about.
+  struct Way {
+    std::uint64_t file = 0;
+    std::uint16_t domain = 0;
+  };
+  std::int64_t Hypercall(std::uint64_t file, std::uint64_t argument);
+  // These answer machine::kRefusedByFile where nothing was looked at.
+  std::int64_t Multicall(const Way& way, std::uint64_t list, std::uint64_t count);
+  std::int64_t Bounce(const Way& way, std::uint64_t index,
                       std::span<const std::uint64_t, 5> arguments);
+  // An answer without a call. A restricted file refuses before it looks: that is asked about only
+  // here, since with a call the machine sees to it, in the same round trip.
+  std::int64_t AnswerHere(const Way& way, std::int64_t answer);
   std::int64_t MapBatch(std::uint64_t file, std::uint64_t argument, bool is_first_version)
       ABSL_LOCKS_EXCLUDED(mutex_);
   std::int64_t MapResource(std::uint64_t file, std::uint64_t argument) ABSL_LOCKS_EXCLUDED(mutex_);
   std::int64_t DmOp(std::uint64_t file, std::uint64_t argument);
+  // 0, or why a list of a device model's buffers is not taken.
+  std::int64_t CheckBuffers(std::uint64_t list, std::uint64_t count);
   std::int64_t Restrict(std::uint64_t file, std::uint64_t argument);
   // 0, or why the file does not reach that domain.
   std::int64_t Reaches(std::uint64_t file, std::uint16_t domain);

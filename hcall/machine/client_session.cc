@@ -510,7 +510,7 @@ std::int64_t ClientSession::MakeCall(const Lane::Call& call) {
     // To a program there are Xen's hypercalls, and no others.
     if ((call.index & kRegionCall) != 0 || IsForKernels(call.index)) return -ENOSYS;
     const int error = devices_.files().MayCall(call.file, call.index, call.arguments[0]);
-    if (error != 0) return error;
+    if (error != 0) return error == -EPERM ? kRefusedByFile : error;
   }
   return process_->Call(call.index, call.arguments);
 }

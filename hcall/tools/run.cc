@@ -225,7 +225,9 @@ Command RunCommand() {
           "a socket's. It is no border: a program can get around it.\n\n"
           "With --space=direct, xcom or inline the hypervisor is in the program's own process, "
           "behind this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of the "
-          "system's, and ends with it. With --xen these are put over the Xen of this machine.",
+          "system's, and ends with it: valgrind's memcheck then looks for leaks in all of the "
+          "machine's memory, which wants to be small (--memory=256M --dom0=64M). With --xen these "
+          "are put over the Xen of this machine.",
       .options = {{.name = "static",
                    .value = "",
                    .help =

@@ -179,7 +179,7 @@ TEST_F(DevicesOfClientsTest, ARestrictionIsTheFilesWhoeverHasIt) {
   EXPECT_EQ(*one_->RestrictFile(file->id, 3), 0);
   EXPECT_EQ(*other_->RestrictFile(file->id, 4), EINVAL);
   for (Connection* each : {one_.get(), other_.get()}) {
-    EXPECT_EQ(Version(*each, file->id), -EPERM);
+    EXPECT_EQ(Version(*each, file->id), kRefusedByFile);
     EXPECT_EQ(*each->Reaches(file->id, 0), EPERM);
     EXPECT_EQ(*each->Reaches(file->id, 3), 0);
     std::uint64_t mfn;

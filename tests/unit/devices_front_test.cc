@@ -379,24 +379,27 @@ TEST_F(DevicesFrontTest, ASocketIsADeviceByItsPeersNameAlone) {
   const std::string zero(1, '\0');
   Fake();
   const std::string names = zero + XENCOMM_DEVICE_NAMES;
-  const std::string longest = names + "xenbus/";
+  const std::string longest = names + "xenbus/1/2/";
   const std::string before = std::filesystem::current_path();
-  std::filesystem::create_directories(Files() + "/axencomm/privcmd");
+  std::filesystem::create_directories(Files() + "/axencomm/privcmd/1/2");
   ASSERT_EQ(chdir(Files().c_str()), 0);
   for (const auto& [name, device] : std::vector<std::pair<std::string, int>>{
-           {names + "privcmd/front-test", XENCOMM_PRIVCMD},
-           {names + "xenbus/front-test", XENCOMM_XENBUS},
+           {names + "privcmd/1/2/front-test", XENCOMM_PRIVCMD},
+           {names + "xenbus/1/2/front-test", XENCOMM_XENBUS},
            {longest + std::string(108 - longest.size(), '1'), XENCOMM_XENBUS},
-           {names + "gntdev/front-test", XENCOMM_GNTDEV},
+           {names + "gntdev/1/2/front-test", XENCOMM_GNTDEV},
+           {names + "privcmd/front-test", XENCOMM_NO_DEVICE},
+           {names + "privcmd/1", XENCOMM_NO_DEVICE},
+           {names + "privcmd/1-2/2/1", XENCOMM_NO_DEVICE},
            {names + "privcmd", XENCOMM_NO_DEVICE},
-           {names + "privcmd2/1", XENCOMM_NO_DEVICE},
-           {names + "priv/1", XENCOMM_NO_DEVICE},
-           {names + "gntalloc/1", XENCOMM_NO_DEVICE},
+           {names + "privcmd2/1/2/1", XENCOMM_NO_DEVICE},
+           {names + "priv/1/2/1", XENCOMM_NO_DEVICE},
+           {names + "gntalloc/1/2/1", XENCOMM_NO_DEVICE},
            {names, XENCOMM_NO_DEVICE},
-           {zero + "xencommprivcmd/1", XENCOMM_NO_DEVICE},
+           {zero + "xencommprivcmd/1/2/1", XENCOMM_NO_DEVICE},
            {zero + "x", XENCOMM_NO_DEVICE},
-           {zero + "other/privcmd/1", XENCOMM_NO_DEVICE},
-           {"axencomm/privcmd/1", XENCOMM_NO_DEVICE},  // a path
+           {zero + "other/privcmd/1/2/1", XENCOMM_NO_DEVICE},
+           {"axencomm/privcmd/1/2/1", XENCOMM_NO_DEVICE},  // a path
        }) {
     const int fd = ConnectedTo(name);
     Fake().asked = 0;

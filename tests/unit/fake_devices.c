@@ -32,8 +32,9 @@ static int fake_open(enum xencomm_device device, int flags) {
     return -1;
   }
   struct sockaddr_un name = {.sun_family = AF_UNIX};
-  const int length = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "%s%s/%d-%d",
-                              XENCOMM_DEVICE_NAMES, names[device], getpid(), remembered.opened);
+  const int length =
+      snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "%s%s/%d/%d/%d", XENCOMM_DEVICE_NAMES,
+               names[device], remembered.opened, flags & O_ACCMODE, getpid());
   const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
   /* The program's descriptor is the lowest that is free, as of any open. */
   const int fd = socket(AF_UNIX, SOCK_STREAM | ((flags & O_CLOEXEC) != 0 ? SOCK_CLOEXEC : 0), 0);
@@ -52,10 +53,11 @@ static int fake_open(enum xencomm_device device, int flags) {
   return fd;
 }
 
-static long fake_ioctl(int fd, enum xencomm_device device, unsigned long request, void *argument) {
+static long fake_ioctl(int fd, const struct xencomm_device_file *file, unsigned long request,
+                       void *argument) {
   ++remembered.asked;
   remembered.fd = fd;
-  remembered.device = device;
+  remembered.device = file->device;
   remembered.request = request;
   remembered.argument = argument;
   return 42;
@@ -71,11 +73,11 @@ static void **live(void *address) {
   return NULL;
 }
 
-static void *fake_mmap(int fd, enum xencomm_device device, void *address, size_t length,
+static void *fake_mmap(int fd, const struct xencomm_device_file *file, void *address, size_t length,
                        int protection, int flags, off_t offset) {
   ++remembered.mapped;
   remembered.fd = fd;
-  remembered.device = device;
+  remembered.device = file->device;
   remembered.length = length;
   remembered.protection = protection;
   remembered.map_flags = flags;
@@ -118,8 +120,8 @@ static int fake_own_from(int from) {
 }
 
 const struct xencomm_devices *xencomm_find_devices(void) {
-  static const struct xencomm_devices devices = {fake_open, fake_ioctl, fake_mmap, fake_may_change,
-                                                 fake_unmapped,  fake_own_from};
+  static const struct xencomm_devices devices = {fake_open,       fake_ioctl,    fake_mmap,
+                                                 fake_may_change, fake_unmapped, fake_own_from};
   const char *const machine = getenv(XENCOMM_MACHINE_VARIABLE);
   snprintf(remembered.machine, sizeof(remembered.machine), "%s", machine == NULL ? "" : machine);
   return &devices;

@@ -17,7 +17,9 @@ if shutil.which('valgrind') is None:
 failed = False
 xencomm, release, program, libraries = sys.argv[1:]
 for way, options, folder in [('devices', [], ''), ('our libxencall', [], libraries),
-                             ('in the process', ['--space=direct'], '')]:
+                             # memcheck looks for leaks in all of the machine's memory
+                             ('in the process', ['--space=direct', '--memory=256M', '--dom0=64M'],
+                              '')]:
   for what, wanted in [('clean', 0), ('input', COMPLAINED), ('output', COMPLAINED)]:
     done = subprocess.run([xencomm, 'run', f'--release={release}', *options, '--', 'valgrind', '-q',
                            f'--error-exitcode={COMPLAINED}', program, what],

@@ -185,11 +185,39 @@ static void check_restriction(void) {
   CHECK_REFUSED(ioctl(fd, kHypercall, &call), EPERM);
   CHECK_REFUSED(ioctl(fd, kHypercall, NULL), EPERM);
   CHECK_REFUSED(ioctl(copy, kHypercall, &call), EPERM);
+  // Whatever else is wrong with a call, and nothing of it is written.
+  char extraversion[sizeof(xen_extraversion_t)] = "";
+  multicall_entry_t list[2] = {
+      {.op = __HYPERVISOR_xen_version, .result = 7, .args = {XENVER_extraversion}},
+      {.op = __HYPERVISOR_multicall, .result = 7},
+  };
+  list[0].args[1] = (uintptr_t)extraversion;
+  call.arg[0] = XENVER_extraversion;
+  call.arg[1] = (uintptr_t)extraversion;
+  CHECK_REFUSED(ioctl(fd, kHypercall, &call), EPERM);
+  call.arg[1] = 8;
+  CHECK_REFUSED(ioctl(fd, kHypercall, &call), EPERM);
+  struct hypercall lists = {.op = __HYPERVISOR_multicall, .arg = {(uintptr_t)list, 2}};
+  CHECK_REFUSED(ioctl(fd, kHypercall, &lists), EPERM);
+  lists.arg[0] = (uintptr_t)(list + 1);
+  lists.arg[1] = 1;
+  CHECK_REFUSED(ioctl(fd, kHypercall, &lists), EPERM);
+  lists.arg[0] = 8;
+  CHECK_REFUSED(ioctl(fd, kHypercall, &lists), EPERM);
+  lists.arg[1] = 0;
+  CHECK_REFUSED(ioctl(fd, kHypercall, &lists), EPERM);
+  CHECK(list[0].result == 7 && list[1].result == 7 && extraversion[0] == '\0');
+  call.arg[0] = XENVER_version;
   CHECK_REFUSED(ioctl(fd, kMmap, &frames), is_translated() ? ENOSYS : EPERM);
   CHECK_REFUSED(ioctl(fd, kMmapBatch, &batch), EPERM);
   CHECK_REFUSED(ioctl(fd, kMmapBatchV2, &batch), EPERM);
   CHECK_REFUSED(ioctl(fd, kMmapBatchV2, NULL), EFAULT);
   CHECK_REFUSED(ioctl(fd, kDmOp, &dm), EPERM);
+  dm.num = 17;
+  CHECK_REFUSED(ioctl(fd, kDmOp, &dm), EPERM);
+  dm.num = 1;
+  CHECK_REFUSED(ioctl(fd, kDmOp, &dm), EPERM);
+  dm.num = 0;
   CHECK_REFUSED(ioctl(fd, kMmapResource, &resource), EPERM);
   batch.dom = dm.dom = resource.dom = kNobody;
   batch.num = 0;

@@ -189,7 +189,7 @@ bool OtherProgram::CanTouch(std::uint64_t address, std::uint64_t bytes, Access) 
   constexpr std::size_t kAtOnce = 256;
   char touched[kAtOnce];
   std::uint64_t page = address;
-  const std::uint64_t last = (address + bytes - 1) / kPageSize * kPageSize;
+  const std::uint64_t last = address + bytes - 1;
   while (page <= last) {
     iovec theirs[kAtOnce];
     std::size_t count = 0;

@@ -277,8 +277,8 @@ void PathService::Give(const seccomp_notif& call, FileDescriptor fd, int flags) 
 PathService::Served PathService::Status(const seccomp_notif& call, int fd, std::uint64_t address,
                                         bool is_statx) const {
   const FileDescriptor own = DescriptorOf(ThreadOf(call), fd);
-  const std::optional<DeviceFile> file = DeviceFileOf(own.get());
-  const char* const node = file ? xencomm_node(file->device) : nullptr;
+  const DeviceFile file = xencomm_device_file_of(own.get());
+  const char* const node = xencomm_node(file.device);
   if (node == nullptr) return {};
   const std::string path = files_ + node;
   struct stat status = {};
@@ -287,8 +287,8 @@ PathService::Served PathService::Status(const seccomp_notif& call, int fd, std::
   const int result =
       is_statx ? statx(AT_FDCWD, path.c_str(), 0, mask, &more) : stat(path.c_str(), &status);
   if (result != 0) return {.is_served = true, .result = -errno};
-  ShowNode(file->device, &status);
-  ShowNode(file->device, &more);
+  ShowNode(file.device, &status);
+  ShowNode(file.device, &more);
   const bool is_written = is_statx ? WriteMemory(ThreadOf(call), address, &more, sizeof(more))
                                    : WriteMemory(ThreadOf(call), address, &status, sizeof(status));
   return {.is_served = true, .result = is_written ? 0 : -EFAULT};

@@ -265,10 +265,10 @@ bool Supervisor::ByClient(const seccomp_notif& call, const Work& work) {
 bool Supervisor::ServeIoctl(const seccomp_notif& call) {
   const FileDescriptor fd =
       DescriptorOf(static_cast<pid_t>(call.pid), static_cast<int>(call.data.args[0]));
-  const std::optional<DeviceFile> file = DeviceFileOf(fd.get());
-  if (!file) return false;
+  const DeviceFile file = xencomm_device_file_of(fd.get());
+  if (file.device == XENCOMM_NO_DEVICE) return false;
   return ByClient(call, [&](OtherClient& client) {
-    return client.Ioctl(fd.get(), *file, static_cast<std::uint32_t>(call.data.args[1]),
+    return client.Ioctl(fd.get(), file, static_cast<std::uint32_t>(call.data.args[1]),
                         call.data.args[2]);
   });
 }
@@ -278,11 +278,11 @@ bool Supervisor::ServeMap(const seccomp_notif& call) {
   const auto flags = static_cast<int>(a[3]);
   if ((flags & MAP_ANONYMOUS) == 0) {
     const FileDescriptor fd = DescriptorOf(static_cast<pid_t>(call.pid), static_cast<int>(a[4]));
-    const std::optional<DeviceFile> file = DeviceFileOf(fd.get());
-    if (file) {
+    const DeviceFile file = xencomm_device_file_of(fd.get());
+    if (file.device != XENCOMM_NO_DEVICE) {
       return ByClient(call, [&](OtherClient& client) {
         if ((flags & MAP_FIXED) != 0) client.Unmapped(a[0], a[1]);
-        return client.Map(fd.get(), *file, a[0], a[1], static_cast<int>(a[2]), flags,
+        return client.Map(fd.get(), file, a[0], a[1], static_cast<int>(a[2]), flags,
                           static_cast<off_t>(a[5]));
       });
     }
@@ -391,7 +391,8 @@ void Supervise(const JoinedSetting& machine, const std::string& files, int paren
   machine::Message message;
   const bool has_answered = machine::Receive(ends[0], &message) == 0;
   std::string sentence(has_answered ? machine::SentenceOf(message) : "");
-  FileDescriptor listener = message.fd ? *std::exchange(message.fd, std::nullopt) : FileDescriptor();
+  FileDescriptor listener =
+      message.fd ? *std::exchange(message.fd, std::nullopt) : FileDescriptor();
   const bool may_look = MayLookAt(program);
   if (listener.is_open() && !may_look) {
     sentence =

@@ -15,11 +15,16 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace xencomm::machine {
 
 // Of a client.
 inline constexpr unsigned kLanes = 16;
+
+// What a call is answered that was not made, since the file that it came through is restricted to
+// another domain, or to nothing like it. No hypercall answers so.
+inline constexpr std::int64_t kRefusedByFile = std::numeric_limits<std::int64_t>::min();
 
 class Lane {
  public:
