@@ -13,6 +13,9 @@ namespace {
 
 // Longer than a call across two processors takes, shorter than waking a sleeper.
 constexpr std::int64_t kSpinNanoseconds = 5'000;
+// Longer than it takes a sleeper to wake and answer. Would the one that has woken it sleep meanwhile,
+// it would be woken in its turn, and so on with each call.
+constexpr std::int64_t kSpinForSleeper = 60'000;
 // Looks at the clock are far between.
 constexpr int kLooks = 64;
 // What a sleep is at most, so that the end of the other side is noticed.
@@ -49,7 +52,7 @@ void Lane::Write(const Call& call) {
 }
 
 bool Lane::Next(Call* call) {
-  if (!Wait(kMachines, machine_, client_)) return false;
+  if (!Wait(kMachines, machine_, client_, kSpinNanoseconds)) return false;
   call->file = file_.load(std::memory_order_relaxed);
   call->index = index_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < call->arguments.size(); ++i) {
@@ -68,19 +71,25 @@ void Lane::Close() {
   WakeAll(turn_);
 }
 
-void Lane::Give(Turn turn, Side& own, const Side& other) {
+bool Lane::Give(Turn turn, Side& own, const Side& other) {
   own.processor.store(static_cast<std::uint32_t>(sched_getcpu()), std::memory_order_relaxed);
   // In one order with the other side's: it says that it sleeps, and then looks at the turn.
   turn_.store(turn);
-  if (other.sleeps.load() != 0) WakeAll(turn_);
+  const bool sleeps = other.sleeps.load() != 0;
+  if (sleeps) WakeAll(turn_);
+  return sleeps;
 }
 
-bool Lane::Wait(Turn turn, Side& own, const Side& other) {
+bool Lane::WaitForAnswer(bool has_woken) {
+  return Wait(kClients, client_, machine_, has_woken ? kSpinForSleeper : kSpinNanoseconds);
+}
+
+bool Lane::Wait(Turn turn, Side& own, const Side& other, std::int64_t spin) {
   const auto is_turn = [&] { return turn_.load() == turn; };
   const auto processor = static_cast<std::uint32_t>(sched_getcpu());
   own.processor.store(processor, std::memory_order_relaxed);
   if (other.processor.load(std::memory_order_relaxed) != processor) {
-    const std::int64_t end = Now() + kSpinNanoseconds;
+    const std::int64_t end = Now() + spin;
     do {
       for (int i = 0; i < kLooks; ++i) {
         if (is_turn()) return true;

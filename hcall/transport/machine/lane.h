@@ -39,8 +39,8 @@ class Lane {
   template <class IsGone>
   bool Make(const Call& call, std::int64_t* answer, IsGone is_gone) {
     Write(call);
-    Give(kMachines, client_, machine_);
-    while (!Wait(kClients, client_, machine_)) {
+    const bool has_woken = Give(kMachines, client_, machine_);
+    while (!WaitForAnswer(has_woken)) {
       if (is_gone()) return false;
     }
     *answer = static_cast<std::int64_t>(answer_.load(std::memory_order_relaxed));
@@ -65,9 +65,11 @@ class Lane {
   };
 
   void Write(const Call& call);
-  void Give(Turn turn, Side& own, const Side& other);
-  // Until it is `turn`'s, or a while has passed: false.
-  bool Wait(Turn turn, Side& own, const Side& other);
+  // Whether the other side slept.
+  bool Give(Turn turn, Side& own, const Side& other);
+  // Until it is `turn`'s, or a while has passed: false. It spins for so many nanoseconds first.
+  bool Wait(Turn turn, Side& own, const Side& other, std::int64_t spin);
+  bool WaitForAnswer(bool has_woken);
 
   alignas(64) std::atomic<std::uint32_t> turn_;
   Side client_;
