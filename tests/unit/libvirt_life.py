@@ -17,47 +17,14 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'xen'))
 import guest_kernel
+import others
 import packages
 
 SKIPPED = 77  # to Meson
 
-# With the libraries that nothing else here needs.
-LIBVIRT = ['libvirt-daemon', 'libvirt-daemon-driver-xen', 'libvirt0', 'libvirt-clients',
-           'libapparmor1', 'libcap-ng0', 'libpcap0.8', 'libpciaccess0', 'libssh-4', 'libtirpc3']
-
-GUESTS = {'pv': '<type machine="xenpv">xen</type>', 'pvh': '<type machine="xenpvh">xenpvh</type>'}
-ONLY_DOMAIN0 = [r'Id +Name +State', '-+', '0 +Domain-0 +running']
-VCPUS = [r'VCPU: +0', r'CPU: +PLACE', 'State: +offline', 'CPU Affinity: +MASK',
-         r'VCPU: +1', r'CPU: +[0-3]', 'State: +offline', 'CPU Affinity: +yyyy']
 # Of this host, where the machine has its own.
 KEPT = ['/etc/libvirt', '/run/libvirt', '/var/lib/libvirt', '/var/log/libvirt',
         '/var/cache/libvirt']
-WEIGHT = ['Scheduler +: credit2', r'weight +: WEIGHT', r'cap +: 0']
-
-# A command of virsh's and the lines that it prints, as regular expressions; NAME is the domain's.
-LIFE = [
-    ('list --all', ONLY_DOMAIN0),
-    ('create --paused NAME.xml', ["Domain 'NAME' created from NAME.xml"]),
-    ('list', [*ONLY_DOMAIN0, r'\d+ +NAME +paused']),
-    ('dominfo NAME', [r'Id: +\d+', 'Name: +NAME', 'UUID: .*', 'OS Type: +(xen|xenpvh)',
-                      'State: +paused', r'CPU\(s\): +2', 'Max memory: +65536 KiB',
-                      r'Used memory: +65\d\d\d KiB', 'Persistent: +no', 'Autostart: +disable',
-                      'Managed save: +no']),
-    ('vcpuinfo NAME', [line.replace('PLACE', '[0-3]').replace('MASK', 'yyyy') for line in VCPUS]),
-    ('vcpupin NAME 0 1', []),
-    ('vcpuinfo NAME', [line.replace('PLACE', '1').replace('MASK', '-y--') for line in VCPUS]),
-    ('schedinfo NAME', [line.replace('WEIGHT', '256') for line in WEIGHT]),
-    ('schedinfo NAME --weight 512', [line.replace('WEIGHT', '512') for line in WEIGHT]),
-    ('setmem NAME 60M', []),
-    # What the guest is to give back; it does not run.
-    ('dumpxml NAME --xpath //currentMemory', ['<currentMemory unit="KiB">61440</currentMemory>']),
-    ('resume NAME', ["Domain 'NAME' resumed"]),
-    ('domstate NAME', ['running']),
-    ('suspend NAME', ["Domain 'NAME' suspended"]),
-    ('domstate NAME', ['paused']),
-    ('destroy NAME', ["Domain 'NAME' destroyed"]),
-    ('list --all', ONLY_DOMAIN0),
-]
 
 
 def on_host():
@@ -73,7 +40,7 @@ def main():
     print('skipped: there may be no mount namespace of its own here')
     return SKIPPED
   try:
-    root = packages.Archive().unpack(pathlib.Path(folder), packages.UTILITIES + LIBVIRT)
+    root = packages.Archive().unpack(pathlib.Path(folder), packages.UTILITIES + others.LIBVIRT)
   except (OSError, LookupError, subprocess.CalledProcessError) as error:
     print(f'skipped: libvirt cannot be downloaded: {error}')
     return SKIPPED
@@ -95,12 +62,9 @@ def main():
   with tempfile.TemporaryDirectory() as place:
     place = pathlib.Path(place)
     (place / 'kernel').write_bytes(guest_kernel.kernel())
-    for kind, machine_type in GUESTS.items():
-      (place / f'{kind}-guest.xml').write_text(
-          f'<domain type="xen"><name>{kind}-guest</name><memory>65536</memory><vcpu>2</vcpu>'
-          f'<os>{machine_type}<kernel>{place}/kernel</kernel></os></domain>')
-    (place / 'libvirtd.conf').write_text(
-        f'unix_sock_dir = "{place}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n')
+    for kind in others.GUESTS:
+      (place / f'{kind}-guest.xml').write_text(others.guest_xml(kind, place / 'kernel'))
+    (place / 'libvirtd.conf').write_text(others.libvirtd_conf(place))
     on_machine = [xencomm, 'run', f'--machine={place}/machine', '--']
     machine = subprocess.Popen([xencomm, 'machine', f'--socket={place}/machine',
                                 f'--release={programs.parent.name.removeprefix("xen-")}'],
@@ -120,19 +84,17 @@ def main():
                              f'xen:///system?socket={place}/libvirt-sock', *words.split()],
                             cwd=place, env=environment, stdin=subprocess.DEVNULL, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-      lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-      return lines + ([f'exit code {done.returncode}'] if done.returncode != 0 else [])
+      return others.virsh_lines(done.stdout, done.returncode)
 
     deadline = time.monotonic() + 60
     while 'exit code' in ' '.join(virsh('uri')) and time.monotonic() < deadline:
       time.sleep(0.1)
     failed = 0
-    for kind in GUESTS:
-      for words, patterns in LIFE:
+    for kind in others.GUESTS:
+      for words, patterns in others.VIRSH:
         words = words.replace('NAME', f'{kind}-guest')
-        patterns = [pattern.replace('NAME', f'{kind}-guest') for pattern in patterns]
         lines = virsh(words)
-        if len(lines) != len(patterns) or not all(map(re.fullmatch, patterns, lines)):
+        if not others.is_right(lines, patterns, kind):
           print(f'virsh {words}:', *lines, sep='\n  ', flush=True)
           failed += 1
     for process in [daemon, console, machine]:
@@ -148,7 +110,7 @@ def main():
   if made:
     print(f'made on this host: {made}')
     failed += 1
-  print(f'{len(GUESTS) * len(LIFE)} commands, {failed} failed')
+  print(f'{len(others.GUESTS) * len(others.VIRSH)} commands, {failed} failed')
   return 1 if failed else 0
 
 

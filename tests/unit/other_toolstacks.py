@@ -8,47 +8,22 @@ They are the packages', unpacked into FOLDER.
 
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / 'xen'))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'xen'))
+import others
 import packages
 
 SKIPPED = 77  # to Meson
-
-PYTHON = r'''Xen 4 domains \[0\]
-processors 4 \[\['idletime'\]\]
-it has at most 65536 KiB
-its vcpu 0 \[0\]
-its port 1
-refused \(22, 'Invalid argument'\)
-domains \[0\]
-refused \(3, 'No such process'\)
-b'Domain-0' b'here'
-'''
-COLLECTD = '''
-BaseDir "{place}"
-PIDFile "{place}/pid"
-PluginDir "{root}/usr/lib/collectd"
-TypesDB "{root}/usr/share/collectd/types.db"
-Interval 1
-Hostname "host"
-LoadPlugin xencpu
-LoadPlugin csv
-<Plugin csv>
-  DataDir "stdout"
-</Plugin>
-'''
 
 
 def main():
   xencomm, folder = map(os.path.abspath, sys.argv[1:])
   try:
     root = packages.Archive().unpack(pathlib.Path(folder),
-                                     [*packages.UTILITIES, 'collectd-core'])
+                                     packages.UTILITIES + others.COLLECTD)
   except (OSError, LookupError, subprocess.CalledProcessError) as error:
     print(f'skipped: the packages cannot be downloaded: {error}')
     return SKIPPED
@@ -61,23 +36,19 @@ def main():
                           env={**os.environ, 'LD_LIBRARY_PATH': str(root / packages.LIBRARIES)})
 
   failed = 0
-
-  def check(what, done, pattern):
-    nonlocal failed
-    if done.returncode == 0 and re.search(pattern, done.stdout):
-      return
-    print(f'{what} ended with {done.returncode}\n{done.stdout}')
+  done = run('/usr/bin/python3', others.PYTHON_XC, programs.parent / 'lib/python')
+  if not others.is_right(others.virsh_lines(done.stdout, done.returncode), others.PYTHON):
+    print(f'Python ended with {done.returncode}\n{done.stdout}')
     failed += 1
-
-  check('Python', run('/usr/bin/python3', HERE / 'python_xc.py',
-                      programs.parent / 'lib/python'), f'^{PYTHON}$')
   with tempfile.TemporaryDirectory() as place:
     configuration = pathlib.Path(place, 'collectd.conf')
-    configuration.write_text(COLLECTD.format(place=place, root=root))
-    # It ends by itself when there is nothing that it could read, and not otherwise.
-    done = run('timeout', '--preserve-status', '4', root / 'usr/sbin/collectd', '-f', '-C',
-               configuration)
-    check('collectd', done, r'Found 4 processors\.(.|\n)*PUTVAL .*/xencpu-3/percent-load ')
+    configuration.write_text(others.collectd_conf(place, root / 'usr/lib/collectd',
+                                                  root / 'usr/share/collectd/types.db'))
+    words = {'collectd': root / 'usr/sbin/collectd', 'collectd.conf': configuration}
+    done = run(*(words.get(word, word) for word in others.XENCPU.split()))
+    if done.returncode != 0 or not others.has_found(done.stdout.splitlines()):
+      print(f'collectd ended with {done.returncode}\n{done.stdout}')
+      failed += 1
   print(f'2 programs, {failed} failed')
   return 1 if failed else 0
 

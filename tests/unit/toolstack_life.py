@@ -77,6 +77,7 @@ def main():
     return SKIPPED
   programs = packages.utilities_of(pathlib.Path('/'))
   libraries = []
+  installed = []
   if programs is None:
     try:
       root = packages.Archive().unpack(pathlib.Path(folder), packages.UTILITIES)
@@ -86,6 +87,13 @@ def main():
     programs = packages.utilities_of(root)
     libraries = [str(root / packages.LIBRARIES)]
     utilities = [root / 'usr/bin', root / 'usr/sbin']
+    # With its packages over what is installed, in a mount namespace of its own.
+    installed = ['unshare', '--mount', *as_root[1:], 'sh', '-c',
+                 'mount -t overlay overlay -o "lowerdir=$0/usr/lib:/usr/lib" /usr/lib && exec "$@"',
+                 str(root)]
+    if subprocess.run([*installed, 'true']).returncode != 0:
+      print('without xl console: there may be no mounts of its own here')
+      LIFE.remove(next(each for each in LIFE if each[0] == life.CONSOLE))
   else:
     utilities = []
   xen = programs.parent.name.removeprefix('xen-')
@@ -99,13 +107,17 @@ def main():
     print(f'without --static: {static.stderr.strip()}')
     LIFE.remove(SUPERVISED)
 
-  failed = sum(walk(xencomm, xen, as_root, environment, daemon) for daemon in [False, True])
+  failed = sum(walk(xencomm, xen, as_root, installed, environment, daemon)
+               for daemon in [False, True])
   print(f'{2 * 2 * len(LIFE) + len(DAEMON)} commands, {failed} failed')
   return 1 if failed else 0
 
 
-def walk(xencomm, xen, as_root, environment, has_daemon):
-  """On one machine; answers how much went wrong."""
+def walk(xencomm, xen, as_root, installed, environment, has_daemon):
+  """On one machine; answers how much went wrong.
+
+  Words before a program, which make it root, and its packages installed.
+  """
   failed = 0
   with tempfile.TemporaryDirectory() as place:
     place = pathlib.Path(place)
@@ -122,9 +134,10 @@ def walk(xencomm, xen, as_root, environment, has_daemon):
       # Into files: what a program leaves behind would hold a pipe open.
       with open(place / 'out', 'w+') as out, open(place / 'errors', 'w+') as errors:
         options = [word for word in words.split() if word == '--static']
+        before = installed if 'xl console' in words else []
         done = subprocess.run(['timeout', '60', xencomm, 'run', f'--machine={socket}', *options,
-                               '--', *words.split()[len(options):]], cwd=place, env=environment,
-                              stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
+                               '--', *before, *words.split()[len(options):]], cwd=place,
+                              env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
         out.seek(0)
         errors.seek(0)
         return done.returncode, out.read(), errors.read()

@@ -19,6 +19,9 @@ def guest(state, memory=64):
   return rf'NAME +\d+ +{memory} +1 +{state} +\d+\.\d'
 
 
+# It starts xenconsole, from where that is installed.
+CONSOLE = 'timeout 1 xl console NAME'
+
 # A command and the lines that it prints, and its exit code where that is not 0, as regular
 # expressions; NAME and ID are the domain's. `+` in front: this line, and any others around it.
 COMMANDS = [
@@ -53,6 +56,7 @@ COMMANDS = [
     ('xl sysrq NAME h', []),
     # The guest prints nothing, and it is waited for.
     ('timeout 1 xenconsole ID', ['exit code 124']),
+    (CONSOLE, ['exit code 124']),
     ('xl unpause NAME', []),
     ('xl list NAME', [HEAD, guest('[-r][-b]----')]),
     ('xl pause NAME', []),

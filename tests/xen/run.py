@@ -6,7 +6,8 @@ The Xen of this machine's Debian gets all programs; where that is older than 4.2
 devices.c and Xen's own programs run on Debian 13's, too. The embedded hypervisor must answer
 release.c as real Xen 4.20 does. A session of Debian 13's programs is to print what
 transcript_4.20.txt says, as it is to on a machine (a unit test); XENCOMM_WRITE_TRANSCRIPT=1 writes
-that file anew. Domains' whole lives (life.py) are as on a machine, too, by a guest that runs.
+that file anew. Domains' whole lives (life.py), with a guest that runs, and what others made on
+Xen's libraries (others.py), are as on a machine, too.
 
 Nothing is installed: the packages are downloaded and unpacked into BUILD, once. An image is a few
 megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
@@ -27,6 +28,7 @@ import tempfile
 
 import guest_kernel
 import life
+import others
 import packages
 import release
 import stock
@@ -132,6 +134,11 @@ class Machine:
       libgcc = pathlib.Path(packages.LIBRARIES.removeprefix('usr/')) / 'libgcc_s.so.1'
       add_stripped(next(top / libgcc for top in (self.root, pathlib.Path('/'))
                         if (top / libgcc).exists()), image / 'lib' / libgcc.name)
+    if self.has_life:
+      # Where xl looks for xenconsole.
+      (image / 'usr/lib' / stock_programs.parent.name).mkdir(parents=True)
+      (image / 'usr/lib' / stock_programs.parent.name / 'bin').symlink_to('/bin')
+      self.add_others(image, add_libraries)
     for name, libraries in drop_ins.items():
       if not libraries:
         sys.exit(f'{build} has no libraries {name}')  # or the run would be the stock one once more
@@ -163,7 +170,9 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
     if self.has_life:
       for kind in life.KINDS:
         (image / f'{kind}-guest.cfg').write_text(life.configuration(kind, '/kernel'))
-      steps += f'{life.shell()}\necho "run: life"\ncat /life'
+      steps += f'{life.shell()}\necho "run: life"\ncat /life\n'
+      steps += f'{others.Image(self.root, stock_programs).shell()}\n'
+      steps += 'echo "run: others"\ncat /others'
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -188,6 +197,25 @@ poweroff -f
       out.write(gzip.compress(packed, 1))
     return archive
 
+  def add_others(self, image, add_libraries):
+    theirs = others.Image(self.root, packages.utilities_of(self.root))
+    for program in theirs.programs():
+      add_stripped(program, image / 'bin' / program.name)
+      add_libraries(program)
+    for folder, plugins in theirs.plugins().items():
+      (image / folder).mkdir()
+      for plugin in plugins:
+        add_stripped(plugin, image / folder / plugin.name)
+        add_libraries(plugin)
+    for place, path in theirs.files().items():
+      (image / place).parent.mkdir(parents=True, exist_ok=True)
+      shutil.copy(path, image / place)
+      if path.suffix == '.so':
+        add_libraries(path)
+    for place, text in theirs.texts().items():
+      (image / place).parent.mkdir(parents=True, exist_ok=True)
+      (image / place).write_text(text)
+
   def boot(self, archive, *options):
     """Boots, QEMU having these options besides, and answers what dom0 printed."""
     xen = self.folder / 'xen.elf'
@@ -197,6 +225,8 @@ poweroff -f
     log = self.folder / 'serial.log'
     log.unlink(missing_ok=True)
     hardware, dom0 = ['pc', '-m', '768'], 'dom0_mem=400M,max:400M'
+    if self.has_life:
+      hardware, dom0 = ['pc', '-m', '1536'], 'dom0_mem=1000M,max:1000M'
     if self.pvh:
       hardware = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on', '-m', '1024']
       dom0 = 'dom0=pvh dom0_mem=384M,max:384M'
@@ -212,8 +242,8 @@ poweroff -f
 
   def run(self, build):
     """Prints what was not as it should be; answers how many passed, and how many failed."""
-    # Of two processors a vcpu can be pinned to one.
-    text = self.boot(self.build_image(build), *(['-smp', '2'] if self.has_life else []))
+    # Of several processors a vcpu can be pinned to one; there are as many as a machine's.
+    text = self.boot(self.build_image(build), *(['-smp', '4'] if self.has_life else []))
     passed = failed = 0
     outputs = outputs_of(text)
     for name in self.library_sets:
@@ -262,6 +292,9 @@ poweroff -f
       failed += different
     if self.has_life:
       commands, different = life.differences(outputs.get('life', ''), f'Xen {self.xen}')
+      passed += commands - different
+      failed += different
+      commands, different = others.differences(outputs.get('others', ''), f'Xen {self.xen}')
       passed += commands - different
       failed += different
     if 'end: ' not in outputs:
@@ -318,7 +351,8 @@ def main():
   if len(sys.argv) != 2:
     sys.exit('usage: run.py BUILD, the build folder')
   build = pathlib.Path(sys.argv[1]).resolve()
-  own = Machine(build / 'xen', packages.Archive(), packages.UTILITIES)
+  own = Machine(build / 'xen', packages.Archive(),
+                packages.UTILITIES + others.LIBVIRT + others.COLLECTD)
   own.programs = [*stock.PROGRAMS, *stock.COMMAND]
   built = build / 'tests' / 'xen'
   own.checks = [built / 'refused', built / 'devices', built / 'toolstack']

@@ -13,8 +13,8 @@ namespace {
 
 // Longer than a call across two processors takes, shorter than waking a sleeper.
 constexpr std::int64_t kSpinNanoseconds = 5'000;
-// Longer than it takes a sleeper to wake and answer. Would the one that has woken it sleep meanwhile,
-// it would be woken in its turn, and so on with each call.
+// Longer than it takes a sleeper to wake and answer. Would the one that has woken it sleep
+// meanwhile, it would be woken in its turn, and so on with each call.
 constexpr std::int64_t kSpinForSleeper = 60'000;
 // Looks at the clock are far between.
 constexpr int kLooks = 64;
