@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -18,12 +19,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "hcall/devices/supervised/filter.h"
+#include "hcall/transport/machine/message.h"
 
 namespace xencomm::devices {
 namespace {
 
 constexpr std::uint64_t kPageSize = 4096;
 constexpr std::uint64_t kEnd = std::uint64_t{1} << 56;
+// A system call is an instruction of two bytes, which a thread has behind it.
+constexpr std::uint64_t kInstruction = 2;
 // Of one look at a program's memory.
 constexpr std::uint64_t kMostPiece = 64 << 10;
 
@@ -95,10 +99,21 @@ void OtherProgram::Finish(std::int64_t result) {
     ioctl(listener_, SECCOMP_IOCTL_NOTIF_SEND, &answer);
     return;
   }
+  GoOn(registers_.rip, static_cast<std::uint64_t>(result));
+}
+
+bool OtherProgram::MakeCallAgain() {
+  if (state_ != State::kStopped) return false;
+  GoOn(registers_.rip - kInstruction, static_cast<std::uint64_t>(notification_.data.nr));
+  return true;
+}
+
+void OtherProgram::GoOn(std::uint64_t instruction, std::uint64_t rax) {
   for (const auto& [own, theirs] : lent_) Call(SYS_close, static_cast<std::uint64_t>(theirs));
   lent_.clear();
   if (state_ == State::kGone) return;
-  registers_.rax = static_cast<std::uint64_t>(result);
+  registers_.rip = instruction;
+  registers_.rax = rax;
   ptrace(PTRACE_SETREGS, thread_, nullptr, &registers_);
   ptrace(PTRACE_SETSIGMASK, thread_, sizeof(blocked_), &blocked_);
   ptrace(PTRACE_DETACH, thread_, nullptr, nullptr);
@@ -107,9 +122,11 @@ void OtherProgram::Finish(std::int64_t result) {
 int OtherProgram::Stop(int fd) {
   if (state_ == State::kStopped) return fd == -1 || lent_.contains(fd) ? 0 : -EBADF;
   if (state_ == State::kGone) return -ESRCH;
+  if (ptrace(PTRACE_SEIZE, thread_, nullptr, PTRACE_O_TRACESYSGOOD) != 0) return -EPERM;
   // Later nothing can be lent: so also what a failure is undone with.
   std::set<int> files = mapped_;
   if (fd != -1) files.insert(fd);
+  int error = 0;
   for (const int lent : files) {
     seccomp_notif_addfd add = {.id = notification_.id,
                                .flags = 0,
@@ -117,10 +134,12 @@ int OtherProgram::Stop(int fd) {
                                .newfd = 0,
                                .newfd_flags = O_CLOEXEC};
     const int theirs = ioctl(listener_, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
-    if (theirs < 0) return -ENOMEM;
+    if (theirs < 0) {
+      error = -ENOMEM;
+      break;
+    }
     lent_[lent] = theirs;
   }
-  if (ptrace(PTRACE_SEIZE, thread_, nullptr, PTRACE_O_TRACESYSGOOD) != 0) return -EPERM;
   ptrace(PTRACE_INTERRUPT, thread_, nullptr, nullptr);
   // It waits until it is answered, whatever signals come, and then stops before anything else.
   seccomp_notif_resp answer = {.id = notification_.id, .val = 0, .error = 0, .flags = 0};
@@ -132,7 +151,7 @@ int OtherProgram::Stop(int fd) {
   std::uint64_t all = ~std::uint64_t{0};
   ptrace(PTRACE_GETSIGMASK, thread_, sizeof(blocked_), &blocked_);
   ptrace(PTRACE_SETSIGMASK, thread_, sizeof(all), &all);
-  return 0;
+  return error;
 }
 
 bool OtherProgram::Await(int* status) {
@@ -148,9 +167,8 @@ bool OtherProgram::Await(int* status) {
 std::int64_t OtherProgram::Call(long number, std::uint64_t a, std::uint64_t b, std::uint64_t c,
                                 std::uint64_t d, std::uint64_t e, std::uint64_t f) {
   if (state_ != State::kStopped) return -ESRCH;
-  // Once more the instruction that it has behind it, of two bytes.
   user_regs_struct registers = registers_;
-  registers.rip -= 2;
+  registers.rip -= kInstruction;
   registers.rax = static_cast<std::uint64_t>(number);
   registers.rdi = a;
   registers.rsi = b;
@@ -175,6 +193,48 @@ std::int64_t OtherProgram::Call(long number, std::uint64_t a, std::uint64_t b, s
   }
   if (ptrace(PTRACE_GETREGS, thread_, nullptr, &registers) != 0) return -ESRCH;
   return static_cast<std::int64_t>(registers.rax);
+}
+
+FileDescriptor OtherProgram::Fetch(int fd) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return FileDescriptor();
+  const FileDescriptor own(ends[0]), lent(ends[1]);
+  if (Stop(lent.get()) != 0) return FileDescriptor();
+  // The message lies in a page of its own.
+  struct {
+    msghdr header = {};
+    iovec part = {};
+    std::uint64_t word = 0;
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  } sent;
+  const std::int64_t room = Call(SYS_mmap, 0, sizeof(sent), PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0);
+  if (room < 0) return FileDescriptor();
+  const auto place = static_cast<std::uint64_t>(room);
+  const auto theirs = [&](const auto* of) {
+    return std::bit_cast<void*>(
+        place + (std::bit_cast<std::uint64_t>(of) - std::bit_cast<std::uint64_t>(&sent)));
+  };
+  sent.part = {.iov_base = theirs(&sent.word), .iov_len = sizeof(sent.word)};
+  sent.header.msg_control = sent.control;
+  sent.header.msg_controllen = sizeof(sent.control);
+  cmsghdr* const beside = CMSG_FIRSTHDR(&sent.header);
+  beside->cmsg_level = SOL_SOCKET;
+  beside->cmsg_type = SCM_RIGHTS;
+  beside->cmsg_len = CMSG_LEN(sizeof(fd));
+  std::memcpy(CMSG_DATA(beside), &fd, sizeof(fd));
+  sent.header.msg_control = theirs(sent.control);
+  sent.header.msg_iov = static_cast<iovec*>(theirs(&sent.part));
+  sent.header.msg_iovlen = 1;
+  machine::Message message;
+  const bool is_sent = WriteMemory(thread_, place, &sent, sizeof(sent)) &&
+                       Call(SYS_sendmsg, static_cast<std::uint64_t>(lent_[lent.get()]), place,
+                            MSG_DONTWAIT) == static_cast<std::int64_t>(sizeof(sent.word));
+  Call(SYS_munmap, place, sizeof(sent));
+  if (!is_sent || machine::Receive(own.get(), &message) != 0 || !message.fd) {
+    return FileDescriptor();
+  }
+  return *std::exchange(message.fd, std::nullopt);
 }
 
 std::int64_t OtherProgram::ChangeFolder(int fd) {

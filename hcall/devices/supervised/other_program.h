@@ -44,6 +44,11 @@ class OtherProgram final : public Program, public schema::CallerMemory {
   // or a negative errno.
   void Begin(const seccomp_notif& notification);
   void Finish(std::int64_t result);
+  // A copy of the thread's descriptor, which it sends; it stops for that. One that is not open when
+  // it cannot.
+  FileDescriptor Fetch(int fd);
+  // If it has stopped, it goes on by its call once more, and this notification is at its end.
+  bool MakeCallAgain();
 
   // This process's descriptor may be mapped from now on. To a thread that is stopped nothing can be
   // lent any more: what one notification maps beside its first file is to be known before.
@@ -71,6 +76,8 @@ class OtherProgram final : public Program, public schema::CallerMemory {
   // The thread stops behind its system call, with copies of these descriptors: 0 or a negative
   // errno.
   int Stop(int fd);
+  // From this instruction on, with this in rax.
+  void GoOn(std::uint64_t instruction, std::uint64_t rax);
   // Until the thread stops; false: it has ended.
   bool Await(int* status);
   // A system call of the stopped thread.

@@ -194,7 +194,7 @@ PathService::Served PathService::Make(const seccomp_notif& call, const PathCall&
       }
       case Kind::kFile:
         return {.is_served = true, .result = [&]() -> std::int64_t {
-                  const FileDescriptor own = DescriptorOf(thread, static_cast<int>(given));
+                  const FileDescriptor own = descriptors_.Of(call, static_cast<int>(given));
                   if (!own.is_open()) return -EBADF;
                   const long result = syscall(row.number, own.get(), arguments[1], arguments[2]);
                   return result < 0 ? -errno : result;
@@ -276,7 +276,7 @@ void PathService::Give(const seccomp_notif& call, FileDescriptor fd, int flags) 
 // A descriptor of a device has the status of its node.
 PathService::Served PathService::Status(const seccomp_notif& call, int fd, std::uint64_t address,
                                         bool is_statx) const {
-  const FileDescriptor own = DescriptorOf(ThreadOf(call), fd);
+  const FileDescriptor own = descriptors_.SocketOf(call, fd);
   const DeviceFile file = xencomm_device_file_of(own.get());
   const char* const node = xencomm_node(file.device);
   if (node == nullptr) return {};
@@ -315,7 +315,7 @@ PathService::Served PathService::Name(const seccomp_notif& call) const {
   }
   const std::optional<Place> place = PlaceOf(call, AT_FDCWD, call.data.args[1] + kStart);
   if (!place || !place->is_served) return {};
-  const FileDescriptor own = DescriptorOf(ThreadOf(call), static_cast<int>(call.data.args[0]));
+  const FileDescriptor own = descriptors_.Of(call, static_cast<int>(call.data.args[0]));
   // One that is longer than an address can be goes by its folder's descriptor.
   const std::size_t name = place->path.rfind('/') + 1;
   const FileDescriptor folder(

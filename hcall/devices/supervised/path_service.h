@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "hcall/devices/supervised/descriptors.h"
 #include "hcall/devices/supervised/path_calls.h"
 #include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/machine/device_names.h"
@@ -17,9 +18,10 @@ namespace xencomm::devices {
 
 class PathService {
  public:
-  // `files` is the folder of the machine's files; `listener` is borrowed. This process's own umask
-  // is to be 0: a program's counts.
-  PathService(std::string files, int listener) : files_(std::move(files)), listener_(listener) {}
+  // `files` is the folder of the machine's files; `listener` and `descriptors` are borrowed. This
+  // process's own umask is to be 0: a program's counts.
+  PathService(std::string files, int listener, Descriptors& descriptors)
+      : files_(std::move(files)), listener_(listener), descriptors_(descriptors) {}
 
   struct Place {
     std::string path;  // absolute
@@ -54,6 +56,7 @@ class PathService {
 
   const std::string files_;
   const int listener_;
+  Descriptors& descriptors_;
 };
 
 }  // namespace xencomm::devices

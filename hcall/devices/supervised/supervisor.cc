@@ -23,6 +23,7 @@
 #include <utility>
 
 #include "hcall/devices/device_client.h"
+#include "hcall/devices/supervised/descriptors.h"
 #include "hcall/devices/supervised/filter.h"
 #include "hcall/devices/supervised/other_program.h"
 #include "hcall/devices/supervised/path_service.h"
@@ -80,7 +81,9 @@ class Supervisor {
              pid_t program, std::function<void(int status)> told)
       : machine_(machine),
         listener_(std::move(listener)),
-        paths_(files, listener_.get()),
+        descriptors_(listener_.get(),
+                     [this](pid_t ended, int status) { NoteEnded(ended, status); }),
+        paths_(files, listener_.get(), descriptors_),
         program_(program),
         told_(std::move(told)) {}
 
@@ -114,6 +117,7 @@ class Supervisor {
 
   const JoinedSetting machine_;
   const FileDescriptor listener_;
+  Descriptors descriptors_;
   PathService paths_;
   const pid_t program_;
   const std::function<void(int)> told_;
@@ -187,6 +191,7 @@ bool Supervisor::Receive() {
   } catch (const std::bad_alloc&) {
     Answer(call, -ENOMEM);
   }
+  to_sweep_ = to_sweep_ || descriptors_.HasSent();
   return true;
 }
 
@@ -263,8 +268,7 @@ bool Supervisor::ByClient(const seccomp_notif& call, const Work& work) {
 }
 
 bool Supervisor::ServeIoctl(const seccomp_notif& call) {
-  const FileDescriptor fd =
-      DescriptorOf(static_cast<pid_t>(call.pid), static_cast<int>(call.data.args[0]));
+  const FileDescriptor fd = descriptors_.SocketOf(call, static_cast<int>(call.data.args[0]));
   const DeviceFile file = xencomm_device_file_of(fd.get());
   if (file.device == XENCOMM_NO_DEVICE) return false;
   return ByClient(call, [&](OtherClient& client) {
@@ -277,7 +281,7 @@ bool Supervisor::ServeMap(const seccomp_notif& call) {
   const __u64* const a = call.data.args;
   const auto flags = static_cast<int>(a[3]);
   if ((flags & MAP_ANONYMOUS) == 0) {
-    const FileDescriptor fd = DescriptorOf(static_cast<pid_t>(call.pid), static_cast<int>(a[4]));
+    const FileDescriptor fd = descriptors_.SocketOf(call, static_cast<int>(a[4]));
     const DeviceFile file = xencomm_device_file_of(fd.get());
     if (file.device != XENCOMM_NO_DEVICE) {
       return ByClient(call, [&](OtherClient& client) {
@@ -340,7 +344,8 @@ bool Supervisor::ServeFolder(const seccomp_notif& call) {
 }
 
 void Supervisor::Sweep() {
-  to_sweep_ = false;
+  descriptors_.Sweep();
+  to_sweep_ = descriptors_.HasSent();
   std::erase_if(clients_, [](const auto& each) { return !each.second->program().IsThere(); });
   for (const auto& [process, client] : clients_) client->Sweep();
 }
@@ -397,7 +402,7 @@ void Supervise(const JoinedSetting& machine, const std::string& files, int paren
   if (listener.is_open() && !may_look) {
     sentence =
         "--static: this process may not look at the processes that it starts: expected the right "
-        "to ptrace and pidfd_getfd, as a container has it with CAP_SYS_PTRACE";
+        "to ptrace, as a container has it with CAP_SYS_PTRACE";
     kill(program, SIGKILL);
   }
   if (!listener.is_open() || !may_look) {
