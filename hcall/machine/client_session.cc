@@ -518,8 +518,9 @@ std::int64_t ClientSession::MakeCall(const Lane::Call& call) {
 void ClientSession::Serve(Lane& lane) {
   pthread_setname_np(pthread_self(), program_.c_str());
   Lane::Call call;
+  bool is_busy = false;
   while (!stopping_.load(std::memory_order_relaxed)) {
-    if (!lane.Next(&call)) continue;
+    if (!lane.Next(&call, &is_busy)) continue;
     std::int64_t answer;
     try {
       answer = MakeCall(call);

@@ -14,8 +14,9 @@ namespace {
 // Longer than a call across two processors takes, shorter than waking a sleeper.
 constexpr std::int64_t kSpinNanoseconds = 5'000;
 // Longer than it takes a sleeper to wake and answer. Would the one that has woken it sleep
-// meanwhile, it would be woken in its turn, and so on with each call.
-constexpr std::int64_t kSpinForSleeper = 60'000;
+// meanwhile, it would be woken in its turn, and so on with each call. So long, too, the machine
+// waits for a client that calls again and again.
+constexpr std::int64_t kLongSpinNanoseconds = 60'000;
 // Looks at the clock are far between.
 constexpr int kLooks = 64;
 // What a sleep is at most, so that the end of the other side is noticed.
@@ -51,8 +52,13 @@ void Lane::Write(const Call& call) {
   }
 }
 
-bool Lane::Next(Call* call) {
-  if (!Wait(kMachines, machine_, client_, kSpinNanoseconds)) return false;
+bool Lane::Next(Call* call, bool* is_busy) {
+  const std::int64_t start = Now();
+  if (!Wait(kMachines, machine_, client_, *is_busy ? kLongSpinNanoseconds : kSpinNanoseconds)) {
+    *is_busy = false;
+    return false;
+  }
+  *is_busy = Now() - start < kLongSpinNanoseconds;
   call->file = file_.load(std::memory_order_relaxed);
   call->index = index_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < call->arguments.size(); ++i) {
@@ -81,7 +87,7 @@ bool Lane::Give(Turn turn, Side& own, const Side& other) {
 }
 
 bool Lane::WaitForAnswer(bool has_woken) {
-  return Wait(kClients, client_, machine_, has_woken ? kSpinForSleeper : kSpinNanoseconds);
+  return Wait(kClients, client_, machine_, has_woken ? kLongSpinNanoseconds : kSpinNanoseconds);
 }
 
 bool Lane::Wait(Turn turn, Side& own, const Side& other, std::int64_t spin) {

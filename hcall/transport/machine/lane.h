@@ -3,8 +3,9 @@
 // The client writes the call's words and gives the turn; the machine's thread of this lane reads
 // them once, makes the call, writes the answer and gives the turn back. Who waits spins for some
 // microseconds while the other side runs on another processor, where an answer comes sooner than a
-// sleeper could be woken, and sleeps at once where both are on the same one. A side wakes the other
-// only if that says that it sleeps.
+// sleeper could be woken (some more where calls follow one another, or the other side had to be
+// woken itself), and sleeps at once where both are on the same one. A side wakes the other only if
+// that says that it sleeps.
 //
 // The memory is the client's to write at any time: what the machine finds there may be anything and
 // may change while it is read. The machine waits in a way that the client cannot make endless.
@@ -48,7 +49,8 @@ class Lane {
   }
 
   // By the machine: true when there is a call, which was read; false when a while has passed.
-  bool Next(Call* call);
+  // `is_busy` is this lane's own between calls, false at first: whether the last one came soon.
+  bool Next(Call* call, bool* is_busy);
   void Answer(std::int64_t answer);
 
   // By the machine, whose thread then finds that it is to end: nobody's turn comes any more.
