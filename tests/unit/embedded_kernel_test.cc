@@ -264,6 +264,27 @@ TEST_P(EveryKernel, PayloadsAreAsLongAsAsked) {
   EXPECT_THAT(std::string(none.status().message()), HasSubstr("a region of 4097 bytes"));
 }
 
+TEST_P(EveryKernel, ARegionAfterAnotherIsNotTakenForIt) {
+  GuestProcess process(*machine_, GetParam()), other(*machine_, GetParam());
+  RegionBacking others(other);
+  for (const bool is_first : {true, false}) {
+    RegionBacking backing(process);
+    const Backing::Reservation reservation = *backing.Reserve(kPayload);
+    ASSERT_TRUE(backing.Populate(0, kPage).ok());
+    std::byte* const payload = reservation.base + reservation.payload_offset;
+    const std::uint64_t arguments[5] = {XENVER_extraversion, std::bit_cast<std::uint64_t>(payload)};
+    EXPECT_EQ(process.Call(__HYPERVISOR_xen_version, arguments), 0);
+    EXPECT_EQ(*payload, std::byte{'.'});
+    backing.Release();
+    // In the place of the first.
+    if (is_first) {
+      ASSERT_TRUE(others.Reserve(kPayload).ok());
+    }
+  }
+  others.Release();
+  ExpectNothingLeft();
+}
+
 // Single frames and blocks, to the page.
 TEST_P(EveryKernel, BacksAsMuchAsAskedAndNoMore) {
   GuestProcess process(*machine_, GetParam());

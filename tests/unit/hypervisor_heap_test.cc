@@ -332,6 +332,12 @@ TEST(HypervisorHeapTest, GivesWhatIsFreeAndNothingElse) {
   }
 }
 
+TEST(HypervisorHeapTest, NoBlockIsLargerThanTheLargest) {
+  Heap on;
+  EXPECT_EQ(on.heap.Allocate(FrameHeap::kMaxOrder + 1), kNoFrame);
+  EXPECT_EQ(on.heap.Allocate(64), kNoFrame);
+}
+
 TEST(HypervisorQuiescenceTest, EachSlotIsOneCallers) {
   Heap on;
   for (CallerSlot& slot : on.slots) EXPECT_EQ(on.quiescence.Claim(), &slot);

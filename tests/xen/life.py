@@ -78,8 +78,11 @@ COMMANDS = [
     ('xl list', [HEAD, DOMAIN0]),
     ('xenstore-list /local/domain', ['0']),
 ]
+# How many of it there are before SIGTERM, and then.
+WATCHDOGS = ['1', '0']
 # What must be there.
-PROGRAMS = {name for words, _ in COMMANDS for name in re.findall(r'^\S+|(?<=timeout 1 )\S+', words)}
+PROGRAMS = {'xenwatchdogd'} | {
+    name for words, _ in COMMANDS for name in re.findall(r'^\S+|(?<=timeout 1 )\S+', words)}
 
 
 def difference(lines, patterns, name):
@@ -124,11 +127,21 @@ code=$?
         # It is there, without a name, until the daemons have let go of its pages.
         steps.append("for i in 1 2 3 4 5 6 7 8 9; do "
                      "if xl list | grep -q '(null)'; then sleep 1; fi; done")
+  # It goes on in the background, until SIGTERM ends it.
+  steps.append('''{ echo '$ xenwatchdogd 30 5'
+xenwatchdogd 30 5 2>/errors </dev/null
+code=$?
+sleep 1
+pidof xenwatchdogd | wc -w
+kill $(pidof xenwatchdogd)
+sleep 1
+pidof xenwatchdogd | wc -w
+echo errors:; cat /errors; echo; echo "ended: $code"; } >>/life''')
   return '\n'.join(steps)
 
 
 def parse(text):
-  """What counts of each command, in their order, for each kind of domain."""
+  """What counts of each command, in their order, for each kind of domain, and of the watchdog."""
   found = re.findall(r'^\$ .*\n((?:.*\n)*?)errors:\n((?:.*\n)*?)ended: (\d+)$', text,
                      flags=re.MULTILINE)
   lives = [lines_of(output, errors, int(code)) for output, errors, code in found]
@@ -147,4 +160,8 @@ def differences(text, title):
       if problem is not None:
         print(f'{title}: {kind}: {words}: {problem}', *(lines or []), sep='\n  ')
         found += 1
-  return len(KINDS) * len(COMMANDS), found
+  watchdogs = printed[len(KINDS)] if len(printed) > len(KINDS) else 'none'
+  if watchdogs != [WATCHDOGS]:
+    print(f'{title}: xenwatchdogd: {watchdogs}')
+    found += 1
+  return len(KINDS) * len(COMMANDS) + 1, found
