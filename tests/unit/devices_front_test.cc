@@ -390,6 +390,7 @@ TEST_F(DevicesFrontTest, ASocketIsADeviceByItsPeersNameAlone) {
            {names + "gntdev/1/2/front-test", XENCOMM_GNTDEV},
            {names + "privcmd/front-test", XENCOMM_NO_DEVICE},
            {names + "privcmd/1", XENCOMM_NO_DEVICE},
+           {names + "privcmd//2/1", XENCOMM_NO_DEVICE},
            {names + "privcmd/1-2/2/1", XENCOMM_NO_DEVICE},
            {names + "privcmd", XENCOMM_NO_DEVICE},
            {names + "privcmd2/1/2/1", XENCOMM_NO_DEVICE},

@@ -1,7 +1,7 @@
 /* A program that is linked statically, and its threads, children and successors: devices by what
  * any C library has. Ends with 0 when all went well.
  *
- *     static_client threads | events | pass | traced | hostile | destroy | hold HOW
+ *     static_client threads | events | pass | steady | traced | hostile | destroy | hold HOW
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -82,10 +82,17 @@ static uint32_t *map_grants(uint64_t pages) {
   return place;
 }
 
-static volatile sig_atomic_t signals;
+/* A signal may come while another device is asked, whose answer it does not get. */
+static volatile sig_atomic_t signals, strange;
+static int evtchn;
+static dev_t evtchns;
 static void count_signal(int number) {
   (void)number;
+  const int before = errno;
+  struct stat status;
   signals++;
+  if (fstat(evtchn, &status) != 0 || status.st_rdev != evtchns) strange++;
+  errno = before;
 }
 
 static void *work(void *unused) {
@@ -107,6 +114,10 @@ static int lowest_free(void) {
 
 /* No call is lost to a signal, or gets another thread's answer. */
 static int threads(void) {
+  evtchn = open("/dev/xen/evtchn", O_RDWR);
+  struct stat status_of_it;
+  NEED(evtchn >= 0 && fstat(evtchn, &status_of_it) == 0);
+  evtchns = status_of_it.st_rdev;
   const int before = lowest_free();
   struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
   sigaction(SIGALRM, &action, NULL);
@@ -116,7 +127,7 @@ static int threads(void) {
   for (int i = 0; i < 3; i++) NEED(pthread_create(&others[i], NULL, work, NULL) == 0);
   work(NULL);
   for (int i = 0; i < 3; i++) NEED(pthread_join(others[i], NULL) == 0);
-  NEED(signals > 10);
+  NEED(signals > 10 && strange == 0);
   NEED(lowest_free() == before);
   const pid_t child = fork();
   if (child == 0) {
@@ -264,6 +275,39 @@ static int hostile(void) {
   return version(privcmd) != 4;
 }
 
+/* How many mappings this process has. */
+static int count_mappings(void) {
+  FILE *maps = fopen("/proc/self/maps", "r");
+  NEED(maps != NULL);
+  int count = 0;
+  for (int byte; (byte = fgetc(maps)) != EOF;) count += byte == '\n';
+  fclose(maps);
+  return count;
+}
+
+/* Whoever serves its calls leaves nothing behind. */
+static int steady(void) {
+  struct stat status;
+  NEED(version(privcmd) == 4 && count_mappings() > 0);
+  const int mappings = count_mappings(), free_descriptor = lowest_free();
+  for (int i = 0; i < 30; i++) {
+    NEED(version(privcmd) == 4);
+    NEED(fstat(privcmd, &status) == 0 && S_ISCHR(status.st_mode));
+    NEED(ioctl(0, kHypercall, NULL) < 0 && fstat(0, &status) == 0 && !S_ISSOCK(status.st_mode));
+    NEED(version(-1) < 0 && errno == EBADF);
+  }
+  /* A socket is a socket. */
+  int ends[2];
+  NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  for (int i = 0; i < 3; i++) {
+    NEED(fstat(ends[0], &status) == 0 && S_ISSOCK(status.st_mode));
+    NEED(ioctl(ends[1], kHypercall, NULL) < 0 && errno == ENOTTY);
+    NEED(mmap(NULL, kPage, PROT_READ, MAP_SHARED, ends[1], 0) == MAP_FAILED && errno == ENODEV);
+  }
+  NEED(close(ends[0]) == 0 && close(ends[1]) == 0);
+  return count_mappings() != mappings || lowest_free() != free_descriptor;
+}
+
 static int destroy(void) {
   struct xen_domctl destroy = {.cmd = XEN_DOMCTL_destroydomain,
                                .interface_version = XEN_DOMCTL_INTERFACE_VERSION,
@@ -305,6 +349,7 @@ int main(int count, char **words) {
   if (strcmp(words[1], "threads") == 0) return threads() != 0;
   if (strcmp(words[1], "events") == 0) return events();
   if (strcmp(words[1], "pass") == 0) return pass(words[0]) != 0;
+  if (strcmp(words[1], "steady") == 0) return steady();
   if (strcmp(words[1], "hostile") == 0) return hostile();
   if (strcmp(words[1], "traced") == 0) return traced() != 0;
   if (count == 3) hold(words[0], words[2]);

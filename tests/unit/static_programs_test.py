@@ -70,7 +70,7 @@ if 'cannot be supervised' in possible.stderr or 'may not look' in possible.stder
 class StaticProgramsTest(unittest.TestCase):
 
   maxDiff = None
-  LIVES = ('threads', 'events', 'pass', 'traced')
+  LIVES = ('threads', 'events', 'pass', 'steady', 'traced')
 
   def output(self, *words, **options):
     options_of_run = words[:1] if words[0].startswith('--machine') else ()
@@ -264,7 +264,7 @@ class InContainersTest(StaticProgramsTest):
   """The same where no descriptor of another process may be copied: what a debugger holds has no
   devices."""
 
-  LIVES = ('threads', 'events', 'pass')
+  LIVES = ('threads', 'events', 'pass', 'steady')
 
   @classmethod
   def setUpClass(cls):
