@@ -5,6 +5,9 @@ import pathlib
 import re
 import subprocess
 
+# The release that they are compared with.
+XEN = '4.17'
+
 PYTHON_XC = pathlib.Path(__file__).resolve().parent / 'python_xc.py'
 
 # With the libraries that nothing else here needs.
