@@ -225,6 +225,9 @@ TEST(RegionTable, RefusesWhatIsNotAPayloadGranule) {
   EXPECT_EQ(region.table.Back(1, page).fault, Fault::kInTable);
   EXPECT_TRUE(region.table.Back(2, page).ok());
   EXPECT_EQ(region.table.Back(509, page).fault, Fault::kOutOfRange);
+  EXPECT_EQ(region.table.Base(508).fault().fault, Fault::kNotBacked);
+  EXPECT_EQ(region.table.Base(509).fault().fault, Fault::kOutOfRange);
+  EXPECT_EQ(region.table.Base(1 << 20).fault().fault, Fault::kOutOfRange);
   EXPECT_EQ(region.table.Back(3, page + 8).fault, Fault::kMisaligned);
 }
 
