@@ -33,14 +33,12 @@ struct xencomm_device_file xencomm_device_file_of(int fd) {
     length = sizeof(address);
     result = getpeername(fd, (struct sockaddr *)&address, &length);
   }
-  errno = before;
   char name[sizeof(address.sun_path)];
   const size_t prefix = strlen(XENCOMM_DEVICE_NAMES);
-  if (result != 0 || address.sun_family != AF_UNIX || !copy_name(&address, length, name) ||
-      strncmp(name, XENCOMM_DEVICE_NAMES, prefix) != 0) {
-    return file;
-  }
-  for (int i = 0; i < (int)(sizeof(names) / sizeof(names[0])); ++i) {
+  const bool has_name = result == 0 && address.sun_family == AF_UNIX &&
+                        copy_name(&address, length, name) &&
+                        strncmp(name, XENCOMM_DEVICE_NAMES, prefix) == 0;
+  for (int i = 0; has_name && i < (int)(sizeof(names) / sizeof(names[0])); ++i) {
     const char *const device = name + prefix;
     const size_t size = strlen(names[i]);
     if (strncmp(device, names[i], size) != 0 || device[size] != '/') continue;

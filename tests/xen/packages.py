@@ -1,7 +1,6 @@
 """Debian's packages of Xen, downloaded and unpacked into a folder. Nothing is installed: that would
 change how the machine boots."""
 
-import pathlib
 import platform
 import re
 import shutil
