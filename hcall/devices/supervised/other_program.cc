@@ -116,7 +116,9 @@ void OtherProgram::GoOn(std::uint64_t instruction, std::uint64_t rax) {
   registers_.rax = rax;
   ptrace(PTRACE_SETREGS, thread_, nullptr, &registers_);
   ptrace(PTRACE_SETSIGMASK, thread_, sizeof(blocked_), &blocked_);
-  ptrace(PTRACE_DETACH, thread_, nullptr, nullptr);
+  // One that was killed meanwhile is waited for here, or else its parent waits for ever.
+  int status;
+  if (ptrace(PTRACE_DETACH, thread_, nullptr, nullptr) != 0) Await(&status);
 }
 
 int OtherProgram::Stop(int fd) {

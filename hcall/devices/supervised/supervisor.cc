@@ -173,7 +173,7 @@ void Supervisor::Run() {
 void Supervisor::TakeEnded(int how) {
   int status;
   pid_t process;
-  while ((process = waitpid(-1, &status, how)) > 0) NoteEnded(process, status);
+  while ((process = waitpid(-1, &status, how | __WALL)) > 0) NoteEnded(process, status);
 }
 
 void Supervisor::NoteEnded(pid_t process, int status) {
