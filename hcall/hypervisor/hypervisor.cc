@@ -100,6 +100,7 @@ std::int64_t Hypervisor::BuildDomain(const DomainConfig& config) {
                                      .privileged = config.privileged,
                                      .translated = true,
                                      .built = true,
+                                     .reaches_frames = config.reaches_frames,
                                      .max_vcpus = config.vcpus},
                                     &domain);
   if (error != 0) return error;

@@ -10,6 +10,7 @@
 #include "hcall/hypervisor/base/cpu_policy.h"
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/event_channel.h"
+#include "hcall/hypervisor/domain/grant_maps.h"
 #include "hcall/hypervisor/domain/grant_table.h"
 #include "hcall/hypervisor/domain/hvm_context.h"
 #include "hcall/hypervisor/domain/memory_map.h"
@@ -39,6 +40,7 @@ class Books::Counting {
     CountHeaps();
     ForEachDomain([&](const Domain& domain) { CountDomain(domain); });
     CountDomainTable();
+    ComparePins();
     CompareFrames();
     CompareCounts();
     return std::move(faults_);
@@ -212,6 +214,7 @@ class Books::Counting {
   void CountDomain(const Domain& domain) {
     domain_ = &domain;
     overhead_ = 0;
+    grants_placed_ = 0;
     Claim(core_.frames.MfnOfPointer(&domain), std::uint64_t{1} << OrderOf(sizeof(Domain)),
           "a domain itself");
     CountMemory(domain);
@@ -220,15 +223,8 @@ class Books::Counting {
     ClaimOverhead(domain.shared_info_mfn, 0, "shared info", FrameUse::kShared);
     CountRegions(domain);
     CountPorts(domain);
-    if (const GrantTable* table = domain.grants) {
-      ClaimNew(table, "the grant table");
-      for (std::uint32_t i = 0; i < table->nr_frames; ++i) {
-        ClaimOverhead(table->frames[i], 0, "grants", FrameUse::kShared);
-      }
-      for (std::uint32_t i = 0; i < table->nr_status_frames; ++i) {
-        ClaimOverhead(table->status_frames[i], 0, "grants' status", FrameUse::kShared);
-      }
-    }
+    if (domain.grants != nullptr) CountGrants(domain, *domain.grants);
+    CountGrantMaps(domain, domain.grant_maps);
     ClaimNew(domain.hvm_state, "HVM state");
     ClaimNew(domain.memory_map.load(), "the memory map");
     if (const Vnuma* vnuma = domain.vnuma.load()) {
@@ -248,6 +244,98 @@ class Books::Counting {
     }
     outstanding_ += domain.outstanding_pages;
     ++domains_;
+  }
+
+  void CountGrants(const Domain& domain, const GrantTable& table) {
+    ClaimNew(&table, "the grant table");
+    for (std::uint32_t i = 0; i < table.nr_frames; ++i) {
+      ClaimOverhead(table.frames[i], 0, "grants", FrameUse::kShared);
+    }
+    for (std::uint32_t i = 0; i < table.nr_status_frames; ++i) {
+      ClaimOverhead(table.status_frames[i], 0, "grants' status", FrameUse::kShared);
+    }
+    std::uint32_t in_use = 0;
+    std::uint32_t part_uses = 0;
+    for (std::uint32_t ref = 0; ref < GrantTable::kMaxEntries; ++ref) {
+      const ActiveGrant* const page = table.active[ref / GrantTable::kActivePerPage];
+      if (page == nullptr) continue;
+      if (ref % GrantTable::kActivePerPage == 0) {
+        ClaimNew(page, "grants in use", GrantTable::kActivePerPage);
+      }
+      const ActiveGrant& active = page[ref % GrantTable::kActivePerPage];
+      pins_of_grants_[{domain.id, ref}].counted = active;
+      if (active.pins == 0) continue;
+      if (ref >= EntriesOf(table)) Fault("domain ", domain.id, " has no grant ", ref, " in use");
+      if (ref >= kReservedGrants) ++in_use;
+      if (active.is_part) ++part_uses;
+    }
+    if (in_use != table.in_use || part_uses != table.part_uses) {
+      Fault("domain ", domain.id, ": ", in_use, " grants are in use, and ", part_uses,
+            " parts; counted are ", table.in_use, " and ", table.part_uses);
+    }
+  }
+  void CountGrantMaps(const Domain& domain, const GrantMaps& maps) {
+    ClaimNew(maps.frames, "grant maps", GrantMaps::kMaxFrames);
+    std::uint32_t free = 0;
+    std::uint64_t placed = 0;
+    for (std::uint32_t handle = 0; handle < maps.count; ++handle) {
+      const GrantMapping& mapping = GrantMappingOf(core_, maps, handle);
+      if (handle % GrantMaps::kOfFrame == 0) {
+        ClaimNew(&mapping, "a frame of grant maps", GrantMaps::kOfFrame);
+      }
+      if (mapping.flags == 0) {
+        ++free;
+        continue;
+      }
+      const std::uint64_t mfn = core_.frames.MfnOf(mapping.frame);
+      const bool is_read_only = (mapping.flags & GNTMAP_readonly) != 0;
+      std::uint32_t pins = 0;
+      if ((mapping.flags & (GNTMAP_host_map | GrantMapping::kReached)) != 0) {
+        pins += is_read_only ? kPinRead : kPinWrite;
+      }
+      if ((mapping.flags & GNTMAP_device_map) != 0) {
+        pins += is_read_only ? kPinDeviceRead : kPinDeviceWrite;
+      }
+      if ((mapping.flags & GNTMAP_host_map) != 0) ++placed;
+      PinsOfGrant& of_grant = pins_of_grants_[{mapping.granter, mapping.ref}];
+      of_grant.pins += pins;
+      of_grant.mfn = mfn;
+      of_grant.grantee = domain.id;
+      const Domain* granter = core_.domains.Find(mapping.granter);
+      if (granter == nullptr) Fault("handle ", handle, " is of a domain that is gone");
+      const auto count = static_cast<unsigned>(std::popcount(pins));
+      RowOf(mfn).holds += count;
+      if (granter != nullptr && !granter->translated() && !is_read_only) {
+        RowOf(mfn).type_count += count;
+      }
+    }
+    if (domain.dying()) return;
+    if (placed != grants_placed_) {
+      Fault("domain ", domain.id, " has ", placed, " grants mapped, and ", grants_placed_,
+            " are in its p2m");
+    }
+    std::uint32_t listed = 0;
+    std::uint32_t at = maps.first_free;
+    while (at != GrantMaps::kNone && listed <= free) {
+      ++listed;
+      if (at == maps.last_free) break;
+      at = GrantMappingOf(core_, maps, at).next;
+    }
+    if (listed != free) {
+      Fault("domain ", domain.id, " has ", free, " handles free, ", listed, " are in the list");
+    }
+  }
+  void ComparePins() {
+    for (const auto& [grant, pins] : pins_of_grants_) {
+      const bool is_same =
+          pins.pins == pins.counted.pins &&
+          (pins.pins == 0 || (pins.mfn == pins.counted.mfn &&
+                              pins.grantee == pins.counted.grantee && !pins.counted.is_part));
+      if (is_same) continue;
+      Fault("grant ", grant.second, " of domain ", grant.first, " is mapped as ", Hex{pins.pins},
+            " by domain ", pins.grantee, ", ", Hex{pins.counted.pins}, " are counted of ",
+            pins.counted.grantee);
+    }
   }
 
   void CountMemory(const Domain& domain) {
@@ -382,8 +470,9 @@ class Books::Counting {
     if (!entry.present()) return;
     if (gfn >= p2m.end()) Fault("domain ", domain.id, ": gfn ", Hex{gfn}, " is beyond the end");
     if (!Has(entry.mfn(), "a p2m entry")) return;
-    if (entry.type() == P2mType::kForeign) {
-      ++RowOf(entry.mfn()).holds;
+    if (entry.type() == P2mType::kForeign) ++RowOf(entry.mfn()).holds;
+    if (entry.is_others()) {
+      if (entry.type() != P2mType::kForeign) ++grants_placed_;
       return;
     }
     const FrameUse use = entry.type() == P2mType::kShared ? FrameUse::kShared : FrameUse::kMemory;
@@ -625,8 +714,16 @@ class Books::Counting {
   unsigned domains_ = 0;
   std::uint64_t outstanding_ = 0;
   std::set<const CallerSlot*> slots_;
+  struct PinsOfGrant {
+    std::uint32_t pins = 0;  // by who maps it
+    std::uint64_t mfn = kNoFrame;
+    std::uint16_t grantee = 0;
+    ActiveGrant counted;
+  };
+  std::map<std::pair<std::uint16_t, std::uint32_t>, PinsOfGrant> pins_of_grants_;
   // Of the domain at hand.
   const Domain* domain_ = nullptr;
+  std::uint64_t grants_placed_ = 0;
   std::uint64_t overhead_ = 0;
 };
 

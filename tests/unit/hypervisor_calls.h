@@ -177,6 +177,9 @@ std::vector<T> CopyOf(const void* start, std::size_t count) {
   return copy;
 }
 
+// The grants that working calls of a domain have mapped until now are mapped no more.
+void EndGrantMaps(CallsMachine& on, Vcpu& of);
+
 // By hypercall; both together are all.
 std::span<const WorkingCall> WorkingControlCalls();  // domctl, sysctl, platform_op
 std::span<const WorkingCall> WorkingGuestCalls();    // all others

@@ -395,6 +395,88 @@ HypercallFrame ChangeGrantVersion(CallsMachine& on, std::uint16_t) {
   return GrantFrame(on, GNTTABOP_set_version, on.Put<gnttab_set_version>({.version = kVersion}));
 }
 
+// What domains grant to the caller, by grant kGranted: their page at kGrantedGfn. Copies are of
+// kCopied bytes.
+constexpr std::uint32_t kGranted = 9;
+constexpr std::uint64_t kGrantedGfn = 5;
+constexpr std::uint16_t kCopied = 100;
+
+std::uint64_t GrantedFrame(const CallsMachine& on, std::uint16_t granter) {
+  return granter == kPv ? on.pv_frames[kGrantedGfn] : kGrantedGfn;
+}
+
+void GrantToCaller(CallsMachine& on, std::uint16_t granter) {
+  for (Vcpu* const of : {on.control, on.guest}) EndGrantMaps(on, *of);
+  if (!IsAlive(on, granter)) return;
+  on.machine.Grant(granter, kGranted, CallerOf(on), GrantedFrame(on, granter));
+}
+
+template <std::uint32_t kFlags>
+HypercallFrame MapGrant(CallsMachine& on, std::uint16_t target) {
+  GrantToCaller(on, IdOf(on, target));
+  Tidy(on, CallerOf(on));
+  return GrantFrame(on, GNTTABOP_map_grant_ref,
+                    on.Put<gnttab_map_grant_ref>({.host_addr = kWindow << kPageShift,
+                                                  .flags = kFlags | GNTMAP_host_map,
+                                                  .ref = kGranted,
+                                                  .dom = target}));
+}
+// The handle of one that is mapped.
+std::uint32_t MappedGrant(CallsMachine& on) {
+  GrantToCaller(on, kHvm);
+  Tidy(on, CallerOf(on));
+  gnttab_map_grant_ref map = {
+      .host_addr = kWindow << kPageShift, .flags = GNTMAP_host_map, .ref = kGranted, .dom = kHvm};
+  Before(on, on.caller, __HYPERVISOR_grant_table_op, GNTTABOP_map_grant_ref, &map, 1);
+  return map.handle;
+}
+HypercallFrame UnmapGrant(CallsMachine& on, std::uint16_t) {
+  const std::uint32_t handle = MappedGrant(on);
+  return GrantFrame(
+      on, GNTTABOP_unmap_grant_ref,
+      on.Put<gnttab_unmap_grant_ref>({.host_addr = kWindow << kPageShift, .handle = handle}));
+}
+HypercallFrame UnmapAndReplaceGrant(CallsMachine& on, std::uint16_t) {
+  const std::uint32_t handle = MappedGrant(on);
+  return GrantFrame(
+      on, GNTTABOP_unmap_and_replace,
+      on.Put<gnttab_unmap_and_replace>({.host_addr = kWindow << kPageShift, .handle = handle}));
+}
+
+template <int kFlags>
+HypercallFrame CopyGrant(CallsMachine& on, std::uint16_t target) {
+  GrantToCaller(on, IdOf(on, target));
+  gnttab_copy copy = {.len = kCopied, .flags = kFlags};
+  copy.source.domid = (kFlags & GNTCOPY_source_gref) != 0 ? target : DOMID_SELF;
+  copy.dest.domid = (kFlags & GNTCOPY_dest_gref) != 0 ? target : DOMID_SELF;
+  if ((kFlags & GNTCOPY_source_gref) != 0) {
+    copy.source.u.ref = kGranted;
+  } else {
+    copy.source.u.gmfn = 0;
+  }
+  if ((kFlags & GNTCOPY_dest_gref) != 0) {
+    copy.dest.u.ref = kGranted;
+  } else {
+    copy.dest.u.gmfn = 1;
+  }
+  copy.dest.offset = kPageSize - kCopied;
+  return GrantFrame(on, GNTTABOP_copy, on.Put(copy));
+}
+
+HypercallFrame SwapGrants(CallsMachine& on, std::uint16_t) {
+  on.machine.Grant(CallerOf(on), kGranted, kNobody, kGrantedGfn);
+  on.machine.Grant(CallerOf(on), kGranted + 1, kNobody, kGrantedGfn + 1);
+  return GrantFrame(on, GNTTABOP_swap_grant_ref,
+                    on.Put<gnttab_swap_grant_ref>({.ref_a = kGranted, .ref_b = kGranted + 1}));
+}
+
+// Of a page of the caller's own.
+HypercallFrame FlushCache(CallsMachine& on, std::uint16_t) {
+  gnttab_cache_flush flush = {.length = kCopied, .op = GNTTAB_CACHE_CLEAN};
+  flush.a.dev_bus_addr = on.machine.hypervisor.FrameOf(CallerOf(on), 0) << kPageShift;
+  return GrantFrame(on, GNTTABOP_cache_flush, on.Put(flush));
+}
+
 // event_channel_op
 
 // Paused, as it must be for another to do so.
@@ -949,6 +1031,35 @@ constexpr WorkingCall kCalls[] = {
         May::kAnyone, ChangeGrantVersion<2>),
     Row("grant_table_op.set_version.back", __HYPERVISOR_grant_table_op, GNTTABOP_set_version,
         May::kAnyone, ChangeGrantVersion<1>),
+    Row("grant_table_op.map_grant_ref", __HYPERVISOR_grant_table_op, GNTTABOP_map_grant_ref,
+        May::kAnyone, MapGrant<0>,
+        {.absent = GNTST_bad_domain,
+         .result = StatusOf<gnttab_map_grant_ref>,
+         .own_answer = GNTST_bad_domain,
+         .own_answer_by_id = 0}),
+    Row("grant_table_op.map_grant_ref.pv", __HYPERVISOR_grant_table_op, GNTTABOP_map_grant_ref,
+        May::kAnyone, MapGrant<GNTMAP_readonly>,
+        {.target = kPv,
+         .absent = GNTST_bad_domain,
+         .result = StatusOf<gnttab_map_grant_ref>,
+         .own_answer = GNTST_bad_domain,
+         .own_answer_by_id = 0}),
+    Row("grant_table_op.unmap_grant_ref", __HYPERVISOR_grant_table_op, GNTTABOP_unmap_grant_ref,
+        May::kAnyone, UnmapGrant, {.result = StatusOf<gnttab_unmap_grant_ref>}),
+    Row("grant_table_op.unmap_and_replace", __HYPERVISOR_grant_table_op, GNTTABOP_unmap_and_replace,
+        May::kAnyone, UnmapAndReplaceGrant, {.result = StatusOf<gnttab_unmap_and_replace>}),
+    Row("grant_table_op.copy", __HYPERVISOR_grant_table_op, GNTTABOP_copy, May::kAnyone,
+        CopyGrant<GNTCOPY_source_gref>,
+        {.absent = GNTST_bad_domain, .result = StatusOf<gnttab_copy>}),
+    Row("grant_table_op.copy.to_pv", __HYPERVISOR_grant_table_op, GNTTABOP_copy, May::kAnyone,
+        CopyGrant<GNTCOPY_dest_gref>,
+        {.target = kPv, .absent = GNTST_bad_domain, .result = StatusOf<gnttab_copy>}),
+    Row("grant_table_op.copy.own", __HYPERVISOR_grant_table_op, GNTTABOP_copy, May::kAnyone,
+        CopyGrant<0>, {.result = StatusOf<gnttab_copy>}),
+    Row("grant_table_op.swap_grant_ref", __HYPERVISOR_grant_table_op, GNTTABOP_swap_grant_ref,
+        May::kAnyone, SwapGrants, {.result = StatusOf<gnttab_swap_grant_ref>}),
+    Row("grant_table_op.cache_flush", __HYPERVISOR_grant_table_op, GNTTABOP_cache_flush,
+        May::kAnyone, FlushCache),
     Row("event_channel_op.alloc_unbound", __HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound,
         May::kTarget, AllocateUnbound),
     Row("event_channel_op.bind_interdomain", __HYPERVISOR_event_channel_op,
@@ -1081,6 +1192,15 @@ constexpr WorkingCall kCalls[] = {
 };
 
 }  // namespace
+
+void EndGrantMaps(CallsMachine& on, Vcpu& of) {
+  std::vector<gnttab_unmap_grant_ref> all(256);
+  for (std::uint32_t i = 0; i < all.size(); ++i) {
+    all[i] = {.host_addr = kWindow << kPageShift, .handle = i};
+  }
+  on.machine.hypervisor.Call(
+      of, on.Frame(__HYPERVISOR_grant_table_op, GNTTABOP_unmap_grant_ref, all.data(), all.size()));
+}
 
 std::span<const WorkingCall> WorkingGuestCalls() { return kCalls; }
 

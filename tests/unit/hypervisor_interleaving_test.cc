@@ -339,6 +339,7 @@ class Others {
     EndAll();
     // Other domains' pages, which those live on for.
     Unmap(0);
+    EndGrantMaps(on_, *toolstack_);
     for (Vcpu* vcpu : {on_.guest, sibling_, std::exchange(in_its_place_, nullptr)}) {
       if (vcpu != nullptr) on_.machine.hypervisor.ReleaseVcpu(*vcpu);
     }
@@ -381,6 +382,8 @@ struct Event {
   bool takes_memory = false;  // all that is left
   // Nobody looks at what it changes without a lock of its own.
   bool is_apart = false;
+  // It is refused itself while a call uses what it would change.
+  bool can_be_refused = false;
   When when = When::kNotInRegion;
 };
 const Event kEvents[] = {
@@ -424,7 +427,8 @@ const Event kEvents[] = {
      .is_apart = true},
     {.name = "a grant table gets another version",
      .steps = {[](auto& others, auto id) { others.ChangeGrantVersion(id); }},
-     .is_apart = true},
+     .is_apart = true,
+     .can_be_refused = true},
     {.name = "its paging pool is shrunk",
      .steps = {[](auto& others, auto id) { others.ShrinkPagingPool(id); }},
      .is_apart = true},
@@ -851,12 +855,17 @@ bool IsLikeOne(const WorkingCall& call, const CallSetup& setup, const Event& eve
            ended.dirty >= each.dirty;
   };
   if (std::ranges::any_of(serial, is_same)) return true;
+  const bool is_seen = std::ranges::find(serial, ended.seen, &Ended::seen) != serial.end();
+  if (event.can_be_refused && is_seen &&
+      std::ranges::find(serial, ended.outcome, &Ended::outcome) != serial.end()) {
+    return true;
+  }
   // The caller's own memory went, half way.
   if (setup.by_guest && (ended.outcome == -kEFAULT || ended.outcome == GNTST_bad_virt_addr)) {
     return true;
   }
   // What it found was going, or gone.
-  constexpr std::int64_t kRefusals[] = {-kESRCH, -kEINVAL, -kEBUSY};
+  constexpr std::int64_t kRefusals[] = {-kESRCH, -kEINVAL, -kEBUSY, GNTST_bad_page};
   const bool is_refused = std::ranges::find(kRefusals, ended.outcome) != std::end(kRefusals);
   if (IsOfParts(call)) {
     // What is done of it is counted; an error that it ends with is one of theirs.
@@ -865,8 +874,7 @@ bool IsLikeOne(const WorkingCall& call, const CallSetup& setup, const Event& eve
     return is_refused || (ended.outcome >= 0 && is_between) ||
            std::ranges::find(serial, ended.outcome, &Ended::outcome) != serial.end();
   }
-  return is_refused && (event.takes_memory ||
-                        std::ranges::find(serial, ended.seen, &Ended::seen) != serial.end());
+  return is_refused && (event.takes_memory || is_seen);
 }
 
 // All but the first, where nothing has begun; of those in long loops not all.

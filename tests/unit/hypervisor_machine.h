@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "hcall/hypervisor/base/errno.h"
+#include "hcall/hypervisor/domain/grant_entry.h"
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/schema/generated/types.h"
 #include "tests/unit/hypervisor_books.h"
@@ -52,6 +53,7 @@ struct TestMachineOptions {
   SpaceKind space = SpaceKind::kRaw;
   ByteOrder order = kNativeOrder;
   bool privileged = true;
+  bool reaches_frames = false;
   bool dom0_scales_frequency = false;
 };
 
@@ -61,7 +63,8 @@ class TestMachine final : public Machine {
   static constexpr unsigned char kNeverCleared = 0xa5;
 
   explicit TestMachine(const TestMachineOptions& options = {})
-      : memory_(static_cast<std::byte*>(std::aligned_alloc(kAlignment, options.pool_bytes)),
+      : order(options.order),
+        memory_(static_cast<std::byte*>(std::aligned_alloc(kAlignment, options.pool_bytes)),
                 &std::free),
         pool_begin_(options.pool_begin) {
     // Not zero, so that memory which was not cleared shows.
@@ -86,6 +89,7 @@ class TestMachine final : public Machine {
                                            .vcpus = options.vcpus,
                                            .order = options.order,
                                            .space = options.space,
+                                           .reaches_frames = options.reaches_frames,
                                            .privileged = options.privileged});
     vcpu = hypervisor.ClaimVcpu(0, 0);
     if (vcpu != nullptr) hypervisor.SetRawSpace(*vcpu, direct);
@@ -111,7 +115,7 @@ class TestMachine final : public Machine {
   bool Discard(MachineAddress start, std::uint64_t bytes) override {
     return on_discard && on_discard(start, bytes);
   }
-  void PhysmapChanged(std::uint16_t, std::uint64_t, std::uint64_t) override {
+  void PhysmapChanged(std::uint16_t, std::uint64_t, std::uint64_t, Access) override {
     if (on_physmap_change) on_physmap_change();
   }
 
@@ -222,6 +226,25 @@ class TestMachine final : public Machine {
     hypervisor.ReleaseFrame(mfn);
   }
 
+  // Frame `index` of a domain's grant table, which grows so far; null: there is none.
+  std::byte* GrantFrame(std::uint16_t domain, std::uint64_t index = 0) {
+    const Resource table = {.type = XENMEM_resource_grant_table,
+                            .id = XENMEM_resource_grant_table_id_shared};
+    std::uint64_t mfn;
+    if (hypervisor.HoldResourceFrame(domain, table, index, &mfn) != 0) return nullptr;
+    hypervisor.ReleaseFrame(mfn);
+    return BytesOf(mfn);
+  }
+  // Writes grant `ref` of a domain whose table has version 1.
+  void Grant(std::uint16_t domain, std::uint32_t ref, std::uint16_t grantee, std::uint64_t frame,
+             int flags = GTF_permit_access) {
+    constexpr std::uint32_t kOfFrame = kPageSize / sizeof(grant_entry_v1_t);
+    std::byte* const entry = GrantFrame(domain, ref / kOfFrame);
+    if (entry == nullptr) return;
+    const GrantEntry written(entry + ref % kOfFrame * sizeof(grant_entry_v1_t), nullptr, order);
+    written.Store(static_cast<std::uint16_t>(flags), grantee, frame);
+  }
+
   static xen_memory_reservation Reservation(std::uint16_t domain, xen_pfn_t* extents,
                                             std::uint64_t count, unsigned order = 0) {
     xen_memory_reservation reservation = {};
@@ -236,6 +259,7 @@ class TestMachine final : public Machine {
     return memory_.get() + ((mfn << kPageShift) - pool_begin_);
   }
 
+  const ByteOrder order;  // of all domains
   DirectSpace direct;
   Hypervisor hypervisor;
   Vcpu* vcpu = nullptr;

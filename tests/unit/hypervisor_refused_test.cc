@@ -148,6 +148,22 @@ constexpr Remainder kRemainders[] = {
     {"domctl.set_paging_mempool_size", Cause::kField, Leaves::kOther,
      Run("set_paging_mempool_size_field")},
     {"grant_table_op.set_version", Cause::kWrite, Leaves::kAll, Run("set_version_write")},
+    {"grant_table_op.map_grant_ref", Cause::kWrite, Leaves::kAll, Source("gnttab_map_grant_ref")},
+    // There is a handle more when it turns out that there is no such grant; or an entry has been
+    // noted as one that can be in use.
+    {"grant_table_op.map_grant_ref", Cause::kField, Leaves::kOther, Source("get_maptrack_handle")},
+    {"grant_table_op.map_grant_ref", Cause::kMemory, Leaves::kOther, Source("get_maptrack_handle")},
+    {"grant_table_op.map_grant_ref", Cause::kTarget, Leaves::kOther, Source("get_maptrack_handle")},
+    {"grant_table_op.copy", Cause::kField, Leaves::kOther, Source("none: see grant_pins.h")},
+    {"grant_table_op.unmap", Cause::kField, Leaves::kSome, Source("gnttab_unmap_grant_ref")},
+    {"grant_table_op.swap_grant_ref", Cause::kField, Leaves::kSome,
+     Source("gnttab_swap_grant_ref")},
+    {"grant_table_op.unmap_grant_ref", Cause::kWrite, Leaves::kAll,
+     Source("gnttab_unmap_grant_ref")},
+    {"grant_table_op.unmap_and_replace", Cause::kWrite, Leaves::kAll,
+     Source("gnttab_unmap_and_replace")},
+    {"grant_table_op.copy", Cause::kWrite, Leaves::kAll, Source("gnttab_copy")},
+    {"grant_table_op.swap_grant_ref", Cause::kWrite, Leaves::kAll, Source("gnttab_swap_grant_ref")},
 
     // A leg finds its argument gone: hypercall_create_continuation keeps registers, and what they
     // point at is copied in anew. How far the call came is kept where it can be found. (Of a reset
@@ -309,6 +325,7 @@ bool Shorten(const WorkingCall& call, HypercallFrame& frame, const Elements& ele
     return keep(frame.arguments[1]);
   }
   if (call.hypercall == __HYPERVISOR_mmuext_op) return keep(frame.arguments[1]);
+  if (call.hypercall == __HYPERVISOR_grant_table_op) return keep(frame.arguments[2]);
   if (call.hypercall == kXencommOp) return keep(frame.arguments[3]);
   if (call.hypercall == __HYPERVISOR_sysctl && call.op == XEN_SYSCTL_debug_keys) {
     return keep(reinterpret_cast<xen_sysctl_t*>(frame.arguments[0])->u.debug_keys.nr_keys);

@@ -12,6 +12,7 @@
 #include "hcall/schema/op.h"
 #include "xencomm/address.h"
 #include "xencomm/byte_order.h"
+#include "xencomm/memory.h"
 
 namespace xencomm::hypervisor {
 
@@ -73,11 +74,11 @@ class Machine {
   // on, as after a hole was punched into a memfd.
   virtual bool Discard(MachineAddress, std::uint64_t /*bytes*/) { return false; }
 
-  // The physmap of a domain built by BuildDomain changed: `gfn` now leads to frame `mfn`, or to
-  // none (kNoFrame). For a machine that keeps a second stage or a mapping beside the p2m. Called
-  // with the domain locked: no call back into the hypervisor.
+  // The physmap of a domain built by BuildDomain changed: `gfn` now leads to frame `mfn`, which the
+  // domain may read, or also write; or to none (kNoFrame). For a machine that keeps a second stage
+  // or a mapping beside the p2m. Called with the domain locked: no call back into the hypervisor.
   virtual void PhysmapChanged(std::uint16_t /*domain*/, std::uint64_t /*gfn*/,
-                              std::uint64_t /*mfn*/) {}
+                              std::uint64_t /*mfn*/, Access /*most*/) {}
 
   // An upcall became pending for a vcpu of a domain built by BuildDomain, whose shared info page
   // says what of. Called with the events' lock held: no call back into the hypervisor.

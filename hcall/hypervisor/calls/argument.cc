@@ -9,7 +9,7 @@
 namespace xencomm::hypervisor {
 
 bool ArgumentBase::FetchBytes() {
-  return CopyFrom(call_.register_space, VirtualAddress{pointer_}, 0, value_, size_).ok();
+  return CopyFrom(call_.register_space, VirtualAddress{pointer_}, offset_, value_, size_).ok();
 }
 
 bool ArgumentBase::SelectForm(const schema::Op* form) {
@@ -39,7 +39,7 @@ bool ArgumentBase::StoreParts(std::uint64_t offset, std::uint64_t size) const {
   const schema::RecordView view(record, kNativeOrder);
   // In one piece and writable, as most are, it is looked up once for all its fields.
   const Mapping whole =
-      call_.register_space.Map(VirtualAddress{pointer_}, 0, size_, Access::kWrite, nullptr);
+      call_.register_space.Map(VirtualAddress{pointer_}, offset_, size_, Access::kWrite, nullptr);
   std::byte* const to = whole.length() == size_ ? whole.start() : nullptr;
   for (const schema::Part& part : op_->argument().parts()) {
     if (!part.writes() || part.is_buffer() || !view.Has(part, schema::Phase::kAfter)) continue;
@@ -52,8 +52,9 @@ bool ArgumentBase::StoreParts(std::uint64_t offset, std::uint64_t size) const {
     if (to != nullptr) {
       std::memcpy(to + part.offset, field, bytes);
     } else {
-      stored =
-          CopyTo(call_.register_space, VirtualAddress{pointer_}, part.offset, field, bytes).ok();
+      stored = CopyTo(call_.register_space, VirtualAddress{pointer_}, offset_ + part.offset, field,
+                      bytes)
+                   .ok();
     }
     if (swap) schema::SwapPart(part, field);
     if (!stored) return false;

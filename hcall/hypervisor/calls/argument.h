@@ -26,9 +26,11 @@ namespace xencomm::hypervisor {
 // The part that does not depend on the structure's type. `value` is its storage.
 class ArgumentBase {
  protected:
-  ArgumentBase(Call& call, std::uint64_t pointer, void* value, void* theirs, std::uint64_t size)
+  ArgumentBase(Call& call, std::uint64_t pointer, std::uint64_t index, void* value, void* theirs,
+               std::uint64_t size)
       : call_(call),
         pointer_(pointer),
+        offset_(index * size),
         value_(static_cast<std::byte*>(value)),
         theirs_(static_cast<std::byte*>(theirs)),
         size_(size) {}
@@ -39,6 +41,7 @@ class ArgumentBase {
 
   Call& call_;
   std::uint64_t pointer_;
+  std::uint64_t offset_;  // from there, in bytes
   std::byte* value_;
   std::byte* theirs_;  // as the guest lays it out, when that is otherwise
   std::uint64_t size_;
@@ -48,9 +51,10 @@ class ArgumentBase {
 template <class T>
 class Argument : private ArgumentBase {
  public:
-  // `pointer` is what a register of the call holds.
-  Argument(Call& call, std::uint64_t pointer)
-      : ArgumentBase(call, pointer, &value_, theirs_bytes_, sizeof(T)) {}
+  // `pointer` is what a register of the call holds; of a list of structures that it leads to, this
+  // is number `index`, less than 2^32.
+  Argument(Call& call, std::uint64_t pointer, std::uint64_t index = 0)
+      : ArgumentBase(call, pointer, index, &value_, theirs_bytes_, sizeof(T)) {}
 
   // Copies it in, in the guest's byte order still. False: -EFAULT.
   [[nodiscard]] bool Fetch() { return FetchBytes(); }

@@ -119,6 +119,8 @@ std::int64_t CreateDomainOp(DomctlCall& op) {
   traits.max_grant_frames = static_cast<std::uint32_t>(
       config.max_grant_frames < 0 ? kMaxGrantFrames : config.max_grant_frames);
   traits.max_grant_version = config.grant_opts & XEN_DOMCTL_GRANT_version_mask;
+  traits.max_maptrack_frames = static_cast<std::uint32_t>(
+      config.max_maptrack_frames < 0 ? kMaxMaptrackFrames : config.max_maptrack_frames);
   // What Xen sets aside at first for a second stage.
   if (traits.hvm) traits.paging_pages = 256;
   // The order in which its builder writes its structures.

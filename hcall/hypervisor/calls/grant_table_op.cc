@@ -1,7 +1,7 @@
-// grant_table_op (20): a domain's grant table, as toolstacks and the domain itself see it.
+// grant_table_op (20): dispatch, and a domain's grant table as toolstacks and the domain itself see
+// it.
 
-#include "hcall/hypervisor/calls/argument.h"
-#include "hcall/hypervisor/calls/call.h"
+#include "hcall/hypervisor/calls/grant_calls.h"
 #include "hcall/hypervisor/domain/grant_table.h"
 #include "hcall/schema/generated/rows.h"
 
@@ -127,22 +127,42 @@ std::int64_t SetVersion(Call& call) {
   return request.Store() ? answer : -kEFAULT;
 }
 
-std::uint32_t CountOf(const Call& call) {
-  return static_cast<std::uint32_t>(call.frame.arguments[2]);
+std::int16_t SwapGrants(Call& call, gnttab_swap_grant_ref& request) {
+  SpinGuard guard(call.domain.lock);
+  GrantTable* table = GrantTableOf(call.domain);
+  if (table == nullptr) return call.domain.dying() ? GNTST_general_error : kGrantNoMemory;
+  const std::uint32_t refs[2] = {request.ref_a, request.ref_b};
+  for (const std::uint32_t ref : refs) {
+    if (ref >= EntriesOf(*table)) return GNTST_bad_gntref;
+  }
+  if (refs[0] == refs[1]) return GNTST_okay;
+  for (const std::uint32_t ref : refs) {
+    if (ActiveGrantOf(*table, ref).pins != 0) return GNTST_eagain;
+  }
+  GrantEntry::Swap(EntryOf(call.core, call.domain, *table, refs[0]),
+                   EntryOf(call.core, call.domain, *table, refs[1]));
+  return GNTST_okay;
 }
 
 // An op that takes one structure only.
 template <std::int64_t (*kRun)(Call&)>
 std::int64_t OfOne(Call& call) {
-  return CountOf(call) != 1 ? -kEINVAL : kRun(call);
+  return static_cast<std::uint32_t>(call.frame.arguments[2]) != 1 ? -kEINVAL : kRun(call);
 }
 
 constexpr OpTable<Call, GNTTABOP_cache_flush + 1> kOps = {
+    {GNTTABOP_map_grant_ref, MapGrants},
+    {GNTTABOP_unmap_grant_ref, UnmapGrants},
     {GNTTABOP_setup_table, OfOne<SetupTable>},
+    {GNTTABOP_copy, CopyGrants},
     {GNTTABOP_query_size, OfOne<QuerySize>},
+    {GNTTABOP_unmap_and_replace, UnmapAndReplaceGrants},
+    {GNTTABOP_set_version, SetVersion},
     {GNTTABOP_get_status_frames, OfOne<StatusFramesOp>},
     {GNTTABOP_get_version, GetVersion},
-    {GNTTABOP_set_version, SetVersion},
+    {GNTTABOP_swap_grant_ref,
+     ForEachGrant<gnttab_swap_grant_ref, GNTTABOP_swap_grant_ref, SwapGrants>},
+    {GNTTABOP_cache_flush, FlushCaches},
 };
 
 }  // namespace
@@ -150,9 +170,12 @@ constexpr OpTable<Call, GNTTABOP_cache_flush + 1> kOps = {
 OpAnswer AskGrantTableOp(std::uint64_t op) { return kOps.Ask(op); }
 
 std::int64_t GrantTableOp(Call& call) {
-  // Xen's count is an int.
-  if (CountOf(call) > 0x7fffffff) return -kEINVAL;
-  return kOps.Run(static_cast<std::uint32_t>(call.frame.arguments[0]), call);
+  const auto command = static_cast<std::uint32_t>(call.frame.arguments[0]);
+  const std::uint32_t op = command & kGrantOpMask;
+  // Xen's count is an int, and only a search goes on in the command (FlushCaches).
+  if (!GrantProgress::IsValid(call)) return -kEINVAL;
+  if (op != command && op != GNTTABOP_cache_flush) return -kEINVAL;
+  return kOps.Run(op, call);
 }
 
 }  // namespace xencomm::hypervisor

@@ -12,6 +12,7 @@
 
 #include "hcall/hypervisor/base/cpu_mask.h"
 #include "hcall/hypervisor/domain/domain_config.h"
+#include "hcall/hypervisor/domain/grant_maps.h"
 #include "hcall/hypervisor/domain/held_area.h"
 #include "hcall/hypervisor/memory/domain_pages.h"
 #include "hcall/hypervisor/memory/quiescence.h"
@@ -79,7 +80,8 @@ class Domain : public DomainPages {
   SpaceKind space = SpaceKind::kRaw;
   bool privileged = false;
   bool hvm = false;
-  std::uint32_t options = 0;  // XEN_DOMCTL_CDF_*
+  bool reaches_frames = false;  // whoever calls for it reaches all domains' (grant_maps.h)
+  std::uint32_t options = 0;    // XEN_DOMCTL_CDF_*
   std::uint32_t ssidref = 0;
   std::uint32_t emulation_flags = 0;
   std::uint64_t altp2m_mode = 0;  // XEN_DOMCTL_ALTP2M_*
@@ -94,6 +96,7 @@ class Domain : public DomainPages {
   std::uint32_t max_event_port = 0;
   std::uint32_t max_grant_frames = 64;
   std::uint32_t max_grant_version = 2;
+  std::uint32_t max_maptrack_frames = 1024;
   std::uint16_t sched_weight = 256;
   std::uint16_t sched_cap = 0;
   std::int64_t time_offset_seconds = 0;
@@ -117,6 +120,7 @@ class Domain : public DomainPages {
   // How far the end of the domain came, leg by leg; under the control lock.
   struct Ending {
     std::uint32_t next_port = 1;
+    std::uint32_t next_handle = 0;  // of its grant maps
     std::uint64_t next_gfn = 0;
   } ending;
 
@@ -129,7 +133,8 @@ class Domain : public DomainPages {
   // until the call ends.
   std::atomic<RegionRegistry*> regions = nullptr;
   EventChannels* event_channels = nullptr;  // under the events' lock
-  GrantTable* grants = nullptr;             // under the domain's lock
+  GrantTable* grants = nullptr;             // under the domain's lock, as the next
+  GrantMaps grant_maps;
   HvmState* hvm_state = nullptr;
   std::atomic<MemoryMap*> memory_map = nullptr;
   std::atomic<Vnuma*> vnuma = nullptr;

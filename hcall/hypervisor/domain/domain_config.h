@@ -25,6 +25,8 @@ struct DomainConfig {
   unsigned vcpus = 1;
   ByteOrder order = kNativeOrder;
   SpaceKind space = SpaceKind::kRegion;
+  // Who calls for it reaches all frames: grants may be mapped in place (domain/grant_maps.h).
+  bool reaches_frames = false;
   bool privileged = false;  // a control domain; without it, only what Xen lets a guest do
 };
 

@@ -7,6 +7,7 @@
 #include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/event_channel.h"
+#include "hcall/hypervisor/domain/grant_maps.h"
 #include "hcall/hypervisor/domain/grant_table.h"
 #include "hcall/hypervisor/domain/hvm_context.h"
 #include "hcall/hypervisor/domain/memory_map.h"
@@ -32,6 +33,7 @@ void FreeParts(Core& core, Domain& domain) {
   domain.paging_pool.Resize(core, domain.id, 0, whole);
   EventChannels::Destroy(domain);
   GrantTable::Destroy(domain);
+  GrantMaps::Destroy(core, domain);
   domain.overhead.Delete(domain.hvm_state);
   domain.overhead.Delete(domain.memory_map.load());
   Vnuma::Delete(domain.vnuma.load(), domain.overhead);
@@ -83,6 +85,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   domain.privileged = traits.privileged;
   domain.hvm = traits.hvm;
   domain.built = traits.built;
+  domain.reaches_frames = traits.reaches_frames;
   domain.options = traits.options;
   domain.ssidref = traits.ssidref;
   domain.emulation_flags = traits.emulation_flags;
@@ -92,6 +95,7 @@ std::int64_t CreateDomain(Core& core, const DomainTraits& traits, Domain** creat
   domain.max_event_port = traits.max_event_port;
   domain.max_grant_frames = traits.max_grant_frames;
   domain.max_grant_version = traits.max_grant_version;
+  domain.max_maptrack_frames = traits.max_maptrack_frames;
   domain.controller_pauses.store(1, std::memory_order_relaxed);
   domain.overhead.Init(core, traits.id, core.config.max_overhead_pages);
   domain.dirty_log.Init(domain.overhead);
@@ -166,6 +170,7 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
     SpinGuard guard(core.events);
     if (!ClosePorts(core, domain, domain.ending.next_port, work)) return false;
   }
+  if (!EndGrantMaps(core, domain, work)) return false;
   if (!physmap.FreeSome(work)) return false;
   if (!EmptyP2m(core, domain, work)) return false;
   if (!domain.dirty_log.End(work)) return false;

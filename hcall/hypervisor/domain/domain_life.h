@@ -25,6 +25,7 @@ struct DomainTraits {
   bool hvm = false;
   bool translated = false;
   bool built = false;
+  bool reaches_frames = false;
   std::uint32_t options = 0;
   std::uint32_t ssidref = 0;
   std::uint32_t emulation_flags = 0;
@@ -33,6 +34,7 @@ struct DomainTraits {
   std::uint32_t max_event_port = 0x7fffffff;
   std::uint32_t max_grant_frames = 64;
   std::uint32_t max_grant_version = 2;
+  std::uint32_t max_maptrack_frames = 1024;
   std::uint64_t paging_pages = 0;  // set aside for its paging from the start
   std::array<std::uint8_t, 16> handle = {};
 };

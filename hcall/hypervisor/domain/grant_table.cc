@@ -1,5 +1,6 @@
 #include "hcall/hypervisor/domain/grant_table.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -34,63 +35,11 @@ bool GrowList(Domain& domain, std::uint64_t* list, std::uint32_t& count, std::ui
   return true;
 }
 
-// A grant in either version's form (public/grant_table.h): flags and domain are first in both.
-struct Grant {
-  std::uint16_t flags = 0;
-  std::uint16_t state = 0;  // in version 2, where it stands apart: not what kind of grant it is
-  std::uint16_t domain = 0;
-  std::uint64_t frame = 0;
-};
-
-constexpr unsigned kReservedGrants = 8;  // that toolstacks keep (GNTTAB_NR_RESERVED_ENTRIES)
-constexpr std::uint16_t kInUse = GTF_reading | GTF_writing;
-
-// Where entry `index` lies in a list of frames, or null: there are not so many.
+// Where entry `index` lies in a list of frames.
 template <class Entry>
-const std::byte* EntryIn(const Core& core, const std::uint64_t* frames, std::uint32_t count,
-                         std::uint32_t index) {
+std::byte* EntryIn(const Core& core, const std::uint64_t* frames, std::uint32_t index) {
   constexpr std::uint32_t kOfFrame = kPageSize / sizeof(Entry);
-  if (index / kOfFrame >= count) return nullptr;
   return core.frames.Bytes(frames[index / kOfFrame]) + index % kOfFrame * sizeof(Entry);
-}
-
-// Grant `index`, each field read once: the page is the domain's to write, too. Frames may be
-// missing, where there was no room for them: then it is invalid.
-Grant LoadGrant(const Core& core, const Domain& domain, const GrantTable& table,
-                std::uint32_t index) {
-  const auto word = [&](const std::byte* at) {
-    return LoadSharedField<std::uint16_t>(at, domain.order);
-  };
-  if (table.version == 1) {
-    const std::byte* at = EntryIn<grant_entry_v1_t>(core, table.frames, table.nr_frames, index);
-    if (at == nullptr) return {};
-    return {word(at), 0, word(at + 2), LoadSharedField<std::uint32_t>(at + 4, domain.order)};
-  }
-  const std::byte* at = EntryIn<grant_entry_v2_t>(core, table.frames, table.nr_frames, index);
-  const std::byte* status =
-      EntryIn<grant_status_t>(core, table.status_frames, table.nr_status_frames, index);
-  if (at == nullptr || status == nullptr) return {};
-  return {word(at), word(status), word(at + 2),
-          LoadSharedField<std::uint64_t>(at + 8, domain.order)};
-}
-
-void StoreGrant(const Core& core, const Domain& domain, const GrantTable& table, unsigned index,
-                const Grant& grant) {
-  std::byte* page = core.frames.Bytes(table.frames[0]);
-  std::byte* at =
-      page + index * (table.version == 1 ? sizeof(grant_entry_v1_t) : sizeof(grant_entry_v2_t));
-  auto flags = static_cast<std::uint16_t>(grant.flags | grant.state);
-  if (table.version == 1) {
-    StoreSharedField(at + 4, static_cast<std::uint32_t>(grant.frame), domain.order);
-  } else {
-    std::byte* status = core.frames.Bytes(table.status_frames[0]);
-    StoreSharedField(status + index * sizeof(grant_status_t),
-                     static_cast<std::uint16_t>(flags & kInUse), domain.order);
-    StoreSharedField(at + 8, grant.frame, domain.order);
-    flags = static_cast<std::uint16_t>(flags & ~kInUse);
-  }
-  StoreSharedField(at + 2, grant.domain, domain.order);
-  StoreSharedField(at, flags, domain.order);
 }
 
 // Gives the status frames back, from wherever the domain has them, or none of them. -EBUSY:
@@ -115,6 +64,9 @@ void GrantTable::Destroy(Domain& domain) {
   GrantTable* table = domain.grants;
   if (table == nullptr) return;
   for (std::uint32_t i = 0; i < table->nr_frames; ++i) domain.overhead.Free(table->frames[i], 0);
+  for (ActiveGrant* page : table->active) {
+    domain.overhead.Delete(page, GrantTable::kActivePerPage);
+  }
   for (std::uint32_t i = 0; i < table->nr_status_frames; ++i) {
     domain.overhead.Free(table->status_frames[i], 0);
   }
@@ -145,15 +97,46 @@ bool GrowGrantTable(Domain& domain, GrantTable& table, std::uint32_t frames) {
   return false;
 }
 
+GrantEntry EntryOf(const Core& core, const Domain& domain, const GrantTable& table,
+                   std::uint32_t ref) {
+  if (table.version == 1) {
+    return {EntryIn<grant_entry_v1_t>(core, table.frames, ref), nullptr, domain.order};
+  }
+  return {EntryIn<grant_entry_v2_t>(core, table.frames, ref),
+          EntryIn<grant_status_t>(core, table.status_frames, ref), domain.order};
+}
+
+ActiveGrant ActiveGrantOf(const GrantTable& table, std::uint32_t ref) {
+  const ActiveGrant* page = table.active[ref / GrantTable::kActivePerPage];
+  return page == nullptr ? ActiveGrant() : page[ref % GrantTable::kActivePerPage];
+}
+
+ActiveGrant* PlaceOfActiveGrant(Domain& domain, GrantTable& table, std::uint32_t ref) {
+  ActiveGrant*& page = table.active[ref / GrantTable::kActivePerPage];
+  if (page == nullptr) page = domain.overhead.New<ActiveGrant>(GrantTable::kActivePerPage);
+  return page == nullptr ? nullptr : page + ref % GrantTable::kActivePerPage;
+}
+
 std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
                                 std::uint32_t version) {
-  Grant kept[kReservedGrants];
-  for (unsigned i = 0; i < kReservedGrants; ++i) {
-    kept[i] = LoadGrant(core, domain, table, i);
+  if (table.in_use != 0) return -kEBUSY;
+  if (version == 1 && table.part_uses != 0) return -kEAGAIN;
+  struct Kept {
+    std::uint16_t flags = 0;  // and what it is in use for, as version 1 has it
+    std::uint16_t grantee = 0;
+    std::uint64_t frame = 0;
+  };
+  Kept kept[kReservedGrants];
+  const std::uint32_t count = std::min(kReservedGrants, EntriesOf(table));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const GrantEntry entry = EntryOf(core, domain, table, i);
+    const GrantEntry::Head head = entry.LoadHead();
+    kept[i] = {.flags = static_cast<std::uint16_t>(head.flags() | entry.LoadStatus()),
+               .grantee = head.grantee(),
+               .frame = entry.LoadFrame()};
     if (version == 2) continue;
-    const int type = kept[i].flags & GTF_type_mask;
-    if (type == GTF_transitive) return -kERANGE;
-    if (type != GTF_permit_access) kept[i] = {};
+    if (head.type() == GTF_transitive) return -kERANGE;
+    if (head.type() != GTF_permit_access) kept[i] = {};
     if (kept[i].frame >> 32 != 0) return -kERANGE;
   }
   if (version == 1) {
@@ -168,8 +151,12 @@ std::int64_t ChangeGrantVersion(Core& core, Domain& domain, GrantTable& table,
   for (std::uint32_t i = 0; i < table.nr_frames; ++i) {
     std::memset(core.frames.Bytes(table.frames[i]), 0, kPageSize);
   }
-  for (unsigned i = 0; i < kReservedGrants && table.nr_frames != 0; ++i) {
-    StoreGrant(core, domain, table, i, kept[i]);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const GrantEntry entry = EntryOf(core, domain, table, i);
+    constexpr std::uint16_t kInUse = GTF_reading | GTF_writing;
+    const std::uint16_t apart = version == 2 ? kInUse : 0;
+    entry.Store(static_cast<std::uint16_t>(kept[i].flags & ~apart), kept[i].grantee, kept[i].frame);
+    entry.SetInUse(kept[i].flags & apart);
   }
   return 0;
 }
@@ -196,14 +183,15 @@ std::int64_t GrantFrame(Domain& domain, std::uint32_t part, std::uint64_t index,
 
 std::int64_t GrantedFrame(const Core& core, const Domain& domain, std::uint32_t ref,
                           std::uint16_t grantee, Access access, std::uint64_t* frame) {
-  if (domain.grants == nullptr) return -kEINVAL;
-  const Grant grant = LoadGrant(core, domain, *domain.grants, ref);
-  const bool is_part = domain.grants->version == 2 && (grant.flags & GTF_sub_page) != 0;
-  if ((grant.flags & GTF_type_mask) != GTF_permit_access || grant.domain != grantee || is_part ||
-      (access == Access::kWrite && (grant.flags & GTF_readonly) != 0)) {
+  if (domain.grants == nullptr || ref >= EntriesOf(*domain.grants)) return -kEINVAL;
+  const GrantEntry entry = EntryOf(core, domain, *domain.grants, ref);
+  const GrantEntry::Head head = entry.LoadHead();
+  const bool is_part = entry.is_version_2() && (head.flags() & GTF_sub_page) != 0;
+  if (head.type() != GTF_permit_access || head.grantee() != grantee || is_part ||
+      (access == Access::kWrite && (head.flags() & GTF_readonly) != 0)) {
     return -kEINVAL;
   }
-  *frame = grant.frame;
+  *frame = entry.LoadFrame();
   return 0;
 }
 

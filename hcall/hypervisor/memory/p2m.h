@@ -27,13 +27,16 @@ namespace xencomm::hypervisor {
 
 class OverheadPages;
 
-// Bit 0: a hypercall's arguments may be read from there; bit 1: and written to it.
+// Bit 0: a hypercall's arguments may be read from there; bit 1: and written to it. Bit 2: what is
+// there is somebody else's, and stays so.
 enum class P2mType : std::uint8_t {
   kNone = 0,
   kReadOnly = 1,  // RAM that the domain may not write
   kRam = 3,
-  kForeign = 4,  // another domain's, mapped by its controller
-  kShared = 7,   // the hypervisor's page: shared info, grant table
+  kForeign = 4,             // another domain's, mapped by its controller
+  kShared = 8 + 3,          // the hypervisor's page: shared info, grant table
+  kGrantReadOnly = 16 + 4,  // granted by its owner
+  kGrantWritable = 32 + 4,
 };
 
 // mfn << 12 | type. 0: nothing there.
@@ -56,6 +59,7 @@ class P2mEntry {
   // What a hypercall's arguments may be read from and written to.
   constexpr bool readable() const { return (word_ & 1) != 0; }
   constexpr bool writable() const { return (word_ & 2) != 0; }
+  constexpr bool is_others() const { return (word_ & 4) != 0; }
 
  private:
   std::uint64_t word_ = 0;

@@ -211,12 +211,7 @@ std::int64_t PageTypes::TakeMapped(std::uint64_t target, bool writable, bool* is
   if (!pool_.frames.Has(target)) {
     return target == kEntryAddress >> kPageShift ? -kEINVAL : -kEPERM;
   }
-  if (!Owns(target)) return -kEBUSY;
-  if (writable) {
-    TypeWord& word = Of(target).type;
-    if (IsTable(Of(target)) || word.value() == TypeWord::kMostValue) return -kEBUSY;
-    word = {PageType::kWritable, word.value() + 1};
-  }
+  if (!Owns(target) || (writable && !TakeWritable(target))) return -kEBUSY;
   physmap_.Keep(target);
   *is_kept = true;
   return 0;
@@ -238,11 +233,20 @@ bool PageTypes::IsBegun(std::uint64_t mfn, PageType type) const {
 }
 
 void PageTypes::DropMapped(std::uint64_t target, bool writable) {
-  if (writable) {
-    TypeWord& word = Of(target).type;
-    word = word.value() == 1 ? TypeWord() : TypeWord(PageType::kWritable, word.value() - 1);
-  }
+  if (writable) DropWritable(target);
   physmap_.LetGo(target);
+}
+
+bool PageTypes::TakeWritable(std::uint64_t mfn) {
+  TypeWord& word = Of(mfn).type;
+  if (IsTable(Of(mfn)) || word.value() == TypeWord::kMostValue) return false;
+  word = {PageType::kWritable, word.value() + 1};
+  return true;
+}
+
+void PageTypes::DropWritable(std::uint64_t mfn) {
+  TypeWord& word = Of(mfn).type;
+  word = word.value() == 1 ? TypeWord() : TypeWord(PageType::kWritable, word.value() - 1);
 }
 
 bool PageTypes::DropTable(std::uint64_t target, Work& work) {

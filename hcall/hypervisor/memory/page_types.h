@@ -69,6 +69,11 @@ class PageTypes {
   PageType TypeOf(std::uint64_t mfn) const;
   bool IsPinned(std::uint64_t mfn) const;
 
+  // A mapping of a page of the domain for writing, which is none by an entry of its own tables; and
+  // its end. False: the page is a table.
+  bool TakeWritable(std::uint64_t mfn);
+  void DropWritable(std::uint64_t mfn);
+
   static bool IsTable(const Frame& frame) {
     const PageType type = frame.type.type();
     return type != PageType::kNone && type != PageType::kWritable;

@@ -4,6 +4,13 @@
 #include "hcall/hypervisor/memory/page_types.h"
 
 namespace xencomm::hypervisor {
+namespace {
+
+bool IsGrant(P2mEntry entry) {
+  return entry.type() == P2mType::kGrantReadOnly || entry.type() == P2mType::kGrantWritable;
+}
+
+}  // namespace
 
 std::int64_t Physmap::Allocate(std::uint64_t gfn, unsigned order, unsigned width,
                                std::uint64_t* mfn) {
@@ -76,7 +83,7 @@ std::int64_t Physmap::Place(std::uint64_t gfn, std::uint64_t mfn, unsigned order
   if (!domain_.p2m.Reserve(gfn, pages, domain_.overhead)) return -kENOMEM;
   for (std::uint64_t i = 0; i < pages; ++i) {
     const P2mEntry old = domain_.p2m.Load(gfn + i);
-    if (old.type() == P2mType::kForeign) return -kEBUSY;
+    if (old.is_others()) return -kEBUSY;
     if (old.present() && pool_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
   }
   for (std::uint64_t i = 0; i < pages; ++i) {
@@ -99,7 +106,8 @@ std::int64_t Physmap::FreeLocked(std::uint64_t frame_number) {
   if (!entry.present()) return domain_.translated() ? -kENOENT : -kEINVAL;
   Frame& frame = pool_.frames.Of(entry.mfn());
   const FrameOwner owner = frame.owner.load(std::memory_order_relaxed);
-  if (owner.domain != domain_.id) return -kENXIO;
+  // A page that the domain grants to itself is given up where it has it.
+  if (entry.is_others()) return -kENXIO;
   if (frame.pins != 0) return -kEBUSY;
   if (domain_.translated()) {
     StoreEntry(frame_number, {});
@@ -145,7 +153,8 @@ std::int64_t Physmap::Unplace(std::uint64_t gfn, std::uint64_t* foreign) {
   SpinGuard guard(domain_.lock);
   if (IsDead()) return -kEINVAL;
   const P2mEntry entry = domain_.p2m.Load(gfn);
-  if (!entry.present()) return -kENOENT;
+  // What was granted goes by its handle.
+  if (!entry.present() || IsGrant(entry)) return -kENOENT;
   if (entry.type() == P2mType::kForeign) {
     *foreign = entry.mfn();
   } else {
@@ -223,13 +232,34 @@ std::int64_t Physmap::PlaceForeign(std::uint64_t gfn, std::uint64_t mfn, bool* i
   if (domain_.dying() || !P2m::CanHold(gfn)) return -kEINVAL;
   if (!domain_.p2m.Reserve(gfn, 1, domain_.overhead)) return -kENOMEM;
   const P2mEntry old = domain_.p2m.Load(gfn);
-  if (old.type() == P2mType::kForeign) return old.mfn() == mfn ? 0 : -kEPERM;
+  if (old.type() == P2mType::kForeign && old.mfn() == mfn) return 0;
+  const std::int64_t error = PlaceOthers(gfn, {mfn, P2mType::kForeign});
+  *is_placed = error == 0;
+  return error;
+}
+
+std::int64_t Physmap::PlaceGrant(std::uint64_t gfn, std::uint64_t mfn, Access access) {
+  if (domain_.dying() || !P2m::CanHold(gfn)) return -kEINVAL;
+  if (!domain_.p2m.Reserve(gfn, 1, domain_.overhead)) return -kENOMEM;
+  return PlaceOthers(
+      gfn, {mfn, access == Access::kWrite ? P2mType::kGrantWritable : P2mType::kGrantReadOnly});
+}
+
+std::int64_t Physmap::UnplaceGrant(std::uint64_t gfn, std::uint64_t mfn) {
+  const P2mEntry entry = domain_.p2m.Load(gfn);
+  if (!IsGrant(entry) || entry.mfn() != mfn) return -kEINVAL;
+  StoreEntry(gfn, {});
+  return 0;
+}
+
+std::int64_t Physmap::PlaceOthers(std::uint64_t gfn, P2mEntry entry) {
+  const P2mEntry old = domain_.p2m.Load(gfn);
+  if (old.is_others()) return -kEPERM;
   if (old.present()) {
     if (pool_.frames.Of(old.mfn()).pins != 0) return -kEBUSY;
     pool_.frames.Of(old.mfn()).gfn = kNoFrame;
   }
-  StoreEntry(gfn, {mfn, P2mType::kForeign});
-  *is_placed = true;
+  StoreEntry(gfn, entry);
   return 0;
 }
 
@@ -393,9 +423,12 @@ void Physmap::StoreEntry(std::uint64_t gfn, P2mEntry entry) {
   domain_.p2m.Store(gfn, entry);
   // What lies at the gfn is another page now, which a copy does not have; but for the pages of
   // others, as in Xen.
-  if (entry.present() && entry.type() != P2mType::kForeign) domain_.dirty_log.Mark(gfn);
+  if (entry.present() && !entry.is_others()) domain_.dirty_log.Mark(gfn);
   if (domain_.built) {
-    pool_.machine.PhysmapChanged(domain_.id, gfn, entry.present() ? entry.mfn() : kNoFrame);
+    const bool is_read_only =
+        entry.type() == P2mType::kReadOnly || entry.type() == P2mType::kGrantReadOnly;
+    pool_.machine.PhysmapChanged(domain_.id, gfn, entry.present() ? entry.mfn() : kNoFrame,
+                                 is_read_only ? Access::kRead : Access::kWrite);
   }
 }
 

@@ -72,6 +72,12 @@ class Physmap {
   // no gfn. -EPERM (another one of somebody else's is there), -EBUSY (pinned), -ENOMEM, -EINVAL.
   std::int64_t PlaceForeign(std::uint64_t gfn, std::uint64_t mfn, bool* is_placed);
 
+  // With the lock held: puts a frame that the domain was granted at `gfn`, which the grant's pin
+  // holds. What was there stays the domain's, at no gfn. -EPERM (somebody else's is there), -EBUSY
+  // (pinned), -ENOMEM, -EINVAL. And takes it away again; -EINVAL: that is not what is there.
+  std::int64_t PlaceGrant(std::uint64_t gfn, std::uint64_t mfn, Access access);
+  std::int64_t UnplaceGrant(std::uint64_t gfn, std::uint64_t mfn);
+
   // Frees the pages of a dying domain from its list; true when none is left.
   bool FreeSome(Work& work);
   // And then takes the p2m of a translated one apart, up to and with the next page of somebody
@@ -106,6 +112,7 @@ class Physmap {
   void Leave(std::uint64_t mfn);
   void Finish(std::uint64_t mfn);
   void StoreEntry(std::uint64_t gfn, P2mEntry entry);
+  std::int64_t PlaceOthers(std::uint64_t gfn, P2mEntry entry);
   std::int64_t FreeLocked(std::uint64_t frame);
   std::int64_t MoveLocked(std::uint64_t mfn, std::uint64_t gfn, P2mType type);
   // Frees or unhooks what is at `gfn`, unless it is `keep`.
