@@ -85,6 +85,16 @@ absl::StatusOr<GntdevDevice*> DeviceClient::Gntdev() {
   return Made(gntdev_);
 }
 
+absl::StatusOr<GntallocDevice*> DeviceClient::Gntalloc() {
+  const MutexLock lock(mutex_);
+  return Made(gntalloc_);
+}
+
+absl::StatusOr<PageDevice*> DeviceClient::DeviceOfPages(xencomm_device device) {
+  if (device == XENCOMM_GNTDEV) return Gntdev();
+  return Gntalloc();
+}
+
 std::int64_t DeviceClient::Open(xencomm_device device, int flags) {
   const MutexLock lock(mutex_);
   const auto connection = Connected();
@@ -135,6 +145,11 @@ std::int64_t DeviceClient::Ioctl(int fd, const DeviceFile& file, unsigned long r
     if (!gntdev.ok()) return -ErrnoOf(gntdev.status());
     return (*gntdev)->Ioctl(*attached, request, argument);
   }
+  if (file.device == XENCOMM_GNTALLOC) {
+    const absl::StatusOr<GntallocDevice*> gntalloc = Gntalloc();
+    if (!gntalloc.ok()) return -ErrnoOf(gntalloc.status());
+    return (*gntalloc)->Ioctl(*attached, request, argument);
+  }
   const absl::StatusOr<PrivcmdDevice*> privcmd = Privcmd();
   if (!privcmd.ok()) return -ErrnoOf(privcmd.status());
   return (*privcmd)->Ioctl(*attached, request, argument);
@@ -143,13 +158,13 @@ std::int64_t DeviceClient::Ioctl(int fd, const DeviceFile& file, unsigned long r
 std::int64_t DeviceClient::Map(int fd, const DeviceFile& file, std::uint64_t address,
                                std::size_t length, int protection, int flags, off_t offset) {
   if (length == 0 || offset % 4096 != 0) return -EINVAL;
-  if (file.device == XENCOMM_GNTDEV) {
+  if (file.device == XENCOMM_GNTDEV || file.device == XENCOMM_GNTALLOC) {
     const absl::StatusOr<std::uint64_t> attached = Attached(fd, file.id);
     if (!attached.ok()) return -ErrnoOf(attached.status());
-    const absl::StatusOr<GntdevDevice*> gntdev = Gntdev();
-    if (!gntdev.ok()) return -ErrnoOf(gntdev.status());
-    return (*gntdev)->Map(*attached, address, length, protection, flags,
-                          static_cast<std::uint64_t>(offset));
+    const absl::StatusOr<PageDevice*> pages = DeviceOfPages(file.device);
+    if (!pages.ok()) return -ErrnoOf(pages.status());
+    return (*pages)->Map(*attached, address, length, protection, flags,
+                         static_cast<std::uint64_t>(offset));
   }
   const bool is_of_buffers = file.device == XENCOMM_HYPERCALL;
   if (!is_of_buffers && file.device != XENCOMM_PRIVCMD) return -ENODEV;
@@ -172,8 +187,10 @@ int DeviceClient::MayChange(std::uint64_t address, std::size_t length, std::size
 void DeviceClient::Unmapped(std::uint64_t address, std::size_t length) {
   PrivcmdDevice* const privcmd = KnownPrivcmd();
   if (privcmd != nullptr) privcmd->Unmapped(address, length);
-  GntdevDevice* const gntdev = KnownGntdev();
-  if (gntdev != nullptr) gntdev->Unmapped(address, length);
+  for (PageDevice* const pages :
+       {static_cast<PageDevice*>(KnownGntdev()), static_cast<PageDevice*>(KnownGntalloc())}) {
+    if (pages != nullptr) pages->Unmapped(address, length);
+  }
 }
 
 }  // namespace xencomm::devices

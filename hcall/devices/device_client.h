@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "hcall/devices/device_file.h"
+#include "hcall/devices/gntalloc_device.h"
 #include "hcall/devices/gntdev_device.h"
 #include "hcall/devices/privcmd_device.h"
 #include "hcall/devices/program.h"
@@ -63,10 +64,16 @@ class DeviceClient {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<PrivcmdDevice*> Privcmd() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<GntdevDevice*> Gntdev() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<GntallocDevice*> Gntalloc() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<PageDevice*> DeviceOfPages(xencomm_device device);
   // If there is one.
   GntdevDevice* KnownGntdev() ABSL_LOCKS_EXCLUDED(mutex_) {
     const MutexLock lock(mutex_);
     return gntdev_.get();
+  }
+  GntallocDevice* KnownGntalloc() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    return gntalloc_.get();
   }
   PrivcmdDevice* KnownPrivcmd() ABSL_LOCKS_EXCLUDED(mutex_) {
     const MutexLock lock(mutex_);
@@ -82,6 +89,7 @@ class DeviceClient {
   embedded::ForeignMappings* mappings_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::unique_ptr<PrivcmdDevice> privcmd_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<GntdevDevice> gntdev_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<GntallocDevice> gntalloc_ ABSL_GUARDED_BY(mutex_);
   bool has_complained_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -8,9 +8,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-static const char *const names[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev"};
+static const char *const names[] = {"privcmd", "hypercall", "evtchn",
+                                    "xenbus",  "gntdev",    "gntalloc"};
 _Static_assert(XENCOMM_PRIVCMD == 0 && XENCOMM_HYPERCALL == 1 && XENCOMM_EVTCHN == 2 &&
-                   XENCOMM_XENBUS == 3 && XENCOMM_GNTDEV == 4,
+                   XENCOMM_XENBUS == 3 && XENCOMM_GNTDEV == 4 && XENCOMM_GNTALLOC == 5,
                "in the order of their names");
 
 /* The abstract name that a socket's address is, as a string: it ends where the address does. */

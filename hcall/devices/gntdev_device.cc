@@ -2,54 +2,27 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
-#include <bit>
+#include <array>
 #include <cerrno>
-#include <span>
 #include <utility>
 #include <vector>
-
-#include "hcall/transport/grant_calls.h"
 
 namespace xencomm::devices {
 namespace {
 
-constexpr unsigned kPageShift = 12;
 // Of one mapping (drivers/xen/gntdev.c, its parameter `limit`).
 constexpr std::uint32_t kMostGrants = 64 << 10;
-
-// Holds the frames that are granted at one offset of a file.
-class HolderOfGrants final : public embedded::FrameHolder {
- public:
-  HolderOfGrants(machine::Connection& connection, std::uint64_t file, std::uint64_t page)
-      : connection_(connection), file_(file), page_(page) {}
-
-  int Hold(std::uint16_t, std::span<const std::uint64_t>, Access access,
-           std::span<std::uint64_t> mfns, std::span<int> errors) override {
-    std::ranges::fill(errors, 0);
-    return connection_.HoldGrants(file_, page_, access, mfns);
-  }
-  int HoldResource(const ForeignMemory::Resource&, std::span<std::uint64_t>) override {
-    return -EINVAL;
-  }
-  std::int64_t CountResource(const ForeignMemory::Resource&) override { return -EINVAL; }
-  void Release(std::span<const std::uint64_t> mfns) override { connection_.Release(mfns); }
-
- private:
-  machine::Connection& connection_;
-  const std::uint64_t file_;
-  const std::uint64_t page_;
-};
+constexpr std::size_t kPageSize = 4096;
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GntdevDevice>> GntdevDevice::Create(
     std::shared_ptr<machine::Connection> connection, embedded::ForeignMappings& mappings,
     Program& program) {
-  FileDescriptor empty(memfd_create("xencomm-gntdev", MFD_CLOEXEC));
-  if (!empty.is_open()) return absl::ErrnoToStatus(errno, "room for granted frames");
+  absl::StatusOr<FileDescriptor> empty = EmptyFile();
+  if (!empty.ok()) return empty.status();
   return std::unique_ptr<GntdevDevice>(
-      new GntdevDevice(std::move(connection), mappings, program, std::move(empty)));
+      new GntdevDevice(std::move(connection), mappings, program, *std::move(empty)));
 }
 
 std::int64_t GntdevDevice::Ioctl(std::uint64_t file, unsigned long request,
@@ -59,80 +32,81 @@ std::int64_t GntdevDevice::Ioctl(std::uint64_t file, unsigned long request,
       return MapGrants(file, argument);
     case kGrantUnmap: {
       GrantUnmap unmap;
-      if (!program_.Fetch(argument, &unmap)) return -EFAULT;
-      if (unmap.index % (1u << kPageShift) != 0) return -ENOENT;
-      return connection_->RemoveGrants(file, unmap.index >> kPageShift, unmap.count);
+      if (!program().Fetch(argument, &unmap)) return -EFAULT;
+      if (unmap.index % kPageSize != 0) return -ENOENT;
+      return connection().RemoveGrants(file, unmap.index >> kPageShift, unmap.count);
     }
     case kGrantOffset:
       return OffsetOf(argument);
+    case kUnmapNotify:
+      return SetNotice(file, argument);
+    case kGrantCopy:
+      return Copy(file, argument);
     default:
       return -ENOTTY;
   }
 }
 
+int GntdevDevice::MayMap(std::size_t pages, int protection, bool is_shared) const {
+  const bool is_fit =
+      pages != 0 && pages <= kMostGrants && ((protection & PROT_WRITE) == 0 || is_shared);
+  return is_fit ? 0 : -EINVAL;
+}
+
 std::int64_t GntdevDevice::MapGrants(std::uint64_t file, std::uint64_t argument) {
   GrantMap map;
-  if (!program_.Fetch(argument, &map)) return -EFAULT;
+  if (!program().Fetch(argument, &map)) return -EFAULT;
   if (map.count == 0 || map.count > kMostGrants) return -EINVAL;
   const std::uint64_t list = argument + sizeof(map);
   // As much as is not there is not fetched either.
-  if (!program_.CanTouch(list, map.count * sizeof(GrantRef), Access::kRead)) return -EFAULT;
+  if (!program().CanTouch(list, map.count * sizeof(GrantRef), Access::kRead)) return -EFAULT;
   std::vector<GrantRef> refs(map.count);
-  if (!program_.Read(list, refs.data(), refs.size() * sizeof(GrantRef))) return -EFAULT;
-  const std::int64_t page = connection_->AddGrants(file, refs);
+  if (!program().Read(list, refs.data(), refs.size() * sizeof(GrantRef))) return -EFAULT;
+  const std::int64_t page = connection().AddGrants(file, refs);
   if (page < 0) return page;
   map.index = static_cast<std::uint64_t>(page) << kPageShift;
-  return program_.Store(argument, map) ? 0 : -EFAULT;
+  return program().Store(argument, map) ? 0 : -EFAULT;
 }
 
-std::int64_t GntdevDevice::OffsetOf(std::uint64_t argument) {
-  GrantOffset asked;
-  if (!program_.Fetch(argument, &asked)) return -EFAULT;
-  {
-    const MutexLock lock(mutex_);
-    const auto mapped = mapped_.find(asked.vaddr);
-    if (mapped == mapped_.end()) return -EINVAL;
-    asked.offset = mapped->second.offset;
-    asked.count = mapped->second.pages;
+std::int64_t GntdevDevice::Copy(std::uint64_t file, std::uint64_t argument) {
+  GrantCopy copy;
+  if (!program().Fetch(argument, &copy)) return -EFAULT;
+  for (std::uint32_t i = 0; i < copy.count; ++i) {
+    const std::uint64_t at = copy.segments + i * sizeof(GrantCopySegment);
+    GrantCopySegment segment;
+    if (!program().Fetch(at, &segment)) return -EFAULT;
+    const std::int64_t status = CopySegment(file, segment);
+    if (status > 0) return -status;
+    segment.status = static_cast<std::int16_t>(status);
+    if (!program().Write(at + offsetof(GrantCopySegment, status), &segment.status,
+                         sizeof(segment.status))) {
+      return -EFAULT;
+    }
   }
-  return program_.Store(argument, asked) ? 0 : -EFAULT;
+  return 0;
 }
 
-std::int64_t GntdevDevice::Map(std::uint64_t file, std::uint64_t address, std::size_t length,
-                               int protection, int flags, std::uint64_t offset) {
-  const std::size_t pages = (length + (1u << kPageShift) - 1) >> kPageShift;
-  const bool is_shared = (flags & MAP_TYPE) != MAP_PRIVATE;
-  if (pages == 0 || pages > kMostGrants || ((protection & PROT_WRITE) != 0 && !is_shared)) {
-    return -EINVAL;
+std::int64_t GntdevDevice::CopySegment(std::uint64_t file, const GrantCopySegment& segment) {
+  const bool from_grant = (segment.flags & kCopyFromGrant) != 0;
+  const bool to_grant = (segment.flags & kCopyToGrant) != 0;
+  const auto fits = [&](const GrantCopySide& side) {
+    return side.foreign.offset + segment.length <= kPageSize;
+  };
+  if ((!from_grant && !to_grant) || (from_grant && !fits(segment.source)) ||
+      (to_grant && !fits(segment.dest))) {
+    return EINVAL;
   }
-  const std::int64_t place = program_.Map(address, length, protection, flags, empty_.get(), 0);
-  if (place < 0) return place;
-  const auto start = static_cast<std::uint64_t>(place);
-  HolderOfGrants holder(*connection_, file, offset >> kPageShift);
-  const std::vector<std::uint64_t> none(pages);
-  std::vector<int> errors(pages);
-  const int error = mappings_.Fill(holder, 0,
-                                   {.address = std::bit_cast<void*>(start),
-                                    .protection = protection,
-                                    .empty_file = empty_.get()},
-                                   none, errors);
-  if (error != 0) {
-    program_.Unmap(start, length);
-    return error;
+  std::array<std::byte, kPageSize> storage;
+  const std::span<std::byte> bytes = std::span(storage).first(segment.length);
+  if (!from_grant && !program().Read(segment.source.address, bytes.data(), bytes.size())) {
+    return EFAULT;
   }
-  const MutexLock lock(mutex_);
-  mapped_[start] = {.offset = offset, .pages = static_cast<std::uint32_t>(pages)};
-  return place;
-}
-
-void GntdevDevice::Unmapped(std::uint64_t start, std::size_t length) {
-  {
-    const MutexLock lock(mutex_);
-    std::erase_if(mapped_, [&](const auto& mapping) {
-      return mapping.first >= start && mapping.first - start < length;
-    });
+  const std::int64_t status = connection().CopyGrant(file, segment, bytes);
+  if (status == 0 && !to_grant &&
+      !program().Write(segment.dest.address, bytes.data(), bytes.size())) {
+    return EFAULT;
   }
-  mappings_.Sweep();
+  return status;
 }
 
 }  // namespace xencomm::devices

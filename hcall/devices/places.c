@@ -13,10 +13,10 @@ static const struct {
   enum xencomm_device device;
   bool is_node;
 } devices[] = {
-    {"/dev/xen/privcmd", XENCOMM_PRIVCMD, true}, {"/dev/xen/hypercall", XENCOMM_HYPERCALL, true},
-    {"/dev/xen/evtchn", XENCOMM_EVTCHN, true},   {"/dev/xen/xenbus", XENCOMM_XENBUS, true},
-    {"/dev/xen/gntdev", XENCOMM_GNTDEV, true},   {"/proc/xen/privcmd", XENCOMM_PRIVCMD, false},
-    {"/proc/xen/xenbus", XENCOMM_XENBUS, false},
+    {"/dev/xen/privcmd", XENCOMM_PRIVCMD, true},   {"/dev/xen/hypercall", XENCOMM_HYPERCALL, true},
+    {"/dev/xen/evtchn", XENCOMM_EVTCHN, true},     {"/dev/xen/xenbus", XENCOMM_XENBUS, true},
+    {"/dev/xen/gntdev", XENCOMM_GNTDEV, true},     {"/dev/xen/gntalloc", XENCOMM_GNTALLOC, true},
+    {"/proc/xen/privcmd", XENCOMM_PRIVCMD, false}, {"/proc/xen/xenbus", XENCOMM_XENBUS, false},
 };
 #define DEVICES (sizeof(devices) / sizeof(devices[0]))
 

@@ -112,6 +112,55 @@ std::int64_t Hypervisor::BuildDomain(const DomainConfig& config) {
   return error;
 }
 
+std::int64_t Hypervisor::Adopt(std::uint16_t domain_id, unsigned most, unsigned* vcpus,
+                               std::uint64_t* pages) {
+  SpinGuard guard(core_->control);
+  Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr) return -kESRCH;
+  *vcpus = 0;
+  for (unsigned i = 0; i < most && domain->vcpu(i) != nullptr; ++i) {
+    domain->vcpu(i)->online = true;
+    domain->vcpu(i)->initialised = true;
+    *vcpus = i + 1;
+  }
+  if (domain->dying() || *vcpus == 0) return -kEINVAL;
+  domain->built = true;
+  domain->reaches_frames = true;
+  *pages = domain->tot_pages.load();
+  return 0;
+}
+
+std::uint64_t Hypervisor::ListMemory(std::uint16_t domain_id, std::span<std::uint64_t> frames) {
+  // Where toolstacks place what a domain shares with them (tools/libs/guest/xg_dom_x86.c).
+  constexpr std::uint64_t kSpecialBegin = 0xf0000;
+  constexpr std::uint64_t kSpecialEnd = 0x100000;
+  SpinGuard guard(core_->control);
+  Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr) return 0;
+  SpinGuard domain_guard(domain->lock);
+  std::uint64_t count = 0;
+  for (std::uint32_t at = domain->last_page; at != kNoIndex && count < frames.size();
+       at = core_->frames.At(at).previous) {
+    const Frame& frame = core_->frames.At(at);
+    const std::uint64_t number = domain->translated() ? frame.gfn : core_->frames.MfnOf(at);
+    const bool is_special = domain->translated() && number >= kSpecialBegin && number < kSpecialEnd;
+    if (number == kNoFrame || is_special || frame.pins != 0 || frame.holds.load() != 0 ||
+        frame.type.type() != PageType::kNone || frame.owner.load().use != FrameUse::kMemory) {
+      continue;
+    }
+    frames[count++] = number;
+  }
+  return count;
+}
+
+void Hypervisor::EndDomain(std::uint16_t domain_id) {
+  SpinGuard guard(core_->control);
+  Domain* domain = core_->domains.Find(domain_id);
+  if (domain == nullptr || domain->life.load() == Life::kDead) return;
+  Work whole(~std::uint64_t{0});
+  KillDomain(*core_, *domain, whole);
+}
+
 Vcpu* Hypervisor::ClaimVcpu(std::uint16_t domain_id, unsigned vcpu_id) {
   SpinGuard guard(core_->control);
   Domain* domain = core_->domains.Find(domain_id);
@@ -190,29 +239,14 @@ std::int64_t Hypervisor::HoldFrame(std::uint16_t domain_id, std::uint64_t frame,
   SpinGuard guard(core_->control);
   Domain* domain = core_->domains.Find(domain_id);
   if (domain == nullptr || domain->dying()) return -kESRCH;
-  return HoldFrameOf(*domain, frame, access, mfn);
-}
-
-std::int64_t Hypervisor::HoldFrameOf(Domain& domain, std::uint64_t frame, Access access,
-                                     std::uint64_t* mfn) {
-  const std::int64_t error = Physmap(*core_, domain).Hold(frame, access, mfn);
+  const std::int64_t error = Physmap(*core_, *domain).Hold(frame, access, mfn);
   if (error != 0 || !core_->IsOwn(*mfn)) return error;
   ReleaseMapping(*core_, *mfn);
   return -kEPERM;
 }
 
-std::int64_t Hypervisor::HoldGrantedFrame(std::uint16_t domain_id, std::uint32_t ref, Access access,
-                                          std::uint64_t* mfn) {
-  SpinGuard guard(core_->control);
-  Domain* domain = core_->domains.Find(domain_id);
-  if (domain == nullptr || domain->dying()) return -kESRCH;
-  std::uint64_t frame;
-  {
-    SpinGuard domain_guard(domain->lock);
-    const std::int64_t error = GrantedFrame(*core_, *domain, ref, 0, access, &frame);
-    if (error != 0) return error;
-  }
-  return HoldFrameOf(*domain, frame, access, mfn);
+bool Hypervisor::IsLent(std::uint64_t mfn) const {
+  return core_->frames.Has(mfn) && !core_->IsOwn(mfn);
 }
 
 void Hypervisor::ReleaseFrame(std::uint64_t mfn) {

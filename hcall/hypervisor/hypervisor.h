@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "hcall/hypervisor/base/machine.h"
 #include "hcall/hypervisor/calls/hypercall_frame.h"
@@ -41,6 +42,18 @@ class Hypervisor {
 
   // -EEXIST, -EINVAL, -ENOMEM. Its vcpus are up.
   std::int64_t BuildDomain(const DomainConfig& config);
+
+  // Makes this machine the kernel of a domain that a toolstack has made: it hears of upcalls, and
+  // the domain may map grants in place (domain/grant_maps.h). Up to `most` of its vcpus are up
+  // then, in `*vcpus`; `*pages` is its memory. -ESRCH; -EINVAL: it is ending, or has no vcpu.
+  std::int64_t Adopt(std::uint16_t domain, unsigned most, unsigned* vcpus, std::uint64_t* pages);
+  // Memory of a domain that nobody uses, as the domain names it, what it was given last first: no
+  // page table, nothing that is mapped by others or kept for a region, and none of the pages that
+  // toolstacks place below 4 GiB. How many of `frames` there are.
+  std::uint64_t ListMemory(std::uint16_t domain, std::span<std::uint64_t> frames);
+
+  // Ends a domain, whatever it is doing. What others have mapped of it stays.
+  void EndDomain(std::uint16_t domain);
 
   // The right to make calls as a vcpu, or null when there is none, it is claimed already, or
   // kMaxCallers are. The vcpu lives until it is released, even when its domain is destroyed: calls
@@ -82,10 +95,8 @@ class Hypervisor {
                          std::uint64_t* mfn);
   void ReleaseFrame(std::uint64_t mfn);
 
-  // The same for what `domain` grants to domain 0 by entry `ref` of its table. The entry is not
-  // marked as in use. -ESRCH, -EINVAL (nothing that is granted so), -EPERM.
-  std::int64_t HoldGrantedFrame(std::uint16_t domain, std::uint32_t ref, Access access,
-                                std::uint64_t* mfn);
+  // Whether a frame is in memory that others get, and not the hypervisor's own.
+  bool IsLent(std::uint64_t mfn) const;
 
   // The same for frame `index` of a resource of `domain` (domain/resource.h), which is released as
   // any other; and how many there can be, or a negative errno. -ESRCH, -EINVAL, -ENOENT,
@@ -96,9 +107,6 @@ class Hypervisor {
 
  private:
   friend class Books;  // of tests/unit
-
-  // With the control lock held.
-  std::int64_t HoldFrameOf(Domain& domain, std::uint64_t frame, Access access, std::uint64_t* mfn);
 
   Core* core_ = nullptr;  // in the pool
 };

@@ -176,12 +176,26 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Handle(Kind kind, const Mess
       return CountResource(words);
     case Kind::kRelease:
       return Release(words);
+    case Kind::kMapPages:
+      return MapPages(words);
+    case Kind::kSetNotice:
+      return SetNotice(words);
     case Kind::kAddGrants:
       return AddGrants(words);
     case Kind::kRemoveGrants:
       return RemoveGrants(words);
-    case Kind::kHoldGrants:
-      return HoldGrants(words);
+    case Kind::kCopyGrant:
+      return CopyGrant(words);
+    case Kind::kShare:
+      return Share(words);
+    case Kind::kUnshare:
+      return Unshare(words);
+    case Kind::kShareAlso:
+      return ShareAlso(words);
+    case Kind::kListShares:
+      return ListShares(words);
+    case Kind::kRevokeShare:
+      return RevokeShare(words);
     case Kind::kTrace:
       return Trace(words);
     case Kind::kRestrict:
@@ -192,13 +206,15 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Handle(Kind kind, const Mess
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
-  if (words.size() < 3 || words.size() > 4 || words[0] != kMagic) return Malformed("a greeting");
+  if (words.size() < 2 || words[0] != kMagic) return Malformed("a greeting");
   if (words[1] != kVersion) {
     return absl::FailedPreconditionError(
         Sentence("the machine speaks version %u, its client %u: expected both of one release",
                  kVersion, words[1]));
   }
-  if (!IsServed(words[2])) return Malformed("a space");
+  if (words.size() != 5 || !IsServed(words[2])) return Malformed("a greeting");
+  const absl::Status joined = JoinDomain(words[4]);
+  if (!joined.ok()) return joined;
   FileDescriptor file(memfd_create("xencomm-lanes", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file.is_open() || ftruncate(file.get(), kLanesBytes) != 0 ||
       fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
@@ -210,10 +226,33 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
   }
   lanes_ = static_cast<Lane*>(lanes);
   lanes_file_.emplace(std::move(file));
-  process_.emplace(machine_, static_cast<SpaceOption>(words[2]));
-  program_ =
-      ProgramOf(words.size() == 4 ? static_cast<pid_t>(words[3]) : PeerOf(socket_.get()).pid);
-  return Reply{.words = {machine_.setting().memory_bytes}, .fd = lanes_file_->get()};
+  process_.emplace(machine_, own_devices_->kernel(), static_cast<SpaceOption>(words[2]));
+  program_ = ProgramOf(words[3] != 0 ? static_cast<pid_t>(words[3]) : PeerOf(socket_.get()).pid);
+  return Reply{.words = {machine_.setting().memory_bytes, own_devices_->kernel().id()},
+               .fd = lanes_file_->get()};
+}
+
+absl::Status ClientSession::JoinDomain(std::uint64_t domain) {
+  if (domain == 0) {
+    own_devices_ = devices_.domain0();
+    return absl::OkStatus();
+  }
+  if ((domain & kNewDomain) == 0 && domain > std::numeric_limits<std::uint16_t>::max()) {
+    return Malformed("a domain");
+  }
+  absl::StatusOr<std::shared_ptr<embedded::GuestDomain>> joined =
+      (domain & kNewDomain) != 0 ? machine_.MakeDomain(domain & ~kNewDomain)
+                                 : machine_.Join(static_cast<std::uint16_t>(domain));
+  if (!joined.ok()) return joined.status();
+  domain_ = *std::move(joined);
+  absl::StatusOr<std::shared_ptr<DomainDevices>> devices = devices_.Join(domain_);
+  if (!devices.ok()) return devices.status();
+  own_devices_ = *std::move(devices);
+  return absl::OkStatus();
+}
+
+std::shared_ptr<DomainDevices> ClientSession::DevicesOf(std::uint64_t file, xencomm_device device) {
+  return Has(file) ? devices_.files().DomainOf(file, device) : nullptr;
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::OpenLane(Words words) {
@@ -250,10 +289,11 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Populate(Words words) {
     return Malformed("memory for a region");
   }
   // No client takes from all others.
-  const std::uint64_t most = machine_.kernel().frames().total() / 4 * kPageSize;
+  embedded::GuestKernel& kernel = process_->kernel();
+  const std::uint64_t most = kernel.frames().total() / 4 * kPageSize;
   if (length > most - std::min(most, offset)) {
-    return absl::ResourceExhaustedError(
-        Sentence("a quarter of domain 0's memory, %uM, is one client's at most", most >> 20));
+    return absl::ResourceExhaustedError(Sentence(
+        "a quarter of domain %u's memory, %uM, is one client's at most", kernel.id(), most >> 20));
   }
   const absl::StatusOr<std::vector<embedded::FrameRun>> frames =
       process_->TakeFrames(offset, length);
@@ -265,7 +305,7 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Populate(Words words) {
   if (!backed.ok()) return backed;
   Reply reply;
   for (const embedded::FrameRun run : *frames) {
-    for (const embedded::MachineRun part : machine_.kernel().MachineRunsOf(run)) {
+    for (const embedded::MachineRun part : kernel.MachineRunsOf(run)) {
       reply.words.push_back(part.start.value >> kPageShift);
       reply.words.push_back(part.pages);
     }
@@ -318,11 +358,11 @@ bool ClientSession::Add(std::uint64_t file) {
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::OpenDevice(Words words) {
-  if (words.size() != 2 || words[0] > XENCOMM_GNTDEV || words[1] > O_ACCMODE) {
+  if (words.size() != 2 || words[0] > XENCOMM_GNTALLOC || words[1] > O_ACCMODE) {
     return Malformed("a device");
   }
-  absl::StatusOr<Devices::Opened> opened =
-      devices_.Open(static_cast<xencomm_device>(words[0]), static_cast<int>(words[1]));
+  absl::StatusOr<Devices::Opened> opened = devices_.Open(
+      own_devices_, static_cast<xencomm_device>(words[0]), static_cast<int>(words[1]));
   if (!opened.ok()) return opened.status();
   if (!Add(opened->id)) {
     return absl::ResourceExhaustedError(
@@ -378,6 +418,9 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hold(Words words) {
   if (words[0] != 0 && devices_.files().MayReach(words[0], domain) != 0) {
     return absl::PermissionDeniedError("the file is restricted to another domain");
   }
+  if (domain_ != nullptr) {
+    return absl::PermissionDeniedError("another domain's frames are mapped by domain 0 alone");
+  }
   const Access access = words[2] != 0 ? Access::kWrite : Access::kRead;
   const Words frames = words.subspan(3);
   if (frames.size() > kMostWords / 2) return Malformed("frames to be mapped");
@@ -411,8 +454,9 @@ bool ClientSession::ResourceOf(Words words, ForeignMemory::Resource* resource) {
   *resource = {.domain = static_cast<std::uint16_t>(words[1]),
                .type = static_cast<std::uint32_t>(words[2]),
                .id = static_cast<std::uint32_t>(words[3])};
-  return words[0] == 0 ||
-         (Has(words[0]) && devices_.files().MayReach(words[0], resource->domain) == 0);
+  return domain_ == nullptr &&
+         (words[0] == 0 ||
+          (Has(words[0]) && devices_.files().MayReach(words[0], resource->domain) == 0));
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::HoldResource(Words words) {
@@ -447,58 +491,186 @@ absl::StatusOr<ClientSession::Reply> ClientSession::CountResource(Words words) {
       .words = {static_cast<std::uint64_t>(machine_.frame_holder().CountResource(resource))}};
 }
 
-absl::StatusOr<ClientSession::Reply> ClientSession::AddGrants(Words words) {
-  if (words.size() < 2 || !Has(words[0])) return Malformed("grants to be mapped");
-  std::vector<GrantFiles::Grant> grants;
-  grants.reserve(words.size() - 1);
-  for (const std::uint64_t word : words.subspan(1)) {
-    const std::uint64_t domain = word >> 32;
-    // There is no such domain, which is seen when it is mapped.
-    grants.push_back({.domain = domain > std::numeric_limits<std::uint16_t>::max()
-                                    ? std::uint16_t{DOMID_INVALID}
-                                    : static_cast<std::uint16_t>(domain),
-                      .ref = static_cast<std::uint32_t>(word)});
-  }
-  const std::int64_t page = devices_.grants().Add(words[0], this, std::move(grants));
-  return Reply{.words = {static_cast<std::uint64_t>(page)}};
+namespace {
+
+constexpr std::uint64_t kMostU32 = std::numeric_limits<std::uint32_t>::max();
+constexpr std::uint64_t kMostU16 = std::numeric_limits<std::uint16_t>::max();
+
+// A positive errno, for a reply.
+std::uint64_t ErrnoWord(std::int64_t error) { return static_cast<std::uint64_t>(-error); }
+
+// Entries of a grant table, behind what is answered.
+std::vector<std::uint64_t> WithRefs(std::uint64_t answer, std::span<const std::uint32_t> refs) {
+  std::vector<std::uint64_t> words = {answer};
+  words.insert(words.end(), refs.begin(), refs.end());
+  return words;
 }
 
-absl::StatusOr<ClientSession::Reply> ClientSession::RemoveGrants(Words words) {
-  if (words.size() != 3 || !Has(words[0])) return Malformed("grants that are mapped");
-  const int error = devices_.grants().Remove(words[0], words[1], words[2]);
-  return Reply{.words = {static_cast<std::uint64_t>(-error)}};
-}
+}  // namespace
 
-absl::StatusOr<ClientSession::Reply> ClientSession::HoldGrants(Words words) {
-  if (words.size() != 4 || words[2] > 1 || words[3] == 0 || words[3] >= kMostWords ||
-      !Has(words[0])) {
-    return Malformed("grants to be mapped");
+absl::StatusOr<ClientSession::Reply> ClientSession::MapPages(Words words) {
+  if (words.size() != 4 || words[2] > 1 || words[3] == 0 || words[3] > kMostWords - 2) {
+    return Malformed("pages to be mapped");
   }
+  const std::shared_ptr<DomainDevices> grants = DevicesOf(words[0], XENCOMM_GNTDEV);
+  const std::shared_ptr<DomainDevices> shares = DevicesOf(words[0], XENCOMM_GNTALLOC);
+  if (grants == nullptr && shares == nullptr) return Malformed("pages to be mapped");
   const std::uint64_t count = words[3];
   if (count > kMostHeld - held_pages_) {
     return absl::ResourceExhaustedError(
         Sentence("one client maps at most %u pages at a time", kMostHeld));
   }
   Reply reply;
-  reply.words.resize(count + 1);
-  held_.reserve(held_.size() + count);
-  const std::span<std::uint64_t> mfns = std::span(reply.words).subspan(1);
-  const int error = devices_.grants().Hold(words[0], words[1],
-                                           words[2] != 0 ? Access::kWrite : Access::kRead, mfns);
-  reply.words[0] = static_cast<std::uint64_t>(-error);
+  reply.words.resize(count + 2);
+  const std::span<std::uint64_t> mfns = std::span(reply.words).subspan(2);
+  std::shared_ptr<void> mapping;
+  const int error =
+      grants != nullptr
+          ? grants->grants().Map(words[0], words[1], words[2] != 0 ? Access::kWrite : Access::kRead,
+                                 mfns, &mapping)
+          : shares->shares().Map(words[0], words[1], mfns, &mapping);
+  reply.words[0] = ErrnoWord(error);
   if (error != 0) return reply;
-  for (const std::uint64_t mfn : mfns) ++held_[mfn];
+  do {
+    last_tag_ = (last_tag_ + 1) & ((1u << embedded::HeldFrame::kTagBits) - 1);
+  } while (last_tag_ == 0 || mapped_.contains(last_tag_));
+  mapped_[last_tag_] = {.devices = grants != nullptr ? grants : shares,
+                        .mapping = std::move(mapping),
+                        .pages = count};
   held_pages_ += count;
+  reply.words[1] = last_tag_;
   return reply;
 }
 
+absl::StatusOr<ClientSession::Reply> ClientSession::SetNotice(Words words) {
+  if (words.size() != 4 || words[2] > kMostU32 || words[3] > kMostU32) return Malformed("a notice");
+  const auto action = static_cast<std::uint32_t>(words[2]);
+  const auto port = static_cast<std::uint32_t>(words[3]);
+  if (const auto grants = DevicesOf(words[0], XENCOMM_GNTDEV)) {
+    return Reply{
+        .words = {ErrnoWord(grants->grants().SetNotice(words[0], words[1], action, port))}};
+  }
+  if (const auto shares = DevicesOf(words[0], XENCOMM_GNTALLOC)) {
+    return Reply{
+        .words = {ErrnoWord(shares->shares().SetNotice(words[0], words[1], action, port))}};
+  }
+  return Malformed("a notice");
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::AddGrants(Words words) {
+  const auto devices = words.size() < 2 ? nullptr : DevicesOf(words[0], XENCOMM_GNTDEV);
+  if (devices == nullptr) return Malformed("grants to be mapped");
+  std::vector<GrantFiles::Grant> grants;
+  grants.reserve(words.size() - 1);
+  for (const std::uint64_t word : words.subspan(1)) {
+    const std::uint64_t domain = word >> 32;
+    // There is no such domain, which is seen when it is mapped.
+    grants.push_back({.domain = domain > kMostU16 ? std::uint16_t{DOMID_INVALID}
+                                                  : static_cast<std::uint16_t>(domain),
+                      .ref = static_cast<std::uint32_t>(word)});
+  }
+  const std::int64_t page = devices->grants().Add(words[0], this, std::move(grants));
+  return Reply{.words = {static_cast<std::uint64_t>(page)}};
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::RemoveGrants(Words words) {
+  const auto devices = words.size() != 3 ? nullptr : DevicesOf(words[0], XENCOMM_GNTDEV);
+  if (devices == nullptr) return Malformed("grants that are mapped");
+  return Reply{.words = {ErrnoWord(devices->grants().Remove(words[0], words[1], words[2]))}};
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::CopyGrant(Words words) {
+  constexpr std::size_t kHead = 7;
+  const auto devices = words.size() < kHead ? nullptr : DevicesOf(words[0], XENCOMM_GNTDEV);
+  if (devices == nullptr || words[1] > (kCopyFromGrant | kCopyToGrant) || words[1] == 0 ||
+      words[6] > kPageSize || words[3] >= kPageSize || words[5] >= kPageSize ||
+      (words.size() - kHead) * sizeof(words[0]) < words[6]) {
+    return Malformed("a copy of a grant");
+  }
+  Reply reply;
+  reply.words.resize(1 + (words[6] + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t));
+  const GrantFiles::Copy copy = {
+      .flags = static_cast<std::uint16_t>(words[1]),
+      .source = {.domain = static_cast<std::uint16_t>(words[2] >> 32),
+                 .ref = static_cast<std::uint32_t>(words[2])},
+      .source_offset = static_cast<std::uint16_t>(words[3]),
+      .dest = {.domain = static_cast<std::uint16_t>(words[4] >> 32),
+               .ref = static_cast<std::uint32_t>(words[4])},
+      .dest_offset = static_cast<std::uint16_t>(words[5]),
+  };
+  const std::int64_t status = devices->grants().CopyOne(
+      copy, std::as_bytes(words.subspan(kHead)).first(words[6]),
+      std::as_writable_bytes(std::span(reply.words).subspan(1)).first(words[6]));
+  reply.words[0] = static_cast<std::uint64_t>(status);
+  return reply;
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::Share(Words words) {
+  const auto devices = words.size() != 5 ? nullptr : DevicesOf(words[0], XENCOMM_GNTALLOC);
+  if (devices == nullptr || words[2] > kMostU16 || words[3] > 1 ||
+      words[4] > ShareFiles::kMostPages) {
+    return Malformed("pages to be granted");
+  }
+  std::vector<std::uint32_t> refs(words[4]);
+  const std::uint64_t where = words[1];
+  const std::int64_t page =
+      devices->shares().Allocate(words[0], where == ~std::uint64_t{0} ? nullptr : &where,
+                                 static_cast<std::uint16_t>(words[2]), words[3] != 0, refs);
+  return Reply{.words = WithRefs(static_cast<std::uint64_t>(page), refs)};
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::Unshare(Words words) {
+  const auto devices = words.size() != 3 ? nullptr : DevicesOf(words[0], XENCOMM_GNTALLOC);
+  if (devices == nullptr) return Malformed("pages that are granted");
+  return Reply{.words = {ErrnoWord(devices->shares().Free(words[0], words[1], words[2]))}};
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::ShareAlso(Words words) {
+  const auto devices = words.size() != 5 ? nullptr : DevicesOf(words[0], XENCOMM_GNTALLOC);
+  if (devices == nullptr || words[2] > kMostU16 || words[3] > 1 ||
+      words[4] > ShareFiles::kMostPages) {
+    return Malformed("pages to be granted");
+  }
+  std::vector<std::uint32_t> refs(words[4]);
+  const int error = devices->shares().GrantAlso(
+      words[0], words[1], static_cast<std::uint16_t>(words[2]), words[3] != 0, refs);
+  return Reply{.words = WithRefs(ErrnoWord(error), refs)};
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::ListShares(Words words) {
+  const auto devices = words.size() != 2 ? nullptr : DevicesOf(words[0], XENCOMM_GNTALLOC);
+  if (devices == nullptr) return Malformed("a page that is granted");
+  std::vector<ShareListed> grants;
+  const int error = devices->shares().List(words[0], words[1], &grants);
+  Reply reply = {.words = {ErrnoWord(error)}};
+  for (const ShareListed& grant : grants) {
+    reply.words.push_back(std::bit_cast<std::uint64_t>(grant));
+  }
+  return reply;
+}
+
+absl::StatusOr<ClientSession::Reply> ClientSession::RevokeShare(Words words) {
+  const auto devices = words.size() != 2 ? nullptr : DevicesOf(words[0], XENCOMM_GNTALLOC);
+  if (devices == nullptr || words[1] > kMostU32) return Malformed("a grant");
+  const int error = devices->shares().Revoke(words[0], static_cast<std::uint32_t>(words[1]));
+  return Reply{.words = {ErrnoWord(error)}};
+}
+
 absl::StatusOr<ClientSession::Reply> ClientSession::Release(Words words) {
-  for (const std::uint64_t mfn : words) {
-    const auto held = held_.find(mfn);
+  for (const std::uint64_t word : words) {
+    const embedded::HeldFrame frame = embedded::HeldFrame::FromWord(word);
+    if (frame.tag() != 0) {
+      const auto mapped = mapped_.find(frame.tag());
+      if (mapped == mapped_.end()) return Malformed("pages to be released");
+      --held_pages_;
+      if (--mapped->second.pages == 0) mapped_.erase(mapped);
+      continue;
+    }
+    const auto held = held_.find(frame.mfn());
     if (held == held_.end()) return Malformed("frames to be released");
     if (--held->second == 0) held_.erase(held);
     --held_pages_;
-    machine_.hypervisor().ReleaseFrame(mfn);
+    machine_.hypervisor().ReleaseFrame(frame.mfn());
   }
   return Reply{};
 }
@@ -542,6 +714,7 @@ void ClientSession::End() {
     for (std::uint32_t i = 0; i < count; ++i) machine_.hypervisor().ReleaseFrame(mfn);
   }
   held_.clear();
+  mapped_.clear();
   held_pages_ = 0;
   if (process_ && process_->has_region()) process_->EndRegion();
 }

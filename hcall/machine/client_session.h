@@ -1,4 +1,4 @@
-// A client of a machine, as the machine's process has it: a process of domain 0, and all that it
+// A client of a machine, as the machine's process has it: a process of a domain, and all that it
 // made the machine hold. When the client ends, however it does, so does all of that.
 //
 // What the client says is checked here, and what it may hold is limited: a client that means harm
@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -81,9 +82,22 @@ class ClientSession {
   absl::StatusOr<Reply> HoldResource(Words words);
   absl::StatusOr<Reply> CountResource(Words words);
   absl::StatusOr<Reply> Release(Words words);
+  absl::StatusOr<Reply> MapPages(Words words);
+  absl::StatusOr<Reply> SetNotice(Words words);
   absl::StatusOr<Reply> AddGrants(Words words);
   absl::StatusOr<Reply> RemoveGrants(Words words);
-  absl::StatusOr<Reply> HoldGrants(Words words);
+  absl::StatusOr<Reply> CopyGrant(Words words);
+  absl::StatusOr<Reply> Share(Words words);
+  absl::StatusOr<Reply> Unshare(Words words);
+  absl::StatusOr<Reply> ShareAlso(Words words);
+  absl::StatusOr<Reply> ListShares(Words words);
+  absl::StatusOr<Reply> RevokeShare(Words words);
+
+  // Whose processes the client is one of, and a domain that was made for it.
+  absl::Status JoinDomain(std::uint64_t domain);
+  // Whose device a file of this client is: null, if it is none of that device.
+  std::shared_ptr<DomainDevices> DevicesOf(std::uint64_t file, xencomm_device device)
+      ABSL_LOCKS_EXCLUDED(files_mutex_);
 
   // The resource that a request's first words name; false: none that the client may ask for.
   bool ResourceOf(Words words, ForeignMemory::Resource* resource);
@@ -99,8 +113,11 @@ class ClientSession {
   embedded::EmbeddedMachine& machine_;
   Devices& devices_;
   const FileDescriptor socket_;
-  std::optional<embedded::GuestProcess> process_;  // from its hello on
-  std::string program_;                            // its name then; its threads here have it, too
+  // From its hello on.
+  std::shared_ptr<embedded::GuestDomain> domain_;  // null: domain 0
+  std::shared_ptr<DomainDevices> own_devices_;
+  std::optional<embedded::GuestProcess> process_;
+  std::string program_;  // its name then; its threads here have it, too
   std::optional<FileDescriptor> lanes_file_;
   Lane* lanes_ = nullptr;
   std::array<std::thread, kLanes> threads_;
@@ -109,6 +126,15 @@ class ClientSession {
   std::uint64_t populated_ = 0;                             // bytes of the region's payload
   absl::flat_hash_map<std::uint64_t, std::uint32_t> held_;  // by mfn, how often
   std::uint64_t held_pages_ = 0;
+  // What it maps of grants and of pages that it grants, by their tags: until none of their pages is
+  // mapped any more.
+  struct Mapped {
+    std::shared_ptr<DomainDevices> devices;
+    std::shared_ptr<void> mapping;
+    std::size_t pages;
+  };
+  absl::flat_hash_map<std::uint32_t, Mapped> mapped_;
+  std::uint32_t last_tag_ = 0;
   Mutex files_mutex_;
   absl::flat_hash_set<std::uint64_t> files_ ABSL_GUARDED_BY(files_mutex_);
 };

@@ -18,7 +18,7 @@
 namespace xencomm::machine {
 namespace {
 
-constexpr const char* kNames[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev"};
+constexpr const char* kNames[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev", "gntalloc"};
 
 std::uint64_t CookieOf(int socket) {
   std::uint64_t cookie = 0;
@@ -73,7 +73,8 @@ absl::StatusOr<std::unique_ptr<DeviceFiles>> DeviceFiles::Create() {
   return std::unique_ptr<DeviceFiles>(new DeviceFiles(std::move(epoll)));
 }
 
-absl::StatusOr<DeviceFiles::Opened> DeviceFiles::Open(xencomm_device device, int access_mode) {
+absl::StatusOr<DeviceFiles::Opened> DeviceFiles::Open(xencomm_device device, int access_mode,
+                                                      std::shared_ptr<DomainDevices> domain) {
   const MutexLock lock(mutex_);
   if (files_.size() >= kMostFiles) {
     return absl::ResourceExhaustedError("the machine has as many devices open as it keeps");
@@ -90,22 +91,27 @@ absl::StatusOr<DeviceFiles::Opened> DeviceFiles::Open(xencomm_device device, int
     return absl::ErrnoToStatus(errno, "a device's file");
   }
   const std::uint64_t cookie = CookieOf(ends->clients.get());
-  files_.try_emplace(id, File{device, std::move(own), cookie, std::nullopt});
+  files_.try_emplace(id, File{device, std::move(own), cookie, std::nullopt, std::move(domain)});
   by_cookie_[cookie] = id;
   return Opened{id, std::move(ends->clients), std::move(ends->machines)};
 }
 
-void DeviceFiles::Serve() {
+void DeviceFiles::Serve(const Closed& closed) {
   epoll_event ended[64];
   const int count = epoll_wait(epoll_.get(), ended, std::size(ended), 0);
-  const MutexLock lock(mutex_);
   for (int i = 0; i < count; ++i) {
-    const auto file = files_.find(ended[i].data.u64);
-    if (file == files_.end()) continue;
-    // Whoever serves it has a copy of the end: that it is closed here does not end the watch.
-    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, file->second.end.get(), nullptr);
-    by_cookie_.erase(file->second.cookie);
-    files_.erase(file);
+    std::optional<File> gone;
+    {
+      const MutexLock lock(mutex_);
+      const auto file = files_.find(ended[i].data.u64);
+      if (file == files_.end()) continue;
+      // Whoever serves it has a copy of the end: that it is closed here does not end the watch.
+      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, file->second.end.get(), nullptr);
+      by_cookie_.erase(file->second.cookie);
+      gone.emplace(std::move(file->second));
+      files_.erase(file);
+    }
+    closed(ended[i].data.u64, gone->device, gone->domain);
   }
 }
 
@@ -115,10 +121,12 @@ std::optional<std::uint64_t> DeviceFiles::Identify(int fd) const {
   return file == by_cookie_.end() ? std::nullopt : std::optional(file->second);
 }
 
-bool DeviceFiles::IsOf(std::uint64_t id, xencomm_device device) const {
+std::shared_ptr<DomainDevices> DeviceFiles::DomainOf(std::uint64_t id,
+                                                     xencomm_device device) const {
   const MutexLock lock(mutex_);
   const auto file = files_.find(id);
-  return file != files_.end() && file->second.device == device;
+  if (file == files_.end() || file->second.device != device) return nullptr;
+  return file->second.domain;
 }
 
 bool DeviceFiles::IsOpen(std::uint64_t id) const {

@@ -8,6 +8,7 @@
 #define HCALL_MACHINE_DEVICE_FILES_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -21,6 +22,8 @@
 
 namespace xencomm::machine {
 
+class DomainDevices;
+
 class DeviceFiles {
  public:
   // Of all clients together.
@@ -28,9 +31,12 @@ class DeviceFiles {
 
   static absl::StatusOr<std::unique_ptr<DeviceFiles>> Create();
 
-  // Can be read when there is something for Serve to do: files to be closed. By one thread.
+  // Can be read when there is something for Serve to do: files to be closed. By one thread. Calls
+  // `closed(file, device, domain)` for each that nobody has any longer.
   int fd() const { return epoll_.get(); }
-  void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
+  using Closed =
+      std::function<void(std::uint64_t, xencomm_device, const std::shared_ptr<DomainDevices>&)>;
+  void Serve(const Closed& closed) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A file's two ends, the machine's for whoever serves what is said by it.
   struct Opened {
@@ -38,14 +44,17 @@ class DeviceFiles {
     FileDescriptor clients;
     FileDescriptor machines;
   };
-  // `access_mode` is open's: O_RDONLY, O_WRONLY or O_RDWR.
-  absl::StatusOr<Opened> Open(xencomm_device device, int access_mode) ABSL_LOCKS_EXCLUDED(mutex_);
+  // `access_mode` is open's: O_RDONLY, O_WRONLY or O_RDWR. Of the domain's devices, which the file
+  // keeps.
+  absl::StatusOr<Opened> Open(xencomm_device device, int access_mode,
+                              std::shared_ptr<DomainDevices> domain) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Which file a client's end is of; none: it is no such end.
   std::optional<std::uint64_t> Identify(int fd) const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Whether it is one of that device.
-  bool IsOf(std::uint64_t id, xencomm_device device) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whose device it is: null, if it is not one of that device.
+  std::shared_ptr<DomainDevices> DomainOf(std::uint64_t id, xencomm_device device) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
   bool IsOpen(std::uint64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What may be done through it: 0, or a negative errno as Linux's privcmd answers. -EBADF: there
@@ -62,6 +71,7 @@ class DeviceFiles {
     FileDescriptor end;    // the machine's, to see that nobody has the other one
     std::uint64_t cookie;  // of the client's end: the kernel never gives it to another socket
     std::optional<std::uint16_t> only;
+    std::shared_ptr<DomainDevices> domain;
   };
 
   explicit DeviceFiles(FileDescriptor epoll) : epoll_(std::move(epoll)) {}

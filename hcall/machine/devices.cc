@@ -4,42 +4,95 @@
 
 #include <cerrno>
 
-namespace xencomm::machine {
+#include "absl/strings/str_cat.h"
 
-absl::StatusOr<std::unique_ptr<Devices>> Devices::Create(embedded::EmbeddedMachine& machine) {
+namespace xencomm::machine {
+namespace {
+
+absl::Status Watch(const FileDescriptor& epoll, int fd) {
+  epoll_event watched = {.events = EPOLLIN, .data = {.fd = fd}};
+  if (epoll.is_open() && epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &watched) == 0) {
+    return absl::OkStatus();
+  }
+  return absl::ErrnoToStatus(errno, "the machine's devices");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Devices>> Devices::Create(embedded::EmbeddedMachine& machine,
+                                                         std::string files_folder) {
   FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
   absl::StatusOr<std::unique_ptr<DeviceFiles>> files = DeviceFiles::Create();
   if (!files.ok()) return files.status();
-  absl::StatusOr<std::unique_ptr<EventFiles>> events = EventFiles::Create(machine);
+  absl::StatusOr<std::unique_ptr<EventFiles>> events = EventFiles::Create(machine.kernel());
   if (!events.ok()) return events.status();
   for (const int fd : {(*files)->fd(), (*events)->fd()}) {
-    epoll_event watched = {.events = EPOLLIN, .data = {.fd = fd}};
-    if (!epoll.is_open() || epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &watched) != 0) {
-      return absl::ErrnoToStatus(errno, "the machine's devices");
-    }
+    const absl::Status watched = Watch(epoll, fd);
+    if (!watched.ok()) return watched;
   }
-  return std::unique_ptr<Devices>(
-      new Devices(machine, std::move(epoll), *std::move(files), *std::move(events)));
+  auto domain0 =
+      std::make_shared<DomainDevices>(machine.kernel(), *std::move(events), nullptr, nullptr);
+  return std::unique_ptr<Devices>(new Devices(std::move(epoll), *std::move(files),
+                                              std::move(domain0), std::move(files_folder)));
+}
+
+absl::StatusOr<std::shared_ptr<DomainDevices>> Devices::Join(
+    std::shared_ptr<embedded::GuestDomain> domain) {
+  embedded::GuestKernel& kernel = domain->kernel();
+  const MutexLock lock(mutex_);
+  std::weak_ptr<DomainDevices>& known = joined_[kernel.id()];
+  if (std::shared_ptr<DomainDevices> joined = known.lock()) return joined;
+  absl::StatusOr<std::unique_ptr<EventFiles>> events = EventFiles::Create(kernel);
+  if (!events.ok()) return events.status();
+  const absl::Status watched = Watch(epoll_, (*events)->fd());
+  if (!watched.ok()) return watched;
+  absl::StatusOr<std::unique_ptr<HostFiles>> files =
+      HostFiles::Create(absl::StrCat(files_folder_, "-", kernel.id()), kernel);
+  if (!files.ok()) return files.status();
+  auto joined = std::make_shared<DomainDevices>(kernel, *std::move(events), std::move(domain),
+                                                *std::move(files));
+  known = joined;
+  return joined;
 }
 
 void Devices::Serve() {
-  files_->Serve();
-  events_->Serve();
+  files_->Serve(
+      [](std::uint64_t file, xencomm_device device, const std::shared_ptr<DomainDevices>& domain) {
+        if (device == XENCOMM_GNTDEV) domain->grants().Closed(file);
+        if (device == XENCOMM_GNTALLOC) domain->shares().Closed(file);
+      });
+  domain0_->events().Serve();
+  std::vector<std::shared_ptr<DomainDevices>> others;
+  {
+    const MutexLock lock(mutex_);
+    for (auto& [id, known] : joined_) {
+      if (std::shared_ptr<DomainDevices> joined = known.lock()) others.push_back(std::move(joined));
+    }
+  }
+  for (const std::shared_ptr<DomainDevices>& each : others) each->events().Serve();
 }
 
-absl::StatusOr<Devices::Opened> Devices::Open(xencomm_device device, int access_mode) {
-  absl::StatusOr<DeviceFiles::Opened> opened = files_->Open(device, access_mode);
+absl::StatusOr<Devices::Opened> Devices::Open(const std::shared_ptr<DomainDevices>& domain,
+                                              xencomm_device device, int access_mode) {
+  absl::StatusOr<DeviceFiles::Opened> opened = files_->Open(device, access_mode, domain);
   if (!opened.ok()) return opened.status();
   if (device == XENCOMM_EVTCHN) {
-    const absl::Status known = events_->Open(opened->id, std::move(opened->machines));
+    const absl::Status known = domain->events().Open(opened->id, std::move(opened->machines));
     if (!known.ok()) return known;
   }
   if (device == XENCOMM_XENBUS) {
     if (xenbus_ == nullptr) return absl::UnavailableError("the machine has no store");
-    const absl::Status known = xenbus_->OpenXenbus(std::move(opened->machines));
+    const absl::Status known =
+        xenbus_->OpenXenbus(domain->kernel().id(), std::move(opened->machines));
     if (!known.ok()) return known;
   }
   return Opened{opened->id, std::move(opened->clients)};
+}
+
+std::int64_t Devices::Event(std::uint64_t id, std::uint32_t number,
+                            std::span<const std::byte> argument) {
+  const std::shared_ptr<DomainDevices> domain = files_->DomainOf(id, XENCOMM_EVTCHN);
+  return domain == nullptr ? -EBADF : domain->events().Ioctl(id, number, argument);
 }
 
 }  // namespace xencomm::machine

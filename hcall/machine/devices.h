@@ -1,4 +1,4 @@
-// The machine's side of Linux's devices: the kernel that clients' files are open in.
+// The machine's side of Linux's devices: the kernels that clients' files are open in.
 #ifndef HCALL_MACHINE_DEVICES_H_
 #define HCALL_MACHINE_DEVICES_H_
 
@@ -6,22 +6,25 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "hcall/machine/device_files.h"
-#include "hcall/machine/event_device.h"
-#include "hcall/machine/grant_files.h"
+#include "hcall/machine/domain_devices.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/file_descriptor.h"
+#include "xencomm/mutex.h"
 
 namespace xencomm::machine {
 
 // Who serves /dev/xen/xenbus.
 class XenbusHandler {
  public:
-  // The machine's end of a file that a client has opened. By any thread.
-  virtual absl::Status OpenXenbus(FileDescriptor socket) = 0;
+  // The machine's end of a file that a client of a domain has opened. By any thread.
+  virtual absl::Status OpenXenbus(std::uint16_t domain, FileDescriptor socket) = 0;
 
  protected:
   ~XenbusHandler() = default;
@@ -29,48 +32,55 @@ class XenbusHandler {
 
 class Devices {
  public:
-  // `machine` is borrowed, and calls of it end before this does.
-  static absl::StatusOr<std::unique_ptr<Devices>> Create(embedded::EmbeddedMachine& machine);
+  // `machine` is borrowed, and calls of it end before this does. The files of another domain than 0
+  // are at `files_folder`, "-" and its id.
+  static absl::StatusOr<std::unique_ptr<Devices>> Create(embedded::EmbeddedMachine& machine,
+                                                         std::string files_folder);
 
   Devices(const Devices&) = delete;
   Devices& operator=(const Devices&) = delete;
 
   // Can be read when there is something for Serve to do. By one thread.
   int fd() const { return epoll_.get(); }
-  void Serve();
+  void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Those of domain 0, and of another domain, which has processes here from now on.
+  const std::shared_ptr<DomainDevices>& domain0() const { return domain0_; }
+  absl::StatusOr<std::shared_ptr<DomainDevices>> Join(std::shared_ptr<embedded::GuestDomain> domain)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   struct Opened {
     std::uint64_t id;
     FileDescriptor clients;
   };
   // `access_mode` as DeviceFiles::Open.
-  absl::StatusOr<Opened> Open(xencomm_device device, int access_mode);
+  absl::StatusOr<Opened> Open(const std::shared_ptr<DomainDevices>& domain, xencomm_device device,
+                              int access_mode);
   // Borrowed, until the devices end. Without one, that device cannot be opened.
   void SetXenbusHandler(XenbusHandler* handler) { xenbus_ = handler; }
-  // As EventFiles::SetKernelPort.
+  // As EventFiles::SetKernelPort, of domain 0.
   void SetKernelPort(std::uint32_t port, KernelPort* handler) {
-    events_->SetKernelPort(port, handler);
+    domain0_->events().SetKernelPort(port, handler);
   }
-  GrantFiles& grants() { return grants_; }
   DeviceFiles& files() { return *files_; }
 
   // An ioctl of a file of /dev/xen/evtchn: EventFiles::Ioctl. -ENOTTY for another device's.
-  std::int64_t Event(std::uint64_t id, std::uint32_t number, std::span<const std::byte> argument) {
-    return events_->Ioctl(id, number, argument);
-  }
+  std::int64_t Event(std::uint64_t id, std::uint32_t number, std::span<const std::byte> argument);
 
  private:
-  Devices(embedded::EmbeddedMachine& machine, FileDescriptor epoll,
-          std::unique_ptr<DeviceFiles> files, std::unique_ptr<EventFiles> events)
+  Devices(FileDescriptor epoll, std::unique_ptr<DeviceFiles> files,
+          std::shared_ptr<DomainDevices> domain0, std::string files_folder)
       : epoll_(std::move(epoll)),
         files_(std::move(files)),
-        events_(std::move(events)),
-        grants_(machine.hypervisor(), *files_) {}
+        domain0_(std::move(domain0)),
+        files_folder_(std::move(files_folder)) {}
 
-  const FileDescriptor epoll_;  // of those below
+  const FileDescriptor epoll_;  // of all those below
   const std::unique_ptr<DeviceFiles> files_;
-  const std::unique_ptr<EventFiles> events_;
-  GrantFiles grants_;
+  const std::shared_ptr<DomainDevices> domain0_;
+  const std::string files_folder_;
+  Mutex mutex_;
+  absl::flat_hash_map<std::uint16_t, std::weak_ptr<DomainDevices>> joined_ ABSL_GUARDED_BY(mutex_);
   XenbusHandler* xenbus_ = nullptr;
 };
 

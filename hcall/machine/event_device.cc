@@ -33,7 +33,7 @@ std::optional<Argument> Fetch(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<EventFiles>> EventFiles::Create(embedded::EmbeddedMachine& machine) {
+absl::StatusOr<std::unique_ptr<EventFiles>> EventFiles::Create(embedded::GuestKernel& kernel) {
   FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
   FileDescriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   epoll_event event = {.events = EPOLLIN, .data = {.ptr = nullptr}};
@@ -42,10 +42,10 @@ absl::StatusOr<std::unique_ptr<EventFiles>> EventFiles::Create(embedded::Embedde
     return absl::ErrnoToStatus(errno, "descriptors for the event channel device");
   }
   // The page is the hypervisor's, and holds one: nothing else was ever made there.
-  auto& info = *reinterpret_cast<shared_info*>(machine.hypervisor().SharedInfoOf(0));
+  auto& info = *reinterpret_cast<shared_info*>(kernel.hypervisor().SharedInfoOf(kernel.id()));
   std::unique_ptr<EventFiles> files(
-      new EventFiles(machine, info, std::move(epoll), std::move(wake)));
-  machine.kernel().SetUpcallHandler(files.get());
+      new EventFiles(kernel, info, std::move(epoll), std::move(wake)));
+  kernel.SetUpcallHandler(files.get());
   return files;
 }
 
@@ -140,8 +140,7 @@ std::int64_t EventFiles::Answer(File& file, std::uint32_t number,
       const auto request = Fetch<EventPort>(argument);
       if (!request) return -EFAULT;
       if (!Has(file, request->port)) return -ENOTCONN;
-      evtchn_send send = {.port = request->port};
-      kernel_.EventCall(EVTCHNOP_send, send);  // whoever is there
+      Send(request->port);
       return 0;
     }
     case kEventReset:
@@ -212,8 +211,29 @@ void EventFiles::Unmask(std::uint32_t port) {
   kernel_.EventCall(EVTCHNOP_unmask, unmask);
 }
 
+bool EventFiles::Keep(std::uint32_t port) {
+  const MutexLock lock(mutex_);
+  if (port >= KernelEvents::kPorts || (owners_[port] == nullptr && kept_[port] == 0)) return false;
+  ++kept_[port];
+  return true;
+}
+
+void EventFiles::LetGo(std::uint32_t port) {
+  const MutexLock lock(mutex_);
+  if (--kept_[port] == 0 && owners_[port] == nullptr) ClosePort(port);
+}
+
+void EventFiles::Send(std::uint32_t port) {
+  evtchn_send send = {.port = port};
+  kernel_.EventCall(EVTCHNOP_send, send);
+}
+
 void EventFiles::Unbind(std::uint32_t port) {
   owners_[port] = nullptr;
+  if (kept_[port] == 0) ClosePort(port);
+}
+
+void EventFiles::ClosePort(std::uint32_t port) {
   const bool led_to_kernel = LeadsToKernel(port);
   evtchn_close close = {.port = port};
   kernel_.EventCall(EVTCHNOP_close, close);
@@ -226,7 +246,7 @@ bool EventFiles::LeadsToKernel(std::uint32_t port) {
   status.dom = DOMID_SELF;
   status.port = port;
   return kernel_.EventCall(EVTCHNOP_status, status) == 0 &&
-         status.status == EVTCHNSTAT_interdomain && status.u.interdomain.dom == 0 &&
+         status.status == EVTCHNSTAT_interdomain && status.u.interdomain.dom == kernel_.id() &&
          status.u.interdomain.port == kernel_port_;
 }
 

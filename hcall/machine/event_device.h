@@ -31,7 +31,7 @@
 #include "absl/status/statusor.h"
 #include "hcall/machine/kernel_events.h"
 #include "hcall/machine/port_queue.h"
-#include "hcall/transport/embedded/embedded_machine.h"
+#include "hcall/transport/embedded/guest_kernel.h"
 #include "hcall/transport/file_descriptor.h"
 #include "xencomm/mutex.h"
 
@@ -51,8 +51,8 @@ class KernelPort {
 
 class EventFiles final : private embedded::UpcallHandler {
  public:
-  // `machine` is borrowed, and calls of it end before this does.
-  static absl::StatusOr<std::unique_ptr<EventFiles>> Create(embedded::EmbeddedMachine& machine);
+  // Of the domain whose kernel this is; it is borrowed, and calls of it end before this does.
+  static absl::StatusOr<std::unique_ptr<EventFiles>> Create(embedded::GuestKernel& kernel);
 
   EventFiles(const EventFiles&) = delete;
   EventFiles& operator=(const EventFiles&) = delete;
@@ -71,6 +71,13 @@ class EventFiles final : private embedded::UpcallHandler {
   // A port that the kernel has just bound: `handler` is borrowed, and hears of it until another one
   // is set; null: nobody does.
   void SetKernelPort(std::uint32_t port, KernelPort* handler) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // A port that some file has bound is not closed until it is let go as often as it was kept, also
+  // when the file is. False: none has bound it.
+  bool Keep(std::uint32_t port) ABSL_LOCKS_EXCLUDED(mutex_);
+  void LetGo(std::uint32_t port) ABSL_LOCKS_EXCLUDED(mutex_);
+  // An event for whoever is at its other end.
+  void Send(std::uint32_t port);
 
   // An ioctl of a file: what it returns, or a negative errno. `argument` is what the client's
   // pointer led to, as many bytes as the number says, and empty when it led nowhere. By any thread.
@@ -91,12 +98,9 @@ class EventFiles final : private embedded::UpcallHandler {
     bool is_full = false;  // the socket; its room is waited for
   };
 
-  EventFiles(embedded::EmbeddedMachine& machine, shared_info& info, FileDescriptor epoll,
+  EventFiles(embedded::GuestKernel& kernel, shared_info& info, FileDescriptor epoll,
              FileDescriptor wake)
-      : kernel_(machine.kernel()),
-        epoll_(std::move(epoll)),
-        wake_(std::move(wake)),
-        events_(info) {}
+      : kernel_(kernel), epoll_(std::move(epoll)), wake_(std::move(wake)), events_(info) {}
 
   void Upcall() override;
 
@@ -119,6 +123,7 @@ class EventFiles final : private embedded::UpcallHandler {
   }
   void Unmask(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unbind(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ClosePort(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether it is the other end of the kernel's port.
   bool LeadsToKernel(std::uint32_t port) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -142,6 +147,7 @@ class EventFiles final : private embedded::UpcallHandler {
   KernelEvents events_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::uint64_t, std::unique_ptr<File>> files_ ABSL_GUARDED_BY(mutex_);
   std::array<File*, KernelEvents::kPorts> owners_ ABSL_GUARDED_BY(mutex_) = {};
+  std::array<std::uint32_t, KernelEvents::kPorts> kept_ ABSL_GUARDED_BY(mutex_) = {};
   std::uint32_t kernel_port_ ABSL_GUARDED_BY(mutex_) = 0;
   KernelPort* kernel_port_handler_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::vector<File*> told_ ABSL_GUARDED_BY(mutex_);  // of Deliver alone; there is room for all

@@ -9,7 +9,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -30,14 +32,15 @@ constexpr const char* kFolders[] = {
     "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt/libxl",
     "/run/xenstored",
 };
+constexpr const char* kFoldersOfOthers[] = {"/dev/xen", "/proc/xen", "/sys/hypervisor"};
 // Which tells a machine's folder from any other.
 constexpr const char* kCapabilities = "/proc/xen/capabilities";
 // What is a device to whoever opens it is a plain file to whoever lists the folder.
 constexpr const char* kPlaceholders[] = {
-    "/dev/xen/privcmd",  "/dev/xen/hypercall", "/dev/xen/evtchn",   "/dev/xen/xenbus",
-    "/dev/xen/gntdev",   "/proc/xen/privcmd",  "/proc/xen/xenbus",  "/proc/xen/xsd_kva",
-    "/proc/xen/xsd_port",
+    "/dev/xen/privcmd", "/dev/xen/hypercall", "/dev/xen/evtchn",   "/dev/xen/xenbus",
+    "/dev/xen/gntdev",  "/dev/xen/gntalloc",  "/proc/xen/privcmd", "/proc/xen/xenbus",
 };
+constexpr const char* kPlaceholdersOfDomain0[] = {"/proc/xen/xsd_kva", "/proc/xen/xsd_port"};
 
 // What xen-init-dom0 leaves for libxl of domain 0's configuration: without it `xl list -l` fails.
 constexpr const char* kDomain0 =
@@ -62,13 +65,20 @@ absl::StatusOr<std::unique_ptr<HostFiles>> HostFiles::Create(const std::string& 
         Sentence("the folder %s cannot be made: %s", folder, strerrordesc_np(errno)));
   }
   auto files = std::unique_ptr<HostFiles>(new HostFiles(folder));
-  for (const char* each : kFolders) {
+  const bool is_domain0 = kernel.id() == 0;
+  const std::span<const char* const> folders =
+      is_domain0 ? std::span<const char* const>(kFolders) : kFoldersOfOthers;
+  for (const char* each : folders) {
     if (!fs::create_directories(absl::StrCat(folder, each), error) && error) {
       return absl::UnavailableError(
           Sentence("the folder %s%s cannot be made: %s", folder, each, error.message()));
     }
   }
-  for (const char* each : kPlaceholders) {
+  std::vector<const char*> empty(std::begin(kPlaceholders), std::end(kPlaceholders));
+  if (is_domain0) {
+    empty.insert(empty.end(), std::begin(kPlaceholdersOfDomain0), std::end(kPlaceholdersOfDomain0));
+  }
+  for (const char* each : empty) {
     const absl::Status written = files->Write(each, "");
     if (!written.ok()) return written;
   }
@@ -99,8 +109,7 @@ absl::Status HostFiles::Link(std::string_view path, int fd) {
   fs::remove(place, error);
   fs::create_symlink(absl::StrCat("/proc/", getpid(), "/fd/", fd), place, error);
   if (!error) return absl::OkStatus();
-  return absl::UnavailableError(
-      Sentence("%s cannot be made: %s", place.string(), error.message()));
+  return absl::UnavailableError(Sentence("%s cannot be made: %s", place.string(), error.message()));
 }
 
 // As drivers/xen/sys-hypervisor.c and xenfs do.
@@ -128,9 +137,8 @@ absl::Status HostFiles::Describe(embedded::GuestKernel& kernel) {
                     std::as_writable_bytes(std::span(&info, 1)));
     absl::StrAppendFormat(&features, "%08x", info.submap);
   }
-  const std::vector<std::pair<const char*, std::string>> shown = {
-      {kCapabilities, "control_d\n"},
-      {kDomain0, kDomain0Configuration},
+  std::vector<std::pair<const char*, std::string>> shown = {
+      {kCapabilities, kernel.id() == 0 ? "control_d\n" : ""},
       {"/sys/hypervisor/type", "xen\n"},
       {"/sys/hypervisor/guest_type", "PVH\n"},
       {"/sys/hypervisor/uuid", "00000000-0000-0000-0000-000000000000\n"},
@@ -149,6 +157,7 @@ absl::Status HostFiles::Describe(embedded::GuestKernel& kernel) {
       {"/sys/hypervisor/properties/virtual_start",
        absl::StrFormat("%x\n", static_cast<std::uint64_t>(platform.virt_start))},
   };
+  if (kernel.id() == 0) shown.emplace_back(kDomain0, kDomain0Configuration);
   for (const auto& [path, contents] : shown) {
     const absl::Status written = Write(path, contents);
     if (!written.ok()) return written;

@@ -18,7 +18,7 @@ namespace xencomm::machine {
 class HostFiles {
  public:
   // In `folder`, which is made for this user alone; what a machine left there is removed. `kernel`
-  // is asked what Xen says of itself.
+  // is asked what Xen says of itself; another's than domain 0's has what is no toolstack's.
   static absl::StatusOr<std::unique_ptr<HostFiles>> Create(const std::string& folder,
                                                            embedded::GuestKernel& kernel);
 

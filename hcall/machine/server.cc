@@ -96,7 +96,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& sett
       setting, embedded::EmbeddedMachine::Lending::kDomainsMemory);
   if (!machine.ok()) return machine.status();
   (*machine)->Tell(SayMissing);
-  absl::StatusOr<std::unique_ptr<Devices>> devices = Devices::Create(**machine);
+  absl::StatusOr<std::unique_ptr<Devices>> devices = Devices::Create(**machine, FilesOf(path));
   if (!devices.ok()) return devices.status();
   absl::StatusOr<std::unique_ptr<HostFiles>> files =
       HostFiles::Create(FilesOf(path), (*machine)->kernel());

@@ -25,6 +25,9 @@ class Server {
 
   // Where the host's files of a machine are that listens at `path`.
   static std::string FilesOf(const std::string& path) { return path + ".files"; }
+  static std::string FilesOf(const std::string& path, std::uint64_t domain) {
+    return domain == 0 ? FilesOf(path) : FilesOf(path) + "-" + std::to_string(domain);
+  }
 
   // A machine that is on, and a socket at `path`: who connects is served from Run on. A socket that
   // a machine left behind is replaced. kAlreadyExists: a machine answers there.

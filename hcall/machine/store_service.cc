@@ -165,23 +165,25 @@ void StoreService::Accept() {
   socklen_t length = sizeof(peer);
   getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length);
   if (peer.uid != geteuid() && peer.uid != 0) return;
-  Add(std::move(socket), false).IgnoreError();
+  Add(std::move(socket), std::make_unique<StoreConnection>(store_, DomainId{0}, [] {}), false)
+      .IgnoreError();
 }
 
-absl::Status StoreService::OpenXenbus(FileDescriptor socket) {
+absl::Status StoreService::OpenXenbus(std::uint16_t domain, FileDescriptor socket) {
   const MutexLock lock(mutex_);
-  return Add(std::move(socket), true);
+  if (domain == 0) return Add(std::move(socket), std::make_unique<XenbusFile>(xenbus_), true);
+  if (own_ == nullptr) {
+    return absl::UnavailableError("xenstored serves the store, for domain 0's processes alone");
+  }
+  store_.Admit(domain);
+  return Add(std::move(socket), std::make_unique<StoreConnection>(store_, DomainId{domain}, [] {}),
+             false);
 }
 
-absl::Status StoreService::Add(FileDescriptor socket, bool is_device) {
+absl::Status StoreService::Add(FileDescriptor socket, std::unique_ptr<ClientStream> connection,
+                               bool is_device) {
   if (clients_.size() >= kMostClients) {
     return absl::ResourceExhaustedError("the store has as many clients as it serves");
-  }
-  std::unique_ptr<ClientStream> connection;
-  if (is_device) {
-    connection = std::make_unique<XenbusFile>(xenbus_);
-  } else {
-    connection = std::make_unique<StoreConnection>(store_, DomainId{0}, [] {});
   }
   clients_.emplace_back(std::move(socket), std::move(connection), is_device);
   Client& client = clients_.back();

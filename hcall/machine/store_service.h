@@ -50,7 +50,10 @@ class StoreService final : public XenbusHandler {
   std::uint32_t port() const { return daemon_->port(); }
   int page() const { return daemon_->page(); }
 
-  absl::Status OpenXenbus(FileDescriptor socket) override ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of another domain than 0: its own connection to the machine's store. kUnavailable: a daemon has
+  // taken that one's place, and knows of no such process.
+  absl::Status OpenXenbus(std::uint16_t domain, FileDescriptor socket) override
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Client {
@@ -72,7 +75,8 @@ class StoreService final : public XenbusHandler {
   void MeetDaemon() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Accept() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status Add(FileDescriptor socket, bool is_device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Add(FileDescriptor socket, std::unique_ptr<ClientStream> connection, bool is_device)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Read(Client& client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Sends what there is, and says what is waited for from now on.
   void Settle(Client& client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +20,8 @@
 #include "hcall/tools/command.h"
 #include "hcall/tools/machine_process.h"
 #include "hcall/tools/program_file.h"
+#include "hcall/transport/machine/connection.h"
+#include "hcall/transport/machine/protocol.h"
 
 namespace xencomm::tools {
 namespace {
@@ -88,11 +91,15 @@ int ExecuteAndWait(char** program) {
 
 // What programs on a machine find of it in their environment; the folder of its files.
 std::string NameMachine(const std::string& options, const JoinedSetting& joined) {
-  std::string files = machine::Server::FilesOf(joined.path);
+  std::string files = machine::Server::FilesOf(joined.path, joined.domain);
   setenv(XENCOMM_MACHINE_VARIABLE, options.c_str(), 1);
   setenv(XENCOMM_FILES_VARIABLE, files.c_str(), 1);
-  // For programs that are not led there: static ones.
-  setenv("XENSTORED_PATH", absl::StrCat(files, "/run/xenstored/socket").c_str(), 1);
+  // For programs that are not led there: static ones. Other domains have a device instead.
+  if (joined.domain == 0) {
+    setenv("XENSTORED_PATH", absl::StrCat(files, "/run/xenstored/socket").c_str(), 1);
+  } else {
+    unsetenv("XENSTORED_PATH");
+  }
   return files;
 }
 
@@ -115,6 +122,40 @@ absl::StatusOr<int> JoinSupervised(const std::string& options, char** program) {
   if (!joined.ok()) return joined.status();
   const std::string files = NameMachine(options, *joined);
   return devices::RunSupervised(*joined, files, [program] { return Execute(program); });
+}
+
+// What --domain says: an id, or one that is made (machine/protocol.h).
+absl::StatusOr<std::uint64_t> DomainOf(const std::string& word) {
+  constexpr std::uint64_t kDefaultMegabytes = 64;
+  constexpr std::uint64_t kMostMegabytes = std::uint64_t{1} << 20;
+  if (word == "new") return machine::kNewDomain | kDefaultMegabytes << 20;
+  const bool is_new = word.rfind("new:", 0) == 0;
+  const std::optional<std::uint64_t> number = ParseNumber(is_new ? word.substr(4) : word);
+  if (is_new && number && *number != 0 && *number <= kMostMegabytes) {
+    return machine::kNewDomain | *number << 20;
+  }
+  if (!is_new && number && *number != 0 && *number <= kMostDomains) return *number;
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "--domain=%s: expected a domain's id, new, or new:MiB (at most %u)", word, kMostMegabytes));
+}
+
+// This process is a client of the domain, too, so that it stays while the program runs; its id is
+// in
+// `*transport` afterwards.
+absl::StatusOr<std::shared_ptr<machine::Connection>> JoinDomain(const std::string& word,
+                                                                std::string* transport) {
+  const absl::StatusOr<std::uint64_t> domain = DomainOf(word);
+  if (!domain.ok()) return domain.status();
+  const Setting parts = SplitSetting(*transport);
+  if (parts.name != "machine") {
+    return absl::InvalidArgumentError("--domain: expected a machine that is a process");
+  }
+  absl::StatusOr<JoinedSetting> setting = ParseJoinedSetting(parts.options);
+  if (!setting.ok()) return setting.status();
+  setting->domain = *domain;
+  auto connection = machine::Connection::Open(*setting);
+  if (connection.ok()) absl::StrAppend(transport, ",domain=", (*connection)->domain());
+  return connection;
 }
 
 void Warn(const std::string& sentence) {
@@ -175,6 +216,12 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     machine = *std::move(started);
     transport = arguments.OnMachine(machine->socket());
   }
+  std::shared_ptr<machine::Connection> joined_domain;
+  if (const auto word = arguments.Get("domain")) {
+    auto joined = JoinDomain(*word, &transport);
+    if (!joined.ok()) return joined.status();
+    joined_domain = *std::move(joined);
+  }
   const Setting parts = SplitSetting(transport);
   if (is_supervised) {
     if (parts.name != "machine") {
@@ -194,7 +241,8 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     if (parts.name == "embedded") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
   }
   setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
-  return machine != nullptr ? ExecuteAndWait(program) : Execute(program);
+  const bool is_waited_for = machine != nullptr || joined_domain != nullptr;
+  return is_waited_for ? ExecuteAndWait(program) : Execute(program);
 }
 
 }  // namespace
@@ -225,19 +273,30 @@ Command RunCommand() {
           "of 32 bits find no devices, a listing of a folder shows devices as plain files, and "
           "read and write of a device are a socket's. It is no border: a program can get around "
           "it.\n\n"
+          "With --domain PROGRAM, and all that it starts, is a process of another domain than 0: "
+          "its hypercalls, grants, event channels and memory are that domain's, and so is its "
+          "connection to the machine's store, by /dev/xen/xenbus. The domain was made by a "
+          "toolstack that has not started it (xl create -p), and the machine is its kernel from "
+          "then on; or it is made now (new), with 64 MiB unless it is said, and ends with PROGRAM. "
+          "A front-end and a back-end are two programs so.\n\n"
           "With --space=direct, xcom or inline the hypervisor is in the program's own process, "
           "behind this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of the "
           "system's, and ends with it: valgrind's memcheck then looks for leaks in all of the "
           "machine's memory, which wants to be small (--memory=256M --dom0=64M). With --xen these "
           "are put over the Xen of this machine.",
-      .options = {{.name = "static",
+      .options = {{.name = "domain",
+                   .value = "ID|new[:MiB]",
+                   .help = "be a process of that domain, or of one that is made for it"},
+                  {.name = "static",
                    .value = "",
                    .help =
                        "serve programs that make system calls by themselves, as static ones do"}},
       .runs_program = true,
       .connects = Command::Connects::kAnywhere,
       .examples = {{"Debian's xen-cpuid, its arguments reached by a page walk.",
-                    "xencomm run --space=walk4 -- xen-cpuid -p"}},
+                    "xencomm run --space=walk4 -- xen-cpuid -p"},
+                   {"A shell of a domain of its own, on a machine that runs.",
+                    "xencomm run --machine=/tmp/m --domain=new:128 -- bash"}},
       .run = Run,
   };
 }

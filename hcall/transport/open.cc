@@ -90,7 +90,7 @@ absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& sett
   FileDescriptor fd(memfd_create("xencomm-calls", MFD_CLOEXEC));
   if (!fd.is_open()) return absl::ErrnoToStatus(errno, "a file descriptor for calls");
   if (const auto* const joined = std::get_if<JoinedSetting>(&*parsed)) {
-    auto connection = machine::Connection::Open(joined->path, joined->space);
+    auto connection = machine::Connection::Open(*joined);
     if (!connection.ok()) return connection.status();
     return std::make_unique<machine::MachineTransport>(*std::move(connection), std::move(fd));
   }

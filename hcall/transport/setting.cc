@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 #include "absl/strings/str_join.h"
@@ -171,6 +172,18 @@ absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options)
 
 absl::StatusOr<JoinedSetting> ParseJoinedSetting(const std::string& options) {
   // A path may have commas.
+  const std::size_t domain = options.rfind(",domain=");
+  if (domain != std::string::npos) {
+    const std::string value = options.substr(domain + std::string_view(",domain=").size());
+    std::uint32_t id = 0;
+    if (!absl::SimpleAtoi(value, &id) || id >= kMostDomains + 1) {
+      return absl::InvalidArgumentError(
+          Sentence("domain=%s: expected the id of a domain, at most %u", value, kMostDomains));
+    }
+    absl::StatusOr<JoinedSetting> rest = ParseJoinedSetting(options.substr(0, domain));
+    if (rest.ok()) rest->domain = id;
+    return rest;
+  }
   const std::size_t comma = options.rfind(",space=");
   JoinedSetting joined = {.path = options.substr(0, comma)};
   if (joined.path.empty()) {

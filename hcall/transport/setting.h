@@ -1,7 +1,7 @@
 // A transport's setting: the words that xencomm_open, XENCOMM_TRANSPORT and `xencomm run` take.
 //
 //   NAME[:OPTION=VALUE[,OPTION=VALUE]...]        privcmd, embedded:space=walk4,memory=512M
-//   machine:PATH[,space=VALUE]                   machine:/run/user/1000/xencomm/machine
+//   machine:PATH[,space=VALUE][,domain=ID]       machine:/run/user/1000/xencomm/machine
 #ifndef HCALL_TRANSPORT_SETTING_H_
 #define HCALL_TRANSPORT_SETTING_H_
 
@@ -38,10 +38,10 @@ struct MachineSetting {
   std::uint64_t memory_bytes = std::uint64_t{8} << 30;  // sparse: what is touched costs
   std::uint64_t dom0_bytes = std::uint64_t{1152} << 20;
   unsigned cpus = 4;
-  unsigned vcpus = 16;   // of domain 0: as many calls at once
+  unsigned vcpus = 16;                  // of domain 0: as many calls at once
   unsigned max_domains = kMostDomains;  // besides domain 0, at a time
-  bool console = false;  // what the hypervisor prints goes to stderr
-  bool xcom = false;     // domain 0 speaks the historical ABI, and nothing else
+  bool console = false;                 // what the hypervisor prints goes to stderr
+  bool xcom = false;                    // domain 0 speaks the historical ABI, and nothing else
   // The Xen that it answers as: a set of one.
   schema::Releases release = schema::kBaseRelease;
 
@@ -67,6 +67,8 @@ absl::StatusOr<EmbeddedSetting> ParseEmbeddedSetting(const std::string& options)
 struct JoinedSetting {
   std::string path;
   SpaceOption space = SpaceOption::kRegion;
+  // Whose calls they are: an id; or, in a hello only, one that is made (machine/protocol.h).
+  std::uint64_t domain = 0;
 };
 
 // kInvalidArgument when there is no path, or a space for which the hypervisor would have to be in

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "hcall/schema/generated/xen.h"
 #include "tests/unit/machine_of_clients.h"
@@ -34,9 +35,13 @@ std::string NameOf(int fd) {
 class DeviceFilesTest : public testing::Test {
  protected:
   DeviceFiles::Opened Open(xencomm_device device, int mode = O_RDWR) {
-    auto opened = files_->Open(device, mode);
+    auto opened = files_->Open(device, mode, nullptr);
     EXPECT_TRUE(opened.ok()) << opened.status();
     return *std::move(opened);
+  }
+  void Serve() {
+    files_->Serve(
+        [this](std::uint64_t file, xencomm_device, const auto&) { closed_.push_back(file); });
   }
   bool HasWork() {
     pollfd file = {.fd = files_->fd(), .events = POLLIN, .revents = 0};
@@ -44,6 +49,7 @@ class DeviceFilesTest : public testing::Test {
   }
 
   std::unique_ptr<DeviceFiles> files_ = *DeviceFiles::Create();
+  std::vector<std::uint64_t> closed_;  // as was told
 };
 
 TEST_F(DeviceFilesTest, AreNamedByDeviceAndNumber) {
@@ -79,7 +85,7 @@ TEST_F(DeviceFilesTest, AreClosedWhenNobodyHasThemAnyLonger) {
   EXPECT_TRUE(files_->IsOpen(opened.id));
   copy.reset();
   EXPECT_TRUE(HasWork());
-  files_->Serve();
+  Serve();
   EXPECT_FALSE(files_->IsOpen(opened.id));
   EXPECT_TRUE(files_->IsOpen(other.id));
   EXPECT_FALSE(HasWork()) << "though whoever served it has its end still";

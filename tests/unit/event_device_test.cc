@@ -204,7 +204,7 @@ class EventDeviceTest : public ::testing::TestWithParam<bool> {
 
   const std::shared_ptr<embedded::EmbeddedMachine> machine_ =
       embedded::SmallMachine(64 << 20, GetParam());
-  std::unique_ptr<EventFiles> files_ = *EventFiles::Create(*machine_);
+  std::unique_ptr<EventFiles> files_ = *EventFiles::Create(machine_->kernel());
   OpenFile here_{*files_, 1};
   OpenFile there_{*files_, 2};
 };

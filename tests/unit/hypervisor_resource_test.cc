@@ -262,54 +262,6 @@ TEST_F(ResourceTest, TheMachineHoldsFramesOfItByItself) {
   machine.hypervisor.ReleaseFrame(first);
 }
 
-// An entry of kHvm's table, in its second frame, that grants its frame 7 in some way.
-struct GrantCase {
-  const char* what;
-  std::uint16_t flags;
-  std::uint16_t domain;
-  std::uint32_t frame;
-  Access access;
-  std::int64_t answer;
-};
-
-TEST_F(ResourceTest, TheMachineHoldsWhatIsGrantedToDomain0) {
-  constexpr std::uint32_t kRef = 512 + 3;
-  std::uint64_t table = kNoFrame, mfn = kNoFrame;
-  EXPECT_EQ(machine.hypervisor.HoldGrantedFrame(kHvm, kRef, Access::kRead, &mfn), -kEINVAL);
-  ASSERT_EQ(machine.hypervisor.HoldResourceFrame(
-                kHvm, {.type = XENMEM_resource_grant_table, .id = kShared}, 1, &table),
-            0);
-  auto* const entries = reinterpret_cast<grant_entry_v1_t*>(machine.BytesOf(table));
-  for (const GrantCase& each : std::vector<GrantCase>{
-           {"empty", GTF_invalid, 0, 7, Access::kRead, -kEINVAL},
-           {"to be written", GTF_permit_access, 0, 7, Access::kWrite, 0},
-           {"to be read", GTF_permit_access | GTF_readonly, 0, 7, Access::kRead, 0},
-           {"not to be written", GTF_permit_access | GTF_readonly, 0, 7, Access::kWrite, -kEINVAL},
-           {"in use", GTF_permit_access | GTF_reading | GTF_writing, 0, 7, Access::kWrite, 0},
-           {"another's", GTF_permit_access, 1, 7, Access::kRead, -kEINVAL},
-           {"a transfer", GTF_accept_transfer, 0, 7, Access::kRead, -kEINVAL},
-           {"another's grant", GTF_transitive, 0, 7, Access::kRead, -kEINVAL},
-           {"of no frame", GTF_permit_access, 0, 1000, Access::kRead, -kEINVAL},
-       }) {
-    entries[3] = {.flags = each.flags, .domid = each.domain, .frame = each.frame};
-    mfn = kNoFrame;
-    EXPECT_EQ(machine.hypervisor.HoldGrantedFrame(kHvm, kRef, each.access, &mfn), each.answer)
-        << each.what;
-    if (each.answer != 0) continue;
-    EXPECT_EQ(mfn, machine.hypervisor.FrameOf(kHvm, 7)) << each.what;
-    EXPECT_EQ(Books::StatisticsOf(machine.hypervisor).held_frames, 2u);
-    machine.hypervisor.ReleaseFrame(mfn);
-  }
-  entries[3] = {.flags = GTF_permit_access, .domid = 0, .frame = 7};
-  for (const std::uint32_t ref : {3u, kRef - 1, kRef + 1, 1024 + 3u, 512 * 64u, ~0u}) {
-    EXPECT_EQ(machine.hypervisor.HoldGrantedFrame(kHvm, ref, Access::kRead, &mfn), -kEINVAL) << ref;
-  }
-  EXPECT_EQ(machine.hypervisor.HoldGrantedFrame(kPv, kRef, Access::kRead, &mfn), -kEINVAL);
-  EXPECT_EQ(machine.hypervisor.HoldGrantedFrame(kMissing, kRef, Access::kRead, &mfn), -kESRCH);
-  machine.hypervisor.ReleaseFrame(table);
-  machine.ExpectBooksAddUp();
-}
-
 using HypercallPageTest = ToolstackTest;
 
 TEST_F(HypercallPageTest, IsFilledWithStubs) {

@@ -30,8 +30,8 @@ int Wait(pid_t child) {
 [[noreturn]] void LiveOn(const std::string& path, unsigned seed) {
   std::mt19937 random(seed);
   for (;;) {
-    auto connection =
-        Connection::Open(path, random() % 2 == 0 ? SpaceOption::kRegion : SpaceOption::kWalk4);
+    auto connection = Connection::Open(
+        {.path = path, .space = random() % 2 == 0 ? SpaceOption::kRegion : SpaceOption::kWalk4});
     if (!connection.ok()) _exit(3);
     auto client = Client::Over(std::make_unique<MachineTransport>(*connection));
     if (!client.ok()) _exit(4);

@@ -57,7 +57,7 @@ class MachineOfClients {
   embedded::Frames& frames() { return machine().kernel().frames(); }
 
   std::shared_ptr<Connection> Connect(SpaceOption space = SpaceOption::kRegion) {
-    auto connection = Connection::Open(path(), space);
+    auto connection = Connection::Open({.path = path(), .space = space});
     EXPECT_TRUE(connection.ok()) << connection.status();
     return connection.ok() ? *connection : nullptr;
   }

@@ -26,6 +26,8 @@
 namespace xencomm::machine {
 namespace {
 
+using embedded::HeldFrame;
+
 using ::testing::HasSubstr;
 
 constexpr std::int64_t kVersionAnswer = 4 << 16 | 17;
@@ -79,7 +81,7 @@ class MachineServerTest : public testing::Test {
   }
   FileDescriptor Greeted() {
     FileDescriptor fd = Raw();
-    EXPECT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace}), 0);
+    EXPECT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 0}), 0);
     return fd;
   }
 
@@ -126,9 +128,10 @@ TEST_F(MachineServerTest, SaysOnceWhoAskedForWhatIsNotImplemented) {
     EXPECT_EQ(client->Call(__HYPERVISOR_xsm_op, 0), -ENOSYS);
   }
   const std::string said = testing::internal::GetCapturedStderr();
-  EXPECT_EQ(said,
-            "xencomm machine: machine_server_ asked for domctl.set_target, which is not implemented\n"
-            "xencomm machine: machine_server_ asked for domctl.debug_op, which is not implemented\n");
+  EXPECT_EQ(
+      said,
+      "xencomm machine: machine_server_ asked for domctl.set_target, which is not implemented\n"
+      "xencomm machine: machine_server_ asked for domctl.debug_op, which is not implemented\n");
 }
 
 TEST_F(MachineServerTest, ServesMoreThreadsThanAClientHasLanes) {
@@ -264,7 +267,7 @@ TEST_F(MachineServerTest, RefusesWhatNoClientSays) {
   };
   const std::uint64_t page = 0x7000'0000'0000;
   const std::vector<Case> cases = {
-      {"a second greeting", Kind::kHello, {kMagic, kVersion, kRegionSpace}, EINVAL},
+      {"a second greeting", Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 0}, EINVAL},
       {"no kind", Kind{0}, {}, EINVAL},
       {"an unknown kind", Kind{99}, {1, 2, 3}, EINVAL},
       {"no lane", Kind::kLane, {}, EINVAL},
@@ -282,7 +285,20 @@ TEST_F(MachineServerTest, RefusesWhatNoClientSays) {
       {"frames of a domain beyond 16 bits", Kind::kHold, {0, 0x10000, 0, 1}, EINVAL},
       {"frames for something", Kind::kHold, {0, 0, 2, 1}, EINVAL},
       {"more frames than a reply tells of", Kind::kHold, std::vector<std::uint64_t>(2052), EINVAL},
-      {"a frame that is not held", Kind::kRelease, {1}, EINVAL},
+      {"a frame that is not held", Kind::kRelease, {HeldFrame(1, 0).word()}, EINVAL},
+      {"a page that is not mapped", Kind::kRelease, {HeldFrame(1, 7).word()}, EINVAL},
+      {"pages of no file", Kind::kMapPages, {0, 0, 0, 1}, EINVAL},
+      {"no pages", Kind::kMapPages, {1, 0, 0, 0}, EINVAL},
+      {"more pages than a reply tells of", Kind::kMapPages, {1, 0, 0, kMostWords}, EINVAL},
+      {"a notice for no file", Kind::kSetNotice, {1, 0, 0, 0}, EINVAL},
+      {"grants for no file", Kind::kAddGrants, {1, 0}, EINVAL},
+      {"a copy by no file", Kind::kCopyGrant, {1, 1, 0, 0, 0, 0, 0}, EINVAL},
+      {"half a copy", Kind::kCopyGrant, {1, 1, 0}, EINVAL},
+      {"pages to be granted by no file", Kind::kShare, {1, 0, 0, 0, 1}, EINVAL},
+      {"pages taken back by no file", Kind::kUnshare, {1, 0, 1}, EINVAL},
+      {"pages granted once more by no file", Kind::kShareAlso, {1, 0, 0, 0, 1}, EINVAL},
+      {"a list of no file's grants", Kind::kListShares, {1, 0}, EINVAL},
+      {"a grant of no file", Kind::kRevokeShare, {1, 8}, EINVAL},
   };
   const FileDescriptor fd = Greeted();
   for (const Case& tested : cases) {
@@ -333,11 +349,16 @@ TEST_F(MachineServerTest, WhoIsNoClientIsTurnedAway) {
   const std::vector<std::vector<std::uint64_t>> greetings = {
       {},
       {kMagic},
-      {kMagic + 1, kVersion, kRegionSpace},
-      {kMagic, kVersion + 1, kRegionSpace},
-      {kMagic, kVersion, static_cast<std::uint64_t>(SpaceOption::kDirect)},
-      {kMagic, kVersion, static_cast<std::uint64_t>(SpaceOption::kXcom)},
-      {kMagic, kVersion, 1000}};
+      {kMagic + 1, kVersion, kRegionSpace, 0, 0},
+      {kMagic, kVersion + 1, kRegionSpace, 0, 0},
+      {kMagic, kVersion, kRegionSpace, 0},
+      {kMagic, kVersion, static_cast<std::uint64_t>(SpaceOption::kDirect), 0, 0},
+      {kMagic, kVersion, static_cast<std::uint64_t>(SpaceOption::kXcom), 0, 0},
+      {kMagic, kVersion, 1000, 0, 0},
+      {kMagic, kVersion, kRegionSpace, 0, 99},
+      {kMagic, kVersion, kRegionSpace, 0, 0x10000},
+      {kMagic, kVersion, kRegionSpace, 0, kNewDomain},
+      {kMagic, kVersion, kRegionSpace, 0, ~std::uint64_t{0}}};
   for (const auto& words : greetings) {
     const FileDescriptor fd = Raw();
     EXPECT_GT(Ask(fd.get(), Kind::kHello, words), 0);
@@ -345,7 +366,7 @@ TEST_F(MachineServerTest, WhoIsNoClientIsTurnedAway) {
   }
   const FileDescriptor fd = Raw();
   EXPECT_EQ(Ask(fd.get(), Kind::kMemory, {}), EINVAL);
-  EXPECT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace}), -1);
+  EXPECT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 0}), -1);
   const FileDescriptor odd = Raw();
   EXPECT_EQ(send(odd.get(), "abc", 3, 0), 3);
   Message reply;
@@ -416,7 +437,7 @@ TEST_F(MachineServerTest, OneClientAddsSoManyGrantsAndNoMore) {
 }
 
 TEST_F(MachineServerTest, AConnectionWhoseNumberIsAnotherFilesIsGone) {
-  auto connection = *Connection::Open(machine_.path(), SpaceOption::kRegion);
+  auto connection = *Connection::Open({.path = machine_.path()});
   EXPECT_EQ(connection->Call({.index = __HYPERVISOR_xen_version}), kVersionAnswer);
   int ends[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
@@ -439,8 +460,9 @@ TEST_F(MachineServerTest, AFrameIsLetGoAsOftenAsItIsHeld) {
   const std::uint64_t gfn = machine_.machine().kernel().own_frames().total() + 16;
   for (int i = 0; i < 2; ++i) ASSERT_EQ(Ask(fd.get(), Kind::kHold, {0, 0, 0, gfn}, &held), 0);
   const std::uint64_t mfn = held.words[0];
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(Ask(fd.get(), Kind::kRelease, {mfn}), 0);
-  EXPECT_EQ(Ask(fd.get(), Kind::kRelease, {mfn}), EINVAL);
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(Ask(fd.get(), Kind::kRelease, {HeldFrame(mfn, 0).word()}), 0);
+  EXPECT_EQ(Ask(fd.get(), Kind::kRelease, {HeldFrame(mfn, 0).word()}), EINVAL);
   { const FileDescriptor ended(std::move(fd)); }
   machine_.ExpectNothingHeld();
 }
@@ -492,7 +514,7 @@ TEST_F(MachineServerTest, WhatOneClientScribblesNoOtherSees) {
   for (int round = 0; round < 40; ++round) {
     const FileDescriptor fd = Raw();
     Message hello;
-    ASSERT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace}, &hello), 0);
+    ASSERT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 0}, &hello), 0);
     constexpr std::size_t kBytes = kLanes * sizeof(Lane);
     void* const lanes =
         mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, hello.fd->get(), 0);
@@ -538,7 +560,7 @@ TEST_F(MachineServerTest, AClientNoticesTheMachinesEnd) {
   EXPECT_EQ(Version(*client), -EIO);
   const auto more = client->arena().NewArray<char>(std::uint64_t{1} << 22);
   EXPECT_THAT(Sentence(more.status()), HasSubstr("the machine's process has ended"));
-  const auto none = Connection::Open(machine_.path(), SpaceOption::kRegion);
+  const auto none = Connection::Open({.path = machine_.path()});
   EXPECT_EQ(none.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(Sentence(none.status()), HasSubstr("no machine answers at"));
 }
@@ -584,8 +606,7 @@ TEST_F(MachineServerTest, ASocketIsOneMachinesAndItsUsers) {
 
   for (const std::string& path : {std::string(), std::string(200, 'a')}) {
     EXPECT_EQ(Server::Start(small, path).status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(Connection::Open(path, SpaceOption::kRegion).status().code(),
-              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(Connection::Open({.path = path}).status().code(), absl::StatusCode::kInvalidArgument);
   }
   const auto nowhere = Server::Start(small, "/nowhere/at/all");
   EXPECT_THAT(Sentence(nowhere.status()), HasSubstr("no socket can be made at /nowhere/at/all"));

@@ -56,7 +56,7 @@ class OtherClient final : public DeviceClient {
 
  private:
   absl::StatusOr<std::shared_ptr<machine::Connection>> OpenConnection() override {
-    return machine::Connection::Open(machine_.path, machine_.space, process_);
+    return machine::Connection::Open(machine_, process_);
   }
   absl::StatusOr<embedded::ForeignMappings*> OpenMappings(
       machine::Connection& connection) override {

@@ -80,8 +80,9 @@ class Domain : public DomainPages {
   SpaceKind space = SpaceKind::kRaw;
   bool privileged = false;
   bool hvm = false;
-  bool reaches_frames = false;  // whoever calls for it reaches all domains' (grant_maps.h)
-  std::uint32_t options = 0;    // XEN_DOMCTL_CDF_*
+  std::atomic<bool> reaches_frames =
+      false;                  // whoever calls for it reaches all domains' (grant_maps.h)
+  std::uint32_t options = 0;  // XEN_DOMCTL_CDF_*
   std::uint32_t ssidref = 0;
   std::uint32_t emulation_flags = 0;
   std::uint64_t altp2m_mode = 0;  // XEN_DOMCTL_ALTP2M_*

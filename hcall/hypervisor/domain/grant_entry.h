@@ -106,6 +106,24 @@ class GrantEntry {
     StoreSharedField(at_, flags, order_);
   }
 
+  // What the granter does, of version 1: grants a page to a domain, where nothing is granted; and
+  // takes it back, if it is not in use.
+  void Grant(std::uint16_t grantee, std::uint64_t frame, std::uint16_t flags) const {
+    Store(0, grantee, frame);
+    // Whoever sees the flags sees what it is that is granted.
+    Head head = LoadHead();
+    AddFlags(head, flags);
+  }
+  bool Revoke() const {
+    for (Head head = LoadHead(); (head.flags() & (GTF_reading | GTF_writing)) == 0;) {
+      if (__atomic_compare_exchange_n(reinterpret_cast<std::uint32_t*>(at_), &head.raw_, 0u, false,
+                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   // Word by word, the status too.
   static void Swap(const GrantEntry& a, const GrantEntry& b) {
     const std::size_t size = a.is_version_2() ? sizeof(grant_entry_v2_t) : sizeof(grant_entry_v1_t);

@@ -181,20 +181,6 @@ std::int64_t GrantFrame(Domain& domain, std::uint32_t part, std::uint64_t index,
   return 0;
 }
 
-std::int64_t GrantedFrame(const Core& core, const Domain& domain, std::uint32_t ref,
-                          std::uint16_t grantee, Access access, std::uint64_t* frame) {
-  if (domain.grants == nullptr || ref >= EntriesOf(*domain.grants)) return -kEINVAL;
-  const GrantEntry entry = EntryOf(core, domain, *domain.grants, ref);
-  const GrantEntry::Head head = entry.LoadHead();
-  const bool is_part = entry.is_version_2() && (head.flags() & GTF_sub_page) != 0;
-  if (head.type() != GTF_permit_access || head.grantee() != grantee || is_part ||
-      (access == Access::kWrite && (head.flags() & GTF_readonly) != 0)) {
-    return -kEINVAL;
-  }
-  *frame = entry.LoadFrame();
-  return 0;
-}
-
 std::int64_t GrantFrameForMap(Domain& domain, std::uint64_t index, std::uint64_t* mfn) {
   SpinGuard guard(domain.lock);
   const GrantTable* table = GrantTableOf(domain);

@@ -68,11 +68,6 @@ GrantEntry EntryOf(const Core& core, const Domain& domain, const GrantTable& tab
 ActiveGrant ActiveGrantOf(const GrantTable& table, std::uint32_t ref);
 ActiveGrant* PlaceOfActiveGrant(Domain& domain, GrantTable& table, std::uint32_t ref);
 
-// The frame, as the domain knows its frames, that it grants to `grantee` by an entry of its table.
-// -EINVAL: none is, or not in that way, or a part of one alone.
-std::int64_t GrantedFrame(const Core& core, const Domain& domain, std::uint32_t ref,
-                          std::uint16_t grantee, Access access, std::uint64_t* frame);
-
 // The domain's table, made when it is first needed; null when there is no room.
 GrantTable* GrantTableOf(Domain& domain);
 // The whole table, or nothing of it, as in Xen.

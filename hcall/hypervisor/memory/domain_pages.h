@@ -19,7 +19,7 @@ enum class Life : std::uint8_t { kAlive, kDying, kDead };
 class DomainPages {
  public:
   std::uint16_t id = 0;
-  bool built = false;  // by BuildDomain: the machine hears of physmap changes
+  std::atomic<bool> built = false;  // by BuildDomain, or adopted: the machine hears of it
   std::atomic<Life> life = Life::kAlive;
 
   P2m p2m;

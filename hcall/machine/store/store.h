@@ -62,6 +62,9 @@ class Store {
   int Resume(DomainId domain);
   int SetTarget(DomainId domain, DomainId target);
   bool IsIntroduced(DomainId domain) const;
+  // Introduces a domain that comes by itself, with what a toolstack gives a domain to be at home
+  // in, unless one has.
+  void Admit(DomainId domain);
   // To be called when a domain may have shut down or ended, as VIRQ_DOM_EXC says: watchers of
   // @releaseDomain are told, and the nodes of ended domains go.
   void CheckDomains();

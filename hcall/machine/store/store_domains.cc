@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
+#include <string_view>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "hcall/machine/store/store.h"
 
 namespace xencomm::machine {
@@ -37,6 +40,31 @@ int Store::Introduce(DomainId id, std::uint64_t gfn, std::uint32_t port) {
 bool Store::IsIntroduced(DomainId id) const {
   const Domain* const domain = domains_.Find(id);
   return id == kSelf || (domain != nullptr && domain->introduced);
+}
+
+void Store::Admit(DomainId id) {
+  Domain* const domain = domains_.FindExisting(id);
+  if (domain == nullptr) return;
+  if (!std::exchange(domain->introduced, true)) {
+    domain->shut_down = false;
+    TellOfDomains("@introduceDomain");
+  }
+  // As libxl makes it: the domain may look at all of it, and write below some of it.
+  const std::string home = HomeOf(id);
+  const Node* node;
+  if (Read({}, home, &node) == 0) return;
+  const Permissions to_read = {{.domain = 0, .access = 0}, {.domain = id, .access = kMayRead}};
+  const auto make = [&](const std::string& path, std::string_view value,
+                        const Permissions& permissions) {
+    (void)Write({}, path, value);  // as nothing limits domain 0
+    (void)SetPermissions({}, path, permissions);
+  };
+  make(home, "", to_read);
+  make(ChildOf(home, "domid"), absl::StrCat(id), to_read);
+  make(ChildOf(home, "name"), absl::StrCat("Domain-", id), to_read);
+  for (const char* const each : {"attr", "data", "device", "drivers", "error", "feature"}) {
+    make(ChildOf(home, each), "", {{.domain = id, .access = 0}});
+  }
 }
 
 int Store::Release(DomainId id) {

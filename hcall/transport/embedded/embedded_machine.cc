@@ -6,11 +6,13 @@
 #include <bit>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "hcall/schema/generated/xen.h"
 #include "xencomm/process_slot.h"
+#include "xencomm/sentence.h"
 
 namespace xencomm::embedded {
 namespace {
@@ -102,6 +104,7 @@ absl::Status EmbeddedMachine::SwitchOn(std::uint64_t own_frames, std::uint64_t o
       .own_pages = own_frames,
       .vcpus = setting_.vcpus,
       .space = space,
+      .reaches_frames = true,
       .privileged = true,
   });
   if (answer < 0) return Refused("domain 0 cannot be built", answer);
@@ -126,8 +129,76 @@ bool EmbeddedMachine::Discard(MachineAddress start, std::uint64_t bytes) {
   return ram_->Discard(start, bytes);
 }
 
-void EmbeddedMachine::Upcall(std::uint16_t /*domain*/, unsigned /*vcpu*/) {
-  if (kernel_ != nullptr) kernel_->Upcall();
+void EmbeddedMachine::Upcall(std::uint16_t domain, unsigned /*vcpu*/) {
+  if (domain == 0) {
+    if (kernel_ != nullptr) kernel_->Upcall();
+    return;
+  }
+  const MutexLock lock(kernels_mutex_);
+  const auto kernel = kernels_.find(domain);
+  if (kernel != kernels_.end()) kernel->second->Upcall();
+}
+
+absl::Status EmbeddedMachine::Adopt(std::uint16_t id, Joined& joined) {
+  absl::StatusOr<std::unique_ptr<GuestDomain>> adopted =
+      GuestDomain::Adopt(*hypervisor_, *ram_, id);
+  if (!adopted.ok()) return adopted.status();
+  joined.domain = *std::move(adopted);
+  const MutexLock lock(kernels_mutex_);
+  kernels_[id] = &joined.domain->kernel();
+  return absl::OkStatus();
+}
+
+std::shared_ptr<GuestDomain> EmbeddedMachine::UseOf(std::uint16_t id, Joined& joined) {
+  ++joined.users;
+  return {joined.domain.get(), [this, id](GuestDomain*) { Leave(id); }};
+}
+
+void EmbeddedMachine::Leave(std::uint16_t id) {
+  const MutexLock lock(joined_mutex_);
+  const auto joined = joined_.find(id);
+  if (--joined->second.users != 0) return;
+  {
+    const MutexLock kernels_lock(kernels_mutex_);
+    kernels_.erase(id);
+  }
+  const bool ends = joined->second.ends_with_them;
+  joined_.erase(joined);
+  if (ends) hypervisor_->EndDomain(id);
+}
+
+absl::StatusOr<std::shared_ptr<GuestDomain>> EmbeddedMachine::Join(std::uint16_t domain) {
+  const MutexLock lock(joined_mutex_);
+  const auto known = joined_.find(domain);
+  if (known != joined_.end()) return UseOf(domain, known->second);
+  Joined joined;
+  const absl::Status adopted = Adopt(domain, joined);
+  if (!adopted.ok()) return adopted;
+  return UseOf(domain, joined_[domain] = std::move(joined));
+}
+
+absl::StatusOr<std::shared_ptr<GuestDomain>> EmbeddedMachine::MakeDomain(std::uint64_t bytes) {
+  const MutexLock lock(joined_mutex_);
+  std::int64_t answer = -EEXIST;
+  std::uint16_t id = 0;
+  while (answer == -EEXIST && ++id < DOMID_FIRST_RESERVED) {
+    answer = hypervisor_->BuildDomain({.id = id,
+                                       .pages = bytes >> hypervisor::kPageShift,
+                                       .vcpus = 2,
+                                       .space = hypervisor::SpaceKind::kRaw,
+                                       .reaches_frames = true});
+  }
+  if (answer < 0) {
+    return absl::ResourceExhaustedError(Sentence("a domain of %uM cannot be made: %s", bytes >> 20,
+                                                 strerrordesc_np(static_cast<int>(-answer))));
+  }
+  Joined joined = {.domain = nullptr, .users = 0, .ends_with_them = true};
+  const absl::Status adopted = Adopt(id, joined);
+  if (!adopted.ok()) {
+    hypervisor_->EndDomain(id);
+    return adopted;
+  }
+  return UseOf(id, joined_[id] = std::move(joined));
 }
 
 void EmbeddedMachine::GlobalVirq(std::uint32_t virq) {
@@ -157,7 +228,7 @@ int EmbeddedMachine::HoldResource(const ForeignMemory::Resource& resource,
         resource.domain, {.type = resource.type, .id = resource.id}, resource.first + i, &mfns[i]);
     if (error == 0) continue;
     mfns[i] = hypervisor::kNoFrame;
-    Release(mfns.subspan(i + 1));
+    for (const std::uint64_t mfn : mfns.subspan(i + 1)) hypervisor_->ReleaseFrame(mfn);
     std::ranges::fill(mfns, hypervisor::kNoFrame);
     return static_cast<int>(error);
   }
@@ -170,8 +241,8 @@ std::int64_t EmbeddedMachine::CountResource(const ForeignMemory::Resource& resou
                                           {.type = resource.type, .id = resource.id});
 }
 
-void EmbeddedMachine::Release(std::span<const std::uint64_t> mfns) {
-  for (const std::uint64_t mfn : mfns) hypervisor_->ReleaseFrame(mfn);
+void EmbeddedMachine::Release(std::span<const std::uint64_t> held) {
+  for (const std::uint64_t word : held) hypervisor_->ReleaseFrame(HeldFrame::FromWord(word).mfn());
 }
 
 }  // namespace xencomm::embedded

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -13,11 +14,13 @@
 #include "hcall/hypervisor/base/machine.h"
 #include "hcall/hypervisor/hypervisor.h"
 #include "hcall/transport/embedded/foreign_mappings.h"
+#include "hcall/transport/embedded/guest_domain.h"
 #include "hcall/transport/embedded/guest_kernel.h"
 #include "hcall/transport/embedded/ram_file.h"
 #include "hcall/transport/embedded/vcpu_pool.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/fork_marker.h"
+#include "xencomm/mutex.h"
 
 namespace xencomm::embedded {
 
@@ -53,6 +56,15 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
   // for the first time because it is not implemented. It makes no calls.
   using TellOfMissing = void (*)(std::uint64_t hypercall, std::uint64_t op);
   void Tell(TellOfMissing tell) { tell_of_missing_.store(tell); }
+  // The domain of that id, which has processes here for as long as somebody has what is answered.
+  // The errors of GuestDomain::Adopt.
+  absl::StatusOr<std::shared_ptr<GuestDomain>> Join(std::uint16_t domain)
+      ABSL_LOCKS_EXCLUDED(joined_mutex_);
+  // One that is made for that, of so many bytes, with an id that is free; it ends with whoever has
+  // it. kResourceExhausted.
+  absl::StatusOr<std::shared_ptr<GuestDomain>> MakeDomain(std::uint64_t bytes)
+      ABSL_LOCKS_EXCLUDED(joined_mutex_);
+
   FrameHolder& frame_holder() { return *this; }
   ForeignMappings& foreign_mappings() { return *foreign_mappings_; }
 
@@ -72,7 +84,7 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
            std::span<std::uint64_t> mfns, std::span<int> errors) override;
   int HoldResource(const ForeignMemory::Resource& resource, std::span<std::uint64_t> mfns) override;
   std::int64_t CountResource(const ForeignMemory::Resource& resource) override;
-  void Release(std::span<const std::uint64_t> mfns) override;
+  void Release(std::span<const std::uint64_t> held) override;
 
   void GlobalVirq(std::uint32_t virq) override;
   void Unimplemented(std::uint64_t hypercall, std::uint64_t op) override;
@@ -87,6 +99,21 @@ class EmbeddedMachine final : private hypervisor::Machine, private FrameHolder {
   std::unique_ptr<VcpuPool> vcpus_;
   std::unique_ptr<GuestKernel> kernel_;
   std::unique_ptr<ForeignMappings> foreign_mappings_;
+  Mutex joined_mutex_;
+  struct Joined {
+    std::unique_ptr<GuestDomain> domain;
+    unsigned users = 0;
+    bool ends_with_them = false;
+  };
+  std::shared_ptr<GuestDomain> UseOf(std::uint16_t id, Joined& joined)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(joined_mutex_);
+  absl::Status Adopt(std::uint16_t id, Joined& joined) ABSL_EXCLUSIVE_LOCKS_REQUIRED(joined_mutex_);
+  void Leave(std::uint16_t id) ABSL_LOCKS_EXCLUDED(joined_mutex_);
+
+  std::map<std::uint16_t, Joined> joined_ ABSL_GUARDED_BY(joined_mutex_);
+  // Those that upcalls are for, which come with the events' lock held.
+  Mutex kernels_mutex_;
+  std::map<std::uint16_t, GuestKernel*> kernels_ ABSL_GUARDED_BY(kernels_mutex_);
 };
 
 }  // namespace xencomm::embedded

@@ -24,6 +24,8 @@ namespace {
 constexpr int kPlaceFlags = MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT;
 constexpr std::size_t kMostPages = std::numeric_limits<std::size_t>::max() >> kPageShift;
 
+std::uint64_t MfnOf(std::uint64_t held) { return HeldFrame::FromWord(held).mfn(); }
+
 }  // namespace
 
 class ForeignMappings::Releasing {
@@ -33,19 +35,19 @@ class ForeignMappings::Releasing {
   Releasing& operator=(const Releasing&) = delete;
   ~Releasing() { Flush(); }
 
-  void Add(std::uint64_t mfn) {
-    mfns_[count_++] = mfn;
-    if (count_ == std::size(mfns_)) Flush();
+  void Add(std::uint64_t word) {
+    held_[count_++] = word;
+    if (count_ == std::size(held_)) Flush();
   }
 
  private:
   void Flush() {
-    if (count_ != 0) holder_.Release({mfns_, std::exchange(count_, 0)});
+    if (count_ != 0) holder_.Release({held_, std::exchange(count_, 0)});
   }
 
   FrameHolder& holder_;
   std::size_t count_ = 0;
-  std::uint64_t mfns_[256];
+  std::uint64_t held_[256];
 };
 
 int ForeignMappings::Map(std::uint16_t domain, ForeignMemory::Placement& placement,
@@ -113,14 +115,14 @@ int ForeignMappings::MapInto(FrameHolder& holder, void* range, std::size_t pages
     empty();
     Releasing releasing(holder);
     for (const std::uint64_t mfn : mfns) {
-      if (mfn != kNoFrame) releasing.Add(mfn);
+      if (mfn != kNoFrame) releasing.Add(HeldFrame(mfn, holder.tag()).word());
     }
   });
   for (std::size_t i = 0; i < pages; ++i) {
     held.emplace_hint(held.end(), start + (i << kPageShift), kNoFrame);
   }
   int error = hold((protection & PROT_WRITE) != 0 ? Access::kWrite : Access::kRead, mfns);
-  if (error == 0) error = MapHeld(start, protection, mfns, held);
+  if (error == 0) error = MapHeld(start, protection, mfns, holder.tag(), held);
   if (error != 0) return error;
   std::move(undo).Cancel();
   Note(start, pages << kPageShift, held);
@@ -128,7 +130,7 @@ int ForeignMappings::MapInto(FrameHolder& holder, void* range, std::size_t pages
 }
 
 int ForeignMappings::MapHeld(std::uintptr_t start, int protection,
-                             std::span<const std::uint64_t> mfns, Pages& held) {
+                             std::span<const std::uint64_t> mfns, std::uint32_t tag, Pages& held) {
   auto page = held.begin();
   for (std::size_t i = 0; i < mfns.size();) {
     if (mfns[i] == kNoFrame) {
@@ -139,7 +141,7 @@ int ForeignMappings::MapHeld(std::uintptr_t start, int protection,
     // As many as follow one another in the machine are one mapping.
     std::size_t count = 0;
     for (; i + count < mfns.size() && mfns[i + count] == mfns[i] + count; ++count, ++page) {
-      page->second = mfns[i + count];
+      page->second = HeldFrame(mfns[i + count], tag).word();
     }
     if (process_.Map(start + (i << kPageShift), count << kPageShift, protection,
                      MAP_SHARED | MAP_FIXED | MAP_NORESERVE, ram_.fd(),
@@ -203,7 +205,7 @@ void ForeignMappings::LoseWhatIsGone(std::uintptr_t start, std::uintptr_t end) {
     const ProcessMaps::Area area = maps_.AtOrBehind(page->first);
     while (in(area.start)) page = LosePage(page);
     while (in(area.end)) {
-      const bool same = area.OffsetOf(page->first) == page->second << kPageShift;
+      const bool same = area.OffsetOf(page->first) == MfnOf(page->second) << kPageShift;
       page = same ? std::next(page) : LosePage(page);
     }
   }
@@ -243,7 +245,7 @@ void ForeignMappings::FindLost() {
     }
   }
   Releasing releasing(holder_);
-  for (const auto& [mfn, address] : lost_) releasing.Add(mfn);
+  for (const auto& [held, address] : lost_) releasing.Add(held);
   lost_.clear();
 }
 
@@ -253,9 +255,9 @@ void ForeignMappings::ForEachFound(const ProcessMaps::Area& area, Visitor visit)
   const std::byte* const data = ram_.data();
   if (area.Contains(std::bit_cast<std::uintptr_t>(data))) return;
   const std::uint64_t end = area.OffsetOf(area.end) >> kPageShift;
-  auto page = lost_.lower_bound(area.offset >> kPageShift);
-  while (page != lost_.end() && page->first < end) {
-    const std::uintptr_t address = area.start + ((page->first << kPageShift) - area.offset);
+  auto page = lost_.lower_bound(HeldFrame(area.offset >> kPageShift, 0).word());
+  while (page != lost_.end() && MfnOf(page->first) < end) {
+    const std::uintptr_t address = area.start + ((MfnOf(page->first) << kPageShift) - area.offset);
     page = pages_.contains(address) ? std::next(page) : visit(page, address);
   }
 }

@@ -28,6 +28,25 @@
 
 namespace xencomm::embedded {
 
+// A frame that is held, and for what: a tag of its holder's, 0 where all of its frames are held
+// alike. One word; in their order frames come first.
+class HeldFrame {
+ public:
+  static constexpr unsigned kTagBits = 24;
+
+  constexpr HeldFrame(std::uint64_t mfn, std::uint32_t tag) : word_(mfn << kTagBits | tag) {}
+  static constexpr HeldFrame FromWord(std::uint64_t word) {
+    return {word >> kTagBits, static_cast<std::uint32_t>(word & ((1u << kTagBits) - 1))};
+  }
+
+  constexpr std::uint64_t word() const { return word_; }
+  constexpr std::uint64_t mfn() const { return word_ >> kTagBits; }
+  constexpr std::uint32_t tag() const { return word_ & ((1u << kTagBits) - 1); }
+
+ private:
+  std::uint64_t word_;
+};
+
 // Who keeps the machine, as far as mappings of its frames need it.
 class FrameHolder {
  public:
@@ -40,9 +59,11 @@ class FrameHolder {
                            std::span<std::uint64_t> mfns) = 0;
   // How many frames it can have, or a negative errno.
   virtual std::int64_t CountResource(const ForeignMemory::Resource& resource) = 0;
-  // Each was held as often as it is released. What cannot be said is lost: the process that it
-  // should be said to is gone.
-  virtual void Release(std::span<const std::uint64_t> mfns) = 0;
+  // Of what Hold or HoldResource has just held.
+  virtual std::uint32_t tag() const { return 0; }
+  // Each was held as often as it is released; words of HeldFrame. What cannot be said is lost: the
+  // process that it should be said to is gone.
+  virtual void Release(std::span<const std::uint64_t> held) = 0;
 
  protected:
   FrameHolder() = default;
@@ -96,8 +117,8 @@ class ForeignMappings {
  private:
   // A frame is held once for each page here. Nodes move from one map to the other: none but Map
   // needs memory for them.
-  using Pages = std::map<std::uint64_t, std::uint64_t>;      // address to mfn
-  using Lost = std::multimap<std::uint64_t, std::uint64_t>;  // mfn to the address it had
+  using Pages = std::map<std::uint64_t, std::uint64_t>;      // address to HeldFrame
+  using Lost = std::multimap<std::uint64_t, std::uint64_t>;  // HeldFrame to the address it had
 
   // `hold(access, mfns)` holds what is to be mapped and answers 0 or a negative errno; `empty()`
   // puts the range back when it fails.
@@ -110,7 +131,7 @@ class ForeignMappings {
   int FillPlace(FrameHolder& holder, const Place& place, std::size_t pages, const Hold& hold);
   // Frames, held, at [start, ...), each noted in `held` as its place: -ENOMEM.
   int MapHeld(std::uintptr_t start, int protection, std::span<const std::uint64_t> mfns,
-              Pages& held);
+              std::uint32_t tag, Pages& held);
   void Note(std::uintptr_t start, std::size_t bytes, Pages& held) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Frames to be released, some at a time, without a call for each.

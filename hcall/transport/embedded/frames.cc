@@ -14,6 +14,20 @@ Frames::Frames(std::uint64_t first, std::uint64_t end)
   std::shuffle(blocks_.begin(), blocks_.end(), random_);
 }
 
+Frames::Frames(std::vector<std::uint64_t> frames) : total_(frames.size()) {
+  const MutexLock lock(mutex_);
+  std::ranges::sort(frames);
+  for (std::size_t i = 0; i < frames.size();) {
+    const bool is_block = frames[i] != 0 && frames[i] % kBlockFrames == 0 &&
+                          frames.size() - i >= kBlockFrames &&
+                          frames[i + kBlockFrames - 1] == frames[i] + kBlockFrames - 1;
+    (is_block ? blocks_ : singles_).push_back(frames[i]);
+    i += is_block ? kBlockFrames : 1;
+  }
+  std::ranges::shuffle(blocks_, random_);
+  std::ranges::shuffle(singles_, random_);
+}
+
 std::optional<FrameRun> Frames::TakeOne() {
   const MutexLock lock(mutex_);
   if (singles_.empty()) {

@@ -29,6 +29,8 @@ class Frames {
   // very first block: guest-physical address 0 in a call's register means that there is no region,
   // so nothing begins there. An `end` in the middle of a block is where that begins.
   Frames(std::uint64_t first, std::uint64_t end);
+  // Those of a list: what of it makes no block is taken one by one.
+  explicit Frames(std::vector<std::uint64_t> frames);
 
   std::optional<FrameRun> TakeOne() ABSL_LOCKS_EXCLUDED(mutex_);
   std::optional<FrameRun> TakeBlock() ABSL_LOCKS_EXCLUDED(mutex_);

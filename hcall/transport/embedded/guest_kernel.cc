@@ -13,26 +13,37 @@ namespace {
 // block that nobody gets.
 constexpr PhysicalAddress kArguments = {hypervisor::kPageSize};
 constexpr std::uint64_t kPlace = hypervisor::kPageSize / VcpuPool::kMaxVcpus;
-static_assert(kPlace >= sizeof(evtchn_status));
+static_assert(kPlace >= sizeof(evtchn_status) && kPlace >= sizeof(gnttab_copy));
 
 }  // namespace
 
 std::int64_t GuestKernel::CallWith(std::uint64_t hypercall, std::uint64_t op,
-                                   std::span<std::byte> argument) {
+                                   std::span<std::byte> argument, std::uint64_t count) {
   VcpuPool::Lease lease(vcpus_);
   if (!is_historical_) {
     lease.SetRawSpace(own_space_);
     return hypervisor_.Call(
-        lease.vcpu(),
-        {.index = hypercall, .arguments = {op, std::bit_cast<std::uint64_t>(argument.data())}});
+        lease.vcpu(), {.index = hypercall,
+                       .arguments = {op, std::bit_cast<std::uint64_t>(argument.data()), count}});
   }
   const PhysicalAddress place = kArguments + lease.index() * kPlace;
   std::byte* const bytes = memory_.Map(place, kPlace, Access::kWrite).start();
   std::memcpy(bytes, argument.data(), argument.size());
   const std::int64_t answer = hypervisor_.Call(
-      lease.vcpu(), {.index = hypercall, .arguments = {op, InlineAddress(place).value}});
+      lease.vcpu(), {.index = hypercall, .arguments = {op, InlineAddress(place).value, count}});
   std::memcpy(argument.data(), bytes, argument.size());
   return answer;
+}
+
+std::int64_t GuestKernel::GrantCall(std::uint64_t op, std::span<std::byte> list, std::size_t size) {
+  // Of a kernel that names physical addresses there is room for one at a time.
+  const std::size_t piece = is_historical_ ? size : list.size();
+  for (; !list.empty(); list = list.subspan(piece)) {
+    const std::int64_t answer =
+        CallWith(__HYPERVISOR_grant_table_op, op, list.first(piece), piece / size);
+    if (answer < 0) return answer;
+  }
+  return 0;
 }
 
 std::int64_t GuestKernel::EventCall(std::uint64_t op, std::span<std::byte> argument) {

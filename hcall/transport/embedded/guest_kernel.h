@@ -1,4 +1,5 @@
-// The guest kernel: domain 0's kernel in the embedded machine, as far as regions need one.
+// The guest kernel: a domain's kernel in the embedded machine, domain 0's or that of a domain whose
+// processes are here, as far as they need one.
 //
 // It owns the domain's frames and is the only one that makes xencomm_op calls. Of what processes
 // call it knows no op.
@@ -9,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,7 +29,7 @@ struct MachineRun {
   std::uint64_t pages = 0;
 };
 
-// Who is told that an upcall is pending for a vcpu of domain 0.
+// Who is told that an upcall is pending for a vcpu of the domain.
 class UpcallHandler {
  public:
   // By the thread whose call sent the event, inside that call: it makes none itself.
@@ -39,7 +41,7 @@ class UpcallHandler {
 
 class GuestKernel {
  public:
-  // Everything is borrowed. Domain 0 has `frames` frames from gfn 0 on, of which the first
+  // Domain 0's. Everything is borrowed. It has `frames` frames from gfn 0 on, of which the first
   // `own_frames` are shown to no process, and its vcpus are claimed.
   GuestKernel(hypervisor::Hypervisor& hypervisor, RamFile& ram, VcpuPool& vcpus,
               std::uint64_t frames, std::uint64_t own_frames)
@@ -49,8 +51,24 @@ class GuestKernel {
         own_frames_(0, own_frames),
         frames_(own_frames, frames),
         memory_(hypervisor.LockedMemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
+  // Another domain's, which has these frames for its processes and its tables.
+  GuestKernel(std::uint16_t id, hypervisor::Hypervisor& hypervisor, RamFile& ram, VcpuPool& vcpus,
+              std::vector<std::uint64_t> frames)
+      : id_(id),
+        hypervisor_(hypervisor),
+        ram_(ram),
+        vcpus_(vcpus),
+        own_frames_(0, 0),
+        frames_(std::move(frames)),
+        memory_(hypervisor.LockedMemoryOf(VcpuPool::Lease(vcpus).vcpu())) {}
 
-  // The event ports that a kernel has when it is up. `space` is the one of the domain's pointers.
+  std::uint16_t id() const { return id_; }
+  hypervisor::Hypervisor& hypervisor() { return hypervisor_; }
+  VcpuPool& vcpus() { return vcpus_; }
+  RamFile& ram() { return ram_; }
+
+  // The event ports that domain 0's kernel has when it is up. `space` is the one of the domain's
+  // pointers.
   absl::Status BindPorts(hypervisor::SpaceKind space);
 
   // A call of event_channel_op: its answer, or a negative errno. What Xen says in the argument is
@@ -61,7 +79,13 @@ class GuestKernel {
   }
   // The same of another hypercall whose first register is an op, its second a pointer to
   // `argument`.
-  std::int64_t CallWith(std::uint64_t hypercall, std::uint64_t op, std::span<std::byte> argument);
+  std::int64_t CallWith(std::uint64_t hypercall, std::uint64_t op, std::span<std::byte> argument,
+                        std::uint64_t count = 0);
+  // grant_table_op for each structure of a list, which tells what became of it.
+  template <class Argument>
+  std::int64_t GrantCall(std::uint64_t op, std::span<Argument> list) {
+    return GrantCall(op, std::as_writable_bytes(list), sizeof(Argument));
+  }
 
   // Borrowed, until another one is set and no call is under way any more; null: nobody is told.
   void SetUpcallHandler(UpcallHandler* handler) { upcall_handler_.store(handler); }
@@ -76,9 +100,9 @@ class GuestKernel {
   // As the kernel's linear map reaches it, for what it does outside calls. Calls have their own.
   hypervisor::LockedMemory& memory() { return memory_; }
 
-  // The machine address behind a guest-physical one that is domain 0's.
+  // The machine address behind a guest-physical one that is the domain's.
   MachineAddress MachineOf(PhysicalAddress physical) {
-    return {(hypervisor_.FrameOf(0, physical.value >> hypervisor::kPageShift)
+    return {(hypervisor_.FrameOf(id_, physical.value >> hypervisor::kPageShift)
              << hypervisor::kPageShift) +
             (physical.value & (hypervisor::kPageSize - 1))};
   }
@@ -106,7 +130,9 @@ class GuestKernel {
 
  private:
   std::int64_t EventCall(std::uint64_t op, std::span<std::byte> argument);
+  std::int64_t GrantCall(std::uint64_t op, std::span<std::byte> list, std::size_t size);
 
+  const std::uint16_t id_ = 0;
   hypervisor::Hypervisor& hypervisor_;
   RamFile& ram_;
   VcpuPool& vcpus_;

@@ -16,7 +16,7 @@ using hypervisor::kPageSize;
 
 absl::Status GuestProcess::MakeRegion(const RegionLayout& layout) {
   absl::StatusOr<std::unique_ptr<GuestRegion>> region =
-      GuestRegion::Create(machine_.kernel(), layout,
+      GuestRegion::Create(kernel_, layout,
                           {.registered = space_ == SpaceOption::kRegion,
                            .levels = space_ == SpaceOption::kWalk5 ? 5u : 4u});
   if (!region.ok()) return region.status();
@@ -43,13 +43,13 @@ absl::StatusOr<TracedPointer> GuestProcess::TraceOf(VirtualAddress pointer,
     return absl::OutOfRangeError(Sentence("%#x: %s", pointer.value, Describe(end.fault().fault)));
   }
   if (space == TracedSpace::kRegion) traced.region = region().layout().virtual_base();
-  traced.machine = machine_.kernel().MachineOf(end.start());
+  traced.machine = kernel_.MachineOf(end.start());
   return traced;
 }
 
 absl::StatusOr<std::vector<FrameRun>> GuestProcess::TakeFrames(std::uint64_t offset,
                                                                std::uint64_t length) {
-  Frames& frames = machine_.kernel().frames();
+  Frames& frames = kernel_.frames();
   std::vector<FrameRun> runs;
   for (std::uint64_t done = 0; done < length;) {
     const bool block =
@@ -57,9 +57,10 @@ absl::StatusOr<std::vector<FrameRun>> GuestProcess::TakeFrames(std::uint64_t off
     const std::optional<FrameRun> run = block ? frames.TakeBlock() : frames.TakeOne();
     if (!run) {
       GiveBack(runs);
-      return absl::ResourceExhaustedError(Sentence(
-          "%u bytes for the region: of domain 0's %uM only %u bytes are free (option dom0)", length,
-          frames.total() >> (20 - kPageShift), frames.free() << kPageShift));
+      return absl::ResourceExhaustedError(
+          Sentence("%u bytes for the region: of domain %u's %uM only %u bytes are free%s", length,
+                   kernel_.id(), frames.total() >> (20 - kPageShift), frames.free() << kPageShift,
+                   kernel_.id() == 0 ? " (option dom0)" : ""));
     }
     runs.push_back(*run);
     done += run->count * kPageSize;
@@ -68,7 +69,7 @@ absl::StatusOr<std::vector<FrameRun>> GuestProcess::TakeFrames(std::uint64_t off
 }
 
 void GuestProcess::GiveBack(std::span<const FrameRun> runs) {
-  for (const FrameRun run : runs) machine_.kernel().frames().GiveBack(run);
+  for (const FrameRun run : runs) kernel_.frames().GiveBack(run);
 }
 
 std::int64_t GuestProcess::Call(std::uint64_t index, std::span<const std::uint64_t, 5> arguments) {
@@ -81,7 +82,7 @@ std::int64_t GuestProcess::Call(std::uint64_t index, std::span<const std::uint64
   hypervisor::HypercallFrame frame = {.index = passed->index, .region = passed->region};
   std::ranges::copy(passed->arguments, frame.arguments);
   machine_.foreign_mappings().Sweep();
-  VcpuPool::Lease lease(machine_.vcpus());
+  VcpuPool::Lease lease(kernel_.vcpus());
   if (region != nullptr) {
     if (IsHistorical(space_)) return Described(*region).Call(lease.vcpu(), frame);
     if (!by_region) {

@@ -27,14 +27,18 @@ namespace xencomm::embedded {
 
 class GuestProcess {
  public:
-  // `machine` is borrowed.
-  GuestProcess(EmbeddedMachine& machine, SpaceOption space) : machine_(machine), space_(space) {}
+  // Of domain 0, or of another one, whose kernel this is. Both are borrowed.
+  GuestProcess(EmbeddedMachine& machine, SpaceOption space)
+      : GuestProcess(machine, machine.kernel(), space) {}
+  GuestProcess(EmbeddedMachine& machine, GuestKernel& kernel, SpaceOption space)
+      : machine_(machine), kernel_(kernel), space_(space) {}
   GuestProcess(const GuestProcess&) = delete;
   GuestProcess& operator=(const GuestProcess&) = delete;
   // A region that is left then is a parent's, in a forked child of it.
   ~GuestProcess() { static_cast<void>(region_.release()); }
 
   EmbeddedMachine& machine() const { return machine_; }
+  GuestKernel& kernel() const { return kernel_; }
 
   // Its region, until it ends; one at a time. No call may be under way at the end.
   absl::Status MakeRegion(const RegionLayout& layout);
@@ -77,6 +81,7 @@ class GuestProcess {
   DescribedCalls& Described(const GuestRegion& region) ABSL_LOCKS_EXCLUDED(mutex_);
 
   EmbeddedMachine& machine_;
+  GuestKernel& kernel_;
   const SpaceOption space_;
   std::unique_ptr<GuestRegion> region_;
   // For calls: whole, or not there.

@@ -12,8 +12,9 @@ constexpr std::uint64_t kUserWrite = kUserRead | x86_64::kEntryWritable;
 
 absl::Status NoFrames(GuestKernel& kernel) {
   const std::uint64_t frames = kernel.own_frames().total();
-  return absl::ResourceExhaustedError(
-      Sentence("domain 0's %uM of memory are in use (option dom0)", frames >> 8));
+  return absl::ResourceExhaustedError(Sentence("domain %u's %uM of memory are in use%s",
+                                               kernel.id(), frames >> 8,
+                                               kernel.id() == 0 ? " (option dom0)" : ""));
 }
 
 absl::Status KernelFault(const char* what, FaultInfo fault) {

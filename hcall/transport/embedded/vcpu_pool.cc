@@ -6,19 +6,24 @@
 
 namespace xencomm::embedded {
 
-VcpuPool::VcpuPool(hypervisor::Hypervisor& hypervisor) : hypervisor_(hypervisor) {
+VcpuPool::VcpuPool(hypervisor::Hypervisor& hypervisor, std::uint16_t domain)
+    : hypervisor_(hypervisor), domain_(domain) {
   sem_init(&available_, /*pshared=*/0, 0);
 }
 
 absl::Status VcpuPool::Claim(unsigned count) {
   for (; count_ < count; ++count_) {
-    slots_[count_].vcpu = hypervisor_.ClaimVcpu(0, count_);
+    slots_[count_].vcpu = hypervisor_.ClaimVcpu(domain_, count_);
     if (slots_[count_].vcpu == nullptr) {
-      return absl::InternalError(Sentence("domain 0 has no vcpu %u", count_));
+      return absl::InternalError(Sentence("domain %u has no vcpu %u to spare", domain_, count_));
     }
     sem_post(&available_);
   }
   return absl::OkStatus();
+}
+
+void VcpuPool::Release() {
+  for (; count_ != 0; --count_) hypervisor_.ReleaseVcpu(*slots_[count_ - 1].vcpu);
 }
 
 std::uint32_t VcpuPool::Take() {

@@ -1,4 +1,4 @@
-// Domain 0's vcpus, lent to the threads that make calls.
+// A domain's vcpus, lent to the threads that make calls.
 //
 // A vcpu makes one call at a time, so a call takes one for as long as it lasts. Taking and giving
 // back cost two atomic operations each; a thread waits only when all vcpus are inside a call.
@@ -20,14 +20,16 @@ class VcpuPool {
  public:
   static constexpr unsigned kMaxVcpus = Numbers::kCount;
 
-  explicit VcpuPool(hypervisor::Hypervisor& hypervisor);
+  explicit VcpuPool(hypervisor::Hypervisor& hypervisor, std::uint16_t domain = 0);
   VcpuPool(const VcpuPool&) = delete;
   VcpuPool& operator=(const VcpuPool&) = delete;
   ~VcpuPool() { sem_destroy(&available_); }
 
-  // Claims vcpus 0 to `count` - 1 of domain 0, for as long as the machine is on. Before any other
-  // function.
+  // Claims vcpus 0 to `count` - 1 of the domain, until Release or as long as the machine is on.
+  // Before any other function.
   absl::Status Claim(unsigned count);
+  // Gives them back. None is lent, nor will be.
+  void Release();
 
   // One vcpu, from construction to destruction.
   class Lease {
@@ -71,6 +73,7 @@ class VcpuPool {
   void GiveBack(std::uint32_t slot);
 
   hypervisor::Hypervisor& hypervisor_;
+  const std::uint16_t domain_;
   Nowhere nowhere_;
   Slot slots_[kMaxVcpus];
   unsigned count_ = 0;

@@ -55,8 +55,9 @@ absl::Status RefusalOf(const Message& reply) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Connection>> Connection::Open(const std::string& path,
-                                                             SpaceOption space, pid_t speaks_for) {
+absl::StatusOr<std::shared_ptr<Connection>> Connection::Open(const JoinedSetting& setting,
+                                                             pid_t speaks_for) {
+  const std::string& path = setting.path;
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
@@ -74,8 +75,8 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::Open(const std::string& 
                  path, strerrordesc_np(errno), path));
   }
   auto connection = std::shared_ptr<Connection>(
-      new Connection(FileDescriptor::Aside(std::move(socket)), MappingsOf(path)));
-  const absl::Status greeted = connection->Greet(path, space, speaks_for);
+      new Connection(FileDescriptor::Aside(std::move(socket)), MappingsOf(setting)));
+  const absl::Status greeted = connection->Greet(setting, speaks_for);
   if (!greeted.ok()) return greeted;
   return connection;
 }
@@ -87,22 +88,24 @@ struct Connection::Mappings {
   std::atomic<embedded::ForeignMappings*> made = nullptr;
 };
 
-Connection::Mappings& Connection::MappingsOf(const std::string& path) {
+Connection::Mappings& Connection::MappingsOf(const JoinedSetting& setting) {
+  // Which machine, and of which domain's calls.
+  using Key = std::pair<std::string, std::uint64_t>;
   struct All {
     Mutex mutex;
-    std::map<std::string, Mappings> by_path ABSL_GUARDED_BY(mutex);
+    std::map<Key, Mappings> by_machine ABSL_GUARDED_BY(mutex);
   };
   static ProcessSlot<All> slot;
   All& all = slot.OfThisProcess();
   const MutexLock lock(all.mutex);
-  return all.by_path[path];
+  return all.by_machine[Key(setting.path, setting.domain)];
 }
 
 absl::StatusOr<std::shared_ptr<Connection>> Connection::OfMappings(const JoinedSetting& setting) {
-  Mappings& mappings = MappingsOf(setting.path);
+  Mappings& mappings = MappingsOf(setting);
   const MutexLock lock(mappings.mutex);
   if (mappings.connection == nullptr) {
-    absl::StatusOr<std::shared_ptr<Connection>> opened = Open(setting.path, setting.space);
+    absl::StatusOr<std::shared_ptr<Connection>> opened = Open(setting);
     if (!opened.ok()) return opened.status();
     mappings.connection = *std::move(opened);
   }
@@ -115,7 +118,7 @@ absl::StatusOr<embedded::ForeignMappings*> Connection::MappingsOfThisProcess(
   if (!connection.ok()) return connection.status();
   const absl::StatusOr<embedded::RamFile*> memory = (*connection)->Memory();
   if (!memory.ok()) return memory.status();
-  Mappings& mappings = MappingsOf(setting.path);
+  Mappings& mappings = MappingsOf(setting);
   const MutexLock lock(mappings.mutex);
   embedded::ForeignMappings* made = mappings.made.load(std::memory_order_relaxed);
   if (made == nullptr) {
@@ -140,7 +143,7 @@ Connection::~Connection() {
 
 bool Connection::HasSocket() const { return CookieOf(socket_.get()) == cookie_; }
 
-absl::Status Connection::Greet(const std::string& path, SpaceOption space, pid_t speaks_for) {
+absl::Status Connection::Greet(const JoinedSetting& setting, pid_t speaks_for) {
   ucred machine = {};
   socklen_t length = sizeof(machine);
   if (getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &machine, &length) != 0) {
@@ -148,13 +151,17 @@ absl::Status Connection::Greet(const std::string& path, SpaceOption space, pid_t
   }
   const uid_t own = geteuid();
   if (machine.uid != own && machine.uid != 0 && own != 0) {
-    return absl::PermissionDeniedError(Sentence(
-        "the machine at %s is run by user %u: expected user %u or root", path, machine.uid, own));
+    return absl::PermissionDeniedError(
+        Sentence("the machine at %s is run by user %u: expected user %u or root", setting.path,
+                 machine.uid, own));
   }
-  const std::uint64_t hello[] = {kMagic, kVersion, static_cast<std::uint64_t>(space),
-                                 static_cast<std::uint64_t>(speaks_for)};
-  absl::StatusOr<Reply> reply = Ask(Kind::kHello, std::span(hello).first(speaks_for == 0 ? 3 : 4));
+  const std::uint64_t hello[] = {kMagic, kVersion, static_cast<std::uint64_t>(setting.space),
+                                 static_cast<std::uint64_t>(speaks_for), setting.domain};
+  absl::StatusOr<Reply> reply = Ask(Kind::kHello, hello);
   if (!reply.ok()) return reply.status();
+  if (reply->words.size() != 2)
+    return absl::FailedPreconditionError("the machine greets otherwise");
+  domain_ = static_cast<std::uint16_t>(reply->words[1]);
   if (!reply->fd.is_open()) return absl::FailedPreconditionError("the machine gives no lanes");
   void* const lanes =
       mmap(nullptr, kLanes * sizeof(Lane), PROT_READ | PROT_WRITE, MAP_SHARED, reply->fd.get(), 0);
@@ -373,9 +380,34 @@ std::int64_t Connection::CountResourceBy(std::uint64_t file,
   return static_cast<std::int64_t>(reply->words[0]);
 }
 
+int Connection::MapPages(std::uint64_t file, std::uint64_t page, Access access,
+                         std::span<std::uint64_t> mfns, std::uint32_t* tag) {
+  if (mfns.size() > kMostWords - 2) return -EINVAL;
+  const std::uint64_t words[] = {file, page, access == Access::kWrite, mfns.size()};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kMapPages, words);
+  if (reply.status().code() == absl::StatusCode::kResourceExhausted) return -ENOMEM;
+  if (!reply.ok() || reply->words.size() != mfns.size() + 2) return -EIO;
+  const auto error = static_cast<int>(reply->words[0]);
+  if (error != 0) return -error;
+  *tag = static_cast<std::uint32_t>(reply->words[1]);
+  std::ranges::copy(std::span(reply->words).subspan(2), mfns.begin());
+  return 0;
+}
+
+int Connection::AskForErrno(Kind kind, std::initializer_list<std::uint64_t> words) {
+  const absl::StatusOr<Reply> reply = Ask(kind, std::span(words.begin(), words.size()));
+  if (!reply.ok() || reply->words.size() != 1) return -EIO;
+  return -static_cast<int>(reply->words[0]);
+}
+
+int Connection::SetNotice(std::uint64_t file, std::uint64_t byte, std::uint32_t action,
+                          std::uint32_t port) {
+  return AskForErrno(Kind::kSetNotice, {file, byte, action, port});
+}
+
 std::int64_t Connection::AddGrants(std::uint64_t file, std::span<const GrantRef> grants) {
   // In one message, and their frames in one answer.
-  if (grants.size() >= kMostWords) return -ENOMEM;
+  if (grants.size() > kMostWords - 2) return -ENOMEM;
   std::vector<std::uint64_t> words = {file};
   for (const GrantRef& grant : grants) {
     words.push_back(std::uint64_t{grant.domid} << 32 | grant.ref);
@@ -386,26 +418,78 @@ std::int64_t Connection::AddGrants(std::uint64_t file, std::span<const GrantRef>
 }
 
 int Connection::RemoveGrants(std::uint64_t file, std::uint64_t page, std::uint64_t count) {
-  const std::uint64_t words[] = {file, page, count};
-  const absl::StatusOr<Reply> reply = Ask(Kind::kRemoveGrants, words);
-  if (!reply.ok() || reply->words.size() != 1) return -EIO;
+  return AskForErrno(Kind::kRemoveGrants, {file, page, count});
+}
+
+std::int64_t Connection::CopyGrant(std::uint64_t file, const GrantCopySegment& segment,
+                                   std::span<std::byte> bytes) {
+  constexpr std::size_t kHead = 7;
+  const auto side = [](const GrantCopySide& from, bool is_grant) {
+    return is_grant ? std::uint64_t{from.foreign.domid} << 32 | from.foreign.ref : 0;
+  };
+  const bool from_grant = (segment.flags & kCopyFromGrant) != 0;
+  const bool to_grant = (segment.flags & kCopyToGrant) != 0;
+  const std::size_t size = (bytes.size() + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t);
+  std::vector<std::uint64_t> words(kHead + size);
+  words[0] = file;
+  words[1] = segment.flags & (kCopyFromGrant | kCopyToGrant);
+  words[2] = side(segment.source, from_grant);
+  words[3] = from_grant ? segment.source.foreign.offset : 0;
+  words[4] = side(segment.dest, to_grant);
+  words[5] = to_grant ? segment.dest.foreign.offset : 0;
+  words[6] = bytes.size();
+  std::memcpy(words.data() + kHead, bytes.data(), bytes.size());
+  const absl::StatusOr<Reply> reply = Ask(Kind::kCopyGrant, words);
+  if (!reply.ok() || reply->words.size() != 1 + size) return EIO;
+  if (!to_grant) std::memcpy(bytes.data(), reply->words.data() + 1, bytes.size());
+  return static_cast<std::int64_t>(reply->words[0]);
+}
+
+std::int64_t Connection::Share(std::uint64_t file, std::uint64_t where, std::uint16_t domain,
+                               bool writable, std::span<std::uint32_t> refs) {
+  if (refs.size() > kMostWords - 1) return -ENOSPC;
+  const std::uint64_t words[] = {file, where, domain, writable, refs.size()};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kShare, words);
+  if (!reply.ok() || reply->words.size() != 1 + refs.size()) return -EIO;
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    refs[i] = static_cast<std::uint32_t>(reply->words[1 + i]);
+  }
+  return static_cast<std::int64_t>(reply->words[0]);
+}
+
+int Connection::Unshare(std::uint64_t file, std::uint64_t page, std::uint64_t count) {
+  return AskForErrno(Kind::kUnshare, {file, page, count});
+}
+
+int Connection::ShareAlso(std::uint64_t file, std::uint64_t page, std::uint16_t domain,
+                          bool writable, std::span<std::uint32_t> refs) {
+  if (refs.size() > kMostWords - 1) return -EINVAL;
+  const std::uint64_t words[] = {file, page, domain, writable, refs.size()};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kShareAlso, words);
+  if (!reply.ok() || reply->words.size() != 1 + refs.size()) return -EIO;
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    refs[i] = static_cast<std::uint32_t>(reply->words[1 + i]);
+  }
   return -static_cast<int>(reply->words[0]);
 }
 
-int Connection::HoldGrants(std::uint64_t file, std::uint64_t page, Access access,
-                           std::span<std::uint64_t> mfns) {
-  if (mfns.size() >= kMostWords) return -EINVAL;
-  const std::uint64_t words[] = {file, page, access == Access::kWrite, mfns.size()};
-  const absl::StatusOr<Reply> reply = Ask(Kind::kHoldGrants, words);
-  if (reply.status().code() == absl::StatusCode::kResourceExhausted) return -ENOMEM;
-  if (!reply.ok() || reply->words.size() != mfns.size() + 1) return -EIO;
-  const auto error = static_cast<int>(reply->words[0]);
-  if (error == 0) std::ranges::copy(std::span(reply->words).subspan(1), mfns.begin());
-  return -error;
+int Connection::ListShares(std::uint64_t file, std::uint64_t page,
+                           std::vector<ShareListed>* grants) {
+  const std::uint64_t words[] = {file, page};
+  const absl::StatusOr<Reply> reply = Ask(Kind::kListShares, words);
+  if (!reply.ok() || reply->words.empty()) return -EIO;
+  for (const std::uint64_t word : std::span(reply->words).subspan(1)) {
+    grants->push_back(std::bit_cast<ShareListed>(word));
+  }
+  return -static_cast<int>(reply->words[0]);
 }
 
-void Connection::Release(std::span<const std::uint64_t> mfns) {
-  static_cast<void>(Ask(Kind::kRelease, mfns));
+int Connection::RevokeShare(std::uint64_t file, std::uint32_t ref) {
+  return AskForErrno(Kind::kRevokeShare, {file, ref});
+}
+
+void Connection::Release(std::span<const std::uint64_t> held) {
+  static_cast<void>(Ask(Kind::kRelease, held));
 }
 
 }  // namespace xencomm::machine

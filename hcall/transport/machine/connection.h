@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -36,9 +37,10 @@ namespace xencomm::machine {
 class Connection final : public embedded::FrameHolder {
  public:
   // kUnavailable: nothing answers at the socket. kPermissionDenied: the machine is another user's.
-  // kFailedPrecondition: it is of another version. A supervisor says which process it speaks for.
-  static absl::StatusOr<std::shared_ptr<Connection>> Open(const std::string& path,
-                                                          SpaceOption space, pid_t speaks_for = 0);
+  // kFailedPrecondition: it is of another version, or has no such domain for processes. A
+  // supervisor says which process it speaks for.
+  static absl::StatusOr<std::shared_ptr<Connection>> Open(const JoinedSetting& setting,
+                                                          pid_t speaks_for = 0);
 
   // This process's mappings of the machine's frames, by a connection that stays on until it ends:
   // whoever made them closes its handle and goes on using them. Calls by every connection look
@@ -78,14 +80,26 @@ class Connection final : public embedded::FrameHolder {
   std::int64_t CountResourceBy(std::uint64_t file, const ForeignMemory::Resource& resource);
   int HoldBy(std::uint64_t file, std::uint16_t domain, std::span<const std::uint64_t> frames,
              Access access, std::span<std::uint64_t> mfns, std::span<int> errors);
-  void Release(std::span<const std::uint64_t> mfns) override;
+  void Release(std::span<const std::uint64_t> held) override;
 
-  // Of a file of /dev/xen/gntdev: grants that are to be mapped, by the page of the file where they
-  // are then; and their frames. Negative errno values.
+  // Of files of gntdev and gntalloc. Negative errno values, where nothing else is said; pages are
+  // the file's. MapPages also answers the tag that they are released by.
+  int MapPages(std::uint64_t file, std::uint64_t page, Access access, std::span<std::uint64_t> mfns,
+               std::uint32_t* tag);
+  int SetNotice(std::uint64_t file, std::uint64_t byte, std::uint32_t action, std::uint32_t port);
   std::int64_t AddGrants(std::uint64_t file, std::span<const GrantRef> grants);
   int RemoveGrants(std::uint64_t file, std::uint64_t page, std::uint64_t count);
-  int HoldGrants(std::uint64_t file, std::uint64_t page, Access access,
-                 std::span<std::uint64_t> mfns);
+  // A segment with its bytes: GNTST_*, or a positive errno.
+  std::int64_t CopyGrant(std::uint64_t file, const GrantCopySegment& segment,
+                         std::span<std::byte> bytes);
+  // `where`: ~0, behind all that there ever was.
+  std::int64_t Share(std::uint64_t file, std::uint64_t where, std::uint16_t domain, bool writable,
+                     std::span<std::uint32_t> refs);
+  int Unshare(std::uint64_t file, std::uint64_t page, std::uint64_t count);
+  int ShareAlso(std::uint64_t file, std::uint64_t page, std::uint16_t domain, bool writable,
+                std::span<std::uint32_t> refs);
+  int ListShares(std::uint64_t file, std::uint64_t page, std::vector<ShareListed>* grants);
+  int RevokeShare(std::uint64_t file, std::uint32_t ref);
 
   // A device's file (device_names.h), by its number. Who has one names it once it has been
   // attached, or opened here.
@@ -105,6 +119,9 @@ class Connection final : public embedded::FrameHolder {
   // As Transport::TraceOf.
   absl::StatusOr<TracedPointer> TraceOf(VirtualAddress pointer, TracedSpace space);
 
+  // Whose calls it makes.
+  std::uint16_t domain() const { return domain_; }
+
   bool in_same_process() const { return marker_.in_same_process(); }
   // The socket's number, which a program may have closed and given to another file: then the
   // connection is gone.
@@ -123,12 +140,14 @@ class Connection final : public embedded::FrameHolder {
   struct Mappings;
 
   Connection(FileDescriptor socket, const Mappings& mappings);
-  static Mappings& MappingsOf(const std::string& path);
+  static Mappings& MappingsOf(const JoinedSetting& setting);
 
-  absl::Status Greet(const std::string& path, SpaceOption space, pid_t speaks_for);
+  absl::Status Greet(const JoinedSetting& setting, pid_t speaks_for);
   // One request and its reply. A refusal is a status with the machine's sentence.
   absl::StatusOr<Reply> Ask(Kind kind, std::span<const std::uint64_t> words, int fd = -1)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // One that is answered with an errno alone.
+  int AskForErrno(Kind kind, std::initializer_list<std::uint64_t> words);
   // Whether the machine has closed its end, or the program this one.
   bool IsGone();
   // Whether the socket's number is still the socket's.
@@ -138,6 +157,7 @@ class Connection final : public embedded::FrameHolder {
   const ForkMarker marker_;
   FileDescriptor socket_;
   const std::uint64_t cookie_;  // the kernel's name of the socket
+  std::uint16_t domain_ = 0;
   Lane* lanes_ = nullptr;
   Numbers taken_;
   sem_t free_lanes_;

@@ -13,7 +13,7 @@
 /* Behind the byte 0 with which abstract names begin. */
 #define XENCOMM_DEVICE_NAMES "xencomm/"
 
-/* In this order their names: privcmd, hypercall, evtchn, xenbus, gntdev. */
+/* In this order their names: privcmd, hypercall, evtchn, xenbus, gntdev, gntalloc. */
 enum xencomm_device {
   XENCOMM_NO_DEVICE = -1,
   XENCOMM_PRIVCMD,
@@ -21,6 +21,7 @@ enum xencomm_device {
   XENCOMM_EVTCHN,
   XENCOMM_XENBUS,
   XENCOMM_GNTDEV,
+  XENCOMM_GNTALLOC,
 };
 
 #endif /* HCALL_TRANSPORT_MACHINE_DEVICE_NAMES_H_ */

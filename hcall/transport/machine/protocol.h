@@ -18,11 +18,13 @@
 namespace xencomm::machine {
 
 inline constexpr std::uint64_t kMagic = 0x58434d4143480000;  // "XCMACH"
-inline constexpr std::uint64_t kVersion = 1;
+inline constexpr std::uint64_t kVersion = 2;
 
 enum class Kind : std::uint64_t {
-  kHello = 1,      // {kMagic, kVersion, SpaceOption} -> {memory, release}; descriptor of the lanes
-                   // A supervisor adds the process that it speaks for, which has a name in the log.
+  kHello = 1,      // {kMagic, kVersion, SpaceOption, process, domain} -> {memory, domain, release};
+                   // descriptor of the lanes. A supervisor says which process it speaks for, whose
+                   // name is in the log; others 0. The domain is what the client's calls are of:
+                   // an id, or kNewDomain | its bytes, for as long as the client is there
   kLane,           // {index}: from now on the machine serves it
   kMemory,         // -> {size}; descriptor of domains' memory
   kReserve,        // {virtual base, length in bytes}: the client's region
@@ -30,18 +32,31 @@ enum class Kind : std::uint64_t {
   kHold,           // {file, domain, write, gfns...} -> as Held each; file 0: none
   kHoldResource,   // {file, domain, type, id, first, count} -> {errno, mfns...}
   kCountResource,  // {file, domain, type, id} -> {frames, or a negative errno}
-  kRelease,        // {mfns...}
+  kRelease,        // {HeldFrame...}
   kOpen,  // {xencomm_device, access mode} -> {file}; descriptor of a device's file (device_names.h)
   kAttach,        // with a descriptor of one: from now on this client may name it -> {file}
   kEvent,         // {file, ioctl, bytes that its argument has, argument} -> what evtchn answers
   kReaches,       // {file, domain}: 0, or why that is not reached by it
   kRestrictFile,  // {file, domain}: what privcmd answers
   kTrace,         // {pointer, TracedSpace} -> how it is translated: as Traced, then its steps
-  kAddGrants,     // {file, domain << 32 | ref...} -> {page of the file, or a negative errno}
+  // Of files of gntdev and gntalloc, by their pages.
+  kMapPages,   // {file, page, write, count} -> {errno, tag, mfns...}: what is released so is told
+               // apart by the tag (HeldFrame)
+  kSetNotice,  // {file, byte, action, port} -> {errno}
+  kAddGrants,  // {file, domain << 32 | ref...} -> {page, or a negative errno}
   kRemoveGrants,  // {file, page, count} -> {errno}
-  kHoldGrants,    // {file, page, write, count} -> {errno, mfns...}
-  kRestrict,      // calls of this client are refused from now on
+  kCopyGrant,     // {file, flags, and of source and of destination domain << 32 | ref and offset,
+                  // length, bytes...} -> {GNTST_*, or a positive errno; bytes}
+  kShare,        // {file, page or ~0, domain, writable, count} -> {page or negative errno, refs...}
+  kUnshare,      // {file, page, count} -> {errno}
+  kShareAlso,    // {file, page, domain, writable, count} -> {errno, refs...}
+  kListShares,   // {file, page} -> {errno, ShareListed...}
+  kRevokeShare,  // {file, ref} -> {errno}
+  kRestrict,     // calls of this client are refused from now on
 };
+
+// In a hello: a domain that is made for the client.
+inline constexpr std::uint64_t kNewDomain = std::uint64_t{1} << 63;
 
 // A message is 64-bit words: of a request its kind and what stands beside it; of a reply 0 and what
 // was asked for, or a positive errno and a sentence's bytes, padded with zeroes. So many follow the

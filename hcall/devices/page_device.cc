@@ -1,0 +1,103 @@
+#include "hcall/devices/page_device.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <span>
+#include <vector>
+
+#include "hcall/transport/grant_calls.h"
+
+namespace xencomm::devices {
+namespace {
+
+// Holds the pages at one offset of a file.
+class HolderOfPages final : public embedded::FrameHolder {
+ public:
+  HolderOfPages(machine::Connection& connection, std::uint64_t file, std::uint64_t page)
+      : connection_(connection), file_(file), page_(page) {}
+
+  int Hold(std::uint16_t, std::span<const std::uint64_t>, Access access,
+           std::span<std::uint64_t> mfns, std::span<int> errors) override {
+    std::ranges::fill(errors, 0);
+    return connection_.MapPages(file_, page_, access, mfns, &tag_);
+  }
+  int HoldResource(const ForeignMemory::Resource&, std::span<std::uint64_t>) override {
+    return -EINVAL;
+  }
+  std::int64_t CountResource(const ForeignMemory::Resource&) override { return -EINVAL; }
+  std::uint32_t tag() const override { return tag_; }
+  void Release(std::span<const std::uint64_t> held) override { connection_.Release(held); }
+
+ private:
+  machine::Connection& connection_;
+  const std::uint64_t file_;
+  const std::uint64_t page_;
+  std::uint32_t tag_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<FileDescriptor> PageDevice::EmptyFile() {
+  FileDescriptor empty(memfd_create("xencomm-pages", MFD_CLOEXEC));
+  if (!empty.is_open()) return absl::ErrnoToStatus(errno, "room for shared pages");
+  return empty;
+}
+
+std::int64_t PageDevice::Map(std::uint64_t file, std::uint64_t address, std::size_t length,
+                             int protection, int flags, std::uint64_t offset) {
+  const std::size_t pages = (length + (1u << kPageShift) - 1) >> kPageShift;
+  const int refused = MayMap(pages, protection, (flags & MAP_TYPE) != MAP_PRIVATE);
+  if (refused != 0) return refused;
+  const std::int64_t place = program_.Map(address, length, protection, flags, empty_.get(), 0);
+  if (place < 0) return place;
+  const auto start = static_cast<std::uint64_t>(place);
+  HolderOfPages holder(*connection_, file, offset >> kPageShift);
+  const std::vector<std::uint64_t> none(pages);
+  std::vector<int> errors(pages);
+  const int error = mappings_.Fill(holder, 0,
+                                   {.address = std::bit_cast<void*>(start),
+                                    .protection = protection,
+                                    .empty_file = empty_.get()},
+                                   none, errors);
+  if (error != 0) {
+    program_.Unmap(start, length);
+    return error;
+  }
+  const MutexLock lock(mutex_);
+  mapped_[start] = {.offset = offset, .pages = static_cast<std::uint32_t>(pages)};
+  return place;
+}
+
+void PageDevice::Unmapped(std::uint64_t start, std::size_t length) {
+  {
+    const MutexLock lock(mutex_);
+    std::erase_if(mapped_, [&](const auto& mapping) {
+      return mapping.first >= start && mapping.first - start < length;
+    });
+  }
+  mappings_.Sweep();
+}
+
+std::int64_t PageDevice::OffsetOf(std::uint64_t argument) {
+  GrantOffset asked;
+  if (!program_.Fetch(argument, &asked)) return -EFAULT;
+  {
+    const MutexLock lock(mutex_);
+    const auto mapped = mapped_.find(asked.vaddr);
+    if (mapped == mapped_.end()) return -EINVAL;
+    asked.offset = mapped->second.offset;
+    asked.count = mapped->second.pages;
+  }
+  return program_.Store(argument, asked) ? 0 : -EFAULT;
+}
+
+std::int64_t PageDevice::SetNotice(std::uint64_t file, std::uint64_t argument) {
+  UnmapNotify notify;
+  if (!program_.Fetch(argument, &notify)) return -EFAULT;
+  return connection_->SetNotice(file, notify.index, notify.action, notify.port);
+}
+
+}  // namespace xencomm::devices
