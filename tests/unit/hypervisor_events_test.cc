@@ -162,6 +162,33 @@ TEST_F(HypervisorEventsTest, Domain0IsToldOfAShutdownOnce) {
   EXPECT_TRUE(TakeEvent(port));
 }
 
+TEST_F(HypervisorEventsTest, AVirqIsBoundOnceWhereItBelongs) {
+  const auto bind = [&](std::uint32_t virq, std::uint32_t vcpu) {
+    return EventOp(EVTCHNOP_bind_virq, evtchn_bind_virq{.virq = virq, .vcpu = vcpu, .port = 0});
+  };
+  for (const std::uint32_t own : {VIRQ_TIMER, VIRQ_DEBUG, VIRQ_XENOPROF, VIRQ_XENPMU}) {
+    for (const std::uint32_t vcpu : {1u, 0u}) {
+      EXPECT_EQ(bind(own, vcpu), 0) << own;
+      EXPECT_EQ(bind(own, vcpu), -kEEXIST) << own;
+    }
+    EXPECT_EQ(bind(own, 2), -kENOENT) << own;
+  }
+  const std::uint32_t port = BindVirq(VIRQ_DOM_EXC);
+  EXPECT_EQ(bind(VIRQ_DOM_EXC, 0), -kEEXIST);
+  EXPECT_EQ(bind(VIRQ_DOM_EXC, 1), -kEINVAL);
+  EXPECT_EQ(bind(VIRQ_CON_RING, 2), -kEINVAL) << "which is looked at first";
+  EXPECT_EQ(bind(24, 0), -kEINVAL);
+  EXPECT_EQ(bind(~0u, 0), -kEINVAL);
+  // Moved, it is bound still, and told where it was moved to.
+  EXPECT_EQ(EventOp(EVTCHNOP_bind_vcpu, evtchn_bind_vcpu{.port = port, .vcpu = 1}), 0);
+  EXPECT_EQ(bind(VIRQ_DOM_EXC, 0), -kEEXIST);
+  ASSERT_EQ(machine.CreateDomain(kGuest, 0), kGuest);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+  EXPECT_THAT(TakeUpcalls(), ElementsAre(std::pair(0, 1u)));
+  EXPECT_EQ(EventOp(EVTCHNOP_close, evtchn_close{.port = port}), 0);
+  EXPECT_EQ(bind(VIRQ_DOM_EXC, 0), 0);
+}
+
 TEST_F(HypervisorEventsTest, Domain0IsToldOfWhatXenPrints) {
   const std::uint32_t other = BindVirq(VIRQ_DOM_EXC), port = BindVirq(VIRQ_CON_RING);
   char keys[] = {'h'};

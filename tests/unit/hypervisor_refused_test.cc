@@ -137,6 +137,7 @@ constexpr Remainder kRemainders[] = {
     {"sysctl.scheduler_op.putinfo", Cause::kWrite, Leaves::kAll, Run("scheduler_putinfo_write")},
     {"event_channel_op.alloc_unbound", Cause::kWrite, Leaves::kAll, Run("alloc_unbound_write")},
     {"event_channel_op.bind_", Cause::kWrite, Leaves::kAll, Run("bind_port_write")},
+    {"event_channel_op.init_control", Cause::kWrite, Leaves::kAll, Source("do_event_channel_op")},
     {"grant_table_op.setup_table", Cause::kWrite, Leaves::kAll, Run("setup_table_write")},
     {"grant_table_op.setup_table", Cause::kField, Leaves::kAll, Run("setup_table_list")},
     // Its records are loaded when its end is missed.

@@ -13,6 +13,7 @@ inline constexpr std::int64_t kESRCH = 3;
 inline constexpr std::int64_t kEIO = 5;
 inline constexpr std::int64_t kENXIO = 6;
 inline constexpr std::int64_t kE2BIG = 7;
+inline constexpr std::int64_t kEAGAIN = 11;
 inline constexpr std::int64_t kENOMEM = 12;
 inline constexpr std::int64_t kEACCES = 13;
 inline constexpr std::int64_t kEFAULT = 14;

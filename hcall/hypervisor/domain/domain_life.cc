@@ -146,8 +146,10 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
   Physmap physmap(core, domain);
   if (!domain.dying()) {
     // From here on no page, region or area is added: all look under this lock.
+    SpinGuard events(core.events);
     SpinGuard guard(domain.lock);
     domain.life.store(Life::kDying);
+    if (domain.event_channels != nullptr) domain.event_channels->fifo.Release(core, domain);
     physmap.Claim(0);
     domain.pod_cache_pages = 0;
     domain.dropping = kNoFrame;  // as all tables are now
