@@ -688,6 +688,15 @@ HypercallFrame ShutDownOther(CallsMachine& on, std::uint16_t target) {
 }
 
 // Stopped at once, by the next one; due never while a test runs.
+HypercallFrame Poll(CallsMachine& on, std::uint16_t) {
+  auto* request = on.Put<sched_poll>();
+  request->nr_ports = 2;
+  request->ports.p = on.PutArray<evtchn_port_t>(2);
+  request->ports.p[0] = Open(on, Opened::kIpi);
+  request->ports.p[1] = request->ports.p[0];
+  return on.Frame(__HYPERVISOR_sched_op, SCHEDOP_poll, request);
+}
+
 HypercallFrame SetWatchdog(CallsMachine& on, std::uint16_t) {
   return on.Frame(__HYPERVISOR_sched_op, SCHEDOP_watchdog,
                   on.Put<sched_watchdog>({.id = 0, .timeout = 1 << 20}));
@@ -1112,6 +1121,7 @@ constexpr WorkingCall kCalls[] = {
         ShutDown<SCHEDOP_shutdown_code>),
     Row("sched_op.remote_shutdown", __HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, May::kControl,
         ShutDownOther),
+    Row("sched_op.poll", __HYPERVISOR_sched_op, SCHEDOP_poll, May::kAnyone, Poll),
     Row("sched_op.watchdog", __HYPERVISOR_sched_op, SCHEDOP_watchdog, May::kAnyone, SetWatchdog,
         {.answer = kAnyAnswer}),
     Row("xen_version.version", __HYPERVISOR_xen_version, XENVER_version, May::kAnyone,

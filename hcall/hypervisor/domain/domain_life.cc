@@ -188,6 +188,12 @@ void ShutDown(Core& core, Domain& domain, std::uint32_t reason) {
   domain.SetShutdownReason(reason);
   if (domain.shut_down) return;
   domain.shut_down = true;
+  if (domain.shutdown_code == SHUTDOWN_suspend && domain.suspend_port != 0) {
+    // To whom the domain's own port leads, which subscribed to it, and to nobody else.
+    SpinGuard guard(core.events);
+    SendFrom(core, domain, domain.suspend_port);
+    return;
+  }
   SendGlobalVirq(core, VIRQ_DOM_EXC);
 }
 

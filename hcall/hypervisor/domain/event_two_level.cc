@@ -29,6 +29,11 @@ void RaiseUpcall(Core& core, const Domain& domain, std::uint32_t vcpu) {
   if (was == 0 && domain.built) core.machine.Upcall(domain.id, vcpu);
 }
 
+bool HasUpcall(Core& core, const Domain& domain, std::uint32_t vcpu) {
+  return vcpu < XEN_LEGACY_MAX_VCPUS &&
+         __atomic_load_n(UpcallOf(core, domain, vcpu), __ATOMIC_RELAXED) != 0;
+}
+
 TwoLevelEvents::Word TwoLevelEvents::PendingOf(std::uint32_t port) const {
   return {SharedInfo(core_, domain_, offsetof(shared_info_t, evtchn_pending)), port / Word::kBits,
           domain_.order};

@@ -21,6 +21,8 @@ struct Port;
 // Notes in a vcpu's part of the shared info page that it has events, and tells the machine when
 // that is new. A vcpu that has no place there is not notified.
 void RaiseUpcall(Core& core, const Domain& domain, std::uint32_t vcpu);
+// Whether it has been told and has not looked yet.
+bool HasUpcall(Core& core, const Domain& domain, std::uint32_t vcpu);
 
 class TwoLevelEvents {
  public:
