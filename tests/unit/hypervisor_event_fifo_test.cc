@@ -262,13 +262,16 @@ TEST_P(HypervisorEventFifoTest, WhatIsPendingInTheOtherAbiWaitsForItsWord) {
                       closed = guest.NewIpi();
   EXPECT_EQ(guest.Send(pending), 0);
   EXPECT_EQ(guest.Send(closed), 0);
+  std::uint32_t last = closed;
+  while (last != 70) last = guest.NewIpi();  // of another word
+  EXPECT_EQ(guest.Send(last), 0);
   ASSERT_EQ(guest.InitControl(0), 0);
   EXPECT_EQ(guest.Ready(0), 0u);
   EXPECT_EQ(guest.Close(closed), 0);
   EXPECT_EQ(guest.BindIpi(0), closed);
   ASSERT_EQ(guest.ExpandArray(FifoGuest::kArrayGfn), 0);
   EXPECT_EQ(guest.Word(not_pending), 0u);
-  EXPECT_THAT(guest.Take(0), ElementsAre(pending));
+  EXPECT_THAT(guest.Take(0), ElementsAre(pending, last));
 }
 
 TEST_P(HypervisorEventFifoTest, AnEventWithoutAWordWaitsForIt) {
@@ -378,6 +381,35 @@ TEST_P(HypervisorEventFifoTest, ADomainEndsWithEventsOnItsQueues) {
   EXPECT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &send), 0);  // to nobody
   EXPECT_EQ(guest.InitControl(2), -kESRCH);
   machine.hypervisor.ReleaseVcpu(*guest.vcpu);
+}
+
+// From its end's beginning on it has two levels, and its ports still.
+TEST_P(HypervisorEventFifoTest, OfADomainThatEndsNoBitIsBeyondItsPage) {
+  constexpr std::uint16_t kEnds = 6;
+  TestMachine small({.preempt_interval = 32});
+  small.has_threads = true;  // no need to look at the books so often
+  FifoGuest ends(small, kEnds, GetParam());
+  ends.Share();
+  for (std::uint32_t port = 1; port < 4096; ++port) ASSERT_EQ(ends.BindIpi(0), port);
+  evtchn_alloc_unbound offer = {.dom = kEnds, .remote_dom = 0, .port = 0};
+  ASSERT_EQ(small.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &offer), 0);
+  ASSERT_EQ(offer.port, 4096u);
+  evtchn_bind_interdomain bind = {.remote_dom = kEnds, .remote_port = 4096, .local_port = 0};
+  ASSERT_EQ(small.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, &bind), 0);
+  shared_info_t& info = ends.Info();
+  xen_domctl_t destroy = {};
+  destroy.cmd = XEN_DOMCTL_destroydomain;
+  destroy.interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+  destroy.domain = kEnds;
+  HypercallFrame frame = small.Frame(__HYPERVISOR_domctl, &destroy);
+  small.hypervisor.Hypercall(*small.vcpu, frame);
+  ASSERT_TRUE(frame.continued);
+  evtchn_send send = {.port = bind.local_port};
+  EXPECT_EQ(small.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &send), 0);
+  for (const auto word : info.evtchn_mask) EXPECT_EQ(word, 0u);
+  EXPECT_EQ(info.vcpu_info[0].evtchn_pending_sel, 0u);
+  small.hypervisor.Call(*small.vcpu, frame);
+  small.hypervisor.ReleaseVcpu(*ends.vcpu);
 }
 
 TEST_P(HypervisorEventFifoTest, WhoLogsWhatIsWrittenFindsItsPages) {

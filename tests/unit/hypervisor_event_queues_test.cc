@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <thread>
@@ -14,6 +15,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "hcall/hypervisor/domain/event_link.h"
 #include "tests/fuzz/random_call.h"
 #include "tests/unit/event_fifo_guest.h"
 
@@ -25,6 +27,81 @@ using ::testing::ElementsAre;
 
 constexpr std::uint16_t kGuest = 5;
 constexpr std::uint32_t kPending = FifoGuest::kPending, kLinked = FifoGuest::kLinked;
+
+// A word that a guest changes before it is written: `guest` says what it becomes.
+class ChangingWord {
+ public:
+  using Guest = std::function<std::uint32_t(std::uint32_t word, unsigned writes)>;
+
+  ChangingWord(std::uint32_t word, Guest guest) : word_(word), guest_(std::move(guest)) {}
+
+  std::uint32_t Load() const { return word_; }
+  void Set(std::uint32_t bit) const {
+    word_ |= 1u << bit;
+    was_busy_ = true;
+  }
+  void Clear(std::uint32_t bit) const { word_ &= ~(1u << bit); }
+  bool Exchange(std::uint32_t& expected, std::uint32_t value) const {
+    word_ = guest_(word_, writes_++);
+    const bool is_done = word_ == expected;
+    expected = word_;
+    if (is_done) word_ = value;
+    return is_done;
+  }
+
+  std::uint32_t word() const { return word_; }
+  unsigned writes() const { return writes_; }
+  bool was_busy() const { return was_busy_; }
+
+ private:
+  mutable std::uint32_t word_;
+  mutable unsigned writes_ = 0;
+  mutable bool was_busy_ = false;
+  Guest guest_;
+};
+
+TEST(HypervisorEventLinkTest, AWordThatChangesOnceIsKeptBusyAndLinked) {
+  const ChangingWord quiet(kPending | kLinked | 5, [](auto word, unsigned) { return word; });
+  EXPECT_TRUE(LinkBehind(quiet, 9));
+  EXPECT_EQ(quiet.word(), kPending | kLinked | 9);
+  EXPECT_FALSE(quiet.was_busy());
+
+  const ChangingWord masked(kPending | kLinked, [](auto word, unsigned writes) {
+    return writes == 0 ? word | FifoGuest::kMasked : word;
+  });
+  EXPECT_TRUE(LinkBehind(masked, 9));
+  EXPECT_EQ(masked.word(), kPending | kLinked | FifoGuest::kMasked | 9);
+  EXPECT_TRUE(masked.was_busy());
+}
+
+TEST(HypervisorEventLinkTest, AWordThatIsTakenOffIsNotLinkedAndNotBusy) {
+  const ChangingWord off(kPending, [](auto word, unsigned) { return word; });
+  EXPECT_FALSE(LinkBehind(off, 9));
+  EXPECT_EQ(off.word(), kPending);
+  for (const unsigned when : {0u, 1u, 4u}) {
+    const ChangingWord taken(kPending | kLinked | 5, [&](auto word, unsigned writes) {
+      if (writes == when) return word & ~(kLinked | FifoGuest::kLink);
+      return writes < when ? word ^ FifoGuest::kMasked : word;
+    });
+    // At the last try nobody looks any more whether it is there.
+    EXPECT_EQ(LinkBehind(taken, 9), when == 4) << when;
+    EXPECT_EQ(taken.word() & (kLinked | FifoGuest::kBusy | FifoGuest::kLink), 0u) << when;
+  }
+}
+
+TEST(HypervisorEventLinkTest, AWordThatNeverHoldsStillIsGivenUp) {
+  const ChangingWord restless(kPending | kLinked,
+                              [](auto word, unsigned) { return word ^ FifoGuest::kMasked; });
+  EXPECT_TRUE(LinkBehind(restless, 9)) << "nobody is told of a head that is none";
+  EXPECT_EQ(restless.writes(), 5u);
+  EXPECT_EQ(restless.word() & (FifoGuest::kBusy | FifoGuest::kLink), 0u);
+  // Once less, and it is linked.
+  const ChangingWord calmer(kPending | kLinked, [](auto word, unsigned writes) {
+    return writes < 4 ? word ^ FifoGuest::kMasked : word;
+  });
+  EXPECT_TRUE(LinkBehind(calmer, 9));
+  EXPECT_EQ(calmer.word() & (FifoGuest::kBusy | FifoGuest::kLink), 9u);
+}
 
 // What a guest may write anywhere, for all that the hypervisor cares.
 TEST(HypervisorEventQueuesTest, LinksThatAGuestWroteAreNotFollowed) {
@@ -310,7 +387,11 @@ TEST(HypervisorEventSearchTest, APortIsLookedForInLegs) {
     ASSERT_EQ(guest.BindIpi(0), i);
     ASSERT_EQ(guest.Send(i), 0);
   }
-  for (unsigned i = 1; i <= kPorts; ++i) ASSERT_EQ(guest.Close(i), 0);
+  constexpr std::uint32_t kOpen = 2;
+  for (unsigned i = 1; i <= kPorts; ++i) {
+    if (i == kOpen) continue;
+    ASSERT_EQ(guest.Close(i), 0);
+  }
   const auto search = [&](evtchn_bind_ipi& request) {
     HypercallFrame frame =
         machine.Frame(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi, &request);
@@ -330,14 +411,16 @@ TEST(HypervisorEventSearchTest, APortIsLookedForInLegs) {
   HypercallFrame frame = machine.Frame(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi, &request);
   machine.hypervisor.Hypercall(*guest.vcpu, frame);
   ASSERT_TRUE(frame.continued);
-  guest.SetWord(kPorts + 1, 0);
-  EXPECT_EQ(guest.Close(kPorts + 1), 0);
-  guest.SetWord(3, 0);
-  machine.hypervisor.Call(*guest.vcpu, frame);
-  EXPECT_EQ(request.port, kPorts + 1);
-  // And the next one begins at the first port.
+  guest.SetWord(kOpen, 0);
+  EXPECT_EQ(guest.Close(kOpen), 0);
+  EXPECT_EQ(machine.hypervisor.Call(*guest.vcpu, frame), 0);
+  EXPECT_EQ(request.port, kOpen);
+  // And the next one begins at the first port, however far another one came that was given up.
+  machine.hypervisor.Hypercall(*guest.vcpu, frame);
+  guest.SetWord(1, 0);
+  EXPECT_EQ(search(request), kPorts / kInterval);
   EXPECT_EQ(search(request), 1u);
-  EXPECT_EQ(request.port, 3u);
+  EXPECT_EQ(request.port, 1u);
 }
 
 TEST(HypervisorEventSearchTest, OfADomainWithFewPortsNoneIsFreeInTheEnd) {

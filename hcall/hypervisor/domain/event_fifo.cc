@@ -4,6 +4,7 @@
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/domain.h"
 #include "hcall/hypervisor/domain/event_channel.h"
+#include "hcall/hypervisor/domain/event_link.h"
 #include "hcall/hypervisor/domain/event_two_level.h"
 #include "hcall/hypervisor/memory/physmap.h"
 #include "hcall/schema/generated/types.h"
@@ -14,16 +15,15 @@ namespace {
 constexpr std::uint32_t kPending = EVTCHN_FIFO_PENDING;
 constexpr std::uint32_t kMasked = EVTCHN_FIFO_MASKED;
 constexpr std::uint32_t kLinked = EVTCHN_FIFO_LINKED;
-constexpr std::uint32_t kBusy = EVTCHN_FIFO_BUSY;
 
 static_assert(EventFifo::kLinkBits == EVTCHN_FIFO_LINK_BITS);
 static_assert(EventFifo::kLowestPriority == EVTCHN_FIFO_PRIORITY_MIN);
 static_assert(EventChannels::kDefaultPriority == EVTCHN_FIFO_PRIORITY_DEFAULT);
 
-// A page that the domain may write, which it cannot give up from now on.
+// A page that the domain may write, which it cannot give up from now on. Of one that does not end:
+// that begins with the events' lock held, too.
 std::int64_t PinPage(Core& core, Domain& domain, std::uint64_t gfn, std::byte** bytes) {
   SpinGuard guard(domain.lock);
-  if (domain.dying()) return -kEINVAL;
   const P2mEntry entry = domain.p2m.Load(gfn);
   // The hypervisor's own pages are not the guest's to pin: it gives them back when it likes.
   if (entry.type() != P2mType::kRam) return -kEINVAL;
@@ -41,31 +41,6 @@ void Unpin(Core& core, Domain& domain, const std::byte* bytes) {
 void MarkDirty(Core& core, Domain& domain, const std::byte* bytes) {
   if (!domain.translated()) return;
   domain.dirty_log.Mark(core.frames.Of(core.frames.MfnOfPointer(bytes)).gfn);
-}
-
-// Links a queue's tail to `port`. False when the guest has taken the tail off: the queue is empty.
-bool Link(const GuestWord<std::uint32_t>& tail, std::uint32_t port) {
-  constexpr std::uint32_t kReplaced = EVTCHN_FIFO_LINK_MASK | 1u << kBusy;
-  const auto is_linked = [](std::uint32_t word) { return (word >> kLinked & 1) != 0; };
-  std::uint32_t seen = tail.Load();
-  if (!is_linked(seen)) return false;
-  if (tail.Exchange(seen, (seen & ~kReplaced) | port)) return true;
-  if (!is_linked(seen)) return false;
-
-  // While it is busy, a guest does not unmask it: what is left to change are MASKED, PENDING and
-  // LINKED, once each.
-  tail.Set(kBusy);
-  seen = tail.Load();
-  for (unsigned tries = 0; tries < 4; ++tries) {
-    if (!is_linked(seen)) {
-      tail.Clear(kBusy);
-      return false;
-    }
-    if (tail.Exchange(seen, (seen & ~kReplaced) | port)) return true;
-  }
-  // It does not keep to that. Its event is lost, and whatever comes behind it.
-  tail.Clear(kBusy);
-  return true;
 }
 
 }  // namespace
@@ -183,7 +158,7 @@ bool EventFifo::Append(Core& core, Domain& domain, EventQueues& queues, std::uin
   bool is_linked = false;
   if (tail != 0) {
     std::byte* place = PlaceOf(tail);
-    is_linked = Link(Word(place, domain.order), port);
+    is_linked = LinkBehind(Word(place, domain.order), port);
     MarkDirty(core, domain, place);
   }
   if (!is_linked) {
