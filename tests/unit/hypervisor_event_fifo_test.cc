@@ -414,7 +414,11 @@ TEST_P(HypervisorEventFifoTest, OfADomainThatEndsNoBitIsBeyondItsPage) {
 
 TEST_P(HypervisorEventFifoTest, WhoLogsWhatIsWrittenFindsItsPages) {
   guest.Share();
+  constexpr std::uint64_t kSecondGfn = FifoGuest::kArrayGfn + 1;
+  ASSERT_EQ(guest.ExpandArray(kSecondGfn), 0);
   const std::uint32_t port = guest.NewIpi(), second = guest.NewIpi();
+  std::uint32_t far = second;
+  while (far != FifoGuest::kWordsPerPage) far = guest.NewIpi();
   xen_domctl_t op = {};
   op.u.shadow_op.op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
   ASSERT_EQ(machine.Domctl(XEN_DOMCTL_shadow_op, kGuest, op), 0);
@@ -437,7 +441,9 @@ TEST_P(HypervisorEventFifoTest, WhoLogsWhatIsWrittenFindsItsPages) {
   EXPECT_THAT(written(), ElementsAre(FifoGuest::kControlGfn, FifoGuest::kArrayGfn));
   EXPECT_EQ(guest.Send(second), 0);
   EXPECT_THAT(written(), ElementsAre(FifoGuest::kArrayGfn));
-  EXPECT_EQ(guest.Unmask(63), 0);
+  EXPECT_EQ(guest.Send(far), 0);
+  EXPECT_THAT(written(), ElementsAre(FifoGuest::kArrayGfn, kSecondGfn)) << "the tail's, too";
+  EXPECT_EQ(guest.Unmask(0), 0);
   EXPECT_THAT(written(), IsEmpty());
   EXPECT_EQ(guest.Unmask(port), 0);
   EXPECT_THAT(written(), ElementsAre(FifoGuest::kArrayGfn));

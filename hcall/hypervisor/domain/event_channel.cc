@@ -149,7 +149,7 @@ void ClosePort(Core& core, Domain& domain, std::uint32_t port, Port& row) {
   EventChannels& channels = *domain.event_channels;
   // Whoever binds it next has had no event.
   if (channels.fifo.is_on()) {
-    channels.fifo.ClearPending(core, domain, port, row);
+    channels.fifo.ClearPending(core, domain, port);
   } else {
     TwoLevelEvents(core, domain).ClearPending(port);
   }

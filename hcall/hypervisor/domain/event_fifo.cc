@@ -180,8 +180,7 @@ void EventFifo::Unmask(Core& core, Domain& domain, std::uint32_t port, Port& row
   if (word.Has(kPending)) SetPending(core, domain, port, row);
 }
 
-void EventFifo::ClearPending(Core& core, Domain& domain, std::uint32_t port, Port& row) const {
-  row.is_waiting = false;
+void EventFifo::ClearPending(Core& core, Domain& domain, std::uint32_t port) const {
   std::byte* place = PlaceOf(port);
   if (place == nullptr) return;
   // It stays linked: the guest takes it off, and finds that there is nothing.

@@ -72,7 +72,7 @@ class EventFifo {
   // its vcpu it is lost, as in Xen.
   void SetPending(Core& core, Domain& domain, std::uint32_t port, Port& row) const;
   void Unmask(Core& core, Domain& domain, std::uint32_t port, Port& row) const;
-  void ClearPending(Core& core, Domain& domain, std::uint32_t port, Port& row) const;
+  void ClearPending(Core& core, Domain& domain, std::uint32_t port) const;
   bool IsPending(const Domain& domain, std::uint32_t port) const;
   // Whether a port that was closed may still be on a queue: it is not free then.
   bool IsBusy(const Domain& domain, std::uint32_t port) const;
