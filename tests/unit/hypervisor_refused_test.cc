@@ -102,6 +102,9 @@ constexpr Remainder kRemainders[] = {
     {"memory_op.add_to_physmap.gmfn", Cause::kField, Leaves::kSome, Run("add_to_physmap_range")},
     {"memory_op.add_to_physmap.gmfn_range", Cause::kRead, Leaves::kSome,
      Run("add_to_physmap_range_gone")},
+    // Of a domain that ends, pages go one after the other.
+    {"memory_op.add_to_physmap_batch", Cause::kTarget, Leaves::kOther,
+     Source("xenmem_add_to_physmap_batch")},
     {"memory_op.exchange", Cause::kWrite, Leaves::kSome, Run("exchange_write")},
     {"console_io.write", Cause::kRead, Leaves::kSome, Run("console_write_read")},
     {"mmuext_op", Cause::kMemory, Leaves::kSome, Source("none: see page_types.h")},
