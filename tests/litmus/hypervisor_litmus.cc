@@ -354,6 +354,84 @@ TEST_F(EventLitmus, NoneIsLostWhenItsMaskGoes) {
       2, [&] { Require(is_seen || info->vcpu_info[0].evtchn_upcall_pending != 0, "the event"); });
 }
 
+// The same in the FIFO ABI, in which the guest has a second port, too.
+class EventFifoLitmus : public EventLitmus {
+ protected:
+  EventFifoLitmus() {
+    evtchn_init_control control = {};
+    control.control_gfn = kControl;
+    EXPECT_EQ(GuestOp(EVTCHNOP_init_control, control), 0);
+    EXPECT_EQ(GuestOp(EVTCHNOP_expand_array, evtchn_expand_array{.array_gfn = kArray}), 0);
+    EXPECT_EQ(GuestOp(EVTCHNOP_bind_ipi, evtchn_bind_ipi{.vcpu = 0, .port = 0}), 0);
+    info->vcpu_info[0].evtchn_upcall_pending = 0;
+    words = reinterpret_cast<std::uint32_t*>(
+        machine.BytesOf(machine.hypervisor.FrameOf(kGuest, kArray)));
+    block = reinterpret_cast<evtchn_fifo_control_block_t*>(
+        machine.BytesOf(machine.hypervisor.FrameOf(kGuest, kControl)));
+  }
+
+  template <class T>
+  std::int64_t GuestOp(std::uint64_t op, const T& argument) {
+    PutIntoGuest(kExtents, argument);
+    return Call(guest[0], __HYPERVISOR_event_channel_op, op,
+                InlineAddress({kExtents << kPageShift}).value);
+  }
+  std::uint32_t Word(std::uint32_t of, std::memory_order order) {
+    return std::atomic_ref(words[of]).load(order);
+  }
+  static bool IsQueued(std::uint32_t word) { return word >> 29 == 5; }  // PENDING and LINKED
+
+  static constexpr std::uint64_t kControl = 10, kArray = 11;
+  static constexpr std::uint32_t kPort = 1, kSecond = 2;  // the first is domain 0's to send to
+  std::uint32_t* words;
+  evtchn_fifo_control_block_t* block;
+};
+
+TEST_F(EventFifoLitmus, WhoIsCalledFindsTheQueueAndItsHead) {
+  Keep();
+  Run({[&] { Send(); },
+       [&] {
+         const std::atomic_ref upcall(info->vcpu_info[0].evtchn_upcall_pending);
+         if (upcall.load(std::memory_order_acquire) == 0) return;
+         Require(std::atomic_ref(block->ready).load(std::memory_order_relaxed) == 1u << 7, "ready");
+         Require(std::atomic_ref(block->head[7]).load(std::memory_order_relaxed) == kPort, "head");
+         Require(IsQueued(Word(kPort, std::memory_order_relaxed)), "the event");
+       }});
+}
+
+TEST_F(EventFifoLitmus, WhoFollowsALinkFindsTheEvent) {
+  EXPECT_EQ(GuestOp(EVTCHNOP_send, evtchn_send{.port = kSecond}), 0);
+  Keep();
+  Run({[&] { Send(); },
+       [&] {
+         const std::uint32_t link = Word(kSecond, std::memory_order_acquire) & ((1u << 17) - 1);
+         if (link == 0) return;
+         Require(link == kPort, "the link");
+         Require(IsQueued(Word(kPort, std::memory_order_relaxed)), "the event");
+       }});
+}
+
+// A guest that takes the tail off its queue finds what comes behind it there, or is told of a head.
+TEST_F(EventFifoLitmus, NoneIsLostBehindATailThatIsTakenOff) {
+  EXPECT_EQ(GuestOp(EVTCHNOP_send, evtchn_send{.port = kSecond}), 0);
+  block->ready = 0;
+  info->vcpu_info[0].evtchn_upcall_pending = 0;
+  Keep();
+  bool is_found;
+  Run({[&] { Send(); },
+       [&] {
+         const std::atomic_ref word(words[kSecond]);
+         std::uint32_t seen = word.load(std::memory_order_relaxed);
+         while (!word.compare_exchange_strong(seen, 0)) {
+         }
+         is_found = (seen & ((1u << 17) - 1)) == kPort;
+       }},
+      2, [&] {
+        Require(is_found == (info->vcpu_info[0].evtchn_upcall_pending == 0), "the event");
+        Require(is_found == (block->head[7] != kPort), "the head");
+      });
+}
+
 // ---- Regions
 
 class RegionLitmus : public HypervisorLitmus {

@@ -1,5 +1,6 @@
 #include "tests/unit/hypervisor_books.h"
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <map>
@@ -567,18 +568,30 @@ class Books::Counting {
     const EventChannels* channels = domain.event_channels;
     if (channels == nullptr) return;
     ClaimNew(channels, "event channels");
-    for (std::uint32_t port = 0; port < EventChannels::kMaxPorts; ++port) {
-      const Port* page = channels->pages[port / EventChannels::kPortsPerPage];
+    ClaimNew(channels->pages, "the list of ports", EventChannels::kPages);
+    std::uint32_t in_use = 0;
+    std::array<std::uint32_t, EventChannels::kPages> taken = {};
+    for (std::uint32_t port = 0; port < EventFifo::kPorts; ++port) {
+      const std::uint32_t at = port / EventChannels::kPortsPerPage;
+      const Port* page = channels->pages[at];
       if (port % EventChannels::kPortsPerPage == 0) {
         ClaimNew(page, "ports", EventChannels::kPortsPerPage);
       }
       if (page == nullptr) continue;
       const Port& row = page[port % EventChannels::kPortsPerPage];
+      if (row.state != PortState::kFree) ++taken[at];
+      if (row.is_in_use()) ++in_use;
       if (row.state != PortState::kFree && port >= channels->valid) {
         Fault("domain ", domain.id, ": port ", port, " is in use and not valid");
       }
       if (row.state != PortState::kFree && port != 0 && domain.life.load() == Life::kDead) {
         Fault("domain ", domain.id, " has ended: port ", port, " is open");
+      }
+      if (row.is_waiting && !row.is_in_use()) {
+        Fault("domain ", domain.id, ": port ", port, " is free and has an event");
+      }
+      if (row.state == PortState::kVirq && PortOfVirq(domain, row.virq, row.vcpu) != port) {
+        Fault("domain ", domain.id, ": interrupt ", row.virq, " does not find port ", port);
       }
       if (row.state != PortState::kInterdomain) continue;
       const Port* other = PortOf(row.remote_domain, row.remote_port);
@@ -588,15 +601,64 @@ class Books::Counting {
               ", port ", row.remote_port, ", which does not lead back");
       }
     }
+    if (in_use != channels->in_use) {
+      Fault("domain ", domain.id, ": ", in_use, " ports are in use, ", channels->in_use,
+            " are counted");
+    }
+    for (std::uint32_t at = 0; at < EventChannels::kPages; ++at) {
+      const bool is_full = (channels->full[at / 64] >> at % 64 & 1) != 0;
+      if (taken[at] != channels->taken[at] ||
+          is_full != (taken[at] == EventChannels::kPortsPerPage)) {
+        Fault("domain ", domain.id, ": ", taken[at], " ports of page ", at, " are taken, ",
+              channels->taken[at], " are counted");
+      }
+    }
+    CountVirqs(domain, *channels);
+    CountFifo(domain, channels->fifo);
+  }
+  void CountVirqs(const Domain& domain, const EventChannels& channels) {
+    const auto check = [&](std::uint32_t port) {
+      const Port* row = port == 0 ? nullptr : PortOf(domain.id, port);
+      if (port != 0 && (row == nullptr || row->state != PortState::kVirq)) {
+        Fault("domain ", domain.id, ": an interrupt is bound to port ", port, ", which is none");
+      }
+    };
+    for (const std::uint32_t port : channels.virqs) check(port);
+    for (unsigned i = 0; i < domain.max_vcpus; ++i) {
+      if (domain.vcpus[i] == nullptr) continue;
+      for (const std::uint32_t port : domain.vcpus[i]->virq_ports) check(port);
+    }
+  }
+  void CountFifo(const Domain& domain, const EventFifo& fifo) {
+    const auto count_pin = [&](const std::byte* bytes) {
+      if (bytes == nullptr) return;
+      const std::uint64_t mfn = core_.frames.MfnOfPointer(bytes);
+      if (Has(mfn, "a page of events")) ++RowOf(mfn).pins;
+    };
+    bool has_block = false;
+    for (const EventQueues* page : fifo.queues_) {
+      ClaimNew(page, "queues of events", EventFifo::kVcpusPerPage);
+      for (unsigned i = 0; page != nullptr && i < EventFifo::kVcpusPerPage; ++i) {
+        count_pin(page[i].control_block);
+        has_block |= page[i].control_block != nullptr;
+        for (const std::uint32_t tail : page[i].tails) {
+          if (tail != 0 && (page[i].control_block == nullptr || tail >= fifo.words_)) {
+            Fault("domain ", domain.id, ": port ", tail, " is a tail and has no word");
+          }
+        }
+      }
+    }
+    if (has_block != fifo.is_on()) Fault("domain ", domain.id, " is half in the FIFO ABI");
+    for (std::uint32_t i = 0; i < EventFifo::kArrayPages; ++i) {
+      count_pin(fifo.array_[i]);
+      if ((fifo.array_[i] != nullptr) != (i * EventFifo::kWordsPerPage < fifo.words_)) {
+        Fault("domain ", domain.id, " has another number of words than pages for them");
+      }
+    }
   }
   const Port* PortOf(std::uint16_t id, std::uint32_t port) const {
     const Domain* domain = core_.domains.Find(id);
-    if (domain == nullptr || domain->event_channels == nullptr ||
-        port >= domain->event_channels->valid) {
-      return nullptr;
-    }
-    return &domain->event_channels
-                ->pages[port / EventChannels::kPortsPerPage][port % EventChannels::kPortsPerPage];
+    return domain == nullptr ? nullptr : OpenPort(*domain, port);
   }
 
   void CountDirtyLog(const DirtyLog& log) {

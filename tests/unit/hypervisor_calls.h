@@ -154,6 +154,8 @@ struct WorkingCall {
   // Xen looks ids up by rcu_lock_domain_by_id, DOMID_SELF is no such domain.
   std::int64_t absent = -kESRCH;
   std::int64_t absent_refusal = absent;
+  // What an unprivileged domain is answered of one that ends.
+  std::int64_t dying_refusal = refusal;
   // Whether a control domain can make it for itself by DOMID_SELF. What others may make always can.
   bool takes_self = false;
   // Where the call's result lies besides in its answer (a grant op's status, an error of a batch),

@@ -162,6 +162,86 @@ TEST_F(HypervisorEventsTest, Domain0IsToldOfAShutdownOnce) {
   EXPECT_TRUE(TakeEvent(port));
 }
 
+// A domain that was suspended tells whoever subscribed to that, by the port that they have chosen.
+TEST_F(HypervisorEventsTest, ASubscriberIsToldOfASuspendedDomainInPlaceOfDomain0) {
+  const std::uint32_t port = BindVirq(VIRQ_DOM_EXC);
+  for (const unsigned reason : {SHUTDOWN_suspend, SHUTDOWN_reboot}) {
+    ASSERT_EQ(machine.CreateDomain(kGuest, 0), kGuest);
+    evtchn_alloc_unbound offer = {.dom = kGuest, .remote_dom = 0, .port = 0};
+    ASSERT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &offer), 0);
+    evtchn_bind_interdomain bind = {
+        .remote_dom = kGuest, .remote_port = offer.port, .local_port = 0};
+    ASSERT_EQ(machine.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, &bind), 0);
+    EXPECT_TRUE(TakeEvent(bind.local_port));
+    xen_domctl_t op = {};
+    op.u.subscribe.port = offer.port;
+    ASSERT_EQ(machine.Domctl(XEN_DOMCTL_subscribe, kGuest, op), 0);
+    sched_remote_shutdown request = {.domain_id = kGuest, .reason = reason};
+    EXPECT_EQ(machine.Call(__HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, &request), 0);
+    EXPECT_EQ(TakeEvent(bind.local_port), reason == SHUTDOWN_suspend);
+    EXPECT_EQ(TakeEvent(port), reason != SHUTDOWN_suspend);
+    EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+    EXPECT_TRUE(TakeEvent(port));
+    EXPECT_EQ(EventOp(EVTCHNOP_close, evtchn_close{.port = bind.local_port}), 0);
+  }
+}
+
+TEST_F(HypervisorEventsTest, APollLooksAtItsPortsUnlessAnUpcallIsPending) {
+  const std::uint32_t port = BindIpi(0), other = BindIpi(0);
+  std::vector<evtchn_port_t> ports(129, port);
+  const auto poll = [&](evtchn_port_t* list, std::uint32_t count) {
+    sched_poll request = {};
+    request.ports.p = list;
+    request.nr_ports = count;
+    return machine.Call(__HYPERVISOR_sched_op, SCHEDOP_poll, &request);
+  };
+  EXPECT_EQ(poll(ports.data(), 128), 0);
+  EXPECT_EQ(poll(ports.data(), 129), -kEINVAL);
+  EXPECT_EQ(poll(nullptr, 0), 0);
+  EXPECT_EQ(poll(nullptr, 1), -kEFAULT);
+  ports = {port, 60, other};  // of which one is free
+  EXPECT_EQ(poll(ports.data(), 3), -kEINVAL);
+  ports = {port, 0};
+  EXPECT_EQ(poll(ports.data(), 2), -kEINVAL);
+  ports = {other, 4096};
+  EXPECT_EQ(poll(ports.data(), 2), -kEINVAL);
+  // Behind one that is pending it does not look.
+  SharedInfo().evtchn_mask[0] = ~std::uint64_t{0};
+  EXPECT_EQ(Send(other), 0);
+  EXPECT_EQ(poll(ports.data(), 2), 0);
+  ports = {4096, other};
+  EXPECT_EQ(poll(ports.data(), 2), -kEINVAL);
+  SharedInfo().vcpu_info[0].evtchn_upcall_pending = 1;
+  EXPECT_EQ(poll(ports.data(), 2), 0);
+}
+
+TEST_F(HypervisorEventsTest, AVirqIsBoundOnceWhereItBelongs) {
+  const auto bind = [&](std::uint32_t virq, std::uint32_t vcpu) {
+    return EventOp(EVTCHNOP_bind_virq, evtchn_bind_virq{.virq = virq, .vcpu = vcpu, .port = 0});
+  };
+  for (const std::uint32_t own : {VIRQ_TIMER, VIRQ_DEBUG, VIRQ_XENOPROF, VIRQ_XENPMU}) {
+    for (const std::uint32_t vcpu : {1u, 0u}) {
+      EXPECT_EQ(bind(own, vcpu), 0) << own;
+      EXPECT_EQ(bind(own, vcpu), -kEEXIST) << own;
+    }
+    EXPECT_EQ(bind(own, 2), -kENOENT) << own;
+  }
+  const std::uint32_t port = BindVirq(VIRQ_DOM_EXC);
+  EXPECT_EQ(bind(VIRQ_DOM_EXC, 0), -kEEXIST);
+  EXPECT_EQ(bind(VIRQ_DOM_EXC, 1), -kEINVAL);
+  EXPECT_EQ(bind(VIRQ_CON_RING, 2), -kEINVAL) << "which is looked at first";
+  EXPECT_EQ(bind(24, 0), -kEINVAL);
+  EXPECT_EQ(bind(~0u, 0), -kEINVAL);
+  // Moved, it is bound still, and told where it was moved to.
+  EXPECT_EQ(EventOp(EVTCHNOP_bind_vcpu, evtchn_bind_vcpu{.port = port, .vcpu = 1}), 0);
+  EXPECT_EQ(bind(VIRQ_DOM_EXC, 0), -kEEXIST);
+  ASSERT_EQ(machine.CreateDomain(kGuest, 0), kGuest);
+  EXPECT_EQ(machine.Domctl(XEN_DOMCTL_destroydomain, kGuest), 0);
+  EXPECT_THAT(TakeUpcalls(), ElementsAre(std::pair(0, 1u)));
+  EXPECT_EQ(EventOp(EVTCHNOP_close, evtchn_close{.port = port}), 0);
+  EXPECT_EQ(bind(VIRQ_DOM_EXC, 0), 0);
+}
+
 TEST_F(HypervisorEventsTest, Domain0IsToldOfWhatXenPrints) {
   const std::uint32_t other = BindVirq(VIRQ_DOM_EXC), port = BindVirq(VIRQ_CON_RING);
   char keys[] = {'h'};

@@ -586,6 +586,64 @@ HypercallFrame Unmask(CallsMachine& on, std::uint16_t) {
   return EventFrame(on, EVTCHNOP_unmask, evtchn_unmask{.port = Open(on, Opened::kUnbound)});
 }
 
+// The caller's pages that it shares with the hypervisor in the FIFO ABI.
+constexpr std::uint64_t kControlGfn = 10;
+constexpr std::uint64_t kArrayGfn = 11;
+
+evtchn_init_control ControlRequest(std::uint32_t vcpu) {
+  return {.control_gfn = kControlGfn, .offset = 128 * vcpu, .vcpu = vcpu};
+}
+
+// The caller is in the FIFO ABI, as far as a control block of vcpu 0.
+void ChangeToFifo(CallsMachine& on) {
+  ResetPorts(on, CallerOf(on));
+  evtchn_init_control request = ControlRequest(0);
+  Before(on, on.caller, __HYPERVISOR_event_channel_op, EVTCHNOP_init_control, &request);
+}
+// And as far as that of vcpu 1, and a page of words.
+void ShareFifo(CallsMachine& on) {
+  ChangeToFifo(on);
+  evtchn_init_control request = ControlRequest(1);
+  Before(on, on.caller, __HYPERVISOR_event_channel_op, EVTCHNOP_init_control, &request);
+  evtchn_expand_array expand = {.array_gfn = kArrayGfn};
+  Before(on, on.caller, __HYPERVISOR_event_channel_op, EVTCHNOP_expand_array, &expand);
+}
+evtchn_port_t OpenInFifo(CallsMachine& on) {
+  ShareFifo(on);
+  evtchn_bind_ipi request = {.vcpu = 1};
+  Before(on, on.caller, __HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi, &request);
+  return request.port;
+}
+
+HypercallFrame InitControl(CallsMachine& on, std::uint16_t) {
+  ResetPorts(on, CallerOf(on));
+  return EventFrame(on, EVTCHNOP_init_control, ControlRequest(0));
+}
+HypercallFrame InitSecondControl(CallsMachine& on, std::uint16_t) {
+  ChangeToFifo(on);
+  return EventFrame(on, EVTCHNOP_init_control, ControlRequest(1));
+}
+
+HypercallFrame ExpandArray(CallsMachine& on, std::uint16_t) {
+  ChangeToFifo(on);
+  return EventFrame(on, EVTCHNOP_expand_array, evtchn_expand_array{.array_gfn = kArrayGfn});
+}
+
+HypercallFrame SetPriority(CallsMachine& on, std::uint16_t) {
+  return EventFrame(on, EVTCHNOP_set_priority,
+                    evtchn_set_priority{.port = OpenInFifo(on), .priority = 3});
+}
+
+template <std::uint64_t kOp, class T>
+HypercallFrame UsePortInFifo(CallsMachine& on, std::uint16_t) {
+  return EventFrame(on, kOp, T{.port = OpenInFifo(on)});
+}
+
+HypercallFrame ResetFifo(CallsMachine& on, std::uint16_t) {
+  OpenInFifo(on);
+  return EventFrame(on, EVTCHNOP_reset, evtchn_reset{.dom = DOMID_SELF});
+}
+
 // Of a port of the target's, which is open in this way if the target can open it so.
 template <Opened kHow>
 HypercallFrame PortStatus(CallsMachine& on, std::uint16_t target) {
@@ -712,6 +770,15 @@ HypercallFrame ShutDownOther(CallsMachine& on, std::uint16_t target) {
 }
 
 // Stopped at once, by the next one; due never while a test runs.
+HypercallFrame Poll(CallsMachine& on, std::uint16_t) {
+  auto* request = on.Put<sched_poll>();
+  request->nr_ports = 2;
+  request->ports.p = on.PutArray<evtchn_port_t>(2);
+  request->ports.p[0] = Open(on, Opened::kIpi);
+  request->ports.p[1] = request->ports.p[0];
+  return on.Frame(__HYPERVISOR_sched_op, SCHEDOP_poll, request);
+}
+
 HypercallFrame SetWatchdog(CallsMachine& on, std::uint16_t) {
   return on.Frame(__HYPERVISOR_sched_op, SCHEDOP_watchdog,
                   on.Put<sched_watchdog>({.id = 0, .timeout = 1 << 20}));
@@ -874,6 +941,7 @@ struct But {
   std::int64_t pv_refusal = refusal;
   std::int64_t absent = -kESRCH;
   std::int64_t absent_refusal = absent;
+  std::int64_t dying_refusal = refusal;
   bool takes_self = false;
   std::int64_t (*result)(CallsMachine&) = nullptr;
   std::int64_t own_answer = answer;
@@ -894,6 +962,7 @@ constexpr WorkingCall Row(const char* name, std::uint64_t hypercall, std::uint64
           .pv_refusal = but.pv_refusal,
           .absent = but.absent,
           .absent_refusal = but.absent_refusal,
+          .dying_refusal = but.dying_refusal,
           .takes_self = but.takes_self,
           .result = but.result,
           .own_answer = but.own_answer,
@@ -1061,7 +1130,7 @@ constexpr WorkingCall kCalls[] = {
     Row("grant_table_op.cache_flush", __HYPERVISOR_grant_table_op, GNTTABOP_cache_flush,
         May::kAnyone, FlushCache),
     Row("event_channel_op.alloc_unbound", __HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound,
-        May::kTarget, AllocateUnbound),
+        May::kTarget, AllocateUnbound, {.dying_refusal = -kEINVAL}),
     Row("event_channel_op.bind_interdomain", __HYPERVISOR_event_channel_op,
         EVTCHNOP_bind_interdomain, May::kAnyone, BindInterdomain),
     Row("event_channel_op.bind_virq", __HYPERVISOR_event_channel_op, EVTCHNOP_bind_virq,
@@ -1100,6 +1169,22 @@ constexpr WorkingCall kCalls[] = {
         PortStatus<Opened::kIpi>, {.target = 0}),
     Row("event_channel_op.unmask", __HYPERVISOR_event_channel_op, EVTCHNOP_unmask, May::kAnyone,
         Unmask),
+    Row("event_channel_op.init_control", __HYPERVISOR_event_channel_op, EVTCHNOP_init_control,
+        May::kAnyone, InitControl),
+    Row("event_channel_op.init_control.second", __HYPERVISOR_event_channel_op,
+        EVTCHNOP_init_control, May::kAnyone, InitSecondControl),
+    Row("event_channel_op.expand_array", __HYPERVISOR_event_channel_op, EVTCHNOP_expand_array,
+        May::kAnyone, ExpandArray),
+    Row("event_channel_op.set_priority", __HYPERVISOR_event_channel_op, EVTCHNOP_set_priority,
+        May::kAnyone, SetPriority),
+    Row("event_channel_op.send.fifo", __HYPERVISOR_event_channel_op, EVTCHNOP_send, May::kAnyone,
+        UsePortInFifo<EVTCHNOP_send, evtchn_send>),
+    Row("event_channel_op.unmask.fifo", __HYPERVISOR_event_channel_op, EVTCHNOP_unmask,
+        May::kAnyone, UsePortInFifo<EVTCHNOP_unmask, evtchn_unmask>),
+    Row("event_channel_op.close.fifo", __HYPERVISOR_event_channel_op, EVTCHNOP_close, May::kAnyone,
+        UsePortInFifo<EVTCHNOP_close, evtchn_close>),
+    Row("event_channel_op.reset.fifo", __HYPERVISOR_event_channel_op, EVTCHNOP_reset, May::kAnyone,
+        ResetFifo),
     Row("event_channel_op.reset", __HYPERVISOR_event_channel_op, EVTCHNOP_reset, May::kTarget,
         ResetEvents<EVTCHNOP_reset, 3>),
     Row("event_channel_op.reset.many_ports", __HYPERVISOR_event_channel_op, EVTCHNOP_reset,
@@ -1147,6 +1232,7 @@ constexpr WorkingCall kCalls[] = {
         ShutDown<SCHEDOP_shutdown_code>),
     Row("sched_op.remote_shutdown", __HYPERVISOR_sched_op, SCHEDOP_remote_shutdown, May::kControl,
         ShutDownOther),
+    Row("sched_op.poll", __HYPERVISOR_sched_op, SCHEDOP_poll, May::kAnyone, Poll),
     Row("sched_op.watchdog", __HYPERVISOR_sched_op, SCHEDOP_watchdog, May::kAnyone, SetWatchdog,
         {.answer = kAnyAnswer}),
     Row("xen_version.version", __HYPERVISOR_xen_version, XENVER_version, May::kAnyone,

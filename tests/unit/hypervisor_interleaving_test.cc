@@ -864,6 +864,11 @@ bool IsLikeOne(const WorkingCall& call, const CallSetup& setup, const Event& eve
   if (setup.by_guest && (ended.outcome == -kEFAULT || ended.outcome == GNTST_bad_virt_addr)) {
     return true;
   }
+  // Ports were opened behind its back.
+  if (call.hypercall == __HYPERVISOR_event_channel_op && call.op == EVTCHNOP_reset &&
+      ended.outcome == -kEAGAIN) {
+    return true;
+  }
   // What it found was going, or gone.
   constexpr std::int64_t kRefusals[] = {-kESRCH, -kEINVAL, -kEBUSY, GNTST_bad_page};
   const bool is_refused = std::ranges::find(kRefusals, ended.outcome) != std::end(kRefusals);

@@ -207,7 +207,7 @@ void PermissionTest::OfDomainsThatEnd() {
   ASSERT_TRUE(frame.continued);
   for (const char* how_far : {"dying", "dead"}) {
     SCOPED_TRACE(how_far);
-    ExpectRefused(kEnds, call.refusal);
+    ExpectRefused(kEnds, call.dying_refusal);
     Made(on.control, kEnds);
     ASSERT_EQ(on.machine.hypervisor.Call(*on.control, frame), 0);
   }

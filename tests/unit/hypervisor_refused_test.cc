@@ -102,6 +102,9 @@ constexpr Remainder kRemainders[] = {
     {"memory_op.add_to_physmap.gmfn", Cause::kField, Leaves::kSome, Run("add_to_physmap_range")},
     {"memory_op.add_to_physmap.gmfn_range", Cause::kRead, Leaves::kSome,
      Run("add_to_physmap_range_gone")},
+    // Of a domain that ends, pages go one after the other.
+    {"memory_op.add_to_physmap_batch", Cause::kTarget, Leaves::kOther,
+     Source("xenmem_add_to_physmap_batch")},
     {"memory_op.exchange", Cause::kWrite, Leaves::kSome, Run("exchange_write")},
     {"console_io.write", Cause::kRead, Leaves::kSome, Run("console_write_read")},
     {"mmuext_op", Cause::kMemory, Leaves::kSome, Source("none: see page_types.h")},
@@ -137,6 +140,7 @@ constexpr Remainder kRemainders[] = {
     {"sysctl.scheduler_op.putinfo", Cause::kWrite, Leaves::kAll, Run("scheduler_putinfo_write")},
     {"event_channel_op.alloc_unbound", Cause::kWrite, Leaves::kAll, Run("alloc_unbound_write")},
     {"event_channel_op.bind_", Cause::kWrite, Leaves::kAll, Run("bind_port_write")},
+    {"event_channel_op.init_control", Cause::kWrite, Leaves::kAll, Source("do_event_channel_op")},
     {"grant_table_op.setup_table", Cause::kWrite, Leaves::kAll, Run("setup_table_write")},
     {"grant_table_op.setup_table", Cause::kField, Leaves::kAll, Run("setup_table_list")},
     // Its records are loaded when its end is missed.

@@ -68,6 +68,12 @@ class OneCall {
   // For ops whose answer to zeroes is that of an op which is not there.
   void Prepare(HypercallFrame& frame) {
     if (frame.index == __HYPERVISOR_multicall) frame.arguments[1] = 0;
+    if (frame.index == __HYPERVISOR_event_channel_op && op_.number == EVTCHNOP_set_priority) {
+      // The two-level ABI has no priorities (Xen 4.17, common/event_channel.h).
+      evtchn_init_control control = {};
+      control.control_gfn = 5;
+      EXPECT_EQ(machine_.Call(__HYPERVISOR_event_channel_op, EVTCHNOP_init_control, &control), 0);
+    }
     if (frame.index == __HYPERVISOR_memory_op && op_.number == XENMEM_memory_map) {
       // -ENOSYS, as long as the domain was given no map (Xen 4.17, arch/x86/mm.c).
       e820_entry entry = {.addr = 0, .size = 4096, .type = 1};

@@ -202,6 +202,7 @@ int main(int count, char **words) {
   check_buffers();
   check_frames();
   check_events();
+  check_event_calls();
   CHECK(close(privcmd) == 0);
   return close_checks();
 }

@@ -110,5 +110,6 @@ void check_hypercalls(void);
 void check_buffers(void);
 void check_frames(void);
 void check_events(void);
+void check_event_calls(void);
 
 #endif  // TESTS_XEN_DEVICES_H_

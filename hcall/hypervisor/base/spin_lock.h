@@ -1,8 +1,8 @@
 // SpinLock: the only lock of the hypervisor, since ring 0 and real mode have no other.
 //
-// Sections under it are short, and none but those of control and regions touches guest memory.
-// Order, outermost first: control (domctl and sysctl), regions, events, domain, heap; the
-// schedule's is held alone.
+// Sections under it are short, and none but those of control and regions touches guest memory;
+// those of events write a few words of it, which are pinned. Order, outermost first: control
+// (domctl and sysctl), regions, events, domain, heap; the schedule's is held alone.
 #ifndef HCALL_HYPERVISOR_BASE_SPIN_LOCK_H_
 #define HCALL_HYPERVISOR_BASE_SPIN_LOCK_H_
 

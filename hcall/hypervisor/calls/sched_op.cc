@@ -3,6 +3,9 @@
 #include "hcall/hypervisor/calls/argument.h"
 #include "hcall/hypervisor/calls/call.h"
 #include "hcall/hypervisor/domain/domain_life.h"
+#include "hcall/hypervisor/domain/event_channel.h"
+#include "hcall/hypervisor/domain/event_two_level.h"
+#include "hcall/schema/generated/rows.h"
 
 namespace xencomm::hypervisor {
 namespace {
@@ -48,9 +51,9 @@ std::int64_t SetWatchdog(Call& call) {
   Domain::Watchdog& watchdog = watchdogs[index];
   watchdog = {};
   if (is_new || request->timeout != 0) {
-    watchdog = {.in_use = true,
-                .due = call.core.machine.NowNanoseconds() +
-                       request->timeout * kNanosecondsPerSecond};
+    watchdog = {
+        .in_use = true,
+        .due = call.core.machine.NowNanoseconds() + request->timeout * kNanosecondsPerSecond};
     if (watchdog.due < call.core.watchdog_due.load(std::memory_order_relaxed)) {
       call.core.watchdog_due.store(watchdog.due, std::memory_order_relaxed);
     }
@@ -66,6 +69,25 @@ std::int64_t ShutDownSelfOp(Call& call) {
 // A vcpu runs whenever its machine lets it.
 std::int64_t RunOn(Call&) { return 0; }
 
+// Waits for a port's event, or the timeout: what waits here is woken at once, as it may be in Xen.
+std::int64_t Poll(Call& call) {
+  Argument<sched_poll> request(call, call.frame.arguments[1]);
+  if (!request.Fetch(__HYPERVISOR_sched_op, SCHEDOP_poll)) return -kEFAULT;
+  constexpr std::uint32_t kMostPorts = 128;
+  if (request->nr_ports > kMostPorts) return -kEINVAL;
+  // Whose upcall is pending does not wait, and looks at no port.
+  if (HasUpcall(call.core, call.domain, call.vcpu.id)) return 0;
+  const auto ports = request.Bind(schema::rows::sched_op::poll::ports);
+  for (std::uint32_t i = 0; i < request->nr_ports; ++i) {
+    std::uint32_t port = 0;
+    if (!ports.Read(i, port).ok()) return -kEFAULT;
+    SpinGuard guard(call.core.events);
+    if (OpenPort(call.domain, port) == nullptr) return -kEINVAL;
+    if (IsPending(call.core, call.domain, port)) return 0;
+  }
+  return 0;
+}
+
 constexpr OpTable<Call, SCHEDOP_pin_override + 1> kOps = {
     {SCHEDOP_yield, RunOn},
     {SCHEDOP_block, RunOn},
@@ -73,6 +95,7 @@ constexpr OpTable<Call, SCHEDOP_pin_override + 1> kOps = {
     {SCHEDOP_shutdown_code, ShutDownSelfOp<SCHEDOP_shutdown_code>},
     {SCHEDOP_remote_shutdown, ShutDownOther},
     {SCHEDOP_watchdog, SetWatchdog},
+    {SCHEDOP_poll, Poll},
 };
 
 }  // namespace

@@ -30,6 +30,9 @@ struct MemoryMap;
 struct Vnuma;
 struct CpuPolicy;
 
+// Of those virtual interrupts that each vcpu has for itself. Source: public/xen.h.
+inline constexpr unsigned kVcpuVirqs = 4;
+
 // What a vcpu did since it was made, by RUNSTATE_* (public/vcpu.h), in nanoseconds. Schedule writes
 // it, under its lock (domain/schedule.h).
 struct VcpuTimes {
@@ -60,6 +63,9 @@ class Vcpu {
 
   HeldArea runstate_area;  // under the domain's lock, as the next
   HeldArea time_area;
+
+  // Of its own virtual interrupts, by PortOfVirq (domain/event_channel.h); under the events' lock.
+  std::uint32_t virq_ports[kVcpuVirqs] = {};
 
   // Only of a vcpu that makes calls here.
   CallerSlot* slot = nullptr;

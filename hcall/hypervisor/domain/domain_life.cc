@@ -150,8 +150,10 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
   Physmap physmap(core, domain);
   if (!domain.dying()) {
     // From here on no page, region or area is added: all look under this lock.
+    SpinGuard events(core.events);
     SpinGuard guard(domain.lock);
     domain.life.store(Life::kDying);
+    if (domain.event_channels != nullptr) domain.event_channels->fifo.Release(core, domain);
     physmap.Claim(0);
     domain.pod_cache_pages = 0;
     domain.dropping = kNoFrame;  // as all tables are now
@@ -191,6 +193,12 @@ void ShutDown(Core& core, Domain& domain, std::uint32_t reason) {
   domain.SetShutdownReason(reason);
   if (domain.shut_down) return;
   domain.shut_down = true;
+  if (domain.shutdown_code == SHUTDOWN_suspend && domain.suspend_port != 0) {
+    // To whom the domain's own port leads, which subscribed to it, and to nobody else.
+    SpinGuard guard(core.events);
+    SendFrom(core, domain, domain.suspend_port);
+    return;
+  }
   SendGlobalVirq(core, VIRQ_DOM_EXC);
 }
 

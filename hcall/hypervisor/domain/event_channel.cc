@@ -1,157 +1,244 @@
 #include "hcall/hypervisor/domain/event_channel.h"
 
+#include <bit>
+#include <utility>
+
 #include "hcall/hypervisor/base/errno.h"
 #include "hcall/hypervisor/base/work.h"
 #include "hcall/hypervisor/domain/core.h"
 #include "hcall/hypervisor/domain/domain.h"
+#include "hcall/hypervisor/domain/event_two_level.h"
 #include "hcall/schema/generated/types.h"
 
 namespace xencomm::hypervisor {
 namespace {
 
-// The rows of a domain, with port 0 reserved; null when there is no room.
-EventChannels* ChannelsOf(Domain& domain) {
-  if (domain.event_channels != nullptr || domain.dying()) return domain.event_channels;
-  auto* channels = domain.overhead.New<EventChannels>();
-  if (channels == nullptr) return nullptr;
-  channels->pages[0] = domain.overhead.New<Port>(EventChannels::kPortsPerPage);
-  if (channels->pages[0] == nullptr) {
-    domain.overhead.Delete(channels);
-    return nullptr;
+static_assert(EventChannels::kVirqs == NR_VIRQS);
+
+constexpr std::uint32_t PageOf(std::uint32_t port) { return port / EventChannels::kPortsPerPage; }
+
+Port& RowOf(const EventChannels& channels, std::uint32_t port) {
+  return channels.pages[PageOf(port)][port % EventChannels::kPortsPerPage];
+}
+
+// The place of an interrupt among a vcpu's own; kVcpuVirqs: it is none of those.
+constexpr unsigned IndexOfVcpuVirq(std::uint32_t virq) {
+  constexpr std::uint32_t kOwn[kVcpuVirqs] = {VIRQ_TIMER, VIRQ_DEBUG, VIRQ_XENOPROF, VIRQ_XENPMU};
+  unsigned index = 0;
+  while (index < kVcpuVirqs && kOwn[index] != virq) ++index;
+  return index;
+}
+
+// The first page, from `page` on, in which a port is free.
+std::uint32_t NextWithRoom(const EventChannels& channels, std::uint32_t page) {
+  for (std::uint32_t word = page / 64; word < EventChannels::kPages / 64; ++word) {
+    std::uint64_t room = ~channels.full[word];
+    if (word == page / 64) room &= ~std::uint64_t{0} << page % 64;
+    if (room != 0) return word * 64 + static_cast<std::uint32_t>(std::countr_zero(room));
   }
-  channels->pages[0][0].state = PortState::kReserved;
-  channels->valid = EventChannels::kGroup;
-  domain.event_channels = channels;
-  return channels;
+  return EventChannels::kPages;
 }
 
-// A bit of the shared info page, in an array of words. The page is the guest's to write, too.
-class SharedBit {
- public:
-  SharedBit(Core& core, const Domain& domain, std::size_t array, std::uint32_t number)
-      : word_(reinterpret_cast<std::uint64_t*>(core.frames.Bytes(domain.shared_info_mfn) + array) +
-              number / kWordBits),
-        bit_(InOrder(std::uint64_t{1} << number % kWordBits, domain.order)) {}
-
-  static constexpr std::uint32_t kWordBits = 64;
-
-  // In one order with a guest that unmasks a port and then looks whether it is pending.
-  bool IsSet() const { return (__atomic_load_n(word_, __ATOMIC_SEQ_CST) & bit_) != 0; }
-  // Both answer whether it was set.
-  bool Set() const { return (__atomic_fetch_or(word_, bit_, __ATOMIC_SEQ_CST) & bit_) != 0; }
-  bool Clear() const { return (__atomic_fetch_and(word_, ~bit_, __ATOMIC_RELAXED) & bit_) != 0; }
-
- private:
-  std::uint64_t* word_;
-  std::uint64_t bit_;
-};
-
-SharedBit Pending(Core& core, const Domain& domain, std::uint32_t port) {
-  return {core, domain, offsetof(shared_info_t, evtchn_pending), port};
-}
-SharedBit Masked(Core& core, const Domain& domain, std::uint32_t port) {
-  return {core, domain, offsetof(shared_info_t, evtchn_mask), port};
+void CountTaken(EventChannels& channels, std::uint32_t port, int more) {
+  const std::uint32_t page = PageOf(port);
+  channels.taken[page] = static_cast<std::uint16_t>(channels.taken[page] + more);
+  const std::uint64_t bit = std::uint64_t{1} << page % 64;
+  if (channels.taken[page] == EventChannels::kPortsPerPage) {
+    channels.full[page / 64] |= bit;
+  } else {
+    channels.full[page / 64] &= ~bit;
+  }
 }
 
-// Selects the port's word for its vcpu and makes an upcall pending, unless that was selected
-// already. A vcpu that has no place in the shared info page is not notified.
-void Notify(Core& core, const Domain& domain, std::uint32_t port, const Port& row) {
-  if (row.vcpu >= XEN_LEGACY_MAX_VCPUS) return;
-  const std::size_t info = offsetof(shared_info_t, vcpu_info) + row.vcpu * sizeof(vcpu_info_t);
-  const SharedBit selected(core, domain, info + offsetof(vcpu_info_t, evtchn_pending_sel),
-                           port / SharedBit::kWordBits);
-  if (selected.Set()) return;
-  std::byte* upcall = core.frames.Bytes(domain.shared_info_mfn) + info +
-                      offsetof(vcpu_info_t, evtchn_upcall_pending);
-  const std::uint8_t was =
-      __atomic_fetch_or(reinterpret_cast<std::uint8_t*>(upcall), 1, __ATOMIC_RELEASE);
-  if (was == 0 && domain.built) core.machine.Upcall(domain.id, row.vcpu);
+// Makes one group more valid.
+bool AddGroup(Domain& domain, EventChannels& channels) {
+  Port*& page = channels.pages[PageOf(channels.valid)];
+  if (page == nullptr) page = domain.overhead.New<Port>(EventChannels::kPortsPerPage);
+  if (page == nullptr) return false;
+  channels.valid += EventChannels::kGroup;
+  return true;
 }
 
 }  // namespace
 
+EventChannels* MakeEventChannels(Domain& domain) {
+  if (domain.event_channels != nullptr || domain.dying()) return domain.event_channels;
+  auto* channels = domain.overhead.New<EventChannels>();
+  if (channels == nullptr) return nullptr;
+  channels->pages = domain.overhead.New<Port*>(EventChannels::kPages);
+  if (channels->pages == nullptr || !AddGroup(domain, *channels)) {
+    domain.overhead.Delete(channels->pages, EventChannels::kPages);
+    domain.overhead.Delete(channels);
+    return nullptr;
+  }
+  RowOf(*channels, 0).state = PortState::kReserved;
+  CountTaken(*channels, 0, 1);
+  domain.event_channels = channels;
+  return channels;
+}
+
 void EventChannels::Destroy(Domain& domain) {
   EventChannels* channels = domain.event_channels;
   if (channels == nullptr) return;
-  for (Port* page : channels->pages) domain.overhead.Delete(page, kPortsPerPage);
+  channels->fifo.Delete(domain);
+  for (std::uint32_t page = 0; page < kPages && channels->pages[page] != nullptr; ++page) {
+    domain.overhead.Delete(channels->pages[page], kPortsPerPage);
+  }
+  domain.overhead.Delete(channels->pages, kPages);
   domain.overhead.Delete(channels);
 }
 
-Port* FindPort(Domain& domain, std::uint32_t port) {
-  EventChannels* channels = ChannelsOf(domain);
-  if (channels == nullptr || port >= channels->valid) return nullptr;
-  return &channels->pages[port / EventChannels::kPortsPerPage][port % EventChannels::kPortsPerPage];
+const Port* FindPort(const Domain& domain, std::uint32_t port) {
+  // Before anything is bound, as it is then.
+  static constexpr Port kFirst[2] = {{.state = PortState::kReserved}, {}};
+  const EventChannels* channels = domain.event_channels;
+  if (channels == nullptr) {
+    return port < EventChannels::kGroup ? &kFirst[port == 0 ? 0 : 1] : nullptr;
+  }
+  return port < channels->valid ? &RowOf(*channels, port) : nullptr;
 }
 
-std::int64_t FreePort(Domain& domain) {
+Port* OpenPort(const Domain& domain, std::uint32_t port) {
+  const EventChannels* channels = domain.event_channels;
+  if (channels == nullptr || port >= channels->valid) return nullptr;
+  Port& row = RowOf(*channels, port);
+  return row.is_in_use() ? &row : nullptr;
+}
+
+std::int64_t FreePort(const Domain& domain, Work& work) {
   if (domain.dying()) return -kEINVAL;
-  EventChannels* channels = ChannelsOf(domain);
-  if (channels == nullptr) return -kENOMEM;
-  for (std::uint32_t port = 0; port < EventChannels::kMaxPorts; ++port) {
-    if (port > domain.max_event_port) break;
-    if (port >= channels->valid) {
-      Port*& page = channels->pages[port / EventChannels::kPortsPerPage];
-      if (page == nullptr) page = domain.overhead.New<Port>(EventChannels::kPortsPerPage);
-      if (page == nullptr) return -kENOMEM;
-      channels->valid += EventChannels::kGroup;
+  EventChannels* channels = domain.event_channels;
+  const bool is_fifo = channels != nullptr && channels->fifo.is_on();
+  const std::uint32_t limit = is_fifo ? EventFifo::kPorts : TwoLevelEvents::kPorts;
+  const std::uint32_t end = domain.max_event_port < limit ? domain.max_event_port + 1 : limit;
+  std::uint32_t port = 1;
+  if (channels != nullptr) port = std::exchange(channels->next_search, 1);
+  while (port < end) {
+    if (channels == nullptr || port >= channels->valid) return port;
+    const std::uint32_t page = NextWithRoom(*channels, PageOf(port));
+    if (page != PageOf(port)) {
+      port = page * EventChannels::kPortsPerPage;
+      continue;
     }
-    if (FindPort(domain, port)->state == PortState::kFree) return port;
+    if (RowOf(*channels, port).state == PortState::kFree) {
+      if (!is_fifo || !channels->fifo.IsBusy(domain, port)) return port;
+      // All may be so, if the guest likes: each counts.
+      if (work.Done() && port + 1 < end) {
+        channels->next_search = port + 1;
+        return kSearchStopped;
+      }
+    }
+    ++port;
   }
   return -kENOSPC;
 }
 
-void Signal(Core& core, const Domain& domain, std::uint32_t port, const Port& row) {
-  // Each step is seen before the next one is taken.
-  if (Pending(core, domain, port).Set()) return;
-  if (!Masked(core, domain, port).IsSet()) Notify(core, domain, port, row);
+Port* TakePort(Domain& domain, std::uint32_t port, PortState state) {
+  EventChannels* channels = MakeEventChannels(domain);
+  if (channels == nullptr) return nullptr;
+  if (port >= channels->valid && !AddGroup(domain, *channels)) return nullptr;
+  Port& row = RowOf(*channels, port);
+  row.state = state;
+  row.priority = EventChannels::kDefaultPriority;
+  ++channels->in_use;
+  CountTaken(*channels, port, 1);
+  return &row;
 }
 
-void UnmaskPort(Core& core, const Domain& domain, std::uint32_t port, const Port& row) {
-  if (row.is_in_use() && Masked(core, domain, port).Clear() &&
-      Pending(core, domain, port).IsSet()) {
-    Notify(core, domain, port, row);
-  }
-}
-
-void SendGlobalVirq(Core& core, std::uint32_t virq) {
-  core.machine.GlobalVirq(virq);
-  SpinGuard guard(core.events);
-  const Domain* domain = core.domains.Find(0);
-  const EventChannels* channels = domain == nullptr ? nullptr : domain->event_channels;
-  if (channels == nullptr) return;
-  for (std::uint32_t port = 0; port < channels->valid; ++port) {
-    const Port& row =
-        channels->pages[port / EventChannels::kPortsPerPage][port % EventChannels::kPortsPerPage];
-    if (row.state != PortState::kVirq || row.virq != virq) continue;
-    Signal(core, *domain, port, row);
-    return;
-  }
-}
-
-void ClosePort(Core& core, const Domain& domain, std::uint32_t port, Port& row) {
-  if (!row.is_in_use()) return;
+void ClosePort(Core& core, Domain& domain, std::uint32_t port, Port& row) {
+  EventChannels& channels = *domain.event_channels;
   // Whoever binds it next has had no event.
-  Pending(core, domain, port).Clear();
+  if (channels.fifo.is_on()) {
+    channels.fifo.ClearPending(core, domain, port);
+  } else {
+    TwoLevelEvents(core, domain).ClearPending(port);
+  }
   if (row.state == PortState::kInterdomain) {
-    Domain* remote = core.domains.Find(row.remote_domain);
-    Port* there = remote == nullptr ? nullptr : FindPort(*remote, row.remote_port);
+    const Domain* remote = core.domains.Find(row.remote_domain);
+    Port* there = remote == nullptr ? nullptr : OpenPort(*remote, row.remote_port);
     if (there != nullptr) {
       there->state = PortState::kUnbound;
       there->remote_domain = domain.id;
       there->remote_port = 0;
     }
+  } else if (row.state == PortState::kVirq) {
+    PortOfVirq(domain, row.virq, row.vcpu) = 0;
   }
-  row = {};
+  row = {.last_priority = row.last_priority, .last_vcpu = row.last_vcpu};
+  --channels.in_use;
+  CountTaken(channels, port, -1);
+  if (port < channels.next_search) channels.next_search = port;
 }
 
 bool ClosePorts(Core& core, Domain& domain, std::uint32_t& next, Work& work) {
   const EventChannels* channels = domain.event_channels;
   for (; channels != nullptr && next < channels->valid; ++next) {
     if (work.is_used_up()) return false;
-    ClosePort(core, domain, next, *FindPort(domain, next));
+    Port* row = OpenPort(domain, next);
+    if (row != nullptr) ClosePort(core, domain, next, *row);
     work.Done();
   }
   return true;
+}
+
+bool IsGlobalVirq(std::uint32_t virq) { return IndexOfVcpuVirq(virq) == kVcpuVirqs; }
+
+std::uint32_t& PortOfVirq(const Domain& domain, std::uint32_t virq, std::uint32_t vcpu) {
+  const unsigned index = IndexOfVcpuVirq(virq);
+  if (index == kVcpuVirqs) return domain.event_channels->virqs[virq];
+  return domain.vcpu(vcpu)->virq_ports[index];
+}
+
+void Signal(Core& core, Domain& domain, std::uint32_t port, Port& row) {
+  const EventFifo& fifo = domain.event_channels->fifo;
+  if (fifo.is_on()) {
+    fifo.SetPending(core, domain, port, row);
+  } else {
+    TwoLevelEvents(core, domain).SetPending(port, row);
+  }
+}
+
+std::int64_t SendFrom(Core& core, Domain& domain, std::uint32_t port) {
+  Port* row = OpenPort(domain, port);
+  if (row == nullptr) return -kEINVAL;
+  switch (row->state) {
+    case PortState::kInterdomain: {
+      Domain* remote = core.domains.Find(row->remote_domain);
+      Port* there = remote == nullptr ? nullptr : OpenPort(*remote, row->remote_port);
+      if (there != nullptr) Signal(core, *remote, row->remote_port, *there);
+      return 0;
+    }
+    case PortState::kIpi:
+      Signal(core, domain, port, *row);
+      return 0;
+    case PortState::kUnbound:
+      return 0;  // silently nobody
+    default:
+      return -kEINVAL;
+  }
+}
+
+void UnmaskPort(Core& core, Domain& domain, std::uint32_t port, Port& row) {
+  const EventFifo& fifo = domain.event_channels->fifo;
+  if (fifo.is_on()) {
+    fifo.Unmask(core, domain, port, row);
+  } else {
+    TwoLevelEvents(core, domain).Unmask(port, row);
+  }
+}
+
+bool IsPending(Core& core, const Domain& domain, std::uint32_t port) {
+  const EventFifo& fifo = domain.event_channels->fifo;
+  return fifo.is_on() ? fifo.IsPending(domain, port) : TwoLevelEvents(core, domain).IsPending(port);
+}
+
+void SendGlobalVirq(Core& core, std::uint32_t virq) {
+  core.machine.GlobalVirq(virq);
+  SpinGuard guard(core.events);
+  Domain* domain = core.domains.Find(0);
+  if (domain == nullptr || domain->event_channels == nullptr) return;
+  const std::uint32_t port = domain->event_channels->virqs[virq];
+  if (Port* row = OpenPort(*domain, port)) Signal(core, *domain, port, *row);
 }
 
 }  // namespace xencomm::hypervisor

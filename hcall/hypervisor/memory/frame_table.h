@@ -80,7 +80,7 @@ struct Frame {
   std::uint32_t next;                // in the list that the frame's use puts it on
   std::uint32_t previous;
   SharedNumber gfn;         // where a translated domain has it, or kNoFrame
-  std::uint16_t pins;       // registered regions and areas: refuse removal from the physmap
+  std::uint16_t pins;       // regions, areas, events: refuse removal from the physmap
   std::uint8_t free_order;  // of a free block's first frame: order + 1, else 0; the heap's
   bool dirty : 1;           // of a free block: not known to be zero; the heap's
   bool leaving : 1;         // in the middle of Physmap::FreeAll only

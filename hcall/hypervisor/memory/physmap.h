@@ -88,8 +88,8 @@ class Physmap {
   std::int64_t Hold(std::uint64_t frame, Access access, std::uint64_t* mfn);
   void Release(std::uint64_t mfn);
 
-  // Registered regions and areas; with the lock held, of pages that were looked up with it held.
-  // False when the frame cannot be pinned once more.
+  // Registered regions, areas and pages of events; with the lock held, of pages that were looked up
+  // with it held. False when the frame cannot be pinned once more.
   bool Pin(std::uint64_t mfn);
   void Unpin(std::uint64_t mfn);
 
