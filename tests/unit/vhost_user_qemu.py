@@ -2,8 +2,8 @@
 
     vhost_user_qemu.py XENCOMM BOOT_SOURCE CC...
 
-The guest's memory is a file that QEMU shares; no Xen is in it. Its boot sector asks the BIOS for all
-of a pattern, and then to write a sector. QEMU's exit code says nothing: the guest's lines do.
+The guest's memory is a file that QEMU shares; no Xen is in it. Its boot sector asks the BIOS for
+all of a pattern, and then to write a sector. QEMU's exit code says nothing: the guest's lines do.
 """
 
 import os

@@ -25,7 +25,7 @@ class ForeignPages final : public MappedPages {
 int XenPageMapper::MapFrames(std::uint16_t domain, std::uint64_t first, std::size_t count,
                              Access access, std::unique_ptr<MappedPages>* pages) {
   if (!May(domain)) return -EPERM;
-  if (count > kMostFrames) return -E2BIG;
+  if (count > kMostPages) return -E2BIG;
   std::vector<std::uint64_t> frames(count);
   for (std::size_t i = 0; i < count; ++i) frames[i] = first + i;
   std::vector<int> errors(count);
@@ -48,6 +48,7 @@ int XenPageMapper::MapFrames(std::uint16_t domain, std::uint64_t first, std::siz
 int XenPageMapper::MapGrants(std::uint16_t domain, std::uint32_t first, std::size_t count,
                              Access access, std::unique_ptr<MappedPages>* pages) {
   if (!May(domain)) return -EPERM;
+  if (count > kMostPages) return -E2BIG;
   return grants_ == nullptr ? -EOPNOTSUPP : grants_(domain, first, count, access, pages);
 }
 

@@ -58,8 +58,8 @@ class XenPageMapper final : public PageMapper {
       std::function<int(std::uint16_t domain, std::uint32_t first, std::size_t count, Access access,
                         std::unique_ptr<MappedPages>* pages)>;
 
-  // Frames that one mapping may have: the arrays that name them are this process's memory.
-  static constexpr std::size_t kMostFrames = std::size_t{1} << 24;
+  // Pages that one mapping may have: the arrays that name them are this process's memory.
+  static constexpr std::size_t kMostPages = std::size_t{1} << 24;
 
   // Without `grants`, none can be mapped: -EOPNOTSUPP. Of other domains than `only`: -EPERM.
   XenPageMapper(std::unique_ptr<ForeignMemory> frames, GrantMapper grants,
