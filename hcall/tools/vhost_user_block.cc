@@ -90,11 +90,11 @@ Command VhostUserBlockCommand() {
                    .value = "",
                    .help = "the guest is on the Xen that this machine runs on",
                    .with = "domain"}},
-      .examples =
-          {{"A guest of QEMU's with that disk.",
-            "xencomm vhost-user-block --socket=/tmp/s --image=disk.img & qemu-system-x86_64 -m 256 "
-            "-object memory-backend-memfd,id=m,size=256M,share=on -machine memory-backend=m "
-            "-chardev socket,id=s,path=/tmp/s -device vhost-user-blk-pci,chardev=s"}},
+      .examples = {{"A disk for a guest of QEMU's, which has the options -object "
+                    "memory-backend-memfd,id=m,size=256M,share=on -m 256 -machine "
+                    "memory-backend=m -chardev socket,id=s,path=/tmp/s -device "
+                    "vhost-user-blk-pci,chardev=s",
+                    "xencomm vhost-user-block --socket=/tmp/s --image=disk.img"}},
       .run = Run,
   };
 }

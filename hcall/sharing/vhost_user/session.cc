@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <new>
 #include <span>
 #include <utility>
@@ -15,6 +16,9 @@ namespace xencomm::vhost_user {
 namespace {
 
 constexpr std::uint64_t kVersion1 = std::uint64_t{1} << 32;
+
+// For how long a ring is served in one turn, but for its last chain.
+constexpr std::chrono::milliseconds kTurn(50);
 
 absl::Status Malformed(const Message& message) {
   return absl::InvalidArgumentError(Sentence(
@@ -398,9 +402,11 @@ void Session::Serve(std::uint16_t index, Ring& ring) {
 
 absl::StatusOr<bool> Session::ServeChains(std::uint16_t index, Virtqueue& queue,
                                           std::uint32_t most) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point end = Clock::now() + kTurn;
   queue.SuppressKicks();
   Chain chain;
-  for (std::uint32_t served = 0; served < most; ++served) {
+  for (std::uint32_t served = 0; served < most && Clock::now() < end; ++served) {
     const absl::StatusOr<bool> next = queue.Next(&chain);
     if (!next.ok()) return next.status();
     if (!*next) break;

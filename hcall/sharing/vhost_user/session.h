@@ -4,7 +4,7 @@
 // Everything is done by the thread that calls Turn: a message, then what the rings have. So no ring
 // is served while the regions change, and a region that goes is unmapped when the message has been
 // handled. Neither side can keep the other waiting: in one turn a ring is served at most as many
-// chains as it has entries.
+// chains as it has entries, and not for long.
 //
 // What goes wrong stays where it does: an operation that fails changes nothing and is answered with
 // an errno, when the front-end wants answers, or else ends the connection, which also tells it; a

@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <bit>
@@ -38,16 +40,19 @@ Slot* SlotOf(std::uintptr_t address) {
   return nullptr;
 }
 
-// The mapping as a whole: a page of a huge one could not be replaced by itself.
+// The mapping as a whole: a page of a huge one could not be replaced by itself. Another thread that
+// meets it meanwhile makes its access again, until it is done.
 bool Tear(Slot& slot) {
-  const int error = errno;
-  void* const start = reinterpret_cast<void*>(slot.start.load(std::memory_order_relaxed));
   // Before it is: who sees zeros also sees why.
-  slot.is_torn.store(true);
-  const bool torn = mmap(start, slot.length.load(std::memory_order_relaxed), PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == start;
+  if (slot.is_torn.exchange(true)) return true;
+  const int error = errno;
+  // By the call itself: the thread sanitizer takes its own mmap for a write of all of this.
+  const long start = std::bit_cast<long>(slot.start.load(std::memory_order_relaxed));
+  const bool is_torn =
+      syscall(SYS_mmap, start, slot.length.load(std::memory_order_relaxed), PROT_READ | PROT_WRITE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1L, 0L) == start;
   errno = error;
-  return torn;
+  return is_torn;
 }
 
 void OnSigbus(int number, siginfo_t* about, void* context) {
