@@ -308,6 +308,8 @@ TEST_F(SessionTest, RingsThatCannotBeAreRefused) {
   EXPECT_EQ(address([](auto& ring) { ring.descriptors += 8; }), EINVAL);
   EXPECT_EQ(address([](auto& ring) { ring.available = ~0ull - 1; }), EINVAL);
   EXPECT_EQ(Make(VIRTIO_BLK_T_FLUSH, 0, 0), kOk) << "where it was";
+  EXPECT_EQ(front_end_->Share(*guest_), 0);
+  EXPECT_EQ(Make(VIRTIO_BLK_T_FLUSH, 0, 0), kOk) << "and when it is mapped anew";
 }
 
 TEST_F(SessionTest, ARingsFilesAreEventfds) {
