@@ -276,7 +276,7 @@ std::string Help(const Command& command) {
 std::string Overview() {
   std::string text = "Usage: xencomm COMMAND ...\n\nCommands:\n";
   for (const Command& command : Commands()) {
-    absl::StrAppendFormat(&text, "  %-8s %s\n", command.name, command.summary);
+    absl::StrAppendFormat(&text, "  %-16s %s\n", command.name, command.summary);
   }
   absl::StrAppend(&text, "\nxencomm COMMAND --help says more.\n");
   return text;

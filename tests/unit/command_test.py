@@ -28,7 +28,7 @@ def run(*arguments, **options):
                         stderr=subprocess.PIPE, **options)
 
 
-COMMANDS = re.findall(r'^  (\w+) ', run('--help').stdout, re.MULTILINE)
+COMMANDS = re.findall(r'^  ([\w-]+) ', run('--help').stdout, re.MULTILINE)
 
 
 class CommandTest(unittest.TestCase):
@@ -124,6 +124,27 @@ class Usage(CommandTest):
     done = run()
     self.assertEqual((done.returncode, done.stdout), (2, ''))
     self.assertIn('Commands:', done.stderr)
+
+  def test_a_disk_is_served_from_a_file_and_says_what_it_lacks(self):
+    name = 'vhost-user-block'
+    self.refused('expected --socket=FILE', name)
+    self.refused('expected --image=FILE', name, '--socket=/tmp/s')
+    self.refused('--domain=32752: expected 0 to 32751', name, '--domain=32752')
+    self.refused('--machine: expected --domain with it', name, '--machine=/tmp/m')
+    self.refused('--xen: expected --domain with it', name, '--xen')
+    with tempfile.TemporaryDirectory() as folder:
+      options = [f'--socket={folder}/s', f'--image={folder}/i']
+      self.refused('--domain: expected --machine or --xen', name, *options, '--domain=1')
+      self.refused(f'the image {folder}/i cannot be opened: No such file', name, *options, code=1)
+      image = pathlib.Path(folder, 'i')
+      image.write_bytes(bytes(511))
+      self.refused('has 511 bytes: expected a sector', name, *options, code=1)
+      image.write_bytes(bytes(512))
+      self.refused('no socket can be made', name, f'--socket={folder}/no/s', options[1], code=1)
+      self.refused('at most 107 bytes', name, f'--socket={"s" * 108}', options[1])
+      if not pathlib.Path('/dev/xen/privcmd').exists():
+        self.refused('/dev/xen/privcmd cannot be opened', name, *options, '--domain=1', '--xen',
+                     code=1)
 
   def test_what_is_not_there_is_an_error_of_another_kind(self):
     if not pathlib.Path('/dev/xen/privcmd').exists():

@@ -27,6 +27,7 @@ LAYERS = [
   'hcall/hypervisor',
   'hcall/transport',
   'hcall/machine',
+  'hcall/sharing',
   'hcall/devices',
   'hcall/xencall',
   'hcall/tools',
