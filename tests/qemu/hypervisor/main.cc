@@ -34,7 +34,8 @@ constexpr uint16_t kDomain0 = 0;
 class BareMachine final : public xencomm::hypervisor::Machine {
  public:
   void PhysmapChanged(uint16_t domain, uint64_t gfn, uint64_t mfn, xencomm::Access most) override {
-    if (domain != kDomain0) return;
+    // Beyond the kernel's memory there is what only hypercalls name.
+    if (domain != kDomain0 || gfn >= kGuestMemory / kFrameSize) return;
     if (mfn == kNoFrame) HandleCrash({.what = "the kernel gave up memory", .address = gfn});
     if (most != xencomm::Access::kWrite) {
       HandleCrash({.what = "the kernel got memory that it may only read", .address = gfn});

@@ -44,6 +44,9 @@ class Kernel {
   // Where the page that begins at `kBuffers` + `offset` lies in the file.
   std::uint64_t FileOffset(std::uint64_t offset);
 
+  // What is behind that byte, as the domain knows its memory.
+  std::uint64_t GuestPhysical(std::uint64_t offset) const;
+
   // The first buffer byte that is the user program's: behind a region's table.
   std::uint64_t payload_offset() const { return payload_offset_; }
 
@@ -66,7 +69,6 @@ class Kernel {
     }
   };
 
-  std::uint64_t GuestPhysical(std::uint64_t offset) const;
   void BuildRegion();
   void BuildPageTables();
 

@@ -65,6 +65,9 @@ class ProcessWorld final : public World {
                          std::uint64_t a3) override {
     return kernel_.Hypercall(index, a1, a2, a3);
   }
+  std::uint64_t Physical(const void* byte) override {
+    return kernel_.GuestPhysical(reinterpret_cast<std::uint64_t>(byte) - kBuffers);
+  }
 
  private:
   AnyKernel& kernel_;

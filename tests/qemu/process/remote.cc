@@ -14,7 +14,7 @@ using xencomm::ByteOrder;
 constexpr int kFromPeer = STDIN_FILENO;
 constexpr int kToPeer = STDOUT_FILENO;
 
-enum Request : std::uint64_t { kFileOffset, kPayloadOffset, kHandle, kHypercall };
+enum Request : std::uint64_t { kFileOffset, kPayloadOffset, kHandle, kHypercall, kGuestPhysical };
 constexpr std::size_t kWords = 5;  // of a request: its kind and what it takes
 
 bool ReadWords(std::uint64_t* words, std::size_t count) {
@@ -58,6 +58,8 @@ std::uint64_t Answer(Kernel& kernel, const std::uint64_t (&words)[kWords]) {
       return kernel.payload_offset();
     case kHandle:
       return kernel.Handle(words[1], words[2]);
+    case kGuestPhysical:
+      return kernel.GuestPhysical(words[1]);
     default:
       return static_cast<std::uint64_t>(kernel.Hypercall(words[1], words[2], words[3], words[4]));
   }
@@ -74,6 +76,10 @@ void Serve(Kernel& kernel) {
 }
 
 std::uint64_t RemoteKernel::FileOffset(std::uint64_t offset) { return Ask(kFileOffset, offset); }
+
+std::uint64_t RemoteKernel::GuestPhysical(std::uint64_t offset) {
+  return Ask(kGuestPhysical, offset);
+}
 
 std::uint64_t RemoteKernel::payload_offset() { return Ask(kPayloadOffset); }
 

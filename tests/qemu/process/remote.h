@@ -18,6 +18,7 @@ void Serve(Kernel& kernel);
 class RemoteKernel {
  public:
   std::uint64_t FileOffset(std::uint64_t offset);
+  std::uint64_t GuestPhysical(std::uint64_t offset);
   std::uint64_t payload_offset();
   std::uint64_t Handle(std::uint64_t address, std::uint64_t bytes);
   std::int64_t Hypercall(std::uint64_t index, std::uint64_t a1, std::uint64_t a2, std::uint64_t a3);

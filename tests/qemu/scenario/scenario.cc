@@ -24,7 +24,9 @@ class Scenario {
     AskPlatform();
     MakeDomain();
     BindVcpus();
+    ConnectPorts();
     GiveMemory();
+    GrantPages();
     ListDomains();
     CallManyInOne();
     Refusals();
@@ -352,6 +354,250 @@ class Scenario {
     }
     world_.FreeAll();
   }
+
+  template <class T>
+  int64_t EventOp(unsigned cmd, T& argument) {
+    return world_.Hypercall(__HYPERVISOR_event_channel_op, cmd,
+                            world_.Handle(&argument, sizeof(argument)));
+  }
+  template <class T>
+  T& NewCleared(uint64_t straddle = 0) {
+    auto* argument = world_.New<T>(1, straddle);
+    memset(argument, 0, sizeof(*argument));
+    return *argument;
+  }
+
+  void TellPort(const char* step, uint16_t domain, uint32_t port) {
+    auto& status = NewCleared<evtchn_status>(8);
+    status.dom = domain;
+    status.port = port;
+    const int64_t answer = EventOp(EVTCHNOP_status, status);
+    record_.Step(
+        step, {Number(answer), status.status, status.vcpu,
+               status.status == EVTCHNSTAT_interdomain ? uint64_t{status.u.interdomain.dom} : 0});
+  }
+  void TellOfPort(const char* step, unsigned cmd, uint32_t port) {
+    // All of these begin with the port.
+    auto& argument = NewCleared<evtchn_close>();
+    argument.port = port;
+    record_.Step(step, {Number(EventOp(cmd, argument))});
+  }
+
+  // Ports of the domain that was made, and of this one. Which ones this one has is the kernel's.
+  void ConnectPorts() {
+    auto& unbound = NewCleared<evtchn_alloc_unbound>(4);
+    unbound.dom = kGuest;
+    unbound.remote_dom = DOMID_SELF;
+    const int64_t allocated = EventOp(EVTCHNOP_alloc_unbound, unbound);
+    const uint32_t there = unbound.port;
+    record_.Step("alloc_unbound", {Number(allocated), there});
+    TellPort("status_unbound", kGuest, there);
+    unbound.dom = 4711;
+    record_.Step("alloc_unbound_nobody", {Number(EventOp(EVTCHNOP_alloc_unbound, unbound))});
+
+    auto& bind = NewCleared<evtchn_bind_interdomain>(4);
+    bind.remote_dom = kGuest;
+    bind.remote_port = there;
+    const int64_t bound = EventOp(EVTCHNOP_bind_interdomain, bind);
+    const uint32_t here = bind.local_port;
+    record_.Step("bind_interdomain", {Number(bound), here != 0});
+    record_.Step("bind_interdomain_again", {Number(EventOp(EVTCHNOP_bind_interdomain, bind))});
+    TellPort("status_interdomain", kGuest, there);
+    TellPort("status_here", DOMID_SELF, here);
+    TellOfPort("send", EVTCHNOP_send, here);
+    TellOfPort("unmask", EVTCHNOP_unmask, here);
+
+    auto& vcpu = NewCleared<evtchn_bind_vcpu>();
+    vcpu.port = here;
+    record_.Step("bind_vcpu", {Number(EventOp(EVTCHNOP_bind_vcpu, vcpu))});
+    vcpu.vcpu = 99;
+    record_.Step("bind_vcpu_absent", {Number(EventOp(EVTCHNOP_bind_vcpu, vcpu))});
+    auto& priority = NewCleared<evtchn_set_priority>();
+    priority.port = here;
+    priority.priority = 3;
+    record_.Step("set_priority", {Number(EventOp(EVTCHNOP_set_priority, priority))});
+    priority.priority = 99;
+    record_.Step("set_priority_beyond", {Number(EventOp(EVTCHNOP_set_priority, priority))});
+    auto& array = NewCleared<evtchn_expand_array>();
+    record_.Step("expand_array", {Number(EventOp(EVTCHNOP_expand_array, array))});
+    auto& control = NewCleared<evtchn_init_control>();
+    control.vcpu = 99;
+    record_.Step("init_control_absent", {Number(EventOp(EVTCHNOP_init_control, control))});
+
+    auto& ipi = NewCleared<evtchn_bind_ipi>();
+    const int64_t made = EventOp(EVTCHNOP_bind_ipi, ipi);
+    record_.Step("bind_ipi", {Number(made), ipi.port != 0});
+    TellPort("status_ipi", DOMID_SELF, ipi.port);
+    TellOfPort("send_ipi", EVTCHNOP_send, ipi.port);
+    TellOfPort("close_ipi", EVTCHNOP_close, ipi.port);
+    auto& virq = NewCleared<evtchn_bind_virq>();
+    virq.virq = VIRQ_DEBUG;
+    const int64_t taken = EventOp(EVTCHNOP_bind_virq, virq);
+    record_.Step("bind_virq", {Number(taken), virq.port != 0});
+    const uint32_t of_virq = virq.port;
+    record_.Step("bind_virq_again", {Number(EventOp(EVTCHNOP_bind_virq, virq))});
+    TellOfPort("close_virq", EVTCHNOP_close, of_virq);
+
+    TellOfPort("close", EVTCHNOP_close, here);
+    TellOfPort("close_again", EVTCHNOP_close, here);
+    TellPort("status_left", kGuest, there);
+    auto& reset = NewCleared<evtchn_reset>();
+    reset.dom = kGuest;
+    record_.Step("reset", {Number(EventOp(EVTCHNOP_reset, reset))});
+    TellPort("status_reset", kGuest, there);
+    record_.Step("event_unknown", {Number(EventOp(99, reset))});
+    world_.FreeAll();
+  }
+
+  template <class T>
+  int64_t GrantOp(unsigned cmd, T& argument, uint64_t count = 1) {
+    return world_.Hypercall(__HYPERVISOR_grant_table_op, cmd,
+                            world_.Handle(&argument, count * sizeof(argument)), count);
+  }
+
+  // Where domain 0 has its grant table, and where it maps what is granted: beyond its memory.
+  static constexpr uint64_t kTableGfn = (96 << 20) >> 12;
+  static constexpr uint64_t kMappedGfn = kTableGfn + 1;
+  static constexpr uint32_t kRef = 9;  // that is granted
+  static constexpr uint64_t kFrameBytes = 4096;
+
+  // A page of a buffer, as the domain knows it.
+  uint8_t* NewPage() {
+    const auto start = reinterpret_cast<uint64_t>(world_.New<uint8_t>(2 * kFrameBytes));
+    return reinterpret_cast<uint8_t*>((start + kFrameBytes - 1) & ~(kFrameBytes - 1));
+  }
+  uint64_t GfnOf(const void* page) { return world_.Physical(page) / kFrameBytes; }
+
+  // A copy by the hypervisor from one frame of this domain's to another, or by grants where `flags`
+  // says so: its status.
+  uint64_t Copy(int flags, uint64_t source, uint64_t source_offset, uint64_t dest,
+                uint64_t dest_offset, uint64_t length) {
+    auto& copy = NewCleared<gnttab_copy>(24);
+    copy.flags = static_cast<uint16_t>(flags);
+    copy.len = static_cast<uint16_t>(length);
+    copy.source.domid = (flags & GNTCOPY_source_gref) != 0 ? 0 : DOMID_SELF;
+    copy.source.offset = static_cast<uint16_t>(source_offset);
+    copy.dest.domid = (flags & GNTCOPY_dest_gref) != 0 ? 0 : DOMID_SELF;
+    copy.dest.offset = static_cast<uint16_t>(dest_offset);
+    if ((flags & GNTCOPY_source_gref) != 0) {
+      copy.source.u.ref = static_cast<uint32_t>(source);
+    } else {
+      copy.source.u.gmfn = source;
+    }
+    if ((flags & GNTCOPY_dest_gref) != 0) {
+      copy.dest.u.ref = static_cast<uint32_t>(dest);
+    } else {
+      copy.dest.u.gmfn = dest;
+    }
+    const int64_t answer = GrantOp(GNTTABOP_copy, copy);
+    return answer != 0 ? Number(answer) : Number(copy.status);
+  }
+  // Writes entry kRef of the table, which only the hypervisor reaches, and reads its flags.
+  template <class Entry>
+  void WriteEntry(const Entry& entry) {
+    auto* page = NewPage();
+    memcpy(page, &entry, sizeof(entry));
+    Copy(0, GfnOf(page), 0, kTableGfn, kRef * sizeof(entry), sizeof(entry));
+  }
+  uint64_t Flags() {
+    auto* page = NewPage();
+    Copy(0, kTableGfn, kRef * sizeof(grant_entry_v1_t), GfnOf(page), 0, sizeof(uint16_t));
+    uint16_t flags;
+    memcpy(&flags, page, sizeof(flags));
+    return flags;
+  }
+  int64_t SetVersion(uint32_t version) {
+    auto& request = NewCleared<gnttab_set_version>();
+    request.version = version;
+    return GrantOp(GNTTABOP_set_version, request);
+  }
+
+  // The domain grants a page to itself: whoever grants and whoever uses it are one.
+  void GrantPages() {
+    auto& size = NewCleared<gnttab_query_size>(8);
+    size.dom = kGuest;
+    const int64_t asked = GrantOp(GNTTABOP_query_size, size);
+    record_.Step("query_size",
+                 {Number(asked), Number(size.status), size.nr_frames, size.max_nr_frames});
+    auto& place = NewCleared<xen_add_to_physmap>(8);
+    place.domid = DOMID_SELF;
+    place.space = XENMAPSPACE_grant_table;
+    place.gpfn = kTableGfn;
+    record_.Step("grant_table_placed", {Number(MemoryOp(XENMEM_add_to_physmap, place))});
+
+    uint8_t* const granted = NewPage();
+    uint8_t* const copied = NewPage();
+    for (uint64_t i = 0; i < kFrameBytes; ++i) granted[i] = static_cast<uint8_t>(i * 7);
+    grant_entry_v1_t entry = {};
+    entry.flags = GTF_permit_access;
+    entry.frame = static_cast<uint32_t>(GfnOf(granted));
+    WriteEntry(entry);
+    const uint64_t to = GfnOf(copied);
+    record_.Step("copy_granted", {Copy(GNTCOPY_source_gref, kRef, 100, to, 50, 1000),
+                                  DigestOf(reinterpret_cast<char*>(copied), kFrameBytes), Flags()});
+    record_.Step("copy_refused",
+                 {Copy(GNTCOPY_source_gref, kRef + 1, 0, to, 0, 8),
+                  Copy(GNTCOPY_source_gref, 100000, 0, to, 0, 8),
+                  Copy(GNTCOPY_source_gref, kRef, 4000, to, 0, 97),
+                  Copy(GNTCOPY_source_gref, kRef, 0, to, 4090, 7), Copy(0, 0x30000, 0, to, 0, 8),
+                  DigestOf(reinterpret_cast<char*>(copied), kFrameBytes)});
+    record_.Step("copy_to_granted", {Copy(GNTCOPY_dest_gref, to, 50, kRef, 4000, 96),
+                                     DigestOf(reinterpret_cast<char*>(granted), kFrameBytes)});
+
+    auto& map = NewCleared<gnttab_map_grant_ref>(24);
+    map.host_addr = kMappedGfn * kFrameBytes;
+    map.flags = GNTMAP_host_map;
+    map.ref = kRef;
+    const int64_t mapped = GrantOp(GNTTABOP_map_grant_ref, map);
+    const uint32_t handle = map.handle;
+    record_.Step("map", {Number(mapped), Number(map.status), handle < 256, Flags()});
+    memset(copied, 0, kFrameBytes);
+    record_.Step("copy_of_mapped", {Copy(0, kMappedGfn, 0, to, 0, 64)});
+    for (const auto& [flags, ref, domain] :
+         {MapCase{GNTMAP_readonly, kRef, 0}, MapCase{GNTMAP_host_map, 100000, 0},
+          MapCase{GNTMAP_host_map, kRef, 4711}, MapCase{GNTMAP_host_map, kRef, kGuest},
+          MapCase{GNTMAP_host_map | GNTMAP_device_map, kRef, 0},
+          MapCase{GNTMAP_host_map, kRef, 0}}) {
+      map.flags = static_cast<uint32_t>(flags);
+      map.ref = ref;
+      map.dom = domain;
+      const int64_t answer = GrantOp(GNTTABOP_map_grant_ref, map);
+      record_.Step("map_refused", {Number(answer), Number(map.status)});
+    }
+    auto& swap = NewCleared<gnttab_swap_grant_ref>();
+    swap.ref_a = kRef;
+    swap.ref_b = kRef + 1;
+    const int64_t swapped = GrantOp(GNTTABOP_swap_grant_ref, swap);
+    record_.Step("in_use", {Number(swapped), Number(swap.status), Number(SetVersion(2))});
+    auto& unmap = NewCleared<gnttab_unmap_grant_ref>(8);
+    unmap.host_addr = kMappedGfn * kFrameBytes;
+    unmap.handle = handle;
+    const int64_t unmapped = GrantOp(GNTTABOP_unmap_grant_ref, unmap);
+    record_.Step("unmap", {Number(unmapped), Number(unmap.status), Flags()});
+    const int64_t again = GrantOp(GNTTABOP_unmap_grant_ref, unmap);
+    record_.Step("unmap_again", {Number(again), Number(unmap.status)});
+
+    // A part of the page, which only version 2 can say.
+    record_.Step("version_2", {Number(SetVersion(2))});
+    grant_entry_v2_t part = {};
+    part.sub_page.hdr.flags = GTF_permit_access | GTF_sub_page;
+    part.sub_page.page_off = 64;
+    part.sub_page.length = 32;
+    part.sub_page.frame = GfnOf(granted);
+    WriteEntry(part);
+    record_.Step("copy_of_part", {Copy(GNTCOPY_source_gref, kRef, 64, to, 0, 32),
+                                  Copy(GNTCOPY_source_gref, kRef, 63, to, 0, 32),
+                                  Copy(GNTCOPY_source_gref, kRef, 64, to, 0, 33),
+                                  Copy(GNTCOPY_dest_gref, to, 0, kRef, 95, 1),
+                                  DigestOf(reinterpret_cast<char*>(copied), kFrameBytes)});
+    record_.Step("version_1", {Number(SetVersion(1)), Number(SetVersion(3))});
+    world_.FreeAll();
+  }
+  struct MapCase {
+    int flags;
+    uint32_t ref;
+    uint16_t domain;
+  };
 
   // One list over a thousand pages, read and written everywhere.
   void CallManyInOne() {

@@ -49,6 +49,9 @@ class World {
 
   virtual int64_t Hypercall(uint64_t index, uint64_t a1, uint64_t a2 = 0, uint64_t a3 = 0) = 0;
 
+  // The guest-physical address behind a byte of a buffer.
+  virtual uint64_t Physical(const void* byte) = 0;
+
  protected:
   ~World() = default;
 

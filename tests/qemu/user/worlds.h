@@ -12,6 +12,10 @@
 
 namespace qemu {
 
+inline uint64_t PhysicalOf(const void* byte) {
+  return SystemCall(kSysPhysical, reinterpret_cast<uint64_t>(byte));
+}
+
 // Pointers into a region that the kernel made for this program.
 class RegionWorld final : public World {
  public:
@@ -28,6 +32,7 @@ class RegionWorld final : public World {
   int64_t Hypercall(uint64_t index, uint64_t a1, uint64_t a2, uint64_t a3) override {
     return static_cast<int64_t>(SystemCall(kSysHypercall, index, a1, a2, a3, 0, 0, number_));
   }
+  uint64_t Physical(const void* byte) override { return PhysicalOf(byte); }
 
  private:
   uint64_t number_;
@@ -45,6 +50,7 @@ class RawWorld final : public World {
   int64_t Hypercall(uint64_t index, uint64_t a1, uint64_t a2, uint64_t a3) override {
     return static_cast<int64_t>(SystemCall(kSysHypercall, index, a1, a2, a3, 0, 0, kNoRegion));
   }
+  uint64_t Physical(const void* byte) override { return PhysicalOf(byte); }
 };
 
 // Descriptors that the kernel makes, and where `inlines` is set, inline addresses of what lies in
@@ -67,6 +73,7 @@ class XcomWorld final : public World {
   int64_t Hypercall(uint64_t index, uint64_t a1, uint64_t a2, uint64_t a3) override {
     return static_cast<int64_t>(SystemCall(kSysHypercall, index, a1, a2, a3, 0, 0, kNoRegion));
   }
+  uint64_t Physical(const void* byte) override { return PhysicalOf(byte); }
 
  private:
   static constexpr uint64_t kSlots = 8;  // of kSysDescribe: more than one call has buffers
