@@ -211,5 +211,30 @@ TEST_F(GrantsTest, WithoutMemoryThereIsNoHandle) {
   EXPECT_EQ(Map(kMapper, kGranter, kRef, kWindow), GNTST_okay);
 }
 
+// What later releases answer otherwise.
+TEST(GrantReleaseTest, NothingIsLookedAtForNoBytesFrom4_19OnNorFlushedFrom4_21On) {
+  constexpr schema::Releases kOldest = schema::kSince4_17 & ~schema::kSince4_18;
+  for (unsigned minor = 17; minor <= 22; ++minor) {
+    TestMachine machine({.pool_bytes = std::uint64_t{8} << 20,
+                         .release = static_cast<schema::Releases>(kOldest << (minor - 17)),
+                         .pages = 32});
+    gnttab_copy copy = {};
+    copy.source.domid = kNoDomain;
+    copy.flags = GNTCOPY_source_gref;
+    EXPECT_EQ(machine.Call(__HYPERVISOR_grant_table_op, GNTTABOP_copy, &copy, 1), 0);
+    EXPECT_EQ(copy.status, minor < 19 ? GNTST_bad_domain : GNTST_okay) << minor;
+    copy.len = 1;
+    EXPECT_EQ(machine.Call(__HYPERVISOR_grant_table_op, GNTTABOP_copy, &copy, 1), 0);
+    EXPECT_EQ(copy.status, GNTST_bad_domain) << minor;
+    gnttab_cache_flush flush = {};
+    flush.a.dev_bus_addr = machine.hypervisor.FrameOf(0, 3) << kPageShift;
+    flush.length = 8;
+    flush.op = GNTTAB_CACHE_CLEAN;
+    EXPECT_EQ(machine.Call(__HYPERVISOR_grant_table_op, GNTTABOP_cache_flush, &flush, 1),
+              minor < 21 ? 0 : -kENOSYS)
+        << minor;
+  }
+}
+
 }  // namespace
 }  // namespace xencomm::hypervisor
