@@ -215,7 +215,7 @@ class Books::Counting {
   void CountDomain(const Domain& domain) {
     domain_ = &domain;
     overhead_ = 0;
-    grants_placed_ = 0;
+    grants_placed_.clear();
     Claim(core_.frames.MfnOfPointer(&domain), std::uint64_t{1} << OrderOf(sizeof(Domain)),
           "a domain itself");
     CountMemory(domain);
@@ -278,7 +278,7 @@ class Books::Counting {
   void CountGrantMaps(const Domain& domain, const GrantMaps& maps) {
     ClaimNew(maps.frames, "grant maps", GrantMaps::kMaxFrames);
     std::uint32_t free = 0;
-    std::uint64_t placed = 0;
+    std::map<Placed, std::uint64_t> placed;
     for (std::uint32_t handle = 0; handle < maps.count; ++handle) {
       const GrantMapping& mapping = GrantMappingOf(core_, maps, handle);
       if (handle % GrantMaps::kOfFrame == 0) {
@@ -297,7 +297,7 @@ class Books::Counting {
       if ((mapping.flags & GNTMAP_device_map) != 0) {
         pins += is_read_only ? kPinDeviceRead : kPinDeviceWrite;
       }
-      if ((mapping.flags & GNTMAP_host_map) != 0) ++placed;
+      if ((mapping.flags & GNTMAP_host_map) != 0) ++placed[{mfn, !is_read_only}];
       PinsOfGrant& of_grant = pins_of_grants_[{mapping.granter, mapping.ref}];
       of_grant.pins += pins;
       of_grant.mfn = mfn;
@@ -312,8 +312,8 @@ class Books::Counting {
     }
     if (domain.dying()) return;
     if (placed != grants_placed_) {
-      Fault("domain ", domain.id, " has ", placed, " grants mapped, and ", grants_placed_,
-            " are in its p2m");
+      Fault("domain ", domain.id, " has other grants mapped (", placed.size(), ") than are in its ",
+            "p2m (", grants_placed_.size(), ')');
     }
     std::uint32_t listed = 0;
     std::uint32_t at = maps.first_free;
@@ -473,7 +473,9 @@ class Books::Counting {
     if (!Has(entry.mfn(), "a p2m entry")) return;
     if (entry.type() == P2mType::kForeign) ++RowOf(entry.mfn()).holds;
     if (entry.is_others()) {
-      if (entry.type() != P2mType::kForeign) ++grants_placed_;
+      if (entry.type() != P2mType::kForeign) {
+        ++grants_placed_[{entry.mfn(), entry.type() == P2mType::kGrantWritable}];
+      }
       return;
     }
     const FrameUse use = entry.type() == P2mType::kShared ? FrameUse::kShared : FrameUse::kMemory;
@@ -785,7 +787,8 @@ class Books::Counting {
   std::map<std::pair<std::uint16_t, std::uint32_t>, PinsOfGrant> pins_of_grants_;
   // Of the domain at hand.
   const Domain* domain_ = nullptr;
-  std::uint64_t grants_placed_ = 0;
+  using Placed = std::pair<std::uint64_t, bool>;  // mfn, for writing
+  std::map<Placed, std::uint64_t> grants_placed_;
   std::uint64_t overhead_ = 0;
 };
 

@@ -367,7 +367,7 @@ def main():
   # As domain 0 is here: its frames are numbered as it likes.
   translated = copy.copy(own)
   translated.pvh, translated.library_sets = True, {'stock': None}
-  translated.programs, translated.checks = [], [built / 'devices']
+  translated.programs, translated.checks = [], [built / 'devices', built / 'toolstack']
   translated.store_checks, translated.store_programs = [], {}
   machines = [own, translated]
   here = built / 'release'

@@ -43,5 +43,6 @@ void check_domain_calls(void);
 void check_memory_calls(void);
 void check_page_tables(void);
 void check_builder(void);
+void check_grants_in_use(void);
 
 #endif  // TESTS_XEN_TOOLSTACK_H_

@@ -29,12 +29,14 @@ std::int64_t Flush(Call& call, const gnttab_cache_flush& op, std::uint32_t* sear
   if (domain != &call.domain && !FindPin(*domain, call.domain.id, mfn, kSearched, search)) {
     return *search == 0 ? -kEINVAL : kGoesOn;
   }
-  return (op.op & GNTTAB_CACHE_CLEAN) != 0 ? 0 : -kEOPNOTSUPP;
+  return 0;
 }
 
 }  // namespace
 
 std::int64_t FlushCaches(Call& call) {
+  // Arm's alone from then on.
+  if ((call.core.config.release & schema::kSince4_21) != 0) return -kENOSYS;
   const GrantProgress progress(call);
   std::uint32_t search = static_cast<std::uint32_t>(call.frame.arguments[0]) & ~kGrantOpMask;
   for (std::uint32_t i = progress.done(); i < progress.count(); ++i) {

@@ -48,6 +48,12 @@ class GrantProgress {
   std::uint32_t done_;
 };
 
+// What a code of grant_pins.h comes to in the end.
+constexpr std::int16_t GrantStatus(std::int16_t status) {
+  if (status == kGrantNoHandle) return GNTST_no_space;
+  return status == kGrantNoMemory ? std::int16_t{GNTST_general_error} : status;
+}
+
 // `kRun` answers a status (GNTST_*), or a code of grant_pins.h.
 template <class T, std::uint64_t kOp, std::int16_t (*kRun)(Call&, T&)>
 std::int64_t ForEachGrant(Call& call) {
@@ -57,10 +63,11 @@ std::int64_t ForEachGrant(Call& call) {
     Argument<T> request(call, call.frame.arguments[1], i);
     if (!request.Fetch(__HYPERVISOR_grant_table_op, kOp)) return -kEFAULT;
     const std::int16_t status = kRun(call, *request);
-    if (status == kGrantChanged || (status == kGrantNoMemory && call.IsMemoryDue())) {
+    const bool is_short = status == kGrantNoMemory || status == kGrantNoHandle;
+    if (status == kGrantChanged || (is_short && call.IsMemoryDue())) {
       return progress.ContinueAt(call, i);
     }
-    request->status = status == kGrantNoMemory ? std::int16_t{GNTST_general_error} : status;
+    request->status = GrantStatus(status);
     if (!request.Store()) return -kEFAULT;
     call.work.Done();
   }

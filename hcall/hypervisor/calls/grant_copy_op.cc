@@ -28,13 +28,13 @@ class Side {
   }
 
   std::int16_t FindDomain() {
-    // Of others only what they grant can be named.
-    if (!is_granted_ && domid_ != DOMID_SELF) return GNTST_permission_denied;
     domain_ = call_.FindAny(domid_);
     return domain_ == nullptr ? GNTST_bad_domain : GNTST_okay;
   }
 
   std::int16_t FindPage() {
+    // Of others only what they grant can be named.
+    if (!is_granted_ && domid_ != DOMID_SELF) return GNTST_permission_denied;
     std::int16_t status;
     if (is_granted_) {
       status = PinForCopy(call_.core, *domain_, ref(), call_.domain.id, pins_, &part_);
@@ -67,6 +67,7 @@ class Side {
 };
 
 std::int16_t Copy(Call& call, gnttab_copy& op) {
+  if (op.len == 0 && (call.core.config.release & schema::kSince4_19) != 0) return GNTST_okay;
   Side source(call, op.source, (op.flags & GNTCOPY_source_gref) != 0, kPinRead);
   Side dest(call, op.dest, (op.flags & GNTCOPY_dest_gref) != 0, kPinWrite);
   std::int16_t status = source.FindDomain();

@@ -172,9 +172,9 @@ bool KillDomain(Core& core, Domain& domain, Work& work) {
     SpinGuard guard(core.events);
     if (!ClosePorts(core, domain, domain.ending.next_port, work)) return false;
   }
-  if (!EndGrantMaps(core, domain, work)) return false;
   if (!physmap.FreeSome(work)) return false;
   if (!EmptyP2m(core, domain, work)) return false;
+  if (!EndGrantMaps(core, domain, work)) return false;
   if (!domain.dirty_log.End(work)) return false;
   if (domain.paging_pool.Resize(core, domain.id, 0, work) != PagingPool::Outcome::kDone) {
     return false;

@@ -28,6 +28,10 @@ std::uint32_t PinsOf(std::uint32_t flags) {
   return pins;
 }
 
+Access AccessOf(std::uint32_t flags) {
+  return (flags & GNTMAP_readonly) != 0 ? Access::kRead : Access::kWrite;
+}
+
 // All with the domain's lock held.
 
 // A frame more of handles, the first of which comes first. False: there is no room.
@@ -57,7 +61,7 @@ std::int16_t TakeHandle(Core& core, Domain& domain, std::uint32_t* handle) {
     if (frames == GrantMaps::kMaxFrames || frames >= domain.max_maptrack_frames) {
       return GNTST_no_space;
     }
-    if (!Grow(core, domain)) return kGrantNoMemory;
+    if (!Grow(core, domain)) return kGrantNoHandle;
   }
   *handle = maps.first_free;
   maps.first_free = GrantMappingOf(core, maps, *handle).next;
@@ -71,17 +75,17 @@ void GiveBackHandle(Core& core, GrantMaps& maps, std::uint32_t handle) {
 }
 
 // Puts what is pinned where it was asked for.
-std::int16_t PlaceMapping(Core& core, Domain& domain, std::uint32_t flags,
-                          std::uint64_t host_address, std::uint64_t mfn) {
+std::int16_t PlaceMapping(Core& core, Domain& domain, const GrantMapRequest& request,
+                          std::uint64_t mfn) {
   if (domain.dying()) return GNTST_general_error;
-  if ((flags & GNTMAP_host_map) == 0) return GNTST_okay;
+  if ((request.flags & GNTMAP_host_map) == 0) return GNTST_okay;
   // A PV domain has entries of its page tables written by Xen. Nobody here runs on them.
-  if (!domain.translated() || (flags & ~GNTMAP_readonly) != GNTMAP_host_map) {
+  if (!domain.translated() || (request.flags & ~GNTMAP_readonly) != GNTMAP_host_map) {
     return GNTST_general_error;
   }
-  const Access access = (flags & GNTMAP_readonly) != 0 ? Access::kRead : Access::kWrite;
   const std::int64_t error =
-      Physmap(core, domain).PlaceGrant(host_address >> kPageShift, mfn, access);
+      Physmap(core, domain)
+          .PlaceGrant(request.host_address >> kPageShift, mfn, AccessOf(request.flags));
   if (error == -kENOMEM) return kGrantNoMemory;
   return error == 0 ? GNTST_okay : GNTST_general_error;
 }
@@ -97,12 +101,14 @@ std::int16_t EndMapping(Core& core, Domain& domain, const GrantUnmapRequest& req
   }
   if (request.host_address != 0 && (mapping.flags & GNTMAP_host_map) != 0) {
     const std::uint64_t gfn = request.host_address >> kPageShift;
-    if (request.new_address != 0 || Physmap(core, domain).UnplaceGrant(gfn, mfn) != 0) {
+    if (request.new_address != 0 ||
+        Physmap(core, domain).UnplaceGrant(gfn, mfn, AccessOf(mapping.flags)) != 0) {
       return GNTST_general_error;
     }
     ends |= GNTMAP_host_map;
   }
   if ((mapping.flags & GrantMapping::kReached) != 0) {
+    if (request.new_address != 0) return GNTST_general_error;
     const auto address = reinterpret_cast<std::uintptr_t>(core.frames.Bytes(mfn));
     if (request.host_address != 0 && request.host_address != address) return GNTST_bad_virt_addr;
     ends |= GrantMapping::kReached;
@@ -129,12 +135,13 @@ void GrantMaps::Destroy(Core& core, Domain& domain) {
 }
 
 std::int16_t MapGrant(Core& core, Domain& domain, GrantMapRequest& request) {
-  std::uint32_t flags = request.flags;
-  if ((flags & (GNTMAP_host_map | GNTMAP_device_map)) == 0) {
+  // What is kept of what was asked for.
+  std::uint32_t flags = request.flags & (GNTMAP_host_map | GNTMAP_device_map | GNTMAP_readonly);
+  if ((flags & ~GNTMAP_readonly) == 0) {
     if (!domain.reaches_frames) return GNTST_bad_gntref;
-    flags = (flags & GNTMAP_readonly) | GrantMapping::kReached;
-  } else if (domain.translated() &&
-             (flags & (GNTMAP_device_map | GNTMAP_application_map | GNTMAP_contains_pte)) != 0) {
+    flags |= GrantMapping::kReached;
+  } else if (domain.translated() && (request.flags & (GNTMAP_device_map | GNTMAP_application_map |
+                                                      GNTMAP_contains_pte)) != 0) {
     return GNTST_general_error;
   }
   Domain* const granter = core.domains.Find(request.granter);
@@ -152,7 +159,7 @@ std::int16_t MapGrant(Core& core, Domain& domain, GrantMapRequest& request) {
   const bool is_pinned = status == GNTST_okay;
   if (is_pinned) {
     SpinGuard guard(domain.lock);
-    status = PlaceMapping(core, domain, flags, request.host_address, mfn);
+    status = PlaceMapping(core, domain, request, mfn);
     if (status == GNTST_okay) {
       GrantMappingOf(core, domain.grant_maps, handle) = {.flags = static_cast<std::uint16_t>(flags),
                                                          .granter = granter->id,
@@ -201,12 +208,13 @@ std::int16_t UnmapGrant(Core& core, Domain& domain, const GrantUnmapRequest& req
 
 bool EndGrantMaps(Core& core, Domain& domain, Work& work) {
   std::uint32_t& next = domain.ending.next_handle;
-  while (!work.is_used_up()) {
+  for (;;) {
     GrantMapping mapping;
     {
       SpinGuard guard(domain.lock);
       const GrantMaps& maps = domain.grant_maps;
       if (next >= maps.count) return true;
+      if (work.is_used_up()) return false;
       mapping = std::exchange(GrantMappingOf(core, maps, next++), {.next = GrantMaps::kNone});
     }
     work.Done();
@@ -215,7 +223,6 @@ bool EndGrantMaps(Core& core, Domain& domain, Work& work) {
     UnpinMapping(core, granter, mapping.ref, PinsOf(mapping.flags));
     if (&granter != &domain) ForgetDomain(core, granter);
   }
-  return false;
 }
 
 }  // namespace xencomm::hypervisor

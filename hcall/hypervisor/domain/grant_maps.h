@@ -72,8 +72,8 @@ struct GrantUnmapRequest {
 };
 std::int16_t UnmapGrant(Core& core, Domain& domain, const GrantUnmapRequest& request);
 
-// Ends all mappings of a dying domain, so far as there is work left; true when none is left. With
-// the control lock held.
+// Ends all mappings of a dying domain, whose physmap has none of them any more, so far as there is
+// work left; true when none is left. With the control lock held.
 bool EndGrantMaps(Core& core, Domain& domain, Work& work);
 
 }  // namespace xencomm::hypervisor

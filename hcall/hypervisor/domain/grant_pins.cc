@@ -34,14 +34,17 @@ bool Grants(const GrantEntry& entry, GrantEntry::Head head, std::uint16_t grante
          (!maps && entry.is_version_2() && head.type() == GTF_transitive);
 }
 
+bool Forbids(GrantEntry::Head head, std::uint32_t pins) {
+  return Writes(pins) && (head.flags() & GTF_readonly) != 0;
+}
+
 // Shows the granter that a grant comes into use, or into use for writing: `active` is as it was.
 std::int16_t ShowInUse(const GrantEntry& entry, const ActiveGrant& active, std::uint32_t pins,
                        std::uint16_t grantee, bool maps) {
   // A granter that changes the entry all the time is given up; now and then, it may.
   constexpr int kTries = 5;
   const auto fits = [&](GrantEntry::Head head) {
-    return (active.pins != 0 || Grants(entry, head, grantee, maps)) &&
-           !(Writes(pins) && (head.flags() & GTF_readonly) != 0);
+    return (active.pins != 0 || Grants(entry, head, grantee, maps)) && !Forbids(head, pins);
   };
   GrantEntry::Head head = entry.LoadHead();
   if (!entry.is_version_2()) {
@@ -108,10 +111,16 @@ class Pinning {
   // Whether it may be in use once more: what is called first.
   std::int16_t Begin(bool maps) {
     table_ = GrantTableOf(granter_);
-    if (table_ == nullptr) return granter_.dying() ? GNTST_bad_page : kGrantNoMemory;
+    if (table_ == nullptr) return granter_.dying() ? GNTST_general_error : kGrantNoMemory;
     if (ref_ >= EntriesOf(*table_)) return GNTST_bad_gntref;
     const ActiveGrant active = ActiveGrantOf(*table_, ref_);
-    if (active.pins == 0) return granter_.dying() ? GNTST_bad_page : GNTST_okay;
+    if (active.pins == 0) {
+      if (!granter_.dying()) return GNTST_okay;
+      // Its pages are gone, and nothing is written to what may go with them.
+      const GrantEntry::Head head = entry().LoadHead();
+      const bool would = Grants(entry(), head, grantee_, maps) && !Forbids(head, pins_);
+      return would ? GNTST_bad_page : GNTST_general_error;
+    }
     const bool is_refused =
         active.grantee != grantee_ || (active.pins & Full(pins_)) != 0 || (maps && active.is_part);
     return is_refused ? GNTST_general_error : GNTST_okay;

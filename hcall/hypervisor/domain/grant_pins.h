@@ -50,6 +50,7 @@ struct ActiveGrant {
 // What is answered beside Xen's codes (GNTST_*, which are 0 and below).
 inline constexpr std::int16_t kGrantChanged = 1;   // meanwhile: to be asked for again
 inline constexpr std::int16_t kGrantNoMemory = 2;  // for the pin
+inline constexpr std::int16_t kGrantNoHandle = 3;  // no memory for a handle
 
 // What a pin gives: a part of a page, or all of it.
 struct GrantedPart {

@@ -6,6 +6,9 @@
 namespace xencomm::hypervisor {
 namespace {
 
+P2mType GrantType(Access access) {
+  return access == Access::kWrite ? P2mType::kGrantWritable : P2mType::kGrantReadOnly;
+}
 bool IsGrant(P2mEntry entry) {
   return entry.type() == P2mType::kGrantReadOnly || entry.type() == P2mType::kGrantWritable;
 }
@@ -241,13 +244,12 @@ std::int64_t Physmap::PlaceForeign(std::uint64_t gfn, std::uint64_t mfn, bool* i
 std::int64_t Physmap::PlaceGrant(std::uint64_t gfn, std::uint64_t mfn, Access access) {
   if (domain_.dying() || !P2m::CanHold(gfn)) return -kEINVAL;
   if (!domain_.p2m.Reserve(gfn, 1, domain_.overhead)) return -kENOMEM;
-  return PlaceOthers(
-      gfn, {mfn, access == Access::kWrite ? P2mType::kGrantWritable : P2mType::kGrantReadOnly});
+  return PlaceOthers(gfn, {mfn, GrantType(access)});
 }
 
-std::int64_t Physmap::UnplaceGrant(std::uint64_t gfn, std::uint64_t mfn) {
+std::int64_t Physmap::UnplaceGrant(std::uint64_t gfn, std::uint64_t mfn, Access access) {
   const P2mEntry entry = domain_.p2m.Load(gfn);
-  if (!IsGrant(entry) || entry.mfn() != mfn) return -kEINVAL;
+  if (entry.type() != GrantType(access) || entry.mfn() != mfn) return -kEINVAL;
   StoreEntry(gfn, {});
   return 0;
 }

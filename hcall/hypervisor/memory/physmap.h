@@ -74,9 +74,10 @@ class Physmap {
 
   // With the lock held: puts a frame that the domain was granted at `gfn`, which the grant's pin
   // holds. What was there stays the domain's, at no gfn. -EPERM (somebody else's is there), -EBUSY
-  // (pinned), -ENOMEM, -EINVAL. And takes it away again; -EINVAL: that is not what is there.
+  // (pinned), -ENOMEM, -EINVAL. And takes it away again; -EINVAL: that is not what is there, for
+  // that access.
   std::int64_t PlaceGrant(std::uint64_t gfn, std::uint64_t mfn, Access access);
-  std::int64_t UnplaceGrant(std::uint64_t gfn, std::uint64_t mfn);
+  std::int64_t UnplaceGrant(std::uint64_t gfn, std::uint64_t mfn, Access access);
 
   // Frees the pages of a dying domain from its list; true when none is left.
   bool FreeSome(Work& work);
