@@ -624,6 +624,103 @@ TEST_F(LogDirtyLitmus, ItEndsWhileACallMarks) {
       2, nullptr, litmus::Orders::kAsTheyAre);
 }
 
+// ---- Grants
+
+// A guest whose page domain 0 copies from, or to, and that takes it back meanwhile, as Linux does.
+// Then it writes the page, and may grant another one by the same entry.
+class GrantLitmus : public HypervisorLitmus {
+ protected:
+  void Grant(std::uint32_t version) {
+    PutIntoGuest(kReservation, gnttab_set_version{.version = version});
+    ASSERT_EQ(Call(guest[0], __HYPERVISOR_grant_table_op, GNTTABOP_set_version,
+                   InlineAddress({kReservation << kPageShift}).value, 1),
+              0);
+    std::byte* const table = Frame(XENMEM_resource_grant_table_id_shared);
+    if (version == 1) {
+      head_ = table + kRef * sizeof(grant_entry_v1_t);
+      status_ = nullptr;
+    } else {
+      head_ = table + kRef * sizeof(grant_entry_v2_t);
+      status_ = Frame(XENMEM_resource_grant_table_id_status) + kRef * sizeof(grant_status_t);
+    }
+    GrantEntry(head_, status_, kNativeOrder).Store(GTF_permit_access, 0, kFirst);
+    granted_ = __atomic_load_n(Head(), __ATOMIC_RELAXED);
+    page_ = machine.BytesOf(machine.hypervisor.FrameOf(kGuest, kFirst));
+  }
+  std::byte* Frame(std::uint32_t part) {
+    std::uint64_t mfn = kNoFrame;
+    EXPECT_EQ(machine.hypervisor.HoldResourceFrame(
+                  kGuest, {.type = XENMEM_resource_grant_table, .id = part}, 0, &mfn),
+              0);
+    machine.hypervisor.ReleaseFrame(mfn);
+    return machine.BytesOf(mfn);
+  }
+  std::uint32_t* Head() const { return reinterpret_cast<std::uint32_t*>(head_); }
+
+  void Copy(bool writes) {
+    gnttab_copy op = {};
+    op.len = 8;
+    op.source.domid = writes ? DOMID_SELF : kGuest;
+    op.dest.domid = writes ? kGuest : DOMID_SELF;
+    if (writes) {
+      op.flags = GNTCOPY_dest_gref;
+      op.source.u.gmfn = 3;
+      op.dest.u.ref = kRef;
+    } else {
+      op.flags = GNTCOPY_source_gref;
+      op.source.u.ref = kRef;
+      op.dest.u.gmfn = 3;
+    }
+    Require(Call(toolstack[0], __HYPERVISOR_grant_table_op, GNTTABOP_copy, &op, 1) == 0, "called");
+  }
+  // Whether nobody has it in use any more.
+  bool TakeBack() {
+    if (status_ == nullptr) {
+      std::uint32_t expected = granted_;
+      return __atomic_compare_exchange_n(Head(), &expected, 0, false, __ATOMIC_ACQUIRE,
+                                         __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(Head(), 0, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(reinterpret_cast<std::uint16_t*>(status_), __ATOMIC_SEQ_CST) == 0;
+  }
+  void GrantAnother() {
+    const GrantEntry entry(head_, status_, kNativeOrder);
+    if (entry.is_version_2()) {
+      StoreSharedField(head_ + offsetof(grant_entry_v2_t, full_page.frame), kSecond, kNativeOrder);
+    } else {
+      StoreSharedField(head_ + offsetof(grant_entry_v1_t, frame),
+                       static_cast<std::uint32_t>(kSecond), kNativeOrder);
+    }
+    __atomic_store_n(Head(), granted_, __ATOMIC_RELEASE);
+  }
+
+  static constexpr std::uint32_t kRef = 9;
+  static constexpr std::uint64_t kFirst = 20, kSecond = 21;  // pages
+  std::byte* head_ = nullptr;
+  std::byte* status_ = nullptr;
+  std::byte* page_ = nullptr;
+  std::uint32_t granted_ = 0;
+};
+
+TEST_F(GrantLitmus, WhatIsTakenBackIsNobodyElses) {
+  BuildGuest(SpaceKind::kXcom);
+  for (const std::uint32_t version : {1, 2}) {
+    for (const bool writes : {false, true}) {
+      for (const bool grants_another : {false, true}) {
+        Grant(version);
+        Keep();
+        Run({[&] { Copy(writes); },
+             [&] {
+               if (!TakeBack()) return;
+               *page_ = std::byte{1};
+               if (grants_another) GrantAnother();
+             }},
+            2);
+      }
+    }
+  }
+}
+
 // ---- Domains
 
 class DomainLitmus : public HypervisorLitmus {

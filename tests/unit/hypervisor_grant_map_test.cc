@@ -296,6 +296,21 @@ TEST_F(GrantMapTest, AGranterThatEndsStaysForAsLongAsAPageOfItsIsMapped) {
   }
 }
 
+// Whoever of them ends last: the end of who maps it takes the ended granter with it.
+TEST_F(GrantMapTest, AnEndedGranterGoesWithTheLastWhoMapsAPageOfIts) {
+  for (const std::uint16_t granter : {kGranter, kPv}) {
+    Grant(granter, kRef, kMapper, 7);
+    ASSERT_EQ(Map(kMapper, granter, kRef, kWindow + granter), 0);
+  }
+  End(kGranter);
+  End(kPv);
+  EXPECT_TRUE(Exists(kGranter));
+  EXPECT_TRUE(Exists(kPv));
+  End(kMapper);
+  EXPECT_FALSE(Exists(kGranter));
+  EXPECT_FALSE(Exists(kPv));
+}
+
 // Handles
 
 TEST_F(GrantMapTest, HandlesEndWhereADomainsLimitIs) {

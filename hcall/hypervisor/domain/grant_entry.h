@@ -44,6 +44,8 @@ class GrantEntry {
     ByteOrder order_ = kNativeOrder;
   };
 
+  // It is seen before whatever is read of the entry later; and behind what the granter is shown,
+  // which may have changed the entry before it looked at that.
   Head LoadHead() const {
     Head head;
     head.raw_ = __atomic_load_n(reinterpret_cast<const std::uint32_t*>(at_), __ATOMIC_SEQ_CST);
@@ -59,17 +61,17 @@ class GrantEntry {
     std::uint32_t wanted;
     __builtin_memcpy(&wanted, words, sizeof(wanted));
     return __atomic_compare_exchange_n(reinterpret_cast<std::uint32_t*>(at_), &head.raw_, wanted,
-                                       false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+                                       false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
   }
 
-  // GTF_reading and GTF_writing. Setting them is seen before whatever is read of the entry later,
-  // and what was done with the page before they are cleared.
+  // GTF_reading and GTF_writing. Setting them is seen before the head is read again, and what was
+  // done with the page before they are cleared.
   void SetInUse(std::uint16_t bits) const {
     __atomic_fetch_or(StatusWord(), InOrder(bits, order_), __ATOMIC_SEQ_CST);
   }
   void ClearInUse(std::uint16_t bits) const {
     __atomic_fetch_and(StatusWord(), static_cast<std::uint16_t>(~InOrder(bits, order_)),
-                       __ATOMIC_SEQ_CST);
+                       __ATOMIC_RELEASE);
   }
   // The word that has them.
   std::uint16_t LoadStatus() const { return Load<std::uint16_t>(StatusWord()); }
