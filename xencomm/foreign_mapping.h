@@ -14,7 +14,7 @@ namespace xencomm {
 
 class XENCOMM_API ForeignMapping {
  public:
-  struct State;
+  struct XENCOMM_HIDDEN State;
 
   explicit ForeignMapping(std::unique_ptr<State> state);
   ForeignMapping(ForeignMapping&&) noexcept;

@@ -18,7 +18,7 @@ namespace xencomm {
 
 class XENCOMM_API GrantMapping {
  public:
-  struct State;
+  struct XENCOMM_HIDDEN State;
 
   explicit GrantMapping(std::unique_ptr<State> state);
   GrantMapping(GrantMapping&&) noexcept;

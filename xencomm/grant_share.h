@@ -33,21 +33,24 @@
 
 namespace xencomm {
 
+// Pages that were allocated together.
+struct SharedPages {
+  std::uint64_t page = 0;           // the first one's number
+  std::vector<std::uint32_t> refs;  // of each
+};
+
+// One of a page's grants.
+struct SharedGrant {
+  Grant grant;  // to that domain
+  Access access = Access::kRead;
+
+  friend bool operator==(const SharedGrant&, const SharedGrant&) = default;
+};
+
 // By any thread.
 class XENCOMM_API GrantShare {
  public:
-  struct State;
-
-  struct Pages {
-    std::uint64_t page = 0;           // the first one's number
-    std::vector<std::uint32_t> refs;  // of each
-  };
-  struct Listed {
-    Grant grant;  // to that domain
-    Access access = Access::kRead;
-
-    friend bool operator==(const Listed&, const Listed&) = default;
-  };
+  struct XENCOMM_HIDDEN State;
 
   // A file of its own. As Mapper::Open.
   static absl::StatusOr<GrantShare> Open(const std::string& transport = "");
@@ -63,10 +66,10 @@ class XENCOMM_API GrantShare {
   int fd() const;
 
   // Cleared pages, granted to `domain`, at numbers behind all that the file had.
-  absl::StatusOr<Pages> Allocate(std::uint16_t domain, std::size_t count, Access access);
+  absl::StatusOr<SharedPages> Allocate(std::uint16_t domain, std::size_t count, Access access);
   // At the number that the caller says. kAlreadyExists: one of them is taken.
-  absl::StatusOr<Pages> AllocateAt(std::uint64_t page, std::uint16_t domain, std::size_t count,
-                                   Access access);
+  absl::StatusOr<SharedPages> AllocateAt(std::uint64_t page, std::uint16_t domain,
+                                         std::size_t count, Access access);
   // Any run of pages. What is mapped stays until it is unmapped. kInvalidArgument: not all of them
   // are there.
   absl::Status Free(std::uint64_t page, std::size_t count);
@@ -82,7 +85,7 @@ class XENCOMM_API GrantShare {
   absl::StatusOr<std::vector<std::uint32_t>> GrantAlso(std::uint64_t page, std::uint16_t domain,
                                                        std::size_t count, Access access);
   // All grants of a page. kInvalidArgument: it is not there.
-  absl::StatusOr<std::vector<Listed>> List(std::uint64_t page) const;
+  absl::StatusOr<std::vector<SharedGrant>> List(std::uint64_t page) const;
   // Takes one of them back. kAborted: it is mapped; kNotFound: this file has no such grant.
   absl::Status Revoke(std::uint32_t ref);
 

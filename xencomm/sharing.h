@@ -69,11 +69,11 @@ XENCOMM_API int xencomm_unmap(xencomm_mapping *mapping);
 
 /*
  * When the mapping of grants ends, and be it with this process, the byte at offset `byte` becomes
- * 0, and then an event is sent by `port` of /dev/xen/evtchn's; XENCOMM_NONE is none of it. In place
+ * 0, and then an event is sent by `port` of /dev/xen/evtchn's; XENCOMM_UNSET is none of it. In place
  * of what was said before. EINVAL: no byte that may be written, no such port, or a mapping of
  * frames.
  */
-#define XENCOMM_NONE (-1)
+#define XENCOMM_UNSET (-1)
 XENCOMM_API int xencomm_notify_at_unmap(xencomm_mapping *mapping, int64_t byte, int64_t port);
 
 /* One side of a copy: `memory`, or if that is NULL a part of a granted page. */
@@ -109,7 +109,7 @@ XENCOMM_API int xencomm_share_fd(const xencomm_share *share);
 XENCOMM_API int xencomm_share_close(xencomm_share *share);
 
 /* `count` cleared pages, granted to `domain`, with an entry of `refs` each: the first one's number.
- * `page`: where, if nothing is there already (EEXIST); XENCOMM_NONE: behind all that the file had.
+ * `page`: where, if nothing is there already (EEXIST); XENCOMM_UNSET: behind all that the file had.
  */
 XENCOMM_API int64_t xencomm_share_allocate(xencomm_share *share, int64_t page, uint16_t domain,
                                            size_t count, unsigned flags, uint32_t *refs);

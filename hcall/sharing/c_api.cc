@@ -49,7 +49,7 @@ int RefuseCount(std::size_t count) {
 // A number, or none; `*number` only then, when it answers true.
 template <class Number>
 bool ToOptional(std::int64_t from, std::optional<Number>* number) {
-  if (from == XENCOMM_NONE) return true;
+  if (from == XENCOMM_UNSET) return true;
   if (from < 0 || static_cast<std::uint64_t>(from) > std::numeric_limits<Number>::max()) {
     return false;
   }
@@ -58,7 +58,7 @@ bool ToOptional(std::int64_t from, std::optional<Number>* number) {
 }
 int RefuseNotice(std::int64_t byte, std::int64_t port) {
   return Refuse(EINVAL,
-                Sentence("byte %d, port %d: expected a number each, or XENCOMM_NONE", byte, port));
+                Sentence("byte %d, port %d: expected a number each, or XENCOMM_UNSET", byte, port));
 }
 
 template <class Map>
@@ -209,7 +209,8 @@ int64_t xencomm_share_allocate(xencomm_share* share, int64_t page, uint16_t doma
     if (!xencomm::AreKnown(flags)) return xencomm::RefuseFlags(flags);
     std::optional<std::uint64_t> where;
     if (!xencomm::ToOptional(page, &where)) {
-      return Refuse(EINVAL, xencomm::Sentence("page %d: expected a number, or XENCOMM_NONE", page));
+      return Refuse(EINVAL,
+                    xencomm::Sentence("page %d: expected a number, or XENCOMM_UNSET", page));
     }
     const xencomm::Access access = xencomm::AccessOf(flags);
     const auto pages = where.has_value() ? share->share.AllocateAt(*where, domain, count, access)

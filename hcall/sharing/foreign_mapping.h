@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "hcall/sharing/page_file.h"
 #include "hcall/transport/foreign_memory.h"
 #include "xencomm/foreign_mapping.h"
 #include "xencomm/fork_marker.h"
@@ -16,7 +17,8 @@ struct ForeignMapping::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() {
-    if (start != nullptr && marker.in_same_process()) memory->Unmap(start, pages);
+    if (start == nullptr || !marker.in_same_process()) return;
+    UnmapAnyway(start, pages, [this] { memory->Unmap(start, pages); });
   }
 
   const ForkMarker marker;

@@ -36,7 +36,10 @@ struct GrantShare::State {
   ~State() {
     if (!file->in_same_process()) return;
     const MutexLock lock(mutex);
-    for (const auto& [start, mapping] : mapped) file->Unmap(start, mapping.count);
+    for (const auto& each : mapped) {
+      UnmapAnyway(each.first, each.second.count,
+                  [&] { file->Unmap(each.first, each.second.count); });
+    }
     for (const auto& [page, count] : allocated) file->Free(page, count);
   }
 
@@ -46,8 +49,8 @@ struct GrantShare::State {
     std::size_t count;
   };
 
-  absl::StatusOr<Pages> Allocate(std::uint64_t where, std::uint16_t domain, std::size_t count,
-                                 Access access);
+  absl::StatusOr<SharedPages> Allocate(std::uint64_t where, std::uint16_t domain, std::size_t count,
+                                       Access access);
   // Pages that were freed are not freed once more: others may have their numbers then.
   // `spare` is a run that may be made of it.
   void Forget(std::uint64_t page, std::size_t count, Runs spare)
@@ -59,13 +62,12 @@ struct GrantShare::State {
   Runs allocated ABSL_GUARDED_BY(mutex);
 };
 
-absl::StatusOr<GrantShare::Pages> GrantShare::State::Allocate(std::uint64_t where,
-                                                              std::uint16_t domain,
-                                                              std::size_t count, Access access) {
+absl::StatusOr<SharedPages> GrantShare::State::Allocate(std::uint64_t where, std::uint16_t domain,
+                                                        std::size_t count, Access access) {
   const absl::Status checked = CheckCount(count);
   if (!checked.ok()) return checked;
   if (!file->in_same_process()) return InheritedError("the share");
-  Pages pages = {.page = 0, .refs = std::vector<std::uint32_t>(count)};
+  SharedPages pages = {.page = 0, .refs = std::vector<std::uint32_t>(count)};
   const MutexLock lock(mutex);
   // A place for it first: what is allocated must not be forgotten.
   Runs place = {{0, count}};
@@ -129,13 +131,13 @@ absl::StatusOr<GrantShare> GrantShare::FromDescriptor(const std::string& transpo
 
 int GrantShare::fd() const { return state_->file->fd(); }
 
-absl::StatusOr<GrantShare::Pages> GrantShare::Allocate(std::uint16_t domain, std::size_t count,
-                                                       Access access) {
+absl::StatusOr<SharedPages> GrantShare::Allocate(std::uint16_t domain, std::size_t count,
+                                                 Access access) {
   return state_->Allocate(ShareFile::kAnywhere, domain, count, access);
 }
 
-absl::StatusOr<GrantShare::Pages> GrantShare::AllocateAt(std::uint64_t page, std::uint16_t domain,
-                                                         std::size_t count, Access access) {
+absl::StatusOr<SharedPages> GrantShare::AllocateAt(std::uint64_t page, std::uint16_t domain,
+                                                   std::size_t count, Access access) {
   if (page == ShareFile::kAnywhere) {
     return absl::InvalidArgumentError(Sentence("page %u: expected one that a file can have", page));
   }
@@ -163,7 +165,8 @@ absl::StatusOr<std::byte*> GrantShare::Map(std::uint64_t page, std::size_t count
   std::map<std::byte*, State::Mapping> place = {{nullptr, {page, count}}};
   std::byte* const start = ReservePages(count);
   if (start == nullptr) return absl::ResourceExhaustedError("no addresses are left");
-  auto unreserve = absl::MakeCleanup([&] { state_->file->Unmap(start, count); });
+  auto unreserve = absl::MakeCleanup(
+      [&] { UnmapAnyway(start, count, [&] { state_->file->Unmap(start, count); }); });
   const int error = state_->file->Map(start, page, count, access);
   if (error == 0) {
     std::move(unreserve).Cancel();
@@ -217,12 +220,12 @@ absl::StatusOr<std::vector<std::uint32_t>> GrantShare::GrantAlso(std::uint64_t p
                        Sentence("%u pages at page %u for domain %u, too", count, page, domain));
 }
 
-absl::StatusOr<std::vector<GrantShare::Listed>> GrantShare::List(std::uint64_t page) const {
+absl::StatusOr<std::vector<SharedGrant>> GrantShare::List(std::uint64_t page) const {
   if (!state_->file->in_same_process()) return InheritedError("the share");
   std::vector<ShareListed> grants;
   const int error = state_->file->List(page, &grants);
   if (error != 0) return RefusalOfWish(error, Sentence("the grants of page %u", page));
-  std::vector<Listed> list;
+  std::vector<SharedGrant> list;
   list.reserve(grants.size());
   for (const ShareListed& grant : grants) {
     list.push_back({{.domain = grant.domid, .ref = grant.ref},

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
 
 namespace xencomm {
 
@@ -25,7 +28,7 @@ int GrantedRange::Map(std::shared_ptr<GrantFile> file, std::span<const GrantRef>
 
 GrantedRange::~GrantedRange() {
   if (start_ == nullptr || !file_->in_same_process()) return;
-  file_->Unmap(start_, pages_);
+  UnmapAnyway(start_, pages_, [this] { file_->Unmap(start_, pages_); });
   // Whoever is told finds all of it gone.
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     if (noticed_ != i) Remove(parts_[i]);
@@ -73,12 +76,11 @@ int GrantedRange::FillAtOnce(std::size_t first, std::span<const GrantRef> grants
   if (page < 0) return static_cast<int>(page);
   const Part part = {
       .first = first, .count = grants.size(), .page = static_cast<std::uint64_t>(page)};
+  // A translated Linux would keep those mapped that could be.
+  auto remove = absl::MakeCleanup([&] { Remove(part); });
   const int error = file_->Map(start_ + (first << kSharedPageShift), part.page, part.count, access);
-  if (error != 0) {
-    // A translated Linux would keep those mapped that could be.
-    Remove(part);
-    return error;
-  }
+  if (error != 0) return error;
+  std::move(remove).Cancel();
   parts_.push_back(part);
   return 0;
 }

@@ -37,6 +37,8 @@ void EmptyPages(std::byte* start, std::size_t count) {
        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
+void UnmapPages(std::byte* start, std::size_t count) { munmap(start, count << kSharedPageShift); }
+
 absl::Status CheckSharing(const std::string& setting) {
   const absl::StatusOr<TransportSetting> parsed = ParseTransport(setting);
   if (!parsed.ok()) return parsed.status();

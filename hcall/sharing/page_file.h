@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,19 @@ inline constexpr std::size_t kSharedPageSize = std::size_t{1} << kSharedPageShif
 std::byte* ReservePages(std::size_t count);
 // They are so again, whatever was there.
 void EmptyPages(std::byte* start, std::size_t count);
+
+void UnmapPages(std::byte* start, std::size_t count);
+
+// `unmap` of them; without memory for that, at least they are no longer mapped here, and who keeps
+// books of mappings finds that out.
+template <class Unmap>
+void UnmapAnyway(std::byte* start, std::size_t count, const Unmap& unmap) {
+  try {
+    unmap();
+  } catch (const std::bad_alloc&) {
+    UnmapPages(start, count);
+  }
+}
 
 class PageFile {
  public:
