@@ -89,13 +89,7 @@ std::int64_t GntdevDevice::Copy(std::uint64_t file, std::uint64_t argument) {
 std::int64_t GntdevDevice::CopySegment(std::uint64_t file, const GrantCopySegment& segment) {
   const bool from_grant = (segment.flags & kCopyFromGrant) != 0;
   const bool to_grant = (segment.flags & kCopyToGrant) != 0;
-  const auto fits = [&](const GrantCopySide& side) {
-    return side.foreign.offset + segment.length <= kPageSize;
-  };
-  if ((!from_grant && !to_grant) || (from_grant && !fits(segment.source)) ||
-      (to_grant && !fits(segment.dest))) {
-    return EINVAL;
-  }
+  if (!IsPossible(segment)) return EINVAL;
   std::array<std::byte, kPageSize> storage;
   const std::span<std::byte> bytes = std::span(storage).first(segment.length);
   if (!from_grant && !program().Read(segment.source.address, bytes.data(), bytes.size())) {

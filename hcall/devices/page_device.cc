@@ -2,43 +2,14 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <span>
 #include <vector>
 
 #include "hcall/transport/grant_calls.h"
+#include "hcall/transport/machine/page_holder.h"
 
 namespace xencomm::devices {
-namespace {
-
-// Holds the pages at one offset of a file.
-class HolderOfPages final : public embedded::FrameHolder {
- public:
-  HolderOfPages(machine::Connection& connection, std::uint64_t file, std::uint64_t page)
-      : connection_(connection), file_(file), page_(page) {}
-
-  int Hold(std::uint16_t, std::span<const std::uint64_t>, Access access,
-           std::span<std::uint64_t> mfns, std::span<int> errors) override {
-    std::ranges::fill(errors, 0);
-    return connection_.MapPages(file_, page_, access, mfns, &tag_);
-  }
-  int HoldResource(const ForeignMemory::Resource&, std::span<std::uint64_t>) override {
-    return -EINVAL;
-  }
-  std::int64_t CountResource(const ForeignMemory::Resource&) override { return -EINVAL; }
-  std::uint32_t tag() const override { return tag_; }
-  void Release(std::span<const std::uint64_t> held) override { connection_.Release(held); }
-
- private:
-  machine::Connection& connection_;
-  const std::uint64_t file_;
-  const std::uint64_t page_;
-  std::uint32_t tag_ = 0;
-};
-
-}  // namespace
 
 absl::StatusOr<FileDescriptor> PageDevice::EmptyFile() {
   FileDescriptor empty(memfd_create("xencomm-pages", MFD_CLOEXEC));
@@ -54,7 +25,7 @@ std::int64_t PageDevice::Map(std::uint64_t file, std::uint64_t address, std::siz
   const std::int64_t place = program_.Map(address, length, protection, flags, empty_.get(), 0);
   if (place < 0) return place;
   const auto start = static_cast<std::uint64_t>(place);
-  HolderOfPages holder(*connection_, file, offset >> kPageShift);
+  machine::PageHolder holder(*connection_, file, offset >> kPageShift);
   const std::vector<std::uint64_t> none(pages);
   std::vector<int> errors(pages);
   const int error = mappings_.Fill(holder, 0,

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "hcall/sharing/vhost_user/block_device.h"
+#include "hcall/sharing/vhost_user/granted_pages.h"
 #include "hcall/sharing/vhost_user/pages.h"
 #include "hcall/sharing/vhost_user/server.h"
 #include "hcall/tools/command.h"
@@ -33,7 +34,11 @@ absl::StatusOr<std::unique_ptr<vhost_user::PageMapper>> MapperFor(const Argument
     return absl::ErrnoToStatus(-restricted,
                                absl::StrFormat("foreign memory of domain %u alone", domain));
   }
-  return std::make_unique<vhost_user::XenPageMapper>(*std::move(frames), nullptr, domain);
+  auto grants = vhost_user::OpenGrantMapper(transport);
+  // A Linux without gntdev serves front-ends that share frames.
+  if (!grants.ok() && SplitSetting(transport).name != "privcmd") return grants.status();
+  return std::make_unique<vhost_user::XenPageMapper>(
+      *std::move(frames), grants.ok() ? *std::move(grants) : nullptr, domain);
 }
 
 absl::StatusOr<int> Run(const Arguments& arguments) {
@@ -75,8 +80,9 @@ Command VhostUserBlockCommand() {
           "of its ring has that ring broken, and no other: both are said on stderr.\n\n"
           "It reaches memory that the front-end shares as files (in QEMU: memory-backend-memfd "
           "with "
-          "share=on). With --domain, also foreign memory of that domain of Xen's, and of no other, "
-          "for front-ends that speak of it (VHOST_USER_PROTOCOL_F_XEN_MMAP).",
+          "share=on). With --domain, also foreign memory of that domain of Xen's and what it "
+          "grants, "
+          "and of no other, for front-ends that speak of it (VHOST_USER_PROTOCOL_F_XEN_MMAP).",
       .options = {{"socket", kFileValue, "where it listens"},
                   {"image", kFileValue, "the disk: a file, or a block device"},
                   {.name = "read-only", .value = "", .help = "refuse what would change it"},

@@ -33,6 +33,10 @@ int ErrnoOf(absl::StatusCode code) {
       return ENODEV;
     case absl::StatusCode::kUnimplemented:
       return ENOTSUP;
+    case absl::StatusCode::kAlreadyExists:
+      return EEXIST;
+    case absl::StatusCode::kAborted:
+      return EBUSY;
     case absl::StatusCode::kOutOfRange:
       return EFAULT;
     case absl::StatusCode::kInvalidArgument:

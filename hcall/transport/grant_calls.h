@@ -60,6 +60,17 @@ struct GrantCopySegment {
 static_assert(sizeof(GrantCopySegment) == 24);
 inline constexpr std::uint16_t kCopyFromGrant = 1;
 inline constexpr std::uint16_t kCopyToGrant = 2;
+// What is of a grant lies in its page.
+constexpr bool IsPossible(const GrantCopySegment& segment) {
+  constexpr unsigned kPageSize = 4096;
+  const auto fits = [&](const GrantCopySide& side) {
+    return side.foreign.offset + segment.length <= kPageSize;
+  };
+  const bool from_grant = (segment.flags & kCopyFromGrant) != 0;
+  const bool to_grant = (segment.flags & kCopyToGrant) != 0;
+  return (from_grant || to_grant) && (!from_grant || fits(segment.source)) &&
+         (!to_grant || fits(segment.dest));
+}
 struct GrantCopy {
   std::uint32_t count;
   std::uint32_t pad;

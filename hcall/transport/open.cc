@@ -34,10 +34,21 @@ std::string OrDefault(const std::string& setting) {
   return environment == nullptr || environment[0] == '\0' ? "privcmd" : environment;
 }
 
-struct PrivcmdSetting {};
-using TransportSetting = std::variant<PrivcmdSetting, EmbeddedSetting, JoinedSetting>;
+// The clients of a process by their settings.
+struct Clients {
+  Mutex mutex;
+  std::map<std::string, std::weak_ptr<Client>> by_setting ABSL_GUARDED_BY(mutex);
+};
 
-absl::StatusOr<TransportSetting> Parse(const std::string& setting) {
+Clients& ClientsOfThisProcess() {
+  static ProcessSlot<Clients> clients;
+  return clients.OfThisProcess();
+}
+
+}  // namespace
+
+absl::StatusOr<TransportSetting> ParseTransport(const std::string& text) {
+  const std::string setting = OrDefault(text);
   const Setting parts = SplitSetting(setting);
   if (parts.name == "embedded") return ParseEmbeddedSetting(parts.options);
   if (parts.name == "machine") return ParseJoinedSetting(parts.options);
@@ -52,19 +63,6 @@ absl::StatusOr<TransportSetting> Parse(const std::string& setting) {
   }
   return PrivcmdSetting();
 }
-
-// The clients of a process by their settings.
-struct Clients {
-  Mutex mutex;
-  std::map<std::string, std::weak_ptr<Client>> by_setting ABSL_GUARDED_BY(mutex);
-};
-
-Clients& ClientsOfThisProcess() {
-  static ProcessSlot<Clients> clients;
-  return clients.OfThisProcess();
-}
-
-}  // namespace
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Open(const std::string& transport) {
   const std::string setting = OrDefault(transport);
@@ -82,7 +80,7 @@ absl::StatusOr<std::shared_ptr<Client>> Client::Open(const std::string& transpor
 }
 
 absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& setting) {
-  const absl::StatusOr<TransportSetting> parsed = Parse(setting);
+  const absl::StatusOr<TransportSetting> parsed = ParseTransport(setting);
   if (!parsed.ok()) return parsed.status();
   if (std::holds_alternative<PrivcmdSetting>(*parsed)) return Privcmd::Open();
   // Programs ask for the descriptor of calls, look at it, and put others in its place. Nothing goes
@@ -102,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& sett
 }
 
 absl::StatusOr<std::unique_ptr<ForeignMemory>> OpenForeignMemory(const std::string& setting) {
-  const absl::StatusOr<TransportSetting> parsed = Parse(OrDefault(setting));
+  const absl::StatusOr<TransportSetting> parsed = ParseTransport(setting);
   if (!parsed.ok()) return parsed.status();
   if (std::holds_alternative<PrivcmdSetting>(*parsed)) return PrivcmdForeignMemory::Open();
   if (const auto* const joined = std::get_if<JoinedSetting>(&*parsed)) {

@@ -33,7 +33,7 @@ ENVIRONMENT = {**os.environ,
 
 EXAMPLES = {'c': ['gcc', '-std=gnu11'], 'cpp': ['g++', '-std=gnu++20']}
 # What a C program includes, too.
-FOR_C = ('export.h', 'op_table.h', 'xencomm.h')
+FOR_C = ('export.h', 'op_table.h', 'sharing.h', 'xencomm.h')
 # A kernel's check of a call that points out of its region.
 AUDIT = r'''
 #include <cstdio>
@@ -121,6 +121,7 @@ class Install(unittest.TestCase):
               f'{OPTIONS["includedir"]}/xencomm/xencomm.h',
               f'{OPTIONS["includedir"]}/xencomm/client.h',
               f'{OPTIONS["includedir"]}/xencomm/op_table.h',
+              f'{OPTIONS["includedir"]}/xencomm/sharing.h',
               f'{OPTIONS["datadir"]}/xencomm/op_table.json',
               f'{OPTIONS["datadir"]}/xencomm/op_table.schema.json',
               f'{OPTIONS["mandir"]}/man1/xencomm.1',
@@ -135,15 +136,18 @@ class Install(unittest.TestCase):
     symbols = exports(LIBDIR / 'libxencomm.so.1')
     versions = {version for _, version in symbols}
     self.assertEqual(versions,
-                     {'XENCOMM_1.0', 'XENCOMM_1.1', 'XENCOMM_CPP_1.0', 'XENCOMM_PRIVATE'})
-    for wanted, name in (('XENCOMM_1.0', 'xencomm.h'), ('XENCOMM_1.1', 'op_table.h')):
+                     {'XENCOMM_1.0', 'XENCOMM_1.1', 'XENCOMM_1.2', 'XENCOMM_CPP_1.0',
+                      'XENCOMM_PRIVATE'})
+    for wanted, name in (('XENCOMM_1.0', 'xencomm.h'), ('XENCOMM_1.1', 'op_table.h'),
+                         ('XENCOMM_1.2', 'sharing.h')):
       c_interface = {name for name, version in symbols if version == wanted}
       header = (PREFIX / OPTIONS['includedir'] / 'xencomm' / name).read_text()
       declared = set(re.findall(r'^XENCOMM_API [^(]*?(xencomm_\w+)\(', header, re.MULTILINE))
       self.assertEqual(c_interface - {wanted}, declared)
     for name, version in symbols:
       if version == 'XENCOMM_CPP_1.0' and name != version:
-        self.assertRegex(name, r'^_ZN?K?[TVIS]*N?K?7xencomm(5Arena|6Client)')
+        self.assertRegex(name, r'^_ZN?K?[TVIS]*N?K?7xencomm(5Arena|6Client|6Mapper|'
+                               r'12GrantMapping|14ForeignMapping|10GrantShare)')
 
 
 class PkgConfig(unittest.TestCase):

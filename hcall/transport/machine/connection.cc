@@ -132,6 +132,7 @@ absl::StatusOr<embedded::ForeignMappings*> Connection::MappingsOfThisProcess(
 Connection::Connection(FileDescriptor socket, const Mappings& mappings)
     : socket_(std::move(socket)), cookie_(CookieOf(socket_.get())), mappings_(mappings) {
   sem_init(&free_lanes_, /*pshared=*/0, kLanes);
+  told_.words.reserve(kMostWords);
 }
 
 Connection::~Connection() {
@@ -178,6 +179,8 @@ absl::StatusOr<Connection::Reply> Connection::Ask(Kind kind, std::span<const std
     return absl::FailedPreconditionError("the connection to the machine is the parent process's");
   }
   Message reply;
+  // Once it is asked for, nothing may fail before it is taken: the next one's would be this one.
+  reply.words.reserve(kMostWords);
   int error;
   {
     const MutexLock lock(mutex_);
@@ -394,10 +397,27 @@ int Connection::MapPages(std::uint64_t file, std::uint64_t page, Access access,
   return 0;
 }
 
+int Connection::Tell(Kind kind, std::span<const std::uint64_t> words, std::uint64_t* answer) {
+  if (!marker_.in_same_process()) return -EIO;
+  const MutexLock lock(mutex_);
+  if (!HasSocket()) {
+    is_gone_.store(true, std::memory_order_relaxed);
+    return -EIO;
+  }
+  int error = Send(socket_.get(), static_cast<std::uint64_t>(kind), words);
+  if (error == 0) error = machine::Receive(socket_.get(), &told_);
+  if (error == -ECONNRESET) is_gone_.store(true, std::memory_order_relaxed);
+  if (error != 0 || told_.kind != 0) return -EIO;
+  if (answer == nullptr) return 0;
+  if (told_.words.size() != 1) return -EIO;
+  *answer = told_.words[0];
+  return 0;
+}
+
 int Connection::AskForErrno(Kind kind, std::initializer_list<std::uint64_t> words) {
-  const absl::StatusOr<Reply> reply = Ask(kind, std::span(words.begin(), words.size()));
-  if (!reply.ok() || reply->words.size() != 1) return -EIO;
-  return -static_cast<int>(reply->words[0]);
+  std::uint64_t error;
+  const int refused = Tell(kind, std::span(words.begin(), words.size()), &error);
+  return refused != 0 ? refused : -static_cast<int>(error);
 }
 
 int Connection::SetNotice(std::uint64_t file, std::uint64_t byte, std::uint32_t action,
@@ -489,7 +509,7 @@ int Connection::RevokeShare(std::uint64_t file, std::uint32_t ref) {
 }
 
 void Connection::Release(std::span<const std::uint64_t> held) {
-  static_cast<void>(Ask(Kind::kRelease, held));
+  Tell(Kind::kRelease, held, nullptr);
 }
 
 }  // namespace xencomm::machine

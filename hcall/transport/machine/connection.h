@@ -25,6 +25,7 @@
 #include "hcall/transport/grant_calls.h"
 #include "hcall/transport/machine/device_names.h"
 #include "hcall/transport/machine/lane.h"
+#include "hcall/transport/machine/message.h"
 #include "hcall/transport/machine/protocol.h"
 #include "hcall/transport/setting.h"
 #include "xencomm/fork_marker.h"
@@ -146,7 +147,11 @@ class Connection final : public embedded::FrameHolder {
   // One request and its reply. A refusal is a status with the machine's sentence.
   absl::StatusOr<Reply> Ask(Kind kind, std::span<const std::uint64_t> words, int fd = -1)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // One that is answered with an errno alone.
+  // One that is answered with a word, or (null) with none: 0 or -EIO. It needs no memory: what ends
+  // mappings and files must not fail for lack of it.
+  int Tell(Kind kind, std::span<const std::uint64_t> words, std::uint64_t* answer)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // One that is answered with an errno alone, as Tell.
   int AskForErrno(Kind kind, std::initializer_list<std::uint64_t> words);
   // Whether the machine has closed its end, or the program this one.
   bool IsGone();
@@ -164,6 +169,7 @@ class Connection final : public embedded::FrameHolder {
   std::array<std::atomic<bool>, kLanes> is_open_ = {};
   std::atomic<bool> is_gone_ = false;
   Mutex mutex_;  // a request and its reply
+  Message told_ ABSL_GUARDED_BY(mutex_);
   Mutex memory_mutex_;
   std::unique_ptr<embedded::RamFile> memory_ ABSL_GUARDED_BY(memory_mutex_);
   const Mappings& mappings_;
