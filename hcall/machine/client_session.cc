@@ -715,6 +715,10 @@ void ClientSession::End() {
   mapped_.clear();
   held_pages_ = 0;
   if (process_ && process_->has_region()) process_->EndRegion();
+  // A domain that was made for the client ends now, not when the next client comes.
+  process_.reset();
+  own_devices_.reset();
+  domain_.reset();
 }
 
 }  // namespace xencomm::machine
