@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "hcall/schema/generated/xen.h"
+
 namespace xencomm::devices {
 namespace {
 
@@ -33,7 +35,6 @@ std::int64_t GntdevDevice::Ioctl(std::uint64_t file, unsigned long request,
     case kGrantUnmap: {
       GrantUnmap unmap;
       if (!program().Fetch(argument, &unmap)) return -EFAULT;
-      if (unmap.index % kPageSize != 0) return -ENOENT;
       return connection().RemoveGrants(file, unmap.index >> kPageShift, unmap.count);
     }
     case kGrantOffset:
@@ -90,6 +91,7 @@ std::int64_t GntdevDevice::CopySegment(std::uint64_t file, const GrantCopySegmen
   const bool from_grant = (segment.flags & kCopyFromGrant) != 0;
   const bool to_grant = (segment.flags & kCopyToGrant) != 0;
   if (!IsPossible(segment)) return EINVAL;
+  if (segment.length == 0) return GNTST_okay;
   std::array<std::byte, kPageSize> storage;
   const std::span<std::byte> bytes = std::span(storage).first(segment.length);
   if (!from_grant && !program().Read(segment.source.address, bytes.data(), bytes.size())) {

@@ -4,6 +4,8 @@
 
 #include <bit>
 #include <cerrno>
+#include <iterator>
+#include <span>
 #include <vector>
 
 #include "hcall/transport/grant_calls.h"
@@ -38,16 +40,28 @@ std::int64_t PageDevice::Map(std::uint64_t file, std::uint64_t address, std::siz
     return error;
   }
   const MutexLock lock(mutex_);
-  mapped_[start] = {.offset = offset, .pages = static_cast<std::uint32_t>(pages)};
+  mapped_[start] = {.end = start + (pages << kPageShift),
+                    .offset = offset,
+                    .pages = static_cast<std::uint32_t>(pages)};
   return place;
 }
 
 void PageDevice::Unmapped(std::uint64_t start, std::size_t length) {
   {
     const MutexLock lock(mutex_);
-    std::erase_if(mapped_, [&](const auto& mapping) {
-      return mapping.first >= start && mapping.first - start < length;
-    });
+    constexpr std::uint64_t kInPage = (1u << kPageShift) - 1;
+    const std::uint64_t end = (start + length + kInPage) & ~kInPage;
+    auto next = mapped_.lower_bound(start);
+    if (next != mapped_.begin() && std::prev(next)->second.end > start) --next;
+    while (next != mapped_.end() && next->first < end) {
+      const auto [first, mapping] = *next;
+      next = mapped_.erase(next);
+      if (first < start) {
+        mapped_[first] = mapping;
+        mapped_[first].end = start;
+      }
+      if (mapping.end > end) mapped_[end] = mapping;
+    }
   }
   mappings_.Sweep();
 }
@@ -57,8 +71,8 @@ std::int64_t PageDevice::OffsetOf(std::uint64_t argument) {
   if (!program_.Fetch(argument, &asked)) return -EFAULT;
   {
     const MutexLock lock(mutex_);
-    const auto mapped = mapped_.find(asked.vaddr);
-    if (mapped == mapped_.end()) return -EINVAL;
+    auto mapped = mapped_.upper_bound(asked.vaddr);
+    if (mapped == mapped_.begin() || (--mapped)->second.end <= asked.vaddr) return -EINVAL;
     asked.offset = mapped->second.offset;
     asked.count = mapped->second.pages;
   }

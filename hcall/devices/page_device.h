@@ -50,7 +50,7 @@ class PageDevice {
   // Whether so many pages can be mapped like that at all: 0, or a negative errno.
   virtual int MayMap(std::size_t pages, int protection, bool is_shared) const = 0;
 
-  // GET_OFFSET_FOR_VADDR: of where a mapping begins.
+  // GET_OFFSET_FOR_VADDR: of any address of a mapping, what was mapped.
   std::int64_t OffsetOf(std::uint64_t argument) ABSL_LOCKS_EXCLUDED(mutex_);
   // SET_UNMAP_NOTIFY.
   std::int64_t SetNotice(std::uint64_t file, std::uint64_t argument);
@@ -59,7 +59,9 @@ class PageDevice {
   Program& program() { return program_; }
 
  private:
+  // What is left of a mapping, to its end; the offset and the pages are those of all of it.
   struct Mapped {
+    std::uint64_t end;
     std::uint64_t offset;
     std::uint32_t pages;
   };

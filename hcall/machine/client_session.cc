@@ -563,10 +563,8 @@ absl::StatusOr<ClientSession::Reply> ClientSession::AddGrants(Words words) {
   std::vector<GrantFiles::Grant> grants;
   grants.reserve(words.size() - 1);
   for (const std::uint64_t word : words.subspan(1)) {
-    const std::uint64_t domain = word >> 32;
-    // There is no such domain, which is seen when it is mapped.
-    grants.push_back({.domain = domain > kMostU16 ? std::uint16_t{DOMID_INVALID}
-                                                  : static_cast<std::uint16_t>(domain),
+    // Of a domain's 32 bits Linux takes 16.
+    grants.push_back({.domain = static_cast<std::uint16_t>(word >> 32),
                       .ref = static_cast<std::uint32_t>(word)});
   }
   const std::int64_t page = devices->grants().Add(words[0], this, std::move(grants));
@@ -717,6 +715,10 @@ void ClientSession::End() {
   mapped_.clear();
   held_pages_ = 0;
   if (process_ && process_->has_region()) process_->EndRegion();
+  // A domain that was made for the client ends now, not when the next client comes.
+  process_.reset();
+  own_devices_.reset();
+  domain_.reset();
 }
 
 }  // namespace xencomm::machine

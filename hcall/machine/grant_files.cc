@@ -16,7 +16,7 @@ using hypervisor::kPageShift;
 
 GrantFiles::~GrantFiles() {
   // What is left ends without the lock, and while all else is there still.
-  absl::flat_hash_map<std::uint64_t, Ranges> ended;
+  absl::flat_hash_map<std::uint64_t, std::shared_ptr<Ranges>> ended;
   const MutexLock lock(mutex_);
   ended.swap(ranges_);
 }
@@ -81,8 +81,8 @@ void GrantFiles::Range::Unmap() {
 std::shared_ptr<GrantFiles::Range> GrantFiles::Find(std::uint64_t file, std::uint64_t page) {
   const auto ranges = ranges_.find(file);
   if (ranges == ranges_.end()) return nullptr;
-  const auto range = ranges->second.find(page);
-  return range == ranges->second.end() ? nullptr : range->second;
+  const auto range = ranges->second->find(page);
+  return range == ranges->second->end() ? nullptr : range->second;
 }
 
 std::int64_t GrantFiles::Add(std::uint64_t file, const void* client, std::vector<Grant> grants) {
@@ -94,11 +94,13 @@ std::int64_t GrantFiles::Add(std::uint64_t file, const void* client, std::vector
     if (of_client == 0) of_client_.erase(client);
     return -ENOMEM;
   }
-  // The first gap.
-  Ranges& ranges = ranges_[file];
+  // The first gap, with a page to spare (gntdev_add_map).
+  std::shared_ptr<Ranges>& known = ranges_[file];
+  if (known == nullptr) known = std::make_shared<Ranges>();
+  Ranges& ranges = *known;
   std::uint64_t page = 0;
   for (const auto& [start, range] : ranges) {
-    if (page + grants.size() <= start) break;
+    if (page + grants.size() < start) break;
     page = start + range->grants.size();
   }
   grants_ += grants.size();
@@ -111,22 +113,28 @@ int GrantFiles::Remove(std::uint64_t file, std::uint64_t page, std::uint64_t cou
   std::shared_ptr<Range> removed;  // it ends without the lock
   const MutexLock lock(mutex_);
   removed = Find(file, page);
-  if (removed == nullptr || removed->grants.size() != count) {
+  if (removed == nullptr || (count != 0 && removed->grants.size() != count)) {
     removed = nullptr;
     return -ENOENT;
   }
-  ranges_[file].erase(page);
+  ranges_[file]->erase(page);
   return 0;
 }
 
 int GrantFiles::SetNotice(std::uint64_t file, std::uint64_t byte, std::uint32_t action,
                           std::uint32_t port) {
   if ((action & ~(UnmapNotice::kClearsByte | UnmapNotice::kSendsEvent)) != 0) return -EINVAL;
+  // Of two errors it is this one, as in Linux.
+  const bool sends = (action & UnmapNotice::kSendsEvent) != 0;
+  if (sends && !events_.Keep(port)) return -EINVAL;
+  const auto let_go = absl::MakeCleanup([&] {
+    if (sends) events_.LetGo(port);
+  });
   const MutexLock lock(mutex_);
   const auto ranges = ranges_.find(file);
   if (ranges == ranges_.end()) return -ENOENT;
   const std::uint64_t page = byte >> kPageShift;
-  for (const auto& [start, range] : ranges->second) {
+  for (const auto& [start, range] : *ranges->second) {
     if (page - start >= range->grants.size()) continue;
     if ((action & UnmapNotice::kClearsByte) != 0 && range->is_read_only()) return -EINVAL;
     return range->notice.Set(action, byte - (start << kPageShift), port);
@@ -142,7 +150,7 @@ int GrantFiles::Map(std::uint64_t file, std::uint64_t page, Access access,
     return -EINVAL;
   }
   const int error = range->Map(access, mfns);
-  if (error == 0) *mapping = range;
+  if (error == 0) *mapping = std::make_shared<Mapping>(Mapping{ranges_[file], range});
   return error;
 }
 
@@ -184,7 +192,7 @@ std::int64_t GrantFiles::CopyOne(const Copy& copy, std::span<const std::byte> fr
 }
 
 void GrantFiles::Closed(std::uint64_t file) {
-  Ranges ended;
+  std::shared_ptr<Ranges> ended;
   const MutexLock lock(mutex_);
   const auto ranges = ranges_.find(file);
   if (ranges == ranges_.end()) return;

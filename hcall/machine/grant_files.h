@@ -47,7 +47,7 @@ class GrantFiles {
   // alone; what it has added counts for as long as it can be mapped, whether or not it has ended.
   std::int64_t Add(std::uint64_t file, const void* client, std::vector<Grant> grants)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // -ENOENT: there are not so many at that page. What is mapped stays.
+  // -ENOENT: there are not so many at that page; 0: however many. What is mapped stays.
   int Remove(std::uint64_t file, std::uint64_t page, std::uint64_t count)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // For what lies at a byte of the file. -ENOENT: nothing does; -EINVAL.
@@ -68,7 +68,7 @@ class GrantFiles {
   };
   std::int64_t CopyOne(const Copy& copy, std::span<const std::byte> from, std::span<std::byte> to);
 
-  // Nobody has the file any more.
+  // Nobody has the file open any more.
   void Closed(std::uint64_t file) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -100,6 +100,11 @@ class GrantFiles {
     std::vector<std::uint64_t> mfns_;
   };
   using Ranges = std::map<std::uint64_t, std::shared_ptr<Range>>;  // by their first page
+  // As in Linux a file is there while somebody has it open, or has any of its ranges mapped.
+  struct Mapping {
+    std::shared_ptr<Ranges> file;
+    std::shared_ptr<Range> range;
+  };
 
   // Null: there is none that begins at that page.
   std::shared_ptr<Range> Find(std::uint64_t file, std::uint64_t page)
@@ -108,7 +113,7 @@ class GrantFiles {
   embedded::GuestKernel& kernel_;
   EventFiles& events_;
   Mutex mutex_;
-  absl::flat_hash_map<std::uint64_t, Ranges> ranges_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::uint64_t, std::shared_ptr<Ranges>> ranges_ ABSL_GUARDED_BY(mutex_);
   std::size_t grants_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<const void*, std::size_t> of_client_ ABSL_GUARDED_BY(mutex_);
 };

@@ -15,7 +15,7 @@ using hypervisor::kPageSize;
 
 ShareFiles::~ShareFiles() {
   // What is left ends without the lock, and while all else is there still.
-  absl::flat_hash_map<std::uint64_t, File> ended;
+  absl::flat_hash_map<std::uint64_t, std::shared_ptr<File>> ended;
   const MutexLock lock(mutex_);
   ended.swap(files_);
 }
@@ -57,8 +57,8 @@ ShareFiles::Pages ShareFiles::Find(std::uint64_t file, std::uint64_t page, std::
   Pages found;
   const auto of_file = files_.find(file);
   if (of_file == files_.end()) return found;
-  auto next = of_file->second.pages.find(page);
-  while (found.size() < count && next != of_file->second.pages.end() &&
+  auto next = of_file->second->pages.find(page);
+  while (found.size() < count && next != of_file->second->pages.end() &&
          next->first == page + found.size()) {
     found.push_back(next->second);
     ++next;
@@ -98,7 +98,9 @@ std::int64_t ShareFiles::Allocate(std::uint64_t file, const std::uint64_t* where
   const MutexLock lock(mutex_);
   CollectLocked();
   if (refs.size() > kMostPages - pages_) return -ENOSPC;
-  File& of_file = files_[file];
+  std::shared_ptr<File>& known = files_[file];
+  if (known == nullptr) known = std::make_shared<File>();
+  File& of_file = *known;
   const std::uint64_t first = where != nullptr ? *where : of_file.next;
   const std::uint64_t end = first + refs.size();
   if (end < first || end >= std::uint64_t{1} << (63 - kPageShift)) return -EINVAL;
@@ -124,7 +126,7 @@ int ShareFiles::Free(std::uint64_t file, std::uint64_t page, std::uint64_t count
   if (count == 0 || count > kMostPages) return -EINVAL;
   freed = Find(file, page, count);
   if (freed.size() != count) return -EINVAL;
-  for (std::uint64_t i = 0; i < count; ++i) files_[file].pages.erase(page + i);
+  for (std::uint64_t i = 0; i < count; ++i) files_[file]->pages.erase(page + i);
   return 0;
 }
 
@@ -138,12 +140,12 @@ int ShareFiles::SetNotice(std::uint64_t file, std::uint64_t byte, std::uint32_t 
 int ShareFiles::Map(std::uint64_t file, std::uint64_t page, std::span<std::uint64_t> mfns,
                     std::shared_ptr<void>* mapping) {
   const MutexLock lock(mutex_);
-  auto pages = std::make_shared<Pages>(Find(file, page, mfns.size()));
-  if (pages->size() != mfns.size()) return -ENOENT;
+  Pages pages = Find(file, page, mfns.size());
+  if (pages.size() != mfns.size()) return -ENOENT;
   for (std::size_t i = 0; i < mfns.size(); ++i) {
-    mfns[i] = kernel_.MachineOf({(*pages)[i]->frame.gfn << kPageShift}).value >> kPageShift;
+    mfns[i] = kernel_.MachineOf({pages[i]->frame.gfn << kPageShift}).value >> kPageShift;
   }
-  *mapping = std::move(pages);
+  *mapping = std::make_shared<Mapping>(Mapping{files_[file], std::move(pages)});
   return 0;
 }
 
@@ -167,7 +169,7 @@ int ShareFiles::Revoke(std::uint64_t file, std::uint32_t ref) {
   const MutexLock lock(mutex_);
   const auto of_file = files_.find(file);
   if (of_file == files_.end()) return -ENOENT;
-  for (const auto& [index, page] : of_file->second.pages) {
+  for (const auto& [index, page] : of_file->second->pages) {
     const auto grant = std::ranges::find(page->grants, ref, &ShareListed::ref);
     if (grant == page->grants.end()) continue;
     if (!grants_.Revoke(ref)) return -EBUSY;
@@ -178,7 +180,7 @@ int ShareFiles::Revoke(std::uint64_t file, std::uint32_t ref) {
 }
 
 void ShareFiles::Closed(std::uint64_t file) {
-  File ended;
+  std::shared_ptr<File> ended;
   const MutexLock lock(mutex_);
   const auto of_file = files_.find(file);
   if (of_file == files_.end()) return;

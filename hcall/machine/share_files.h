@@ -62,7 +62,7 @@ class ShareFiles {
   // Takes one of them back. -ENOENT: the file has no such grant; -EBUSY: that domain maps it.
   int Revoke(std::uint64_t file, std::uint32_t ref) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Nobody has the file any more.
+  // Nobody has the file open any more.
   void Closed(std::uint64_t file) ABSL_LOCKS_EXCLUDED(mutex_);
   // Looks whether what was given up is used by other domains still.
   void Collect() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -88,6 +88,11 @@ class ShareFiles {
     std::uint64_t next = 0;
   };
   using Pages = std::vector<std::shared_ptr<Page>>;
+  // As in Linux a file is there while somebody has it open, or has any of its pages mapped.
+  struct Mapping {
+    std::shared_ptr<File> file;
+    Pages pages;
+  };
 
   std::byte* BytesOf(embedded::FrameRun frame);
   // `count` pages from `page` on; fewer: there is a hole.
@@ -103,7 +108,7 @@ class ShareFiles {
   EventFiles& events_;
   Mutex mutex_;
   OwnGrants grants_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<std::uint64_t, File> files_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::uint64_t, std::shared_ptr<File>> files_ ABSL_GUARDED_BY(mutex_);
   std::size_t pages_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Held> given_up_ ABSL_GUARDED_BY(mutex_);  // and used by other domains
 };

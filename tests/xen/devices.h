@@ -111,5 +111,8 @@ void check_buffers(void);
 void check_frames(void);
 void check_events(void);
 void check_event_calls(void);
+void check_grants(void);
+void check_shares(void);
+void check_notices(void);
 
 #endif  // TESTS_XEN_DEVICES_H_

@@ -10,7 +10,7 @@ TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 DEBIAN = 'trixie'
 XEN = '4.20'
 DEVICES = ('devices.c', 'device_hypercalls.c', 'device_frames.c', 'device_events.c',
-           'device_event_calls.c')
+           'device_event_calls.c', 'device_grants.c', 'device_notices.c', 'device_shares.c')
 
 # Its own libc and loader, since this machine's may be older than its libraries ask for.
 PROGRAMS = ['libc6', 'libgcc-s1', 'zlib1g', 'liblzma5', 'libzstd1', *packages.UTILITIES]
