@@ -89,5 +89,6 @@ char *map_shared(int fd, uint64_t offset, size_t pages, int protection);
 char *map_grants(int fd, size_t count, const uint32_t *refs, int protection);
 // Whether domain 0 grants it to itself still.
 bool can_be_mapped(uint32_t ref);
+bool has_gone(uint32_t ref);
 
 #endif  // TESTS_XEN_DEVICE_GRANTS_H_

@@ -71,15 +71,15 @@ static void check_offsets(void) {
   uint32_t more;
   CHECK(share(fd, 1, kWritable, &more) == 5 * kPage);
   CHECK(munmap(all, 5 * kPage) == 0);
-  CHECK(!can_be_mapped(refs[1]) && !can_be_mapped(refs[2]));
+  CHECK(has_gone(refs[1]) && has_gone(refs[2]));
   CHECK(can_be_mapped(refs[0]) && can_be_mapped(refs[3]) && can_be_mapped(refs[7]));
-  CHECK(unshare(fd, 0, 1) == 0 && !can_be_mapped(refs[0]));
+  CHECK(unshare(fd, 0, 1) == 0 && has_gone(refs[0]));
   // A mapping keeps the file, with all that it has.
   CHECK(close(fd) == 0);
   CHECK(can_be_mapped(refs[3]) && can_be_mapped(more) && can_be_mapped(refs[4]));
   CHECK(shown[0] == 'e' && munmap(shown, kPage) == 0);
-  CHECK(!can_be_mapped(refs[3]) && !can_be_mapped(more) && !can_be_mapped(refs[4]));
-  CHECK(close(other) == 0 && !can_be_mapped(refs[7]));
+  CHECK(has_gone(refs[3]) && has_gone(more) && has_gone(refs[4]));
+  CHECK(close(other) == 0 && has_gone(refs[7]));
 }
 
 static void check_life(void) {
@@ -121,7 +121,12 @@ static void check_limit(void) {
   CHECK(unshare(fd, 500 * kPage, 1) == 0);
   CHECK(share(other, 1, kWritable, refs) == kPage && share(other, 1, 0, refs) == -ENOSPC);
   CHECK(close(fd) == 0);
-  CHECK(share(other, kMostShared - 2, kWritable, refs) == 2 * kPage);
+  int64_t index = -ENOSPC;
+  for (int tries = 0; tries < 5000 && index == -ENOSPC; tries++) {
+    if (tries > 0) usleep(1000);
+    index = share(other, kMostShared - 2, kWritable, refs);
+  }
+  CHECK(index == 2 * kPage);
   CHECK(close(other) == 0);
 }
 
@@ -137,7 +142,7 @@ static void check_refused_shares(void) {
   CHECK(munmap(border - kPage, kPage) == 0);
   // Whom it is granted to need not be there.
   two = (struct share_pages){.domid = kNobody, .flags = 0xfffe, .count = 1};
-  CHECK(ioctl(fd, kShare, &two) == 0 && !can_be_mapped(two.refs[0]));
+  CHECK(ioctl(fd, kShare, &two) == 0 && has_gone(two.refs[0]));
   char argument[64] = "";
   const unsigned long none[] = {kGrantMap, kGrantUnmap, kGrantOffset, kGrantCopy, kHypercall};
   for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
