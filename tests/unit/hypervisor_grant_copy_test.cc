@@ -354,7 +354,8 @@ TEST_F(GrantCopyTest, OnlyWhatIsGrantedIsPassedOn) {
     return reads;
   };
   EXPECT_EQ(copy(kGranter, kRef), GNTST_okay);
-  EXPECT_EQ(copy(kThird, kRef), GNTST_general_error);  // its own
+  Grant(kThird, 30, kThird, 5);
+  EXPECT_EQ(copy(kThird, 30), GNTST_general_error);  // its own
   EXPECT_EQ(copy(kNoDomain, kRef), GNTST_general_error);
   EXPECT_EQ(copy(DOMID_SELF, kRef), GNTST_general_error);
   EXPECT_EQ(copy(kGranter, 256), GNTST_bad_gntref);
@@ -411,6 +412,30 @@ TEST_F(GrantCopyTest, WhatIsPassedOnIsInUseAtItsOrigin) {
   EXPECT_EQ(Shown(kThird, 20), 0);
   EXPECT_EQ(Shown(kGranter, kRef), GTF_reading);
   ASSERT_EQ(Unmap(kThird, maps[0].handle, kWindow), 0);
+  EXPECT_EQ(Copy(kMapper, Granted(kThird, 20), Own(3), 8), GNTST_okay);
+}
+
+// What is mapped as a page of the granter's own is not passed on meanwhile, whatever the entry
+// says; and the origin is not in use for that.
+TEST_F(GrantCopyTest, WhatIsMappedDoesNotBecomeWhatIsPassedOn) {
+  ASSERT_EQ(SetVersion(kThird, 2), 0);
+  Grant(kGranter, kRef, kThird, 7);
+  Grant(kThird, 20, kMapper, 9);
+  std::uint32_t reads, writes;
+  ASSERT_EQ(Map(kMapper, kThird, 20, kWindow, GNTMAP_host_map | GNTMAP_readonly, &reads), 0);
+  PassOn(kThird, 20, kMapper, kGranter, kRef);
+  EXPECT_EQ(Copy(kMapper, Granted(kThird, 20), Own(3), 8), GNTST_general_error);
+  EXPECT_EQ(Copy(kMapper, Own(2), Granted(kThird, 20), 8), GNTST_general_error);
+  EXPECT_EQ(Shown(kThird, 20), GTF_reading);
+  EXPECT_EQ(Shown(kGranter, kRef), 0);
+  ASSERT_EQ(Map(kMapper, kThird, 20, kWindow + 1, GNTMAP_host_map, &writes), 0);
+  EXPECT_EQ(Copy(kMapper, Own(2), Granted(kThird, 20), 8), GNTST_general_error);
+  EXPECT_EQ(Shown(kGranter, kRef), 0);
+  ExpectUntouched(kGranter, 7);
+  ExpectUntouched(kMapper, 3);
+  machine.ExpectBooksAddUp();
+  ASSERT_EQ(Unmap(kMapper, writes, kWindow + 1), 0);
+  ASSERT_EQ(Unmap(kMapper, reads, kWindow), 0);
   EXPECT_EQ(Copy(kMapper, Granted(kThird, 20), Own(3), 8), GNTST_okay);
 }
 
