@@ -860,6 +860,11 @@ bool IsLikeOne(const WorkingCall& call, const CallSetup& setup, const Event& eve
       std::ranges::find(serial, ended.outcome, &Ended::outcome) != serial.end()) {
     return true;
   }
+  // A grant is mapped with a handle, and in a place: what there is no memory for, it says.
+  if (event.takes_memory && ended.outcome == GNTST_general_error &&
+      std::ranges::find(serial, GNTST_no_space, &Ended::outcome) != serial.end()) {
+    return true;
+  }
   // The caller's own memory went, half way.
   if (setup.by_guest && (ended.outcome == -kEFAULT || ended.outcome == GNTST_bad_virt_addr)) {
     return true;
