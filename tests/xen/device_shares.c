@@ -29,7 +29,7 @@ static const int kBoth = PROT_READ | PROT_WRITE;
 
 static void check_offsets(void) {
   const int fd = open_device("/dev/xen/gntalloc"), other = open_device("/dev/xen/gntalloc");
-  uint32_t refs[8];
+  uint32_t refs[8] = {0};
   // Not in between: the end of a mapping over both would take it along (gntalloc_vma_close).
   CHECK(share(other, 1, kWritable, refs + 7) == 0);
   CHECK(share(fd, 0, kWritable, refs) == 0);
@@ -68,7 +68,7 @@ static void check_offsets(void) {
   CHECK_NO_MAPPING(map_shared(fd, kPage, 1, kBoth), ENOENT);
   CHECK(munmap(two, 2 * kPage) == 0);
   CHECK(all[kPage] == 'b' && can_be_mapped(refs[1]) && can_be_mapped(refs[2]));
-  uint32_t more;
+  uint32_t more = 0;
   CHECK(share(fd, 1, kWritable, &more) == 5 * kPage);
   CHECK(munmap(all, 5 * kPage) == 0);
   CHECK(has_gone(refs[1]) && has_gone(refs[2]));
