@@ -61,15 +61,21 @@ void Devices::Serve() {
         if (device == XENCOMM_GNTDEV) domain->grants().Closed(file);
         if (device == XENCOMM_GNTALLOC) domain->shares().Closed(file);
       });
-  domain0_->events().Serve();
-  std::vector<std::shared_ptr<DomainDevices>> others;
-  {
-    const MutexLock lock(mutex_);
-    for (auto& [id, known] : joined_) {
-      if (std::shared_ptr<DomainDevices> joined = known.lock()) others.push_back(std::move(joined));
-    }
+  for (const std::shared_ptr<DomainDevices>& each : All()) each->events().Serve();
+  Collect();
+}
+
+void Devices::Collect() {
+  for (const std::shared_ptr<DomainDevices>& each : All()) each->shares().Collect();
+}
+
+std::vector<std::shared_ptr<DomainDevices>> Devices::All() {
+  std::vector<std::shared_ptr<DomainDevices>> all = {domain0_};
+  const MutexLock lock(mutex_);
+  for (auto& [id, known] : joined_) {
+    if (std::shared_ptr<DomainDevices> joined = known.lock()) all.push_back(std::move(joined));
   }
-  for (const std::shared_ptr<DomainDevices>& each : others) each->events().Serve();
+  return all;
 }
 
 absl::StatusOr<Devices::Opened> Devices::Open(const std::shared_ptr<DomainDevices>& domain,

@@ -43,6 +43,9 @@ class Devices {
   // Can be read when there is something for Serve to do. By one thread.
   int fd() const { return epoll_.get(); }
   void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes back what gntalloc's files gave up while others had it mapped. To be called now and then,
+  // as nothing tells of a mapping's end.
+  void Collect() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Those of domain 0, and of another domain, which has processes here from now on.
   const std::shared_ptr<DomainDevices>& domain0() const { return domain0_; }
@@ -74,6 +77,8 @@ class Devices {
         files_(std::move(files)),
         domain0_(std::move(domain0)),
         files_folder_(std::move(files_folder)) {}
+
+  std::vector<std::shared_ptr<DomainDevices>> All() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const FileDescriptor epoll_;  // of all those below
   const std::unique_ptr<DeviceFiles> files_;

@@ -126,10 +126,14 @@ absl::Status Server::Run(int stop) {
                     {.fd = socket_.get(), .events = POLLIN, .revents = 0},
                     {.fd = devices_->fd(), .events = POLLIN, .revents = 0},
                     {.fd = store_->fd(), .events = POLLIN, .revents = 0}};
+  constexpr int kCollectAfterMs = 1000;  // as Linux does
   for (;;) {
-    if (poll(files, std::size(files), -1) < 0 && errno != EINTR) {
+    const int ready = poll(files, std::size(files), kCollectAfterMs);
+    if (ready < 0 && errno != EINTR) {
       return absl::ErrnoToStatus(errno, "the machine's wait for clients");
     }
+    if (ready == 0) devices_->Collect();
+    if (ready <= 0) continue;
     if (files[0].revents != 0) return absl::OkStatus();
     if (files[2].revents != 0) devices_->Serve();
     if (files[3].revents != 0) store_->Serve();

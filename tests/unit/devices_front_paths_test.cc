@@ -83,7 +83,8 @@ TEST_F(DevicesFrontTest, APathIsReadAsTheKernelReadsIt) {
       {"/dev/xen/privcmd/.", "Not a directory"},
       {"/dev/xen/privcmd2", "No such file or directory"},
       {"/dev/xen/privcm", "No such file or directory"},
-      {"/dev/xen/gntalloc", "No such file or directory"},
+      {"/dev/xen/gntalloc", "gnt"},
+      {"/dev/xen/gntallo", "No such file or directory"},
   };
   for (const auto& [path, text] : same) {
     const int fd = open(path, O_RDONLY | O_NOFOLLOW);

@@ -12,7 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static const char *const names[] = {"privcmd", "hypercall", "evtchn", "xenbus", "gntdev"};
+static const char *const names[] = {"privcmd", "hypercall", "evtchn",
+                                    "xenbus",  "gntdev",    "gntalloc"};
 static struct fake_state remembered;
 
 struct fake_state *fake_devices(void) {

@@ -172,7 +172,7 @@ TEST_F(PrivcmdTest, RefusalsOfLinuxBecomeErrnosOfAFew) {
     int error;
   } cases[] = {{ENOMEM, ENOMEM},  {EBADF, ESTALE},  {EPERM, EACCES},  {EAGAIN, ENODEV},
                {ENOSYS, ENOTSUP}, {ERANGE, EFAULT}, {EINVAL, EINVAL}, {ENOENT, EINVAL},
-               {EIO, EIO},        {EEXIST, EIO},    {ECANCELED, EIO}};
+               {EIO, EIO},        {EEXIST, EEXIST}, {ECANCELED, EIO}};
   for (const auto& [linux_error, error] : cases) {
     fake_.open_errors[kHypercall] = {ENOENT};
     fake_.madvise_error = linux_error;

@@ -138,7 +138,9 @@ std::int16_t MapGrant(Core& core, Domain& domain, GrantMapRequest& request) {
   // What is kept of what was asked for.
   std::uint32_t flags = request.flags & (GNTMAP_host_map | GNTMAP_device_map | GNTMAP_readonly);
   if ((flags & ~GNTMAP_readonly) == 0) {
-    if (!domain.reaches_frames) return GNTST_bad_gntref;
+    // What these flags say is of a host mapping.
+    constexpr std::uint32_t kOfHostMapping = GNTMAP_application_map | GNTMAP_contains_pte;
+    if (!domain.reaches_frames || (request.flags & kOfHostMapping) != 0) return GNTST_bad_gntref;
     flags |= GrantMapping::kReached;
   } else if (domain.translated() && (request.flags & (GNTMAP_device_map | GNTMAP_application_map |
                                                       GNTMAP_contains_pte)) != 0) {
