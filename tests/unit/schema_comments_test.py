@@ -61,6 +61,8 @@ JUDGED = {
         ("in, but in/out", POINTED_AT + ", but for processors that were not asked for"),
     "platform_op.set_processor_pminfo: u.pdc":
         ("in, but in/out", "acpi_set_pdc_bits writes the third word back"),
+    "grant_table_op.map_grant_ref: host_addr":
+        ("in, but in/out", "where the hypervisor places what it maps, a machine's, it says where"),
     "memory_op.exchange: nr_exchanged": ("out, but in/out", CONTINUED + "; 0 at first"),
     "memory_op.sharing_op: u.range.opaque": ("must be zero", CONTINUED),
     "dm_op.modified_memory: opaque": ("must be zero", CONTINUED),
