@@ -36,7 +36,21 @@ OF_A_SOCKET = [
 ]
 # Which may be seen once more, since the rest of a port was left.
 THEREAFTER = ['notify(here, pair.ports[0]) == 0 && reads_nothing(there)']
-OF_GRANT_FILES = 2 * ['write(fd, argument, 4) == EINVAL']
+# That a mapping of gntalloc's ends is not heard: its file stays, with its pages, for as long as the
+# program runs.
+OF_GRANT_FILES = [
+    'write(fd, argument, 4) == EINVAL',
+    'has_gone(refs[i])',
+    'has_gone(refs[1]) && has_gone(refs[2])',
+    'has_gone(refs[3]) && has_gone(more) && has_gone(refs[4])',
+    'share(fd, kMostShared - 1, kWritable, refs) == 0',
+    'share(other, 2, kWritable, refs) == -ENOSPC && share(other, 1, kWritable, refs) == 0',
+    'share(other, 1, kWritable, refs) == -ENOSPC && share(fd, 1, 0, refs) == -ENOSPC',
+    'unshare(fd, 500 * kPage, 1) == 0',
+    'share(other, 1, kWritable, refs) == kPage && share(other, 1, 0, refs) == -ENOSPC',
+    'index == 2 * kPage',
+    'write(fd, argument, 4) == EINVAL',
+]
 
 
 PROCESS_VM_READV, PIDFD_GETFD = 310, 438
