@@ -655,13 +655,17 @@ absl::StatusOr<ClientSession::Reply> ClientSession::RevokeShare(Words words) {
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::Release(Words words) {
+  bool has_ended = false;
   for (const std::uint64_t word : words) {
     const embedded::HeldFrame frame = embedded::HeldFrame::FromWord(word);
     if (frame.tag() != 0) {
       const auto mapped = mapped_.find(frame.tag());
       if (mapped == mapped_.end()) return Malformed("pages to be released");
       --held_pages_;
-      if (--mapped->second.pages == 0) mapped_.erase(mapped);
+      if (--mapped->second.pages == 0) {
+        mapped_.erase(mapped);
+        has_ended = true;
+      }
       continue;
     }
     const auto held = held_.find(frame.mfn());
@@ -670,6 +674,7 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Release(Words words) {
     --held_pages_;
     machine_.hypervisor().ReleaseFrame(frame.mfn());
   }
+  if (has_ended) devices_.Collect();
   return Reply{};
 }
 

@@ -43,8 +43,8 @@ class Devices {
   // Can be read when there is something for Serve to do. By one thread.
   int fd() const { return epoll_.get(); }
   void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Takes back what gntalloc's files gave up while others had it mapped. To be called now and then,
-  // as nothing tells of a mapping's end.
+  // Takes back what gntalloc's files gave up while others had it mapped. To be called when a
+  // mapping has ended, and now and then: nothing tells of those that a hypercall ends.
   void Collect() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Those of domain 0, and of another domain, which has processes here from now on.

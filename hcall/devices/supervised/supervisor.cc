@@ -48,6 +48,7 @@ class OtherClient final : public DeviceClient {
         process_(process),
         program_(process, listener, ended) {}
 
+  pid_t process() const { return process_; }
   OtherProgram& program() { return program_; }
   // Frames that it has unmapped, untold.
   void Sweep() {
@@ -111,6 +112,9 @@ class Supervisor {
   bool ByClient(const seccomp_notif& call, const Work& work);
   // What others may have unmapped without a word is looked after.
   void Sweep();
+  // `call` unmaps what is looked after when its thread makes its next call, or soon.
+  void NoteChange(const seccomp_notif& call, const OtherClient& client);
+  void SweepChanged(pid_t thread);
   // `how` as waitpid's: with 0, until there is nobody.
   void TakeEnded(int how);
   void NoteEnded(pid_t process, int status);
@@ -124,6 +128,7 @@ class Supervisor {
   FileDescriptor epoll_{epoll_create1(EPOLL_CLOEXEC)};
   std::map<pid_t, std::unique_ptr<OtherClient>> clients_;
   bool to_sweep_ = false;
+  std::map<pid_t, pid_t> changing_;  // threads, each with its process
 };
 
 void Supervisor::Run() {
@@ -187,6 +192,7 @@ bool Supervisor::Receive() {
     return errno == ENOENT || errno == EINTR || errno == EAGAIN;
   }
   try {
+    SweepChanged(static_cast<pid_t>(call.pid));
     Handle(call);
   } catch (const std::bad_alloc&) {
     Answer(call, -ENOMEM);
@@ -293,8 +299,9 @@ bool Supervisor::ServeMap(const seccomp_notif& call) {
   }
   // In the place of what may have been a device's.
   OtherClient* const client = (flags & MAP_FIXED) != 0 ? ClientOf(call) : nullptr;
-  if (client != nullptr) client->Unmapped(a[0], a[1]);
-  to_sweep_ = to_sweep_ || client != nullptr;
+  if (client == nullptr) return false;
+  client->Unmapped(a[0], a[1]);
+  NoteChange(call, *client);
   return false;
 }
 
@@ -309,7 +316,7 @@ bool Supervisor::ServeChange(const seccomp_notif& call) {
     return true;
   }
   client->Unmapped(a[0], a[1]);
-  to_sweep_ = true;
+  NoteChange(call, *client);
   return false;
 }
 
@@ -343,7 +350,20 @@ bool Supervisor::ServeFolder(const seccomp_notif& call) {
                   [&](OtherClient& client) { return client.program().ChangeFolder(folder.get()); });
 }
 
+void Supervisor::NoteChange(const seccomp_notif& call, const OtherClient& client) {
+  to_sweep_ = true;
+  changing_[static_cast<pid_t>(call.pid)] = client.process();
+}
+
+void Supervisor::SweepChanged(pid_t thread) {
+  const auto changed = changing_.extract(thread);
+  if (changed.empty()) return;
+  const auto client = clients_.find(changed.mapped());
+  if (client != clients_.end()) client->second->Sweep();
+}
+
 void Supervisor::Sweep() {
+  changing_.clear();
   descriptors_.Sweep();
   to_sweep_ = descriptors_.HasSent();
   std::erase_if(clients_, [](const auto& each) { return !each.second->program().IsThere(); });
