@@ -611,9 +611,16 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Share(Words words) {
   }
   std::vector<std::uint32_t> refs(words[4]);
   const std::uint64_t where = words[1];
-  const std::int64_t page =
-      devices->shares().Allocate(words[0], where == ~std::uint64_t{0} ? nullptr : &where,
-                                 static_cast<std::uint16_t>(words[2]), words[3] != 0, refs);
+  const auto allocate = [&] {
+    return devices->shares().Allocate(words[0], where == ~std::uint64_t{0} ? nullptr : &where,
+                                      static_cast<std::uint16_t>(words[2]), words[3] != 0, refs);
+  };
+  std::int64_t page = allocate();
+  if (page == -ENOSPC || page == -ENOMEM) {
+    // What has been closed makes room.
+    devices_.EndClosedFiles();
+    page = allocate();
+  }
   return Reply{.words = WithRefs(static_cast<std::uint64_t>(page), refs)};
 }
 

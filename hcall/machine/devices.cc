@@ -55,12 +55,17 @@ absl::StatusOr<std::shared_ptr<DomainDevices>> Devices::Join(
   return joined;
 }
 
-void Devices::Serve() {
+void Devices::EndClosedFiles() {
+  const MutexLock lock(ending_);
   files_->Serve(
       [](std::uint64_t file, xencomm_device device, const std::shared_ptr<DomainDevices>& domain) {
         if (device == XENCOMM_GNTDEV) domain->grants().Closed(file);
         if (device == XENCOMM_GNTALLOC) domain->shares().Closed(file);
       });
+}
+
+void Devices::Serve() {
+  EndClosedFiles();
   for (const std::shared_ptr<DomainDevices>& each : All()) each->events().Serve();
   Collect();
 }

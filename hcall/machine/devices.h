@@ -43,6 +43,8 @@ class Devices {
   // Can be read when there is something for Serve to do. By one thread.
   int fd() const { return epoll_.get(); }
   void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of gntdev and gntalloc: what Serve does of files that nobody has open any more. By any thread.
+  void EndClosedFiles() ABSL_LOCKS_EXCLUDED(ending_);
   // Takes back what gntalloc's files gave up while others had it mapped. To be called when a
   // mapping has ended, and now and then: nothing tells of those that a hypercall ends.
   void Collect() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -84,6 +86,7 @@ class Devices {
   const std::unique_ptr<DeviceFiles> files_;
   const std::shared_ptr<DomainDevices> domain0_;
   const std::string files_folder_;
+  Mutex ending_;  // a file's end is over for whoever has it
   Mutex mutex_;
   absl::flat_hash_map<std::uint16_t, std::weak_ptr<DomainDevices>> joined_ ABSL_GUARDED_BY(mutex_);
   XenbusHandler* xenbus_ = nullptr;

@@ -107,6 +107,7 @@ struct Talk {
     std::vector<std::uint32_t> refs(1 + random() % 5);
     const std::int64_t page =
         side.connection->Share(side.shares->id, kAnywhere, side.domain(), true, refs);
+    if (page == -ENOSPC || page == -ENOMEM) pause();  // it has all that it may have
     if (page < 0) _exit(10);
     const auto first = static_cast<std::uint64_t>(page);
     side.connection->SetNotice(side.shares->id, first << 12, kClearByte | kSendEvent, port);
