@@ -46,8 +46,8 @@ std::int64_t OwnGrants::Grant(std::uint16_t domain, std::uint64_t frame, bool wr
   if (!HasFree()) return -ENOSPC;
   const std::uint32_t ref = free_.back();
   free_.pop_back();
-  EntryOf(ref).Grant(domain, frame,
-                     static_cast<std::uint16_t>(GTF_permit_access | (writable ? 0 : GTF_readonly)));
+  EntryOf(ref).Store(static_cast<std::uint16_t>(GTF_permit_access | (writable ? 0 : GTF_readonly)),
+                     domain, frame);
   return ref;
 }
 

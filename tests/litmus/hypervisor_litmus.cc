@@ -630,7 +630,7 @@ TEST_F(LogDirtyLitmus, ItEndsWhileACallMarks) {
 // Then it writes the page, and may grant another one by the same entry.
 class GrantLitmus : public HypervisorLitmus {
  protected:
-  void Grant(std::uint32_t version) {
+  void GrantFirst(std::uint32_t version) {
     PutIntoGuest(kReservation, gnttab_set_version{.version = version});
     ASSERT_EQ(Call(guest[0], __HYPERVISOR_grant_table_op, GNTTABOP_set_version,
                    InlineAddress({kReservation << kPageShift}).value, 1),
@@ -643,8 +643,7 @@ class GrantLitmus : public HypervisorLitmus {
       head_ = table + kRef * sizeof(grant_entry_v2_t);
       status_ = Frame(XENMEM_resource_grant_table_id_status) + kRef * sizeof(grant_status_t);
     }
-    GrantEntry(head_, status_, kNativeOrder).Store(GTF_permit_access, 0, kFirst);
-    granted_ = __atomic_load_n(Head(), __ATOMIC_RELAXED);
+    Grant(kFirst);
     page_ = machine.BytesOf(machine.hypervisor.FrameOf(kGuest, kFirst));
   }
   std::byte* Frame(std::uint32_t part) {
@@ -655,7 +654,6 @@ class GrantLitmus : public HypervisorLitmus {
     machine.hypervisor.ReleaseFrame(mfn);
     return machine.BytesOf(mfn);
   }
-  std::uint32_t* Head() const { return reinterpret_cast<std::uint32_t*>(head_); }
 
   void Copy(bool writes) {
     gnttab_copy op = {};
@@ -675,23 +673,12 @@ class GrantLitmus : public HypervisorLitmus {
   }
   // Whether nobody has it in use any more.
   bool TakeBack() {
-    if (status_ == nullptr) {
-      std::uint32_t expected = granted_;
-      return __atomic_compare_exchange_n(Head(), &expected, 0, false, __ATOMIC_ACQUIRE,
-                                         __ATOMIC_RELAXED);
-    }
-    __atomic_store_n(Head(), 0, __ATOMIC_SEQ_CST);
+    if (status_ == nullptr) return GrantEntry(head_, nullptr, kNativeOrder).Revoke();
+    __atomic_store_n(reinterpret_cast<std::uint32_t*>(head_), 0, __ATOMIC_SEQ_CST);
     return __atomic_load_n(reinterpret_cast<std::uint16_t*>(status_), __ATOMIC_SEQ_CST) == 0;
   }
-  void GrantAnother() {
-    const GrantEntry entry(head_, status_, kNativeOrder);
-    if (entry.is_version_2()) {
-      StoreSharedField(head_ + offsetof(grant_entry_v2_t, full_page.frame), kSecond, kNativeOrder);
-    } else {
-      StoreSharedField(head_ + offsetof(grant_entry_v1_t, frame),
-                       static_cast<std::uint32_t>(kSecond), kNativeOrder);
-    }
-    __atomic_store_n(Head(), granted_, __ATOMIC_RELEASE);
+  void Grant(std::uint64_t page) {
+    GrantEntry(head_, status_, kNativeOrder).Store(GTF_permit_access, 0, page);
   }
 
   static constexpr std::uint32_t kRef = 9;
@@ -699,7 +686,6 @@ class GrantLitmus : public HypervisorLitmus {
   std::byte* head_ = nullptr;
   std::byte* status_ = nullptr;
   std::byte* page_ = nullptr;
-  std::uint32_t granted_ = 0;
 };
 
 TEST_F(GrantLitmus, WhatIsTakenBackIsNobodyElses) {
@@ -707,13 +693,13 @@ TEST_F(GrantLitmus, WhatIsTakenBackIsNobodyElses) {
   for (const std::uint32_t version : {1, 2}) {
     for (const bool writes : {false, true}) {
       for (const bool grants_another : {false, true}) {
-        Grant(version);
+        GrantFirst(version);
         Keep();
         Run({[&] { Copy(writes); },
              [&] {
                if (!TakeBack()) return;
                *page_ = std::byte{1};
-               if (grants_another) GrantAnother();
+               if (grants_another) Grant(kSecond);
              }},
             2);
       }

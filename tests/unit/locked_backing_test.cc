@@ -77,6 +77,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::IsMapped;
 using testing::MappingAt;
 
 constexpr std::uint64_t kPage = 4096;
@@ -212,9 +213,9 @@ TEST_F(LockedBackingRefused, WhereItIsRequiredNothingStaysBehind) {
   EXPECT_EQ(mlocks, 3) << "is asked for each time";
   ExpectPopulated(base, true, true);
   memory.Release();
-  EXPECT_EQ(MappingAt(base).access, "");
-  EXPECT_EQ(MappingAt(base + kOffset).access, "");
-  EXPECT_EQ(MappingAt(base + 8 * kPage - 1).access, "");
+  EXPECT_FALSE(IsMapped(base));
+  EXPECT_FALSE(IsMapped(base + kOffset));
+  EXPECT_FALSE(IsMapped(base + 8 * kPage - 1));
 }
 
 TEST_F(LockedBackingRefused, WhereItIsPreferredItIsGivenUpForGood) {
@@ -271,7 +272,7 @@ TEST_F(LockedBackingRefused, WhatAChildWouldHaveIsNoMemory) {
   const absl::Status status = memory.Reserve(8 * kPage).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
   EXPECT_THAT(std::string(status.message()), HasSubstr("cannot be kept out of forked children"));
-  EXPECT_EQ(MappingAt(advised).access, "");
+  EXPECT_FALSE(IsMapped(advised));
 }
 
 TEST(LockedBacking, NoAddressSpaceIsNamed) {

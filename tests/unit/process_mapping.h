@@ -2,6 +2,9 @@
 #ifndef TESTS_UNIT_PROCESS_MAPPING_H_
 #define TESTS_UNIT_PROCESS_MAPPING_H_
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -45,6 +48,15 @@ inline ProcessMapping MappingAt(const void* address) {
     }
   }
   return mapping;
+}
+
+// Without any allocation: a sanitizer's runtime may put what the test allocates where something was
+// unmapped just before.
+inline bool IsMapped(const void* address) {
+  const auto page_size = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto page = reinterpret_cast<std::uintptr_t>(address) & ~(page_size - 1);
+  unsigned char resident = 0;
+  return mincore(reinterpret_cast<void*>(page), page_size, &resident) == 0;
 }
 
 inline bool IsReserved(const void* address) { return MappingAt(address).is_reserved(); }

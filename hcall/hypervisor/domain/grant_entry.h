@@ -96,7 +96,8 @@ class GrantEntry {
     return Load<std::uint32_t>(at_ + offsetof(grant_entry_v2_t, transitive.gref));
   }
 
-  // Writes a grant of a whole page, which is not in use by anybody: flags last.
+  // What a granter does. Grants a whole page, where nothing is in use: whoever sees the head sees
+  // what it is that is granted.
   void Store(std::uint16_t flags, std::uint16_t grantee, std::uint64_t frame) const {
     if (is_version_2()) {
       StoreSharedField(at_ + offsetof(grant_entry_v2_t, full_page.frame), frame, order_);
@@ -104,22 +105,16 @@ class GrantEntry {
       StoreSharedField(at_ + offsetof(grant_entry_v1_t, frame), static_cast<std::uint32_t>(frame),
                        order_);
     }
-    StoreSharedField(at_ + sizeof(std::uint16_t), grantee, order_);
-    StoreSharedField(at_, flags, order_);
+    const std::uint16_t words[2] = {InOrder(flags, order_), InOrder(grantee, order_)};
+    std::uint32_t head;
+    __builtin_memcpy(&head, words, sizeof(head));
+    __atomic_store_n(reinterpret_cast<std::uint32_t*>(at_), head, __ATOMIC_RELEASE);
   }
-
-  // What the granter does, of version 1: grants a page to a domain, where nothing is granted; and
-  // takes it back, if it is not in use.
-  void Grant(std::uint16_t grantee, std::uint64_t frame, std::uint16_t flags) const {
-    Store(0, grantee, frame);
-    // Whoever sees the flags sees what it is that is granted.
-    Head head = LoadHead();
-    AddFlags(head, flags);
-  }
+  // Of version 1: takes a grant back, if it is not in use. What the grantee wrote is there then.
   bool Revoke() const {
     for (Head head = LoadHead(); (head.flags() & (GTF_reading | GTF_writing)) == 0;) {
       if (__atomic_compare_exchange_n(reinterpret_cast<std::uint32_t*>(at_), &head.raw_, 0u, false,
-                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         return true;
       }
     }
