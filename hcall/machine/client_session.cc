@@ -9,6 +9,7 @@
 
 #include <bit>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -42,6 +43,21 @@ ucred PeerOf(int socket) {
   socklen_t length = sizeof(peer);
   getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length);
   return peer;
+}
+
+FileDescriptor OpenProcess(pid_t process) {
+  return FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, process, 0)));
+}
+
+// Of the peer; before Linux 6.5 of whoever has its id by now.
+FileDescriptor ProcessAt(int socket) {
+#ifndef SO_PEERPIDFD
+  constexpr int SO_PEERPIDFD = 77;
+#endif
+  int fd = -1;
+  socklen_t length = sizeof(fd);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &length) == 0) return FileDescriptor(fd);
+  return OpenProcess(PeerOf(socket).pid);
 }
 
 // As the kernel calls it, in at most 15 bytes. What is not printable is a program's joke.
@@ -80,6 +96,13 @@ int ErrnoOf(const absl::Status& status) {
 
 }  // namespace
 
+ClientSession::ClientSession(embedded::EmbeddedMachine& machine, Devices& devices,
+                             FileDescriptor socket)
+    : machine_(machine),
+      devices_(devices),
+      socket_(std::move(socket)),
+      peer_(ProcessAt(socket_.get())) {}
+
 ClientSession::~ClientSession() {
   End();
   if (lanes_ != nullptr) munmap(lanes_, kLanesBytes);
@@ -91,11 +114,8 @@ void ClientSession::Run() {
     shutdown(socket_.get(), SHUT_RDWR);
   });
   if (!Admits()) return;
-  // A child that was forked has the socket, too, and does not keep the client alive by it.
-  const FileDescriptor process(
-      static_cast<int>(syscall(SYS_pidfd_open, PeerOf(socket_.get()).pid, 0)));
   Message request;
-  while (WaitForMessage(process.get())) {
+  while (WaitForMessage()) {
     if (Receive(socket_.get(), &request) != 0 || Answer(request) != 0) return;
   }
 }
@@ -113,9 +133,16 @@ bool ClientSession::Admits() {
   return false;
 }
 
-bool ClientSession::WaitForMessage(int process) {
+// What it has mapped is let go of when it has ended: until then it may write there.
+void ClientSession::DomainEnded() {
+  const int process = (supervised_ ? *supervised_ : peer_).get();
+  if (syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0) != 0) Stop();
+}
+
+// A child that was forked has the socket, too, and does not keep the client alive by it.
+bool ClientSession::WaitForMessage() {
   pollfd files[] = {{.fd = socket_.get(), .events = POLLIN, .revents = 0},
-                    {.fd = process, .events = POLLIN, .revents = 0}};
+                    {.fd = peer_.get(), .events = POLLIN, .revents = 0}};
   while (!stopping_.load()) {
     if (poll(files, std::size(files), -1) < 0 && errno != EINTR) return false;
     // What it said before it ended was said.
@@ -213,6 +240,8 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
                  kVersion, words[1]));
   }
   if (words.size() != 5 || !IsServed(words[2])) return Malformed("a greeting");
+  const auto supervised = static_cast<pid_t>(words[3]);
+  if (supervised != 0) supervised_.emplace(OpenProcess(supervised));
   const absl::Status joined = JoinDomain(words[4]);
   if (!joined.ok()) return joined;
   FileDescriptor file(memfd_create("xencomm-lanes", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -227,7 +256,7 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
   lanes_ = static_cast<Lane*>(lanes);
   lanes_file_.emplace(std::move(file));
   process_.emplace(machine_, own_devices_->kernel(), static_cast<SpaceOption>(words[2]));
-  program_ = ProgramOf(words[3] != 0 ? static_cast<pid_t>(words[3]) : PeerOf(socket_.get()).pid);
+  program_ = ProgramOf(supervised != 0 ? supervised : PeerOf(socket_.get()).pid);
   return Reply{.words = {machine_.setting().memory_bytes, own_devices_->kernel().id()},
                .fd = lanes_file_->get()};
 }
@@ -248,6 +277,12 @@ absl::Status ClientSession::JoinDomain(std::uint64_t domain) {
   absl::StatusOr<std::shared_ptr<DomainDevices>> devices = devices_.Join(domain_);
   if (!devices.ok()) return devices.status();
   own_devices_ = *std::move(devices);
+  own_devices_->Add(*this);
+  // What ends from now on is told of.
+  if (devices_.HasEnded(own_devices_->kernel().id())) {
+    return absl::FailedPreconditionError(
+        Sentence("domain %u cannot have processes here: it is ending", domain));
+  }
   return absl::OkStatus();
 }
 
@@ -729,6 +764,7 @@ void ClientSession::End() {
   if (process_ && process_->has_region()) process_->EndRegion();
   // A domain that was made for the client ends now, not when the next client comes.
   process_.reset();
+  if (own_devices_ != nullptr) own_devices_->Remove(*this);
   own_devices_.reset();
   domain_.reset();
 }

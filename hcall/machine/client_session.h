@@ -30,7 +30,7 @@
 
 namespace xencomm::machine {
 
-class ClientSession {
+class ClientSession : private DomainProcess {
  public:
   // Pages of other domains that one client has mapped at a time.
   static constexpr std::uint64_t kMostHeld = std::uint64_t{1} << 20;
@@ -41,8 +41,7 @@ class ClientSession {
   static constexpr std::size_t kMostFiles = 1024;
 
   // Both are borrowed.
-  ClientSession(embedded::EmbeddedMachine& machine, Devices& devices, FileDescriptor socket)
-      : machine_(machine), devices_(devices), socket_(std::move(socket)) {}
+  ClientSession(embedded::EmbeddedMachine& machine, Devices& devices, FileDescriptor socket);
   ClientSession(const ClientSession&) = delete;
   ClientSession& operator=(const ClientSession&) = delete;
   ~ClientSession();
@@ -60,10 +59,11 @@ class ClientSession {
   };
   using Words = std::span<const std::uint64_t>;
 
+  void DomainEnded() override;
   // Whether the client may be one: of this user, or root.
   bool Admits();
   // Until there is a message, or the end: false.
-  bool WaitForMessage(int process);
+  bool WaitForMessage();
   // 0, or a negative errno: then nothing more can be said to the client.
   int Answer(const Message& request);
 
@@ -113,11 +113,13 @@ class ClientSession {
   embedded::EmbeddedMachine& machine_;
   Devices& devices_;
   const FileDescriptor socket_;
+  const FileDescriptor peer_;  // a pidfd, where one can be had
   // From its hello on.
   std::shared_ptr<embedded::GuestDomain> domain_;  // null: domain 0
   std::shared_ptr<DomainDevices> own_devices_;
   std::optional<embedded::GuestProcess> process_;
-  std::string program_;  // its name then; its threads here have it, too
+  std::optional<FileDescriptor> supervised_;  // a pidfd of the program, where the peer is another
+  std::string program_;                       // its name then; its threads here have it, too
   std::optional<FileDescriptor> lanes_file_;
   Lane* lanes_ = nullptr;
   std::array<std::thread, kLanes> threads_;

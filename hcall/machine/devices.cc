@@ -1,16 +1,19 @@
 #include "hcall/machine/devices.h"
 
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 
 namespace xencomm::machine {
 namespace {
 
-absl::Status Watch(const FileDescriptor& epoll, int fd) {
-  epoll_event watched = {.events = EPOLLIN, .data = {.fd = fd}};
+absl::Status Watch(const FileDescriptor& epoll, int fd, std::uint32_t edge = 0) {
+  epoll_event watched = {.events = EPOLLIN | edge, .data = {.fd = fd}};
   if (epoll.is_open() && epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &watched) == 0) {
     return absl::OkStatus();
   }
@@ -26,14 +29,25 @@ absl::StatusOr<std::unique_ptr<Devices>> Devices::Create(embedded::EmbeddedMachi
   if (!files.ok()) return files.status();
   absl::StatusOr<std::unique_ptr<EventFiles>> events = EventFiles::Create(machine.kernel());
   if (!events.ok()) return events.status();
-  for (const int fd : {(*files)->fd(), (*events)->fd()}) {
-    const absl::Status watched = Watch(epoll, fd);
+  FileDescriptor domains(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  for (const absl::Status& watched :
+       {Watch(epoll, (*files)->fd()), Watch(epoll, (*events)->fd()),
+        Watch(epoll, domains.get(), static_cast<std::uint32_t>(EPOLLET))}) {
     if (!watched.ok()) return watched;
   }
   auto domain0 =
       std::make_shared<DomainDevices>(machine.kernel(), *std::move(events), nullptr, nullptr);
-  return std::unique_ptr<Devices>(new Devices(std::move(epoll), *std::move(files),
-                                              std::move(domain0), std::move(files_folder)));
+  return std::unique_ptr<Devices>(new Devices(machine, std::move(epoll), std::move(domains),
+                                              *std::move(files), std::move(domain0),
+                                              std::move(files_folder)));
+}
+
+Devices::~Devices() { machine_.TellOfDomains(-1); }
+
+bool Devices::HasEnded(std::uint16_t domain) const {
+  using State = hypervisor::Hypervisor::DomainState;
+  const State state = machine_.hypervisor().StateOf(domain);
+  return state == State::kDying || state == State::kAbsent;
 }
 
 absl::StatusOr<std::shared_ptr<DomainDevices>> Devices::Join(
@@ -65,8 +79,16 @@ void Devices::EndClosedFiles() {
 }
 
 void Devices::Serve() {
+  epoll_event ready[16];
+  const int count = epoll_wait(epoll_.get(), ready, std::size(ready), 0);
+  const bool domains_ended = std::any_of(ready, ready + std::max(count, 0), [this](auto& each) {
+    return each.data.fd == domains_.get();
+  });
   EndClosedFiles();
-  for (const std::shared_ptr<DomainDevices>& each : All()) each->events().Serve();
+  for (const std::shared_ptr<DomainDevices>& each : All()) {
+    each->events().Serve();
+    if (domains_ended && HasEnded(each->kernel().id())) each->EndProcesses();
+  }
   Collect();
 }
 

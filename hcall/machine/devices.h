@@ -39,6 +39,7 @@ class Devices {
 
   Devices(const Devices&) = delete;
   Devices& operator=(const Devices&) = delete;
+  ~Devices();
 
   // Can be read when there is something for Serve to do. By one thread.
   int fd() const { return epoll_.get(); }
@@ -48,6 +49,12 @@ class Devices {
   // Takes back what gntalloc's files gave up while others had it mapped. To be called when a
   // mapping has ended, and now and then: nothing tells of those that a hypercall ends.
   void Collect() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // An eventfd that is written to whenever a domain may have shut down or ended. Whoever waits for
+  // that does so by the edge, and nobody reads it.
+  int domains_fd() const { return domains_.get(); }
+  // Whether a domain has been destroyed. Its processes are ended by Serve.
+  bool HasEnded(std::uint16_t domain) const;
 
   // Those of domain 0, and of another domain, which has processes here from now on.
   const std::shared_ptr<DomainDevices>& domain0() const { return domain0_; }
@@ -73,16 +80,23 @@ class Devices {
   std::int64_t Event(std::uint64_t id, std::uint32_t number, std::span<const std::byte> argument);
 
  private:
-  Devices(FileDescriptor epoll, std::unique_ptr<DeviceFiles> files,
-          std::shared_ptr<DomainDevices> domain0, std::string files_folder)
-      : epoll_(std::move(epoll)),
+  Devices(embedded::EmbeddedMachine& machine, FileDescriptor epoll, FileDescriptor domains,
+          std::unique_ptr<DeviceFiles> files, std::shared_ptr<DomainDevices> domain0,
+          std::string files_folder)
+      : machine_(machine),
+        epoll_(std::move(epoll)),
+        domains_(std::move(domains)),
         files_(std::move(files)),
         domain0_(std::move(domain0)),
-        files_folder_(std::move(files_folder)) {}
+        files_folder_(std::move(files_folder)) {
+    machine_.TellOfDomains(domains_.get());
+  }
 
   std::vector<std::shared_ptr<DomainDevices>> All() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  embedded::EmbeddedMachine& machine_;
   const FileDescriptor epoll_;  // of all those below
+  const FileDescriptor domains_;
   const std::unique_ptr<DeviceFiles> files_;
   const std::shared_ptr<DomainDevices> domain0_;
   const std::string files_folder_;

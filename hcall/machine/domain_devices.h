@@ -7,13 +7,25 @@
 #include <memory>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "hcall/machine/event_device.h"
 #include "hcall/machine/grant_files.h"
 #include "hcall/machine/host_files.h"
 #include "hcall/machine/share_files.h"
 #include "hcall/transport/embedded/guest_kernel.h"
+#include "xencomm/mutex.h"
 
 namespace xencomm::machine {
+
+// A client that is a process of a domain.
+class DomainProcess {
+ public:
+  // The domain has ended, and so does the process. By any thread.
+  virtual void DomainEnded() = 0;
+
+ protected:
+  ~DomainProcess() = default;
+};
 
 class DomainDevices {
  public:
@@ -35,6 +47,20 @@ class DomainDevices {
   GrantFiles& grants() { return grants_; }
   ShareFiles& shares() { return shares_; }
 
+  // A process is borrowed until it is removed.
+  void Add(DomainProcess& process) ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    processes_.insert(&process);
+  }
+  void Remove(DomainProcess& process) ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    processes_.erase(&process);
+  }
+  void EndProcesses() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    for (DomainProcess* const process : processes_) process->DomainEnded();
+  }
+
  private:
   const std::shared_ptr<void> keeps_;  // to the end
   embedded::GuestKernel& kernel_;
@@ -42,6 +68,8 @@ class DomainDevices {
   const std::unique_ptr<EventFiles> events_;
   GrantFiles grants_;
   ShareFiles shares_;
+  Mutex mutex_;
+  absl::flat_hash_set<DomainProcess*> processes_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace xencomm::machine

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -51,29 +50,27 @@ absl::StatusOr<std::unique_ptr<StoreService>> StoreService::Create(
       StoreDaemon::Create(machine.kernel(), devices);
   if (!daemon.ok()) return daemon.status();
   auto service = std::unique_ptr<StoreService>(
-      new StoreService(machine, FileDescriptor(epoll_create1(EPOLL_CLOEXEC)),
-                       FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      new StoreService(machine, devices, FileDescriptor(epoll_create1(EPOLL_CLOEXEC)),
                        *std::move(listening), socket, *std::move(daemon)));
   epoll_event at_socket = {.events = EPOLLIN, .data = {.ptr = nullptr}};
-  epoll_event at_events = {.events = EPOLLIN, .data = {.ptr = &service->store_}};
+  epoll_event at_domains = {.events = EPOLLIN | EPOLLET, .data = {.ptr = &service->store_}};
   epoll_event at_daemon = {.events = EPOLLIN, .data = {.ptr = service->daemon_.get()}};
   const int epoll = service->epoll_.get();
   if (epoll_ctl(epoll, EPOLL_CTL_ADD, service->listening_->get(), &at_socket) != 0 ||
-      epoll_ctl(epoll, EPOLL_CTL_ADD, service->events_.get(), &at_events) != 0 ||
+      epoll_ctl(epoll, EPOLL_CTL_ADD, devices.domains_fd(), &at_domains) != 0 ||
       epoll_ctl(epoll, EPOLL_CTL_ADD, service->daemon_->fd(), &at_daemon) != 0) {
     return absl::ErrnoToStatus(errno, "the machine's store");
   }
-  machine.TellOfDomains(service->events_.get());
   devices.SetXenbusHandler(service.get());
   return service;
 }
 
-StoreService::StoreService(embedded::EmbeddedMachine& machine, FileDescriptor epoll,
-                           FileDescriptor events, FileDescriptor listening, std::string path,
+StoreService::StoreService(embedded::EmbeddedMachine& machine, Devices& devices,
+                           FileDescriptor epoll, FileDescriptor listening, std::string path,
                            std::unique_ptr<StoreDaemon> daemon)
     : machine_(machine),
+      devices_(devices),
       epoll_(std::move(epoll)),
-      events_(std::move(events)),
       listening_(std::move(listening)),
       path_(std::move(path)),
       daemon_(std::move(daemon)),
@@ -89,7 +86,6 @@ StoreService::StoreService(embedded::EmbeddedMachine& machine, FileDescriptor ep
 }
 
 StoreService::~StoreService() {
-  machine_.TellOfDomains(-1);
   unlink(path_.c_str());
   // Connections end before the store.
   const MutexLock lock(mutex_);
@@ -121,7 +117,7 @@ void StoreService::Serve() {
     if (ready[i].data.ptr == nullptr) {
       Accept();
     } else if (ready[i].data.ptr == &store_) {
-      TakeEvents();
+      store_.CheckDomains();
     } else if (ready[i].data.ptr != daemon_.get()) {
       auto& client = *static_cast<Client*>(ready[i].data.ptr);
       if ((ready[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) Read(client);
@@ -142,7 +138,7 @@ void StoreService::MeetDaemon() {
   if (own_ != nullptr) {
     xenbus_.Disconnect();
     own_.reset();
-    machine_.TellOfDomains(-1);
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, devices_.domains_fd(), nullptr);
     listening_.reset();
     for (Client& client : clients_) client.has_ended = client.has_ended || !client.is_device;
   }
@@ -151,11 +147,6 @@ void StoreService::MeetDaemon() {
   for (const char* const feature : {"poweroff", "reboot", "suspend"}) {
     xenbus_.Ask(XS_WRITE, 0, Sentence("control/feature-%s%c1", feature, '\0'));
   }
-}
-
-void StoreService::TakeEvents() {
-  eventfd_t count;
-  if (eventfd_read(events_.get(), &count) == 0) store_.CheckDomains();
 }
 
 void StoreService::Accept() {

@@ -67,13 +67,12 @@ class StoreService final : public XenbusHandler {
     bool has_ended = false;
   };
 
-  StoreService(embedded::EmbeddedMachine& machine, FileDescriptor epoll, FileDescriptor events,
+  StoreService(embedded::EmbeddedMachine& machine, Devices& devices, FileDescriptor epoll,
                FileDescriptor listening, std::string path, std::unique_ptr<StoreDaemon> daemon);
 
   DomainState StateOf(DomainId domain);
   // A daemon has come: if there is a store of this process's own, it ends.
   void MeetDaemon() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Accept() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Add(FileDescriptor socket, std::unique_ptr<ClientStream> connection, bool is_device)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -83,8 +82,8 @@ class StoreService final : public XenbusHandler {
   void SettleAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   embedded::EmbeddedMachine& machine_;
+  Devices& devices_;
   const FileDescriptor epoll_;
-  const FileDescriptor events_;              // of ends of domains
   std::optional<FileDescriptor> listening_;  // until a daemon comes
   const std::string path_;
   const std::unique_ptr<StoreDaemon> daemon_;

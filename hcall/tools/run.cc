@@ -1,5 +1,6 @@
 // xencomm run: an unmodified program over the drop-in libraries.
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,14 +68,20 @@ int Execute(char** program) {
   return error == ENOENT ? 127 : 126;
 }
 
-// The program's process, while a machine is kept for it.
-int ExecuteAndWait(char** program) {
+// The program's process, while a machine is kept for it, or a domain: whose end is that of its
+// processes, this one too.
+int ExecuteAndWait(char** program, bool ends_with_this) {
+  const pid_t self = getpid();
   const pid_t child = fork();
   if (child < 0) {
     absl::FPrintF(stderr, "xencomm run: no process can be had: %s\n", strerrordesc_np(errno));
     return 126;
   }
-  if (child == 0) _exit(Execute(program));
+  if (child == 0) {
+    if (ends_with_this) prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // It may have ended before that was said.
+    _exit(ends_with_this && getppid() != self ? 128 + SIGKILL : Execute(program));
+  }
   // A terminal's signals reach the program by themselves; what is sent to this process is passed
   // on.
   static pid_t program_process;
@@ -140,8 +147,7 @@ absl::StatusOr<std::uint64_t> DomainOf(const std::string& word) {
 }
 
 // This process is a client of the domain, too, so that it stays while the program runs; its id is
-// in
-// `*transport` afterwards.
+// in `*transport` afterwards.
 absl::StatusOr<std::shared_ptr<machine::Connection>> JoinDomain(const std::string& word,
                                                                 std::string* transport) {
   const absl::StatusOr<std::uint64_t> domain = DomainOf(word);
@@ -241,8 +247,8 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     if (parts.name == "embedded") Prepend("LD_LIBRARY_PATH", (folder / "embedded").string());
   }
   setenv("XENCOMM_TRANSPORT", transport.c_str(), 1);
-  const bool is_waited_for = machine != nullptr || joined_domain != nullptr;
-  return is_waited_for ? ExecuteAndWait(program) : Execute(program);
+  const bool is_domains = joined_domain != nullptr;
+  return machine != nullptr || is_domains ? ExecuteAndWait(program, is_domains) : Execute(program);
 }
 
 }  // namespace
@@ -278,7 +284,8 @@ Command RunCommand() {
           "connection to the machine's store, by /dev/xen/xenbus. The domain was made by a "
           "toolstack that has not started it (xl create -p), and the machine is its kernel from "
           "then on; or it is made now (new), with 64 MiB unless it is said, and ends with PROGRAM. "
-          "A front-end and a back-end are two programs so.\n\n"
+          "When a domain is destroyed, its processes are killed. A front-end and a back-end are "
+          "two programs so.\n\n"
           "With --space=direct, xcom or inline the hypervisor is in the program's own process, "
           "behind this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of the "
           "system's, and ends with it: valgrind's memcheck then looks for leaks in all of the "

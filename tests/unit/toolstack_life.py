@@ -3,12 +3,13 @@
     toolstack_life.py XENCOMM FOLDER
 
 PV and PVH domains are created by xl, looked at, changed and destroyed, with xenconsoled beside it;
-each command is a process of its own, and xl destroys from a forked child. All of it with the
-machine's own store, and again with xenstored on another machine, which is started as a host starts
-it. The programs are those of xen-utils where it is installed, or else the package's, unpacked into
+each command is a process of its own, and xl destroys from a forked child; then domains that have
+processes of their own, which end with them. All of it with the machine's own store, and again with
+xenstored on another machine, which is started as a host starts it. The programs are those of xen-utils where it is installed, or else the package's, unpacked into
 FOLDER.
 """
 
+import itertools
 import os
 import pathlib
 import signal
@@ -35,6 +36,30 @@ DAEMON = [
 # While the domain is whole.
 SUPERVISED = ('--static granted_pages.py NAME', [])
 LIFE = [*life.COMMANDS[:4], ('granted_pages.py NAME', []), SUPERVISED, *life.COMMANDS[4:]]
+
+# What a domain's process does until it is killed: it grants domain 0 a page, which it writes.
+GRANTING = '''
+import fcntl, mmap, os, struct
+file = os.open('/dev/xen/gntalloc', os.O_RDWR)
+wanted = bytearray(struct.pack('<HHIQQ', 0, 1, 1, 0, 0))
+fcntl.ioctl(file, 0x184705, wanted)
+page = mmap.mmap(file, 4096, offset=struct.unpack_from('<Q', wanted, 8)[0])
+page[1:5] = b'here'
+print(struct.unpack_from('<I', wanted, 16)[0], flush=True)
+while True:
+  page[0] = 1 - page[0]
+'''
+# And one of domain 0 with that page, which it is told of by two words, until its input ends.
+MAPPING = '''
+import fcntl, mmap, os, struct, sys
+file = os.open('/dev/xen/gntdev', os.O_RDWR)
+grant = struct.pack('<IIQII', 1, 0, 0, *map(int, sys.argv[1:]))
+fcntl.ioctl(file, 0x184700, grant)
+page = mmap.mmap(file, 4096, offset=0)
+print('mapped', flush=True)
+sys.stdin.read()
+print(bytes(page[1:5]))
+'''
 
 
 def watchdogs(socket):
@@ -107,13 +132,51 @@ def main():
     print(f'without --static: {static.stderr.strip()}')
     LIFE.remove(SUPERVISED)
 
-  failed = sum(walk(xencomm, xen, as_root, installed, environment, daemon)
+  failed = sum(walk(xencomm, xen, as_root, installed, environment, daemon, static.returncode == 0)
                for daemon in [False, True])
-  print(f'{2 * 2 * len(LIFE) + len(DAEMON)} commands, {failed} failed')
+  print(f'{2 * 4 * len(LIFE) + len(DAEMON)} commands, {failed} failed')
   return 1 if failed else 0
 
 
-def walk(xencomm, xen, as_root, installed, environment, has_daemon):
+class Processes:
+  """A domain's own, while it is there: one that grants a page of its memory, and one that has
+  nothing of it; and one of domain 0 that maps the page."""
+
+  def __init__(self, machine, domain, static):
+    self.as_domain = [*machine, f'--domain={domain}', *static, '--']
+    self.granting = self.start(*self.as_domain, sys.executable, '-c', GRANTING)
+    self.other = self.start(*self.as_domain, 'sh', '-c', 'echo here; exec sleep 1000')
+    self.reference = self.granting.stdout.readline().strip()
+    self.mapping = self.start(*machine, '--', sys.executable, '-c', MAPPING, str(domain),
+                              self.reference)
+
+  def start(self, *words):
+    return subprocess.Popen(words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+  def problem(self):
+    """What of their beginning is not as it should be, or None."""
+    said = [process.stdout.readline() for process in (self.other, self.mapping)]
+    return None if said == ['here\n', 'mapped\n'] else said
+
+  def end(self):
+    """What of their end is not as it should be, or None."""
+    try:
+      # The pipe has ended when what was started has, too.
+      said = [process.communicate(timeout=20)[0] for process in (self.granting, self.other)]
+    except subprocess.TimeoutExpired:
+      return 'they go on'
+    codes = [self.granting.returncode, self.other.returncode]
+    if (said, codes) != (['', ''], 2 * [-signal.SIGKILL]):
+      return said, codes
+    # While its page is mapped the domain is there.
+    another = subprocess.run([*self.as_domain, 'true'], stderr=subprocess.PIPE, text=True)
+    if 'cannot have processes here: it is ending' not in another.stderr:
+      return another
+    mapped = self.mapping.communicate(timeout=20)[0]
+    return None if mapped == "b'here'\n" else mapped
+
+
+def walk(xencomm, xen, as_root, installed, environment, has_daemon, has_static):
   """On one machine; answers how much went wrong.
 
   Words before a program, which make it root, and its packages installed.
@@ -142,10 +205,10 @@ def walk(xencomm, xen, as_root, installed, environment, has_daemon):
         errors.seek(0)
         return done.returncode, out.read(), errors.read()
 
-    def check(words, patterns, name):
+    def check(words, patterns, name, has_processes=False):
       nonlocal failed
       code, output, errors = run(words)
-      problem = life.difference(life.lines_of(output, errors, code), patterns, name)
+      problem = life.difference(life.lines_of(output, errors, code), patterns, name, has_processes)
       if problem is not None:
         print(f'{words}: {problem}\n{output}{errors}', flush=True)
         failed += 1
@@ -159,17 +222,29 @@ def walk(xencomm, xen, as_root, installed, environment, has_daemon):
     console = subprocess.Popen([xencomm, 'run', f'--machine={socket}', '--', *as_root,
                                 'xenconsoled', '-i'], env=environment, stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL)
-    for domain, kind in enumerate(life.KINDS, 1):
+    lives = itertools.product([False, True], life.KINDS)
+    for domain, (has_processes, kind) in enumerate(lives, 1):
       name = f'{kind}-guest'
+      processes = None
       for words, patterns in LIFE:
-        check(words.replace('NAME', name).replace('ID', str(domain)), patterns, name)
+        check(words.replace('NAME', name).replace('ID', str(domain)), patterns, name, has_processes)
+        problem = None
+        if words.startswith('xl create') and has_processes:
+          processes = Processes([xencomm, 'run', f'--machine={socket}'], domain,
+                                ['--static'] if has_static and kind == 'pv' else [])
+          problem = processes.problem()
+        elif words.startswith('xl destroy') and has_processes:
+          problem = processes.end()
+        if problem is not None:
+          print(f'behind {words}, of the processes of {name}: {problem}', flush=True)
+          failed += 1
         # It is there, without a name, until the daemons have let go of its pages.
         for _ in range(1000 if words.startswith('xl destroy') else 0):
           if '(null)' not in run('xl list')[1]:
             break
           time.sleep(0.01)
       # What it has set goes on behind its end, for five minutes, and there are two.
-      problem = watch(run, socket)
+      problem = None if has_processes else watch(run, socket)
       if problem is not None:
         print(f'xenwatchdogd: {problem}')
         failed += 1

@@ -16,21 +16,22 @@ HEAD = r'Name +ID +Mem VCPUs\s+State\s+Time\(s\)'
 
 
 def guest(state, memory=64):
-  return rf'NAME +\d+ +{memory} +1 +{state} +\d+\.\d'
+  return rf'NAME +\d+ +{memory} +VCPUS +{state} +\d+\.\d'
 
 
 # It starts xenconsole, from where that is installed.
 CONSOLE = 'timeout 1 xl console NAME'
 
 # A command and the lines that it prints, and its exit code where that is not 0, as regular
-# expressions; NAME and ID are the domain's. `+` in front: this line, and any others around it.
+# expressions; NAME and ID are the domain's; of its two processors one is up (VCPUS), and the
+# SECOND is not, unless it has processes. `+` in front: this line, and any others around it.
 COMMANDS = [
     ('xl create -p NAME.cfg', [r'Parsing config from .*NAME\.cfg']),
     ('xl list', [HEAD, DOMAIN0, guest('--p---')]),
     ('xl domid NAME', [r'\d+']),
     ('xl vcpu-list NAME', [r'Name +ID +VCPU +CPU State +Time\(s\) Affinity \(Hard / Soft\)',
                            r'NAME +\d+ +0 +\d+ +--[-p] +\d+\.\d +all / all',
-                           r'NAME +\d+ +1 +- +--p +\d+\.\d +all / all']),
+                           r'NAME +\d+ +1 +SECOND +\d+\.\d +all / all']),
     ('xl vcpu-pin NAME 0 1', []),
     ('xl vcpu-list NAME', [r'Name .*', r'NAME +\d+ +0 +\d+ +--[-p] +\d+\.\d +1 / all',
                            r'NAME +\d+ +1 .*']),
@@ -85,9 +86,11 @@ PROGRAMS = {'xenwatchdogd'} | {
     name for words, _ in COMMANDS for name in re.findall(r'^\S+|(?<=timeout 1 )\S+', words)}
 
 
-def difference(lines, patterns, name):
+def difference(lines, patterns, name, has_processes=False):
   """What is not as it should be, or None."""
-  patterns = [pattern.replace('NAME', name) for pattern in patterns]
+  vcpus, second = ('2', '1 +---') if has_processes else ('1', '- +--p')
+  patterns = [pattern.replace('NAME', name).replace('VCPUS', vcpus).replace('SECOND', second)
+              for pattern in patterns]
   if any(pattern.startswith('+') for pattern in patterns):
     missing = [pattern for pattern in patterns
                if not any(re.fullmatch(pattern[1:], line) for line in lines)]

@@ -382,6 +382,13 @@ void Tell(int socket, const Told& told) {
   static_cast<void>(send(socket, &told, sizeof(told), MSG_NOSIGNAL));
 }
 
+// A domain's end is that of its processes: who waits for them is one (machine/domain_devices.h).
+void EndWithParent(const JoinedSetting& machine, pid_t parent) {
+  if (machine.domain == 0) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1);  // before that was said
+}
+
 // The process of the program: supervised from here on.
 [[noreturn]] void BecomeProgram(int socket, const std::function<int()>& execute) {
   const absl::StatusOr<FileDescriptor> listener = InstallFilter();
@@ -402,9 +409,11 @@ void Supervise(const JoinedSetting& machine, const std::string& files, int paren
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return;
+  const pid_t self = getpid();
   const pid_t program = fork();
   if (program < 0) return;
   if (program == 0) {
+    EndWithParent(machine, self);
     close(parent);
     BecomeProgram(ends[1], execute);
   }
@@ -448,9 +457,11 @@ absl::StatusOr<int> RunSupervised(const JoinedSetting& machine, const std::strin
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return absl::ErrnoToStatus(errno, "a socket to the supervisor");
   }
+  const pid_t self = getpid();
   const pid_t supervisor = fork();
   if (supervisor < 0) return absl::ErrnoToStatus(errno, "the supervisor's process");
   if (supervisor == 0) {
+    EndWithParent(machine, self);
     close(ends[0]);
     Supervise(machine, files, ends[1], execute);
     _exit(0);
