@@ -602,7 +602,12 @@ absl::StatusOr<ClientSession::Reply> ClientSession::AddGrants(Words words) {
     grants.push_back({.domain = static_cast<std::uint16_t>(word >> 32),
                       .ref = static_cast<std::uint32_t>(word)});
   }
-  const std::int64_t page = devices->grants().Add(words[0], this, std::move(grants));
+  std::int64_t page = devices->grants().Add(words[0], this, grants);
+  if (page == -ENOMEM) {
+    // What has been closed makes room.
+    devices_.EndClosedFiles();
+    page = devices->grants().Add(words[0], this, grants);
+  }
   return Reply{.words = {static_cast<std::uint64_t>(page)}};
 }
 

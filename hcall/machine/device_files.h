@@ -31,8 +31,8 @@ class DeviceFiles {
 
   static absl::StatusOr<std::unique_ptr<DeviceFiles>> Create();
 
-  // Can be read when there is something for Serve to do: files to be closed. By one thread. Calls
-  // `closed(file, device, domain)` for each that nobody has any longer.
+  // Can be read when there is something for Serve to do: files to be closed. It calls
+  // `closed(file, device, domain)` for each that nobody has any longer. By one thread at a time.
   int fd() const { return epoll_.get(); }
   using Closed =
       std::function<void(std::uint64_t, xencomm_device, const std::shared_ptr<DomainDevices>&)>;

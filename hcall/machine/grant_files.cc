@@ -85,7 +85,8 @@ std::shared_ptr<GrantFiles::Range> GrantFiles::Find(std::uint64_t file, std::uin
   return range == ranges->second->end() ? nullptr : range->second;
 }
 
-std::int64_t GrantFiles::Add(std::uint64_t file, const void* client, std::vector<Grant> grants) {
+std::int64_t GrantFiles::Add(std::uint64_t file, const void* client,
+                             std::span<const Grant> grants) {
   if (grants.empty()) return -EINVAL;
   const MutexLock lock(mutex_);
   if (grants.size() > kMostGrants - grants_) return -ENOMEM;
@@ -105,7 +106,8 @@ std::int64_t GrantFiles::Add(std::uint64_t file, const void* client, std::vector
   }
   grants_ += grants.size();
   of_client += grants.size();
-  ranges.emplace(page, std::make_shared<Range>(*this, client, std::move(grants)));
+  ranges.emplace(page, std::make_shared<Range>(*this, client,
+                                               std::vector<Grant>(grants.begin(), grants.end())));
   return static_cast<std::int64_t>(page);
 }
 

@@ -45,7 +45,7 @@ class GrantFiles {
 
   // The page of the file at which they can be mapped. A client is told from others by its pointer
   // alone; what it has added counts for as long as it can be mapped, whether or not it has ended.
-  std::int64_t Add(std::uint64_t file, const void* client, std::vector<Grant> grants)
+  std::int64_t Add(std::uint64_t file, const void* client, std::span<const Grant> grants)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // -ENOENT: there are not so many at that page; 0: however many. What is mapped stays.
   int Remove(std::uint64_t file, std::uint64_t page, std::uint64_t count)

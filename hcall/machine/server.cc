@@ -3,12 +3,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -19,47 +16,12 @@
 #include "hcall/hypervisor/calls/hypercall_table.h"
 #include "hcall/schema/generated/xen.h"
 #include "hcall/schema/words.h"
+#include "hcall/transport/listening_socket.h"
 #include "hcall/transport/machine/message.h"
 #include "xencomm/sentence.h"
 
 namespace xencomm::machine {
 namespace {
-
-// Bound where nobody but this user reaches it; whoever connects is asked who he is, besides.
-absl::StatusOr<FileDescriptor> ListenAt(const std::string& path) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(Sentence("--socket=%s: expected a path of at most %u bytes",
-                                               path, sizeof(address.sun_path) - 1));
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  const auto* const name = reinterpret_cast<const sockaddr*>(&address);
-
-  FileDescriptor asking(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (connect(asking.get(), name, sizeof(address)) == 0) {
-    return absl::AlreadyExistsError(Sentence("a machine runs at %s already", path));
-  }
-  // Any file refuses; only a socket can be one that a machine left.
-  struct stat about;
-  if (errno == ECONNREFUSED && lstat(path.c_str(), &about) == 0 && S_ISSOCK(about.st_mode)) {
-    unlink(path.c_str());
-  }
-
-  FileDescriptor listening(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!listening.is_open()) return absl::ErrnoToStatus(errno, "a socket for the machine");
-  // Its mode is what is left of 0777, and the umask is the process's: the file is made narrower.
-  if (bind(listening.get(), name, sizeof(address)) != 0) {
-    return absl::UnavailableError(
-        Sentence("no socket can be made at %s: %s", path, strerrordesc_np(errno)));
-  }
-  chmod(path.c_str(), S_IRUSR | S_IWUSR);
-  if (listen(listening.get(), SOMAXCONN) != 0) {
-    unlink(path.c_str());
-    return absl::ErrnoToStatus(errno, "the machine's socket");
-  }
-  return listening;
-}
 
 // Whether Debian's Xen refuses it, too: it was built without FLASK and without counters, and a
 // machine without some devices has answers of its own (hcall/hypervisor/calls/op_table.h).
@@ -89,7 +51,7 @@ void SayMissing(std::uint64_t hypercall, std::uint64_t op) {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const MachineSetting& setting,
                                                       const std::string& path) {
-  absl::StatusOr<FileDescriptor> listening = ListenAt(path);
+  absl::StatusOr<FileDescriptor> listening = ListenAt(path, SOCK_SEQPACKET, "a machine runs");
   if (!listening.ok()) return listening.status();
   auto leave_nothing = absl::MakeCleanup([&path] { unlink(path.c_str()); });
   auto machine = embedded::EmbeddedMachine::Create(

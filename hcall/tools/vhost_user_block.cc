@@ -19,6 +19,10 @@ namespace {
 // The last number that is a domain's (DOMID_FIRST_RESERVED of public/xen.h).
 constexpr std::uint64_t kLastDomain = 0x7fef;
 
+void Say(const std::string& sentence) {
+  absl::FPrintF(stderr, "xencomm vhost-user-block: %s\n", sentence);
+}
+
 // What maps the domain's pages; null when none is named.
 absl::StatusOr<std::unique_ptr<vhost_user::PageMapper>> MapperFor(const Arguments& arguments) {
   if (!arguments.Has("domain")) return std::unique_ptr<vhost_user::PageMapper>();
@@ -36,7 +40,11 @@ absl::StatusOr<std::unique_ptr<vhost_user::PageMapper>> MapperFor(const Argument
   }
   auto grants = vhost_user::OpenGrantMapper(transport);
   // A Linux without gntdev serves front-ends that share frames.
-  if (!grants.ok() && SplitSetting(transport).name != "privcmd") return grants.status();
+  if (!grants.ok()) {
+    if (SplitSetting(transport).name != "privcmd") return grants.status();
+    Say(absl::StrFormat("grants of domain %u cannot be mapped, and its frames alone are served: %s",
+                        domain, grants.status().message()));
+  }
   return std::make_unique<vhost_user::XenPageMapper>(
       *std::move(frames), grants.ok() ? *std::move(grants) : nullptr, domain);
 }
@@ -58,10 +66,7 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
 
   absl::PrintF("xencomm vhost-user-block: ready at %s\n", socket);
   std::fflush(stdout);
-  const absl::Status ended =
-      (*server)->Run(stop.get(), **device, mapper->get(), [](const std::string& sentence) {
-        absl::FPrintF(stderr, "xencomm vhost-user-block: %s\n", sentence);
-      });
+  const absl::Status ended = (*server)->Run(stop.get(), **device, mapper->get(), Say);
   if (!ended.ok()) return ended;
   return 0;
 }
