@@ -135,7 +135,7 @@ def print_worth(of):
 
   for base in ('direct', 'walk4'):
     for way, label in SPACES.items():
-      if way != base and (base == 'direct' or way == 'registered'):
+      if way not in (base, 'pages') and (base == 'direct' or way == 'registered'):
         add(f'whole calls by {label}',
             ratios(of('call'), call_label, 'way', 'nanoseconds', way, base), f'by {SPACES[base]}')
   for base in ('stock', 'cached'):
