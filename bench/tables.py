@@ -30,6 +30,11 @@ HOSTS = {
     'devices': 'machine, its devices',
     'devices-1': 'on one processor',
 }
+MEMORY = {
+    'plain': 'plain memory',
+    'stock': "Debian's libraries",
+    'ours': 'ours',
+}
 HOW = {'one-by-one': 'one by one', 'overlapped': 'overlapped'}
 PAGE = 4096
 
@@ -188,6 +193,21 @@ def print_hosts(of):
        call_alone, 'host', HOSTS, time_alone)
 
 
+def print_sharing(of):
+  def beside_plain(show, what):
+    ratio = against('plain', what)
+    return lambda row, line: show(row, line) if row['memory'] == 'plain' else (
+        f'{show(row, line)} {ratio(row, line)}')
+
+  rows = of('sharing')
+  grid("other domains' memory: time on a machine, and as a multiple of that of plain memory",
+       [row for row in rows if 'nanoseconds' in row], lambda row: row['what'], 'memory', MEMORY,
+       beside_plain(time_alone, 'nanoseconds'))
+  grid("other domains' memory: instructions on real Xen, with the kernel's and Xen's",
+       counted(rows), lambda row: row['what'], 'memory', MEMORY,
+       beside_plain(instructions, 'instructions'))
+
+
 def print_machines(of):
   grid('bare-metal machines: instructions of a call, all of the guest\'s and the hypervisor\'s',
        of('machine'), lambda row: f"{row['machine']}, {row['space']}", 'call', {}, instructions)
@@ -266,6 +286,7 @@ def print_report(rows):
   print_calls(of)
   print_libraries(of)
   print_hosts(of)
+  print_sharing(of)
   print_machines(of)
   print_copies(of)
   print_rest(rows, of)
