@@ -340,7 +340,7 @@ void PrivcmdDevice::Unmapped(std::uint64_t start, std::size_t length) {
     std::erase_if(rooms_, is_gone);
     std::erase_if(buffers_, is_gone);
   }
-  mappings_.Sweep();
+  mappings_.Sweep(start, length);
 }
 
 }  // namespace xencomm::devices

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -304,6 +305,20 @@ INSTANTIATE_TEST_SUITE_P(, ForeignMappingsEndTest,
                          [](const auto& tested) {
                            return tested.param == ProcessMaps::Source::kBest ? "Best" : "Text";
                          });
+
+// What a call that is told of an end does: it takes time in what has ended, whatever else is
+// mapped.
+TEST_P(ForeignMappingsEndTest, OfWhatIsToldTheRestIsNotLookedAt) {
+  const auto held_now = [this] {
+    return hypervisor::Books::StatisticsOf(machine_->hypervisor()).held_frames;
+  };
+  for (const std::size_t i : {1, 4}) ASSERT_EQ(Anonymous(Page(i), 1), Page(i));
+  mappings_.Sweep(std::bit_cast<std::uintptr_t>(Page(2)), 2 * kPage);
+  EXPECT_EQ(held_now(), kPages) << "nothing has ended there";
+  mappings_.Sweep(std::bit_cast<std::uintptr_t>(Page(3)), 2 * kPage);
+  EXPECT_EQ(held_now(), kPages - 1);
+  EXPECT_EQ(held(), kPages - 2);
+}
 
 TEST_P(ForeignMappingsEndTest, WhatIsReplacedAsAWholeIsLetGo) {
   ASSERT_EQ(Anonymous(mapped_, kPages), mapped_);

@@ -183,9 +183,9 @@ int ForeignMappings::Unmap(void* address, std::size_t pages) {
   return 0;
 }
 
-void ForeignMappings::SweepAll() {
+void ForeignMappings::SweepRange(std::uintptr_t start, std::size_t bytes) {
   const MutexLock lock(mutex_);
-  LoseWhatIsGone(0, std::numeric_limits<std::uintptr_t>::max());
+  LoseWhatIsGone(start, start + bytes);
   if (!lost_.empty()) FindLost();
   any_.store(!pages_.empty() || !lost_.empty(), std::memory_order_relaxed);
 }

@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <span>
 
@@ -109,9 +110,11 @@ class ForeignMappings {
   int Unmap(void* address, std::size_t pages);
 
   // Lets go of frames whose mapping is gone.
-  void Sweep() {
+  void Sweep() { Sweep(0, std::numeric_limits<std::uintptr_t>::max()); }
+  // Of those in [start, start + bytes) alone: the others are not looked at.
+  void Sweep(std::uintptr_t start, std::size_t bytes) {
     if (any_.load(std::memory_order_relaxed)) [[unlikely]]
-      SweepAll();
+      SweepRange(start, bytes);
   }
 
  private:
@@ -137,7 +140,7 @@ class ForeignMappings {
   // Frames to be released, some at a time, without a call for each.
   class Releasing;
 
-  void SweepAll();
+  void SweepRange(std::uintptr_t start, std::size_t bytes);
   // Of the pages in [start, end) all become lost, or those that are not mapped there any more.
   void Lose(std::uintptr_t start, std::uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LoseWhatIsGone(std::uintptr_t start, std::uintptr_t end)

@@ -34,6 +34,7 @@ struct MapQuery {
   std::uint64_t build_id_addr;
 };
 constexpr unsigned long kMapQuery = _IOWR('f', 17, MapQuery);
+constexpr std::uint64_t kShared = 0x08;
 constexpr std::uint64_t kCoveringOrNext = 0x10;
 constexpr std::uint64_t kFileBacked = 0x20;
 
@@ -90,7 +91,7 @@ ProcessMaps::Area ProcessMaps::AtOrBehind(std::uintptr_t address) const {
   }
   MapQuery query = {};
   query.size = sizeof(query);
-  query.query_flags = kCoveringOrNext | kFileBacked;
+  query.query_flags = kCoveringOrNext | kFileBacked | kShared;
   query.query_addr = address;
   // Other files' areas may lie before it.
   while (ioctl(maps_, kMapQuery, &query) == 0) {
@@ -102,7 +103,20 @@ ProcessMaps::Area ProcessMaps::AtOrBehind(std::uintptr_t address) const {
   return {};
 }
 
-bool ProcessMaps::List(Areas& areas) { return Open() && Read(maps_, areas); }
+bool ProcessMaps::List(Areas& areas) try {
+  if (!Look()) return false;
+  if (source_ == Source::kText) {
+    areas = seen_;
+    return true;
+  }
+  areas.clear();
+  for (Area area = AtOrBehind(0); area.start != Area{}.start; area = AtOrBehind(area.end)) {
+    areas.push_back(area);
+  }
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
 
 bool ProcessMaps::ListWithFlags(Areas& areas) const {
   const int fd = open((proc_ + "/smaps").c_str(), O_RDONLY | O_CLOEXEC);
