@@ -82,13 +82,15 @@ def measure_libxenctrl(repetitions):
 
 
 ON_MACHINE = [BUILD / 'hcall' / 'tools' / 'xencomm', 'run', '--']
+ON_ONE = ['taskset', '--cpu-list', str(min(os.sched_getaffinity(0)))]
 
 
 def measure_sharing(repetitions):
-  """Each time on a new machine. Of so much memory, less often."""
+  """Each time on a new machine; on one processor, since how long another one takes to wake up is
+  nobody's figure. Of so much memory, less often."""
   what = [['grants'], ['disk'], ['vchan'], *([each] for each in FRAMES)]
   return results.read_sharing(
-      run_quietly([*ON_MACHINE, SHARING, *each])
+      run_quietly([*ON_ONE, *ON_MACHINE, SHARING, *each])
       for turn in range(repetitions) for each in what if each[0] != FRAMES[-1] or turn < 3)
 
 
@@ -96,13 +98,12 @@ def measure_hosts(repetitions):
   """Where two processors are to be had, a call and its answer meet on them as the kernel places
   both; on one they take turns."""
   on_machine = [*ON_MACHINE, XENCTRL, 'xen']
-  on_one = ['taskset', '--cpu-list', str(min(os.sched_getaffinity(0)))]
   hosts = {
       'embedded': ([XENCTRL, 'xen'], loading('ours') | {'XENCOMM_TRANSPORT': 'embedded'}),
       'machine': (on_machine, loading('ours')),
-      'machine-1': ([*on_one, *on_machine], loading('ours')),
+      'machine-1': ([*ON_ONE, *on_machine], loading('ours')),
       'devices': (on_machine, loading('stock')),
-      'devices-1': ([*on_one, *on_machine], loading('stock')),
+      'devices-1': ([*ON_ONE, *on_machine], loading('stock')),
   }
   return results.read_hosts((host, run_quietly(*how))
                             for _ in range(repetitions) for host, how in hosts.items())
