@@ -128,7 +128,7 @@ std::int64_t PrivcmdDevice::Bounce(const Way& way, std::uint64_t index,
                                    std::span<const std::uint64_t, 5> arguments) {
   schema::Call call = {.hypercall = index};
   std::ranges::copy(arguments, call.registers.begin());
-  mappings_.Sweep();
+  mappings_.SweepForCall();
   ArenaMemory bounce(client_->arena());
   ProgramSpace space(program_);
   schema::BouncedCall bounced(call, {.space = space}, bounce, program_.bounced_memory());
