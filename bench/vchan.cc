@@ -2,8 +2,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
-#include <cstdint>
+#include <algorithm>
+#include <string>
 #include <vector>
 
 #include "bench/sharing.h"
