@@ -151,6 +151,12 @@ std::uint64_t Caller::Take(std::uint64_t bytes) {
   return offset;
 }
 
+Caller::OwnPage Caller::PutPage() {
+  used_ = AlignUp(used_, kPageSize);
+  const std::uint64_t offset = Take(kPageSize);
+  return {buffer_ + offset, frames_[offset >> kPageShift].value >> kPageShift};
+}
+
 std::uint64_t Caller::PointerTo(std::uint64_t offset, std::uint64_t bytes) {
   if (kind_ != hypervisor::SpaceKind::kXcom) {
     return reinterpret_cast<std::uintptr_t>(buffer_ + offset);

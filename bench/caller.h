@@ -62,6 +62,7 @@ class Caller {
   Caller(const Caller&) = delete;
   Caller& operator=(const Caller&) = delete;
 
+  std::uint16_t id() const { return id_; }
   std::span<const Way> ways() const { return ways_; }
   // Of a kRaw domain.
   const RegionLayout& layout() const { return *layout_; }
@@ -73,6 +74,12 @@ class Caller {
     const std::uint64_t offset = Take(count * sizeof(T));
     return {reinterpret_cast<T*>(buffer_ + offset), PointerTo(offset, count * sizeof(T))};
   }
+  // A page of the buffer alone, of which the domain knows the frame.
+  struct OwnPage {
+    std::byte* here;
+    std::uint64_t gfn;
+  };
+  OwnPage PutPage();
 
  private:
   using Walk = x86_64::PageWalk<hypervisor::DomainMemory>;

@@ -7,6 +7,7 @@
 
 #include "bench/caller.h"
 #include "bench/rows.h"
+#include "hcall/hypervisor/domain/grant_entry.h"
 #include "hcall/schema/generated/xen.h"
 
 namespace xencomm::bench {
@@ -20,6 +21,14 @@ constexpr std::uint16_t kCreated = 3;  // has none, and may have kMillion
 constexpr std::uint16_t kOthers = 4;   // and more
 constexpr std::uint64_t kBuiltPages = 2048;
 constexpr unsigned kMany = 1024;
+
+// What kBuilt grants each caller: its last pages, which no other call changes, full of a pattern.
+constexpr std::uint32_t kGrants = 32;
+constexpr std::uint64_t kFirstGranted = kBuiltPages - kGrants;
+constexpr std::uint32_t FirstRefFor(std::uint16_t caller) { return 8 + caller * kGrants; }
+constexpr int kPattern = 0x5a;
+// In which callers have nothing of their own.
+constexpr std::uint64_t kWindowGfn = std::uint64_t{1} << 20;
 
 xen_domctl DomctlFor(std::uint32_t cmd, std::uint16_t domain) {
   xen_domctl op = {};
@@ -239,6 +248,83 @@ struct Multicall {
   std::vector<Argument<xen_feature_info>> infos;
 };
 
+// Into the caller's address space and out of it again.
+struct MapGrants {
+  MapGrants(Caller& caller, std::uint64_t pages)
+      : count(pages),
+        first_ref(FirstRefFor(caller.id())),
+        maps(caller.Put<gnttab_map_grant_ref>(pages)),
+        unmaps(caller.Put<gnttab_unmap_grant_ref>(pages)) {}
+
+  void Prepare() const {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      maps[i] = {};
+      maps[i].host_addr = (kWindowGfn + i) << hypervisor::kPageShift;
+      maps[i].flags = GNTMAP_host_map;
+      maps[i].ref = first_ref + i;
+      maps[i].dom = kBuilt;
+      unmaps[i] = {};
+      unmaps[i].host_addr = maps[i].host_addr;
+      unmaps[i].status = GNTST_general_error;
+    }
+  }
+  bool Turn(const Way& way) const {
+    const std::int64_t mapped =
+        way.Call(__HYPERVISOR_grant_table_op, GNTTABOP_map_grant_ref, maps.pointer, count);
+    for (std::uint64_t i = 0; i < count; ++i) unmaps[i].handle = maps[i].handle;
+    return mapped == 0 && way.Call(__HYPERVISOR_grant_table_op, GNTTABOP_unmap_grant_ref,
+                                   unmaps.pointer, count) == 0;
+  }
+  bool Worked() const {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (maps[i].status != GNTST_okay || unmaps[i].status != GNTST_okay) return false;
+    }
+    return true;
+  }
+
+  std::uint64_t count;
+  std::uint32_t first_ref;
+  Argument<gnttab_map_grant_ref> maps;
+  Argument<gnttab_unmap_grant_ref> unmaps;
+};
+
+// The first bytes of granted pages, into pages of the caller's.
+template <std::uint16_t kBytes>
+struct CopyGrants {
+  CopyGrants(Caller& caller, std::uint64_t pages)
+      : segments(caller.Put<gnttab_copy>(pages)), first_ref(FirstRefFor(caller.id())) {
+    for (std::uint64_t i = 0; i < pages; ++i) own.push_back(caller.PutPage());
+  }
+
+  void Prepare() const {
+    for (std::uint32_t i = 0; i < own.size(); ++i) {
+      segments[i] = {};
+      segments[i].source.u.ref = first_ref + i;
+      segments[i].source.domid = kBuilt;
+      segments[i].dest.u.gmfn = own[i].gfn;
+      segments[i].dest.domid = DOMID_SELF;
+      segments[i].len = kBytes;
+      segments[i].flags = GNTCOPY_source_gref;
+      std::memset(own[i].here, 0, kBytes);
+    }
+  }
+  bool Turn(const Way& way) const {
+    return way.Call(__HYPERVISOR_grant_table_op, GNTTABOP_copy, segments.pointer, own.size()) == 0;
+  }
+  bool Worked() const {
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      if (segments[i].status != GNTST_okay || own[i].here[kBytes - 1] != std::byte{kPattern}) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  Argument<gnttab_copy> segments;
+  std::uint32_t first_ref;
+  std::vector<Caller::OwnPage> own;
+};
+
 class CallsMachine {
  public:
   // There are `domains` in all.
@@ -246,7 +332,23 @@ class CallsMachine {
       : machine_(pages, kind) {
     machine_.Build({.id = kBuilt, .pages = kBuiltPages});
     Create();
+    Grant(raw_.id());
+    Grant(xcom_.id());
     for (std::uint16_t id = kOthers; id < domains; ++id) machine_.Build({.id = id, .pages = 1});
+  }
+
+  template <std::uint16_t kBytes>
+  void AddCopies(Rows& rows, std::uint64_t pages) {
+    const std::string name = "grant copy of " + std::to_string(kBytes) + " bytes";
+    Add<CopyGrants<kBytes>>(rows, name, pages);
+    // The same bytes by who has a pointer to both.
+    const CopyGrants<kBytes> beside(raw_, pages);
+    rows.Add("call/" + name + "/" + std::to_string(pages) + "/pages", [this, beside] {
+      for (std::size_t i = 0; i < beside.own.size(); ++i) {
+        std::memcpy(beside.own[i].here, granted_[i], Hidden(std::uint64_t{kBytes}));
+      }
+      benchmark::ClobberMemory();
+    });
   }
 
   template <class Call>
@@ -268,6 +370,27 @@ class CallsMachine {
   }
 
  private:
+  void Grant(std::uint16_t caller) {
+    hypervisor::Hypervisor& hypervisor = machine_.hypervisor();
+    std::byte* const memory = machine_.ram().data();
+    std::uint64_t table;
+    Check(hypervisor.HoldResourceFrame(
+              kBuilt,
+              {.type = XENMEM_resource_grant_table, .id = XENMEM_resource_grant_table_id_shared}, 0,
+              &table) == 0,
+          "a domain has no grant table");
+    for (std::uint32_t i = 0; i < kGrants; ++i) {
+      const std::uint64_t gfn = kFirstGranted + i;
+      std::byte* const page = memory + (hypervisor.FrameOf(kBuilt, gfn) << hypervisor::kPageShift);
+      std::memset(page, kPattern, hypervisor::kPageSize);
+      if (caller == raw_.id()) granted_.push_back(page);
+      const std::uint64_t place = (FirstRefFor(caller) + i) * sizeof(grant_entry_v1);
+      hypervisor::GrantEntry(memory + (table << hypervisor::kPageShift) + place, nullptr,
+                             kNativeOrder)
+          .Store(GTF_permit_access, caller, gfn);
+    }
+    hypervisor.ReleaseFrame(table);
+  }
   // As a toolstack makes a PVH domain.
   void Create() {
     const auto op = raw_.Put<xen_domctl>();
@@ -290,6 +413,7 @@ class CallsMachine {
   }
 
   BenchMachine machine_;
+  std::vector<const std::byte*> granted_;  // pages
   Caller raw_{machine_, 0, hypervisor::SpaceKind::kRaw};
   Caller xcom_{machine_, 1, hypervisor::SpaceKind::kXcom};
 };
@@ -310,6 +434,11 @@ void AddCalls(Rows& rows) {
   few.Add<SetVcpuContext>(rows, "setvcpucontext", 1);
   few.Add<GetVcpuContext>(rows, "getvcpucontext", 1);
   few.Add<Multicall>(rows, "multicall", 32);
+  few.Add<MapGrants>(rows, "grant map+unmap", 1);
+  few.Add<MapGrants>(rows, "grant map+unmap", kGrants);
+  few.AddCopies<16>(rows, 1);
+  few.AddCopies<hypervisor::kPageSize>(rows, 1);
+  few.AddCopies<hypervisor::kPageSize>(rows, kGrants);
 
   static CallsMachine many(kMany, 3 * kMillion / 2, MemoryKind::kGivenBack);
   many.Add<GetDomainInfoList>(rows, "getdomaininfolist", kMany);

@@ -9,6 +9,9 @@ this project's. Hypercalls of theirs are answered at once; with --xen, by real X
 is the clock's, and the kernel's work for buffers is in it. In callgrind's instructions it is not,
 but in those of --xen. The same calls are made to this project's hypervisor: in the program's own
 process; in a machine's, by our libxencall; and there by Debian's over the devices.
+
+Other domains' memory is had on a machine by Debian's libraries and by this project's interface, and
+with --xen on real Xen; beside it plain memory, of the same size and touched alike.
 """
 
 import argparse
@@ -28,11 +31,14 @@ BUILD = TOP / 'build' / 'bench' / 'release'
 OUT = TOP / 'build' / 'bench'
 PROGRAM = BUILD / 'bench' / 'xencomm_bench'
 XENCTRL = BUILD / 'bench' / 'xenctrl_bench'
+SHARING = BUILD / 'bench' / 'sharing_bench'
+# 4 MiB of single frames; 1 GiB in the shortest runs of which a process may have so many mappings.
+FRAMES = ['frames=1024:1', 'frames=262144:16']
 # In which folder of the build each libxencall.so.1 lies: Debian's, a model of Xen's newest, this
 # project's.
 LIBRARIES = {'stock': None, 'cached': 'bench', 'ours': 'hcall/xencall'}
-TARGETS = ['bench/xencomm_bench', 'bench/xenctrl_bench', 'bench/libxencall.so.1.3',
-           'hcall/xencall/libxencall.so.1.3', 'hcall/xencall/libxenforeignmemory.so.1.4',
+TARGETS = ['bench/xencomm_bench', 'bench/xenctrl_bench', 'bench/sharing_bench',
+           'bench/libxencall.so.1.3', 'hcall/xencall/libxencall.so.1.3', 'hcall/xencall/libxenforeignmemory.so.1.4',
            'hcall/tools/xencomm', 'hcall/devices/libxencomm-preload.so',
            'hcall/devices/libxencomm-devices.so']
 
@@ -75,17 +81,29 @@ def measure_libxenctrl(repetitions):
                               for _ in range(repetitions) for library in LIBRARIES)
 
 
+ON_MACHINE = [BUILD / 'hcall' / 'tools' / 'xencomm', 'run', '--']
+ON_ONE = ['taskset', '--cpu-list', str(min(os.sched_getaffinity(0)))]
+
+
+def measure_sharing(repetitions):
+  """Each time on a new machine; on one processor, since how long another one takes to wake up is
+  nobody's figure. Of so much memory, less often."""
+  what = [['grants'], ['disk'], ['vchan'], *([each] for each in FRAMES)]
+  return results.read_sharing(
+      run_quietly([*ON_ONE, *ON_MACHINE, SHARING, *each])
+      for turn in range(repetitions) for each in what if each[0] != FRAMES[-1] or turn < 3)
+
+
 def measure_hosts(repetitions):
   """Where two processors are to be had, a call and its answer meet on them as the kernel places
   both; on one they take turns."""
-  on_machine = [BUILD / 'hcall' / 'tools' / 'xencomm', 'run', '--', XENCTRL, 'xen']
-  on_one = ['taskset', '--cpu-list', str(min(os.sched_getaffinity(0)))]
+  on_machine = [*ON_MACHINE, XENCTRL, 'xen']
   hosts = {
       'embedded': ([XENCTRL, 'xen'], loading('ours') | {'XENCOMM_TRANSPORT': 'embedded'}),
       'machine': (on_machine, loading('ours')),
-      'machine-1': ([*on_one, *on_machine], loading('ours')),
+      'machine-1': ([*ON_ONE, *on_machine], loading('ours')),
       'devices': (on_machine, loading('stock')),
-      'devices-1': ([*on_one, *on_machine], loading('stock')),
+      'devices-1': ([*ON_ONE, *on_machine], loading('stock')),
   }
   return results.read_hosts((host, run_quietly(*how))
                             for _ in range(repetitions) for host, how in hosts.items())
@@ -111,7 +129,8 @@ def gather(quick):
   repetitions, seconds = (3, 0.005) if quick else (9, 0.02)
   print(f'timing, {repetitions} repetitions', flush=True)
   times, context = measure(repetitions, seconds)
-  found = [times, measure_libxenctrl(repetitions), measure_hosts(repetitions)]
+  found = [times, measure_libxenctrl(repetitions), measure_hosts(repetitions),
+           measure_sharing(repetitions)]
   print('counting instructions', flush=True)
   found.append(count([PROGRAM]))
   for library in LIBRARIES:
@@ -163,7 +182,7 @@ def main():
   parser.add_argument('--machines', action='store_true',
                       help='also what calls cost on the bare-metal machines of the tests')
   parser.add_argument('--xen', action='store_true',
-                      help="also what libxenctrl's calls cost on real Xen")
+                      help="also what libxenctrl's calls and others' memory cost on real Xen")
   arguments = parser.parse_args()
   old = read_report(arguments.compare) if arguments.compare else None
 

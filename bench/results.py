@@ -23,6 +23,7 @@ PARTS = {
     'audit': ['call'],
     'xenctrl': ['call', 'library'],
     'host': ['call', 'host'],
+    'sharing': ['what', 'memory'],
     'machine': ['machine', 'space', 'call'],
     'xen': ['call', 'library'],
 }
@@ -114,6 +115,23 @@ def read_hosts(outputs):
       name = f'{name.replace("xenctrl", "host", 1)}/{host}'
       samples.setdefault(name, []).append(float(nanoseconds))
   return {name: of_samples(times) for name, times in samples.items()}
+
+
+SHARING = re.compile(r'(sharing/\S.*): ([\d.]+) ns, ([\d.]+) ticks')
+
+
+def read_sharing(outputs):
+  """sharing_bench's outputs on a machine: name → what is known."""
+  samples = {}
+  for text in outputs:
+    for name, nanoseconds, _ in SHARING.findall(text):
+      samples.setdefault(name, []).append(float(nanoseconds))
+  return {name: of_samples(times) for name, times in samples.items()}
+
+
+def read_sharing_xen(text):
+  """The same of one run on real Xen, where ticks are instructions, of the kernel and Xen, too."""
+  return {name: {'instructions': float(ticks)} for name, _, ticks in SHARING.findall(text)}
 
 
 def read_xen(library, text):

@@ -30,6 +30,11 @@ HOSTS = {
     'devices': 'machine, its devices',
     'devices-1': 'on one processor',
 }
+MEMORY = {
+    'plain': 'plain memory',
+    'stock': "Debian's libraries",
+    'ours': 'ours',
+}
 HOW = {'one-by-one': 'one by one', 'overlapped': 'overlapped'}
 PAGE = 4096
 
@@ -135,7 +140,7 @@ def print_worth(of):
 
   for base in ('direct', 'walk4'):
     for way, label in SPACES.items():
-      if way != base and (base == 'direct' or way == 'registered'):
+      if way not in (base, 'pages') and (base == 'direct' or way == 'registered'):
         add(f'whole calls by {label}',
             ratios(of('call'), call_label, 'way', 'nanoseconds', way, base), f'by {SPACES[base]}')
   for base in ('stock', 'cached'):
@@ -186,6 +191,21 @@ def print_libraries(of):
 def print_hosts(of):
   grid("through libxenctrl: a whole call's time, answered by this project's hypervisor", of('host'),
        call_alone, 'host', HOSTS, time_alone)
+
+
+def print_sharing(of):
+  def beside_plain(show, what):
+    ratio = against('plain', what)
+    return lambda row, line: show(row, line) if row['memory'] == 'plain' else (
+        f'{show(row, line)} {ratio(row, line)}')
+
+  rows = of('sharing')
+  grid("other domains' memory: time on a machine, and as a multiple of that of plain memory",
+       [row for row in rows if 'nanoseconds' in row], lambda row: row['what'], 'memory', MEMORY,
+       beside_plain(time_alone, 'nanoseconds'))
+  grid("other domains' memory: instructions on real Xen, with the kernel's and Xen's",
+       counted(rows), lambda row: row['what'], 'memory', MEMORY,
+       beside_plain(instructions, 'instructions'))
 
 
 def print_machines(of):
@@ -266,6 +286,7 @@ def print_report(rows):
   print_calls(of)
   print_libraries(of)
   print_hosts(of)
+  print_sharing(of)
   print_machines(of)
   print_copies(of)
   print_rest(rows, of)

@@ -5,8 +5,8 @@
 // call; ticks of the library's own part in it; and page faults. With --instructions, under
 // callgrind, there is a dump for each row, of the library's own part in kTurns calls.
 //
-// `null`: there is no Xen, and every hypercall is answered at once. `xen`: on the Xen that is found,
-// which must be one that may be spoiled: a real one, or this project's.
+// `null`: there is no Xen, and every hypercall is answered at once. `xen`: on the Xen that is
+// found, which must be one that may be spoiled: a real one, or this project's.
 #include <sys/resource.h>
 #include <time.h>
 #include <valgrind/callgrind.h>
@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/domain.h"
 #include "bench/xencall_border.h"
 
 extern "C" {
@@ -38,49 +39,9 @@ constexpr unsigned kTurns = 96;  // as the others' (bench/rows.h)
 constexpr unsigned kPages = 1024;
 constexpr unsigned kConsoleBytes = 64 << 10;
 
-void Check(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "bench: %s\n", what);
-  std::exit(1);
-}
-
 struct Row {
   std::string name;
   std::function<bool()> call;  // whether it worked
-};
-
-// A domain that never runs, with pages and one vcpu.
-class Domain {
- public:
-  explicit Domain(xc_interface* xch) : xch_(xch), pages_(kPages) {
-    xen_domctl_createdomain config = {};
-    config.max_vcpus = 1;
-    config.max_evtchn_port = 1023;
-    config.max_grant_frames = 32;
-    config.max_maptrack_frames = 1024;
-    config.grant_opts = XEN_DOMCTL_GRANT_version(1);
-    Check(xc_domain_create(xch, &id_, &config) == 0 && xc_domain_max_vcpus(xch, id_, 1) == 0 &&
-              xc_domain_setmaxmem(xch, id_, (kPages + 1) * 4) == 0,
-          "a domain cannot be created");
-    for (unsigned i = 0; i < kPages; ++i) pages_[i] = i;
-    Check(xc_domain_populate_physmap(xch, id_, kPages, 0, 0, pages_.data()) >= 0,
-          "the domain gets no memory");
-    vcpu_guest_context_any_t context = {};
-    context.x64.ctrlreg[3] = pages_[0] << 12;
-    context.x64.flags = VGCF_in_kernel | VGCF_online;
-    Check(xc_vcpu_setcontext(xch, id_, 0, &context) == 0, "the domain's vcpu is not set");
-  }
-  Domain(const Domain&) = delete;
-  Domain& operator=(const Domain&) = delete;
-  ~Domain() { xc_domain_destroy(xch_, id_); }
-
-  std::uint32_t id() const { return id_; }
-  const std::vector<xen_pfn_t>& pages() const { return pages_; }
-
- private:
-  xc_interface* const xch_;
-  std::uint32_t id_ = 0;
-  std::vector<xen_pfn_t> pages_;
 };
 
 std::vector<Row> MakeRows(xencall_handle* xcall, xc_interface* xch, const Domain& domain) {
@@ -116,7 +77,7 @@ std::vector<Row> MakeRows(xencall_handle* xcall, xc_interface* xch, const Domain
     return xc_vcpu_getcontext(xch, id, 0, &context) == 0;
   });
   add("get_pfn_type_batch of 1024",
-      [=, id = domain.id(), pages = domain.pages(), types = domain.pages()]() mutable {
+      [=, id = domain.id(), pages = domain.frames(), types = domain.frames()]() mutable {
         std::memcpy(types.data(), pages.data(), kPages * sizeof(xen_pfn_t));
         return xc_get_pfn_type_batch(xch, id, kPages, types.data()) == 0;
       });
@@ -182,7 +143,11 @@ int main(int argc, char** argv) {
   xc_interface* const xch = xc_interface_open(nullptr, nullptr, 0);
   Check(xcall != nullptr && xch != nullptr, "libxencall and libxenctrl cannot be opened");
   {
-    const Domain domain(xch);
+    const Domain domain(xch, Domain::Kind::kPv, kPages);
+    vcpu_guest_context_any_t context = {};
+    context.x64.ctrlreg[3] = domain.frames()[0] << 12;
+    context.x64.flags = VGCF_in_kernel | VGCF_online;
+    Check(xc_vcpu_setcontext(xch, domain.id(), 0, &context) == 0, "the domain's vcpu is not set");
     const std::vector<Row> rows = MakeRows(xcall, xch, domain);
     if (instructions) {
       CollectForCallgrind();

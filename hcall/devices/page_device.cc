@@ -63,7 +63,7 @@ void PageDevice::Unmapped(std::uint64_t start, std::size_t length) {
       if (mapping.end > end) mapped_[end] = mapping;
     }
   }
-  mappings_.Sweep();
+  mappings_.Sweep(start, length);
 }
 
 std::int64_t PageDevice::OffsetOf(std::uint64_t argument) {

@@ -128,7 +128,7 @@ std::int64_t PrivcmdDevice::Bounce(const Way& way, std::uint64_t index,
                                    std::span<const std::uint64_t, 5> arguments) {
   schema::Call call = {.hypercall = index};
   std::ranges::copy(arguments, call.registers.begin());
-  mappings_.Sweep();
+  mappings_.SweepForCall();
   ArenaMemory bounce(client_->arena());
   ProgramSpace space(program_);
   schema::BouncedCall bounced(call, {.space = space}, bounce, program_.bounced_memory());
@@ -340,7 +340,7 @@ void PrivcmdDevice::Unmapped(std::uint64_t start, std::size_t length) {
     std::erase_if(rooms_, is_gone);
     std::erase_if(buffers_, is_gone);
   }
-  mappings_.Sweep();
+  mappings_.Sweep(start, length);
 }
 
 }  // namespace xencomm::devices

@@ -91,6 +91,13 @@ HOSTS = [('embedded', 'xenctrl/version: 200.0 ns, 500.0 ticks, 300.0 ticks own, 
          ('devices', 'xenctrl/version: 9000.0 ns, 22500.0 ticks, 100.0 ticks own, 0.00 faults\n'),
          ('devices', 'xenctrl/version: 9200.0 ns, 23000.0 ticks, 100.0 ticks own, 0.00 faults\n')]
 
+SHARING = [''.join(f'sharing/map 32 grants/{memory}: {time}.0 ns, {ticks}.0 ticks\n'
+                    for memory, time, ticks in rows)
+           for rows in ([('plain', 20000, 52000), ('ours', 300000, 780000)],
+                        [('plain', 22000, 57000), ('ours', 330000, 860000)])]
+SHARING_XEN = ('sharing/map 32 grants/plain: 900.0 ns, 1000.0 ticks\n\n(XEN) hello\n'
+               'sharing/map 32 grants/stock: 700.0 ns, 800.0 ticks\n')
+
 MACHINES = '''x86_64-4level: raw xen_version.version 300
 x86_64-4level: raw sysctl.getdomaininfolist 9000
 powernv9-be-4k: skipped: its image was not built: no cross compiler
@@ -102,7 +109,8 @@ def made_up_rows():
       results.read_times(RAW), results.read_xenctrl(XENCTRL), results.read_counts(CALLGRIND),
       results.read_counts(XENCTRL_CALLGRIND, '/stock'),
       results.read_counts(XENCTRL_CALLGRIND.replace('471456 192 7', '420288'), '/ours'),
-      results.read_machines(MACHINES), results.read_hosts(HOSTS),
+      results.read_machines(MACHINES), results.read_hosts(HOSTS), results.read_sharing(SHARING),
+      results.read_sharing_xen(SHARING_XEN),
       *(read(*each) for read in (results.read_xen, results.read_xen_null) for each in XENCTRL))
 
 
@@ -139,7 +147,8 @@ class Publish(unittest.TestCase):
         'xenctrl/readconsolering of 64 KiB/ours', 'xen/readconsolering of 64 KiB/stock',
         'xen/readconsolering of 64 KiB/ours', 'machine/x86_64-4level/raw/xen_version.version',
         'machine/x86_64-4level/raw/sysctl.getdomaininfolist', 'host/version/embedded',
-        'host/version/devices'}
+        'host/version/devices', 'sharing/map 32 grants/plain', 'sharing/map 32 grants/stock',
+        'sharing/map 32 grants/ours'}
     self.assertEqual(set(self.rows), wanted - {'allocate-threads/arena/4/threads:4'})
     self.assertEqual(self.report['machine'], {'num_cpus': 2})
     self.assertEqual(self.read_back, self.report['rows'])
@@ -188,6 +197,8 @@ class Publish(unittest.TestCase):
     assert_line("through libxenctrl: the library's own part, user",
                 'readconsolering of 64 KiB 4911 + 2 + 17 4378 + 0 + 0')
     assert_line("through libxenctrl: a whole call's time, answered by", 'version 200.0 ns 9100.0 ns')
+    assert_line("other domains' memory: time", 'map 32 grants 21 µs 315 µs ×15')
+    assert_line("other domains' memory: instructions", 'map 32 grants 1000 800 ×0.80')
     assert_line('bare-metal machines', 'x86_64-4level, raw 300 9000')
     assert_line("through libxenctrl: the library's own part, instructions with",
                 'readconsolering of 64 KiB 150000 2000 ×1/75')
@@ -235,20 +246,23 @@ class Xen(unittest.TestCase):
   def test_programs_are_told_apart(self):
     serial = ''.join(f'run: {library}: xenctrl_bench {kind}\n{output}(XEN) hello\nended: 0\n'
                      for kind in ('xen', 'null') for library, output in XENCTRL)
+    serial += f'run: stock: {xen.SHARING}\n{SHARING_XEN}ended: 0\n'
     found, output = self.figures(f'booting\n{serial}run: end: \n')
     call = 'readconsolering of 64 KiB'
     self.assertEqual(found, {
         f'xen/{call}/stock': {'instructions': 150000, 'whole_instructions': 200000},
         f'xen/{call}/ours': {'instructions': 2000, 'whole_instructions': 6000},
         f'xenctrl/{call}/stock': {'own_instructions': 150000},
-        f'xenctrl/{call}/ours': {'own_instructions': 2000}})
+        f'xenctrl/{call}/ours': {'own_instructions': 2000},
+        'sharing/map 32 grants/plain': {'instructions': 1000},
+        'sharing/map 32 grants/stock': {'instructions': 800}})
     self.assertEqual(output, '')
 
   def test_what_did_not_end_well_is_named(self):
     found, output = self.figures('run: stock: xenctrl_bench xen\nno domain\nended: 1\n')
     self.assertEqual(found, {})
     self.assertIn('xenctrl_bench xen over stock: no domain; ended: 1\n', output)
-    self.assertEqual(output.count('no figures'), 4)
+    self.assertEqual(output.count('no figures'), 5)
 
 
 class Compare(unittest.TestCase):

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -304,6 +305,42 @@ INSTANTIATE_TEST_SUITE_P(, ForeignMappingsEndTest,
                          [](const auto& tested) {
                            return tested.param == ProcessMaps::Source::kBest ? "Best" : "Text";
                          });
+
+// However many pages there are, a call looks at few on average.
+TEST_P(ForeignMappingsEndTest, OfManyPagesSomeCallsGoByBetweenTwoLooks) {
+  constexpr std::size_t kMany = 3 * ForeignMappings::kPagesOfACall;
+  const auto held_at_call = [this] {
+    mappings_.SweepForCall();
+    return hypervisor::Books::StatisticsOf(machine_->hypervisor()).held_frames;
+  };
+  const std::uint64_t frame =
+      PlaceOf(*client_, &bytes_[0], TracedSpace::kRegion).guest_physical / kPage;
+  const std::vector<std::uint64_t> frames(kMany, frame);
+  char* const many = Map(frames);
+  const std::uint64_t all = held_at_call();
+  ASSERT_EQ(Anonymous(many, 1), many);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(held_at_call(), all) << i;
+  EXPECT_EQ(held_at_call(), all - 1);
+  ASSERT_EQ(munmap(many, kMany * kPage), 0);
+  EXPECT_EQ(held(), kPages) << "without a call it is looked at once";
+  ASSERT_EQ(Anonymous(Page(0), 1), Page(0));
+  for (int i = 0; i < 4; ++i) held_at_call();
+  EXPECT_EQ(held_at_call(), kPages - 1) << "of few at each";
+}
+
+// What a call that is told of an end does: it takes time in what has ended, whatever else is
+// mapped.
+TEST_P(ForeignMappingsEndTest, OfWhatIsToldTheRestIsNotLookedAt) {
+  const auto held_now = [this] {
+    return hypervisor::Books::StatisticsOf(machine_->hypervisor()).held_frames;
+  };
+  for (const std::size_t i : {1, 4}) ASSERT_EQ(Anonymous(Page(i), 1), Page(i));
+  mappings_.Sweep(std::bit_cast<std::uintptr_t>(Page(2)), 2 * kPage);
+  EXPECT_EQ(held_now(), kPages) << "nothing has ended there";
+  mappings_.Sweep(std::bit_cast<std::uintptr_t>(Page(3)), 2 * kPage);
+  EXPECT_EQ(held_now(), kPages - 1);
+  EXPECT_EQ(held(), kPages - 2);
+}
 
 TEST_P(ForeignMappingsEndTest, WhatIsReplacedAsAWholeIsLetGo) {
   ASSERT_EQ(Anonymous(mapped_, kPages), mapped_);

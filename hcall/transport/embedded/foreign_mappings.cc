@@ -183,9 +183,21 @@ int ForeignMappings::Unmap(void* address, std::size_t pages) {
   return 0;
 }
 
-void ForeignMappings::SweepAll() {
+void ForeignMappings::SweepWhenDue() {
+  // Of calls that come together one may be counted for several.
+  const std::size_t to_go_by = to_go_by_.load(std::memory_order_relaxed);
+  if (to_go_by != 0) {
+    to_go_by_.store(to_go_by - 1, std::memory_order_relaxed);
+    return;
+  }
+  Sweep();
   const MutexLock lock(mutex_);
-  LoseWhatIsGone(0, std::numeric_limits<std::uintptr_t>::max());
+  to_go_by_.store(pages_.size() / kPagesOfACall, std::memory_order_relaxed);
+}
+
+void ForeignMappings::SweepRange(std::uintptr_t start, std::size_t bytes) {
+  const MutexLock lock(mutex_);
+  LoseWhatIsGone(start, start + bytes);
   if (!lost_.empty()) FindLost();
   any_.store(!pages_.empty() || !lost_.empty(), std::memory_order_relaxed);
 }

@@ -8,14 +8,17 @@
 // is gone. Programs end such a mapping by munmap as well as by the library's function, put another
 // in its place, or move it by mremap, and of none of these anybody tells us. So before each call,
 // while there are mappings, it is looked whether each still is what it was; what is gone from its
-// place is looked for everywhere, and is held for as long as it is mapped somewhere. Without /proc
-// that cannot be known, and a frame is held until it is unmapped by the library's function.
+// place is looked for everywhere, and is held for as long as it is mapped somewhere. Where that are
+// many pages, some calls go by between two looks: no call takes time in all that a program has
+// mapped. Without /proc that cannot be known, and a frame is held until it is unmapped by the
+// library's function.
 #ifndef HCALL_TRANSPORT_EMBEDDED_FOREIGN_MAPPINGS_H_
 #define HCALL_TRANSPORT_EMBEDDED_FOREIGN_MAPPINGS_H_
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <span>
 
@@ -109,9 +112,17 @@ class ForeignMappings {
   int Unmap(void* address, std::size_t pages);
 
   // Lets go of frames whose mapping is gone.
-  void Sweep() {
+  void Sweep() { Sweep(0, std::numeric_limits<std::uintptr_t>::max()); }
+  // The same before a call: of so many pages a call may look at on average.
+  static constexpr std::size_t kPagesOfACall = 64;
+  void SweepForCall() {
     if (any_.load(std::memory_order_relaxed)) [[unlikely]]
-      SweepAll();
+      SweepWhenDue();
+  }
+  // Of those in [start, start + bytes) alone: the others are not looked at.
+  void Sweep(std::uintptr_t start, std::size_t bytes) {
+    if (any_.load(std::memory_order_relaxed)) [[unlikely]]
+      SweepRange(start, bytes);
   }
 
  private:
@@ -137,7 +148,8 @@ class ForeignMappings {
   // Frames to be released, some at a time, without a call for each.
   class Releasing;
 
-  void SweepAll();
+  void SweepWhenDue() ABSL_LOCKS_EXCLUDED(mutex_);
+  void SweepRange(std::uintptr_t start, std::size_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
   // Of the pages in [start, end) all become lost, or those that are not mapped there any more.
   void Lose(std::uintptr_t start, std::uintptr_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LoseWhatIsGone(std::uintptr_t start, std::uintptr_t end)
@@ -159,6 +171,7 @@ class ForeignMappings {
   Pages pages_ ABSL_GUARDED_BY(mutex_);
   Lost lost_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> any_ = false;
+  std::atomic<std::size_t> to_go_by_ = 0;  // calls, before the next look
 };
 
 }  // namespace xencomm::embedded

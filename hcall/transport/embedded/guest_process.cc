@@ -81,7 +81,7 @@ std::int64_t GuestProcess::Call(std::uint64_t index, std::span<const std::uint64
   if (!passed) return -EPERM;
   hypervisor::HypercallFrame frame = {.index = passed->index, .region = passed->region};
   std::ranges::copy(passed->arguments, frame.arguments);
-  machine_.foreign_mappings().Sweep();
+  machine_.foreign_mappings().SweepForCall();
   VcpuPool::Lease lease(kernel_.vcpus());
   if (region != nullptr) {
     if (IsHistorical(space_)) return Described(*region).Call(lease.vcpu(), frame);

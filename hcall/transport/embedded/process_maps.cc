@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <charconv>
 #include <new>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace xencomm::embedded {
@@ -34,8 +36,33 @@ struct MapQuery {
   std::uint64_t build_id_addr;
 };
 constexpr unsigned long kMapQuery = _IOWR('f', 17, MapQuery);
+constexpr std::uint64_t kShared = 0x08;
 constexpr std::uint64_t kCoveringOrNext = 0x10;
 constexpr std::uint64_t kFileBacked = 0x20;
+
+// "START-END FLAGS OFFSET MAJOR:MINOR INODE", all but the last in base 16, and a name. There are as
+// many as the process has mappings, and each look reads them all: scanf would take most of it.
+bool ReadLine(std::string_view line, ProcessMaps::Area* area, dev_t* device, ino_t* inode) {
+  const auto take = [&line]<class Number>(Number* number, int base, char after) {
+    const char* const end = line.data() + line.size();
+    const auto [behind, error] = std::from_chars(line.data(), end, *number, base);
+    if (error != std::errc() || behind == end || *behind != after) return false;
+    line.remove_prefix(static_cast<std::size_t>(behind + 1 - line.data()));
+    return true;
+  };
+  constexpr std::size_t kFlags = sizeof("rwxp ") - 1;
+  if (!take(&area->start, 16, '-') || !take(&area->end, 16, ' ') || line.size() < kFlags) {
+    return false;
+  }
+  line.remove_prefix(kFlags);
+  unsigned major, minor;
+  if (!take(&area->offset, 16, ' ') || !take(&major, 16, ':') || !take(&minor, 16, ' ') ||
+      !take(inode, 10, ' ')) {
+    return false;
+  }
+  *device = makedev(major, minor);
+  return true;
+}
 
 }  // namespace
 
@@ -57,7 +84,7 @@ bool ProcessMaps::IsOpen() const {
          about.st_ino == maps_inode_;
 }
 
-bool ProcessMaps::Open() {
+bool ProcessMaps::Open() try {
   // Opened once: after a chroot there is no /proc. A program that closes descriptors which it did
   // not open may have given this number to another file, so IsOpen compares the inode.
   if (IsOpen()) return true;
@@ -67,6 +94,8 @@ bool ProcessMaps::Open() {
   maps_device_ = about.st_dev;
   maps_inode_ = about.st_ino;
   return true;
+} catch (const std::bad_alloc&) {
+  return false;
 }
 
 bool ProcessMaps::Look() {
@@ -90,7 +119,7 @@ ProcessMaps::Area ProcessMaps::AtOrBehind(std::uintptr_t address) const {
   }
   MapQuery query = {};
   query.size = sizeof(query);
-  query.query_flags = kCoveringOrNext | kFileBacked;
+  query.query_flags = kCoveringOrNext | kFileBacked | kShared;
   query.query_addr = address;
   // Other files' areas may lie before it.
   while (ioctl(maps_, kMapQuery, &query) == 0) {
@@ -102,14 +131,29 @@ ProcessMaps::Area ProcessMaps::AtOrBehind(std::uintptr_t address) const {
   return {};
 }
 
-bool ProcessMaps::List(Areas& areas) { return Open() && Read(maps_, areas); }
+bool ProcessMaps::List(Areas& areas) try {
+  if (!Look()) return false;
+  if (source_ == Source::kText) {
+    areas = seen_;
+    return true;
+  }
+  areas.clear();
+  for (Area area = AtOrBehind(0); area.start != Area{}.start; area = AtOrBehind(area.end)) {
+    areas.push_back(area);
+  }
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
 
-bool ProcessMaps::ListWithFlags(Areas& areas) const {
+bool ProcessMaps::ListWithFlags(Areas& areas) const try {
   const int fd = open((proc_ + "/smaps").c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   const bool read = Read(fd, areas);
   close(fd);
   return read;
+} catch (const std::bad_alloc&) {
+  return false;
 }
 
 // The lines of maps, and of smaps, which has more of them.
@@ -127,13 +171,12 @@ bool ProcessMaps::Read(int fd, Areas& areas) const try {
   bool ours = false;
   std::size_t end_of_line;
   for (std::size_t at = 0; (end_of_line = text.find('\n', at)) != text.npos; at = end_of_line + 1) {
-    const std::string line = text.substr(at, end_of_line - at);
+    const std::string_view line = std::string_view(text).substr(at, end_of_line - at);
     Area area;
-    unsigned major, minor;
+    dev_t device;
     ino_t inode;
-    if (std::sscanf(line.c_str(), "%lx-%lx %*s %lx %x:%x %lu", &area.start, &area.end, &area.offset,
-                    &major, &minor, &inode) == 6) {
-      ours = inode == inode_ && makedev(major, minor) == device_;
+    if (ReadLine(line, &area, &device, &inode)) {
+      ours = inode == inode_ && device == device_;
       if (ours) areas.push_back(area);
     } else if (ours && line.starts_with("VmFlags:")) {
       areas.back().in_dumps = line.find(" dd") == line.npos;

@@ -1,7 +1,8 @@
-// What Linux has mapped into a process from one file, and where.
+// What Linux has mapped into a process from one file, shared, and where.
 //
-// One mapping is asked for by the PROCMAP_QUERY ioctl where the kernel has it (Linux 6.11), or else
-// found in the text of /proc/PID/maps. Where there is no /proc, nothing is known.
+// Mappings are asked for by the PROCMAP_QUERY ioctl where the kernel has it (Linux 6.11), or else
+// found in the text of /proc/PID/maps, which takes time in all that the process has mapped. Where
+// there is no /proc, nothing is known.
 #ifndef HCALL_TRANSPORT_EMBEDDED_PROCESS_MAPS_H_
 #define HCALL_TRANSPORT_EMBEDDED_PROCESS_MAPS_H_
 

@@ -220,7 +220,7 @@ bool Connection::OpenLane(std::uint32_t lane) {
 std::int64_t Connection::Call(const Lane::Call& call) {
   if (!marker_.in_same_process()) return -ESTALE;
   if (is_gone_.load(std::memory_order_relaxed)) return -EIO;
-  if (auto* const mappings = mappings_.made.load()) mappings->Sweep();
+  if (auto* const mappings = mappings_.made.load()) mappings->SweepForCall();
   // A signal's handler may end the wait early.
   while (sem_wait(&free_lanes_) == -1 && errno == EINTR) {
   }
