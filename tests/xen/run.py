@@ -80,7 +80,7 @@ class Machine:
   has_transcript = False
   has_life = False
   has_others = False
-  has_neighbour = False
+  steps_with_neighbour = ()
 
   def __init__(self, folder, archive, more, library_sets=LIBRARY_SETS):
     self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
@@ -126,19 +126,19 @@ class Machine:
     session = [words for words, _ in transcript.expected()] if self.has_transcript else []
     names = {words.split()[0] for words in [*self.programs, *session]}
     names |= life.PROGRAMS if self.has_life else set()
-    names |= {'xl'} if self.has_neighbour else set()
+    names |= {'xl', 'vchan-socket-proxy'} if self.steps_with_neighbour else set()
     for name in names - {'sleep'}:  # which busybox has
       folders = [build / 'hcall/tools', build / 'bench', stock_programs, self.root / 'usr/bin',
                  pathlib.Path('/usr/bin')]
       program = next(folder / name for folder in folders if (folder / name).exists())
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
-    has_guests = self.has_life or self.has_neighbour or session
+    has_guests = self.has_life or self.steps_with_neighbour or session
     has_store = self.store_checks or has_guests
     daemons = [stock_programs / name for name in STORE] if has_store else []
     if has_guests:
       daemons.append(stock_programs / 'xenconsoled')  # xl waits for a domain's terminal
-    neighbours = neighbour.programs(build) if self.has_neighbour else []
+    neighbours = neighbour.programs(build) if self.steps_with_neighbour else []
     for program in [*self.checks, *self.store_checks, *self.store_programs, *daemons, *neighbours]:
       add_stripped(program, image / 'bin' / program.name)
       add_libraries(program)
@@ -190,15 +190,17 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
     if self.has_others:
       steps += f'{others.Image(self.root, stock_programs).shell()}\n'
       steps += 'echo "run: others"\ncat /others'
-    if self.has_neighbour:
+    if self.steps_with_neighbour:
       (image / f'{neighbour.NAME}.cfg').write_text(neighbour.CONFIGURATION)
+      for name, content in neighbour.files().items():
+        (image / name).write_bytes(content)
       steps = f'''if [ "$(cat /proc/xen/capabilities)" != control_d ]; then
 export LD_LIBRARY_PATH=/lib
-{neighbour.guest_shell()}
+{neighbour.guest_shell(self.steps_with_neighbour)}
 poweroff -f
 fi
 {steps}
-{neighbour.shell()}'''
+{neighbour.shell(self.steps_with_neighbour)}'''
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -209,7 +211,7 @@ mount -t devpts none /dev/pts
 for module in {' '.join(MODULES)}; do insmod /modules/$module.ko; done
 mount -t xenfs none /proc/xen
 ln -s /run /var/run
-mkdir -p /run/lock /var/lock /run/xenstored /var/lib/xen /var/run/xen /var/log/xen/console
+mkdir -p /tmp /run/lock /var/lock /run/xenstored /var/lib/xen /var/run/xen /var/log/xen/console
 {steps}
 echo "run: end: "
 poweroff -f
@@ -218,7 +220,7 @@ poweroff -f
     archive = self.folder / 'initramfs.cpio.gz'
     packed = pack(image)
     archive.write_bytes(packed)
-    if self.has_neighbour:
+    if self.steps_with_neighbour:
       # Behind the image that both have, what makes the second one of it.
       shutil.rmtree(image)
       image.mkdir()
@@ -257,17 +259,19 @@ poweroff -f
     log = self.folder / 'serial.log'
     log.unlink(missing_ok=True)
     hardware, dom0 = ['pc', '-m', '768'], 'dom0_mem=400M,max:400M'
-    if self.has_neighbour:
+    if self.steps_with_neighbour:
       hardware, dom0 = ['pc', '-m', '1400'], 'dom0_mem=700M,max:700M'
     if self.has_life:
       hardware, dom0 = ['pc', '-m', '1536'], 'dom0_mem=1000M,max:1000M'
     if self.pvh:
-      hardware = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on', '-m', '1024']
-      dom0 = 'dom0=pvh dom0_mem=384M,max:384M'
+      if not self.steps_with_neighbour:
+        hardware, dom0 = ['pc', '-m', '1024'], 'dom0_mem=384M,max:384M'
+      hardware[:1] = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on']
+      dom0 = f'dom0=pvh {dom0}'
     # No comma may stand in Linux' own arguments: QEMU separates modules by them. QEMU's exit code
     # says nothing.
     subprocess.run([
-        'timeout', '300', 'qemu-system-x86_64', '-machine', *hardware, '-accel', 'tcg', '-cpu',
+        'timeout', '500', 'qemu-system-x86_64', '-machine', *hardware, '-accel', 'tcg', '-cpu',
         'qemu64,+npt', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot', '-serial',
         f'file:{log}', '-kernel', str(xen), '-append',
         f'console=com1 com1=115200,8n1 {dom0} loglvl=all guest_loglvl=all', '-initrd',
@@ -332,8 +336,10 @@ poweroff -f
       commands, different = others.differences(outputs.get('others', ''), f'Xen {self.xen}')
       passed += commands - different
       failed += different
-    if self.has_neighbour:
-      ends, different = neighbour.differences(outputs, title)
+    if self.steps_with_neighbour:
+      utilities = packages.utilities_of(self.root)
+      here = dict(neighbour.on_machine(build, neighbour.LOANS, utilities))
+      ends, different = neighbour.differences(self.steps_with_neighbour, here, outputs, title)
       passed += ends - different
       failed += different
     if 'end: ' not in outputs:
@@ -420,11 +426,16 @@ def main():
     here = release.compiled(other.root, folder / 'release-here', runs_here=True)
     machines.append(other)
   session, lives, pair = copy.copy(newest), copy.copy(own), copy.copy(own)
-  session.has_transcript = lives.has_life = pair.has_neighbour = True
+  session.has_transcript = lives.has_life = True
+  # Loans first: what peers of killed programs had mapped, Linux takes back bit by bit.
+  pair.steps_with_neighbour = [*neighbour.LOANS, neighbour.STREAMS[0], *neighbour.CHANNELS]
   lives.has_others = has_others
   if not has_others:
     print(f'skipped: libvirt and others, which are compared with Xen {others.XEN}')
-  for machine in [session, lives, pair]:
+  # Where domain 0 is translated, it can map another's pages, but not those that it grants itself.
+  translated_pair = copy.copy(pair)
+  translated_pair.pvh, translated_pair.steps_with_neighbour = True, neighbour.LOANS
+  for machine in [session, lives, pair, translated_pair]:
     machine.library_sets = {'stock': None}
     machine.programs, machine.checks, machine.store_checks, machine.store_programs = [], [], [], {}
     machines.append(machine)
