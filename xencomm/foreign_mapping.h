@@ -22,7 +22,7 @@ class XENCOMM_API ForeignMapping {
   ~ForeignMapping();
 
   // Null once it was moved from. Touching a frame that could not be mapped raises SIGBUS or
-  // SIGSEGV.
+  // SIGSEGV; in a translated domain of real Xen's it may show bytes 0xff.
   std::byte* data() const;
   std::size_t pages() const;
 

@@ -51,9 +51,10 @@ XENCOMM_API int xencomm_mapper_close(xencomm_mapper *m);
  * Maps `count` frames of a domain (gfns; mfns of a PV domain), or grants, one after the other.
  * Without `errors` it is all or nothing, and the sentence names the first that failed. With it, of
  * as many elements, a mapping comes back also when some, or all, could not be mapped: errors[i] is
- * 0 or a positive errno, and touching page i then raises SIGBUS or SIGSEGV. Of frames: ESRCH (no
- * such domain), EINVAL (no such frame), EPERM (not writable); of grants: EACCES (granted for
- * reading), EINVAL (no such grant).
+ * 0 or a positive errno, and touching page i then raises SIGBUS or SIGSEGV; a frame of real Xen's
+ * may show bytes 0xff instead, in a domain that is translated (PVH). Of frames: ESRCH (no such
+ * domain), EINVAL (no such frame; of a PV domain also EPERM), EPERM (not writable); of grants:
+ * EACCES (granted for reading), EINVAL (no such grant).
  */
 XENCOMM_API xencomm_mapping *xencomm_map_frames(xencomm_mapper *m, uint16_t domain, size_t count,
                                                 const uint64_t *frames, unsigned flags,

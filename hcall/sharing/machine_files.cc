@@ -94,6 +94,11 @@ class MachineGrantFile final : public MachineFile<GrantFile> {
   int Copy(std::span<GrantCopySegment> segments) override {
     std::array<std::byte, kSharedPageSize> storage;
     for (GrantCopySegment& segment : segments) {
+      // Nothing is looked at: it may be behind a page's last byte.
+      if (segment.length == 0) {
+        segment.status = 0;
+        continue;
+      }
       // What is at neither side a page of ours goes through the machine alone.
       const bool from_grant = (segment.flags & kCopyFromGrant) != 0;
       const bool to_grant = (segment.flags & kCopyToGrant) != 0;

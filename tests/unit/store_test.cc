@@ -186,6 +186,24 @@ TEST_F(StoreTest, AnEndedDomainsConnectionEnds) {
   EXPECT_FALSE(store.IsIntroduced(7));
 }
 
+// As a toolstack would take back what it made. The next one may have its number.
+TEST_F(StoreTest, AHomeThatWasMadeForADomainGoesWithIt) {
+  for (int i = 0; i < 2; i++) {
+    hypervisor.domains[9] = DomainState::kRunning;
+    store.Admit(9);
+    StoreClient guest(store, 9);
+    EXPECT_EQ(guest.Ask(XS_WRITE, "data/x|1"), "OK|");
+    End(9);
+    EXPECT_EQ(dom0.Ask(XS_READ, HomeOf(9) + "|"), "!ENOENT");
+  }
+  // What a toolstack made, it takes back itself.
+  EXPECT_EQ(dom0.Ask(XS_MKDIR, HomeOf(9) + "|"), "OK|");
+  hypervisor.domains[9] = DomainState::kRunning;
+  store.Admit(9);
+  End(9);
+  EXPECT_EQ(dom0.Ask(XS_READ, HomeOf(9) + "|"), "");
+}
+
 TEST_F(StoreTest, ShuttingDownIsToldOnceForAll) {
   EXPECT_EQ(dom0.Ask(XS_WATCH, "@releaseDomain|t|"), "OK|");
   dom0.Events();

@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'xen'))
+import vchan
+
 XENCOMM, PEER = map(os.path.abspath, sys.argv[1:3])
 TOTAL = int(sys.argv[3]) if len(sys.argv) > 3 else 16 << 20
-ENDLESS = 1 << 60
 failed = 0
 
 
@@ -62,45 +64,30 @@ def pid_of(process, name):
   raise LookupError(name)
 
 
-paths = 0
-
-
-def pair(machine, server, client, ways, total, ring):
-  global paths
-  paths += 1  # what is in the store of earlier ones is not found
-  path = f'/local/domain/{server}/data/vchan-{paths}'
-  one = machine.start(server, PEER, 'server', str(client), path, ways[0], str(total), str(ring))
-  expect('the server', one.stdout.readline() == b'there\n')
-  other = machine.start(client, PEER, 'client', str(server), path, ways[1], str(total), str(ring))
-  return one, other
-
-
-def check_stream(machine, server, client, ways, ring):
-  processes = pair(machine, server, client, ways, TOTAL, ring)
+def run(machine, channel, number):
+  path = channel.path(number)
+  processes, outputs = [], []
+  for end, domain in enumerate(channel.domains):
+    words = map(str, channel.words(end, path, TOTAL))
+    processes.append(machine.start(domain, PEER, *words))
+    # The client looks for what the server has made.
+    outputs.append(processes[end].stdout.readline() if end == 0 else b'')
   start = time.monotonic()
-  outputs = [process.communicate(timeout=600)[0] for process in processes]
-  seconds = time.monotonic() - start
-  expect(f'a stream from {server} to {client}, {ways}, rings of {ring}',
-         outputs == 2 * [b'open\nall\n'], outputs)
-  if len(sys.argv) > 3:
-    print(f'{server} {ways[0]}s, {client} {ways[1]}s, ring {ring}: {TOTAL / seconds / 1e6:.0f} MB/s')
-
-
-def check_kill(machine, server, client, ways, victim, delay):
-  processes = pair(machine, server, client, ways, ENDLESS, 65536)
-  for process in processes:
-    expect('an open channel', process.stdout.readline() == b'open\n')
-  time.sleep(delay)
-  os.kill(pid_of(processes[victim], 'vchan_peer'), signal.SIGKILL)
-  left = processes[1 - victim]
-  try:
-    output = left.communicate(timeout=20)[0].decode()
-  except subprocess.TimeoutExpired:
-    output = 'it goes on'
-    left.kill()
-  expect(f'{["server", "client"][victim]} {[server, client][victim]} is missed',
-         re.fullmatch(r'not (sent|received), open 0\n', output), output)
-  processes[victim].communicate()
+  if channel.victim is not None:
+    for end, process in enumerate(processes):
+      outputs[end] += process.stdout.readline()  # it is open
+    time.sleep(channel.delay)
+    os.kill(pid_of(processes[channel.victim], 'vchan_peer'), signal.SIGKILL)
+  for end, process in enumerate(processes):
+    try:
+      outputs[end] += process.communicate(timeout=600 if channel.victim is None else 20)[0]
+    except subprocess.TimeoutExpired:
+      outputs[end] += b'it goes on'
+      process.kill()
+    expect(f'{channel}: the {vchan.ENDS[end]}',
+           channel.is_as_expected(end, outputs[end].decode()), outputs[end])
+  if len(sys.argv) > 3 and channel.victim is None:
+    print(f'{channel}: {TOTAL / (time.monotonic() - start) / 1e6:.0f} MB/s')
 
 
 def main():
@@ -108,16 +95,8 @@ def main():
     machine = Machine(f'{place}/machine')
     keepers, domains = zip(*(machine.new_domain() for _ in range(2)))
     one, two = domains
-    both = [('send', 'receive'), ('receive', 'send')]
-    for server, client in [(0, one), (one, 0), (one, two)]:
-      for ways in both:
-        check_stream(machine, server, client, ways, 65536)
-        for victim in (0, 1):
-          for delay in (0, 0.02):
-            check_kill(machine, server, client, ways, victim, delay)
-    # In the page that both begin with, and in pages of their own.
-    for ring in (1024, 2048, 4096, 8192, 1 << 20):
-      check_stream(machine, one, two, both[0], ring)
+    for number, channel in enumerate(vchan.plan([(0, one), (one, 0), (one, two)])):
+      run(machine, channel, number)
     for keeper in keepers:
       keeper.stdin.close()
       expect('the end of a domain', keeper.wait(20) == 0)

@@ -6,8 +6,8 @@ The Xen of this machine's Debian gets all programs; where that is older than 4.2
 devices.c and Xen's own programs run on Debian 13's, too. The embedded hypervisor must answer
 release.c as real Xen 4.20 does. A session of Debian 13's programs is to print what
 transcript_4.20.txt says, as it is to on a machine (a unit test); XENCOMM_WRITE_TRANSCRIPT=1 writes
-that file anew. Domains' whole lives (life.py), with a guest that runs, and what others made on
-Xen's libraries (others.py), are as on a machine, too.
+that file anew. Domains' whole lives (life.py), with a guest that runs, what others made on Xen's
+libraries (others.py), and what two domains share (neighbour.py) are as on a machine, too.
 
 Nothing is installed: the packages are downloaded and unpacked into BUILD, once. An image is a few
 megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
@@ -28,6 +28,7 @@ import tempfile
 
 import guest_kernel
 import life
+import neighbour
 import others
 import packages
 import release
@@ -56,6 +57,14 @@ def add_stripped(path, place):
   place.chmod(0o755)
 
 
+def pack(folder):
+  """Of what is in a folder, as Linux unpacks it: such archives may stand behind one another."""
+  names = command('find', '.', cwd=folder)
+  packed = subprocess.run(['cpio', '-o', '-H', 'newc', '--quiet'], cwd=folder, check=True,
+                          input=names.encode(), stdout=subprocess.PIPE).stdout
+  return gzip.compress(packed, 1)
+
+
 class Machine:
   """A release of Debian's Xen, its kernel, and what dom0 runs over each set of libraries.
 
@@ -63,14 +72,15 @@ class Machine:
   `checks` close with how many of their checks passed and failed. Those come last: they clear Xen's
   console, which others print. Behind them come those for which a store is started, as a host does:
   `store_checks`, of the same kind, and `store_programs`, whose output is to be as it is over ours,
-  which is what they are with. dom0 is a PV domain, or a PVH one. One with a transcript, or a life
-  of domains, has no programs but that one's.
+  which is what they are with. dom0 is a PV domain, or a PVH one. One with a transcript, a life
+  of domains or a neighbour has no programs but that one's.
   """
 
   pvh = False
   has_transcript = False
   has_life = False
   has_others = False
+  steps_with_neighbour = ()
 
   def __init__(self, folder, archive, more, library_sets=LIBRARY_SETS):
     self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
@@ -116,18 +126,20 @@ class Machine:
     session = [words for words, _ in transcript.expected()] if self.has_transcript else []
     names = {words.split()[0] for words in [*self.programs, *session]}
     names |= life.PROGRAMS if self.has_life else set()
+    names |= {'xl', 'vchan-socket-proxy'} if self.steps_with_neighbour else set()
     for name in names - {'sleep'}:  # which busybox has
       folders = [build / 'hcall/tools', build / 'bench', stock_programs, self.root / 'usr/bin',
                  pathlib.Path('/usr/bin')]
       program = next(folder / name for folder in folders if (folder / name).exists())
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
-    has_guests = self.has_life or session
+    has_guests = self.has_life or self.steps_with_neighbour or session
     has_store = self.store_checks or has_guests
     daemons = [stock_programs / name for name in STORE] if has_store else []
     if has_guests:
       daemons.append(stock_programs / 'xenconsoled')  # xl waits for a domain's terminal
-    for program in [*self.checks, *self.store_checks, *self.store_programs, *daemons]:
+    neighbours = neighbour.programs(build) if self.steps_with_neighbour else []
+    for program in [*self.checks, *self.store_checks, *self.store_programs, *daemons, *neighbours]:
       add_stripped(program, image / 'bin' / program.name)
       add_libraries(program)
     if has_store:
@@ -156,7 +168,9 @@ LD_LIBRARY_PATH={f'/{name}' if name in drop_ins else ''}:/lib {words} </dev/null
 echo "ended: $?"''' for words in all_words for name in self.library_sets)
     steps = steps_of([*self.programs, *(path.name for path in self.checks)])
     if has_store:
-      steps += ''.join(f'\nLD_LIBRARY_PATH=/lib {path.name} >/dev/null' for path in daemons)
+      for path in daemons:
+        words = f'{path.name} --log=guest' if path.name == 'xenconsoled' else path.name
+        steps += f'\nLD_LIBRARY_PATH=/lib {words} >/dev/null'
       steps += '\n' + steps_of(path.name for path in [*self.store_checks, *self.store_programs])
     if has_guests:
       (image / 'etc' / 'xen').mkdir(parents=True)
@@ -176,6 +190,17 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
     if self.has_others:
       steps += f'{others.Image(self.root, stock_programs).shell()}\n'
       steps += 'echo "run: others"\ncat /others'
+    if self.steps_with_neighbour:
+      (image / f'{neighbour.NAME}.cfg').write_text(neighbour.CONFIGURATION)
+      for name, content in neighbour.files().items():
+        (image / name).write_bytes(content)
+      steps = f'''if [ "$(cat /proc/xen/capabilities)" != control_d ]; then
+export LD_LIBRARY_PATH=/lib
+{neighbour.guest_shell(self.steps_with_neighbour)}
+poweroff -f
+fi
+{steps}
+{neighbour.shell(self.steps_with_neighbour)}'''
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -186,19 +211,26 @@ mount -t devpts none /dev/pts
 for module in {' '.join(MODULES)}; do insmod /modules/$module.ko; done
 mount -t xenfs none /proc/xen
 ln -s /run /var/run
-mkdir -p /run/lock /var/lock /run/xenstored /var/lib/xen /var/run/xen /var/log/xen
+mkdir -p /tmp /run/lock /var/lock /run/xenstored /var/lib/xen /var/run/xen /var/log/xen/console
 {steps}
 echo "run: end: "
 poweroff -f
 ''')
     init.chmod(0o755)
-    names = command('find', '.', cwd=image)
     archive = self.folder / 'initramfs.cpio.gz'
-    with archive.open('wb') as out:
-      packed = subprocess.run(['cpio', '-o', '-H', 'newc', '--quiet'], cwd=image, check=True,
-                              input=names.encode(), stdout=subprocess.PIPE).stdout
-      out.write(gzip.compress(packed, 1))
+    packed = pack(image)
+    archive.write_bytes(packed)
+    if self.steps_with_neighbour:
+      # Behind the image that both have, what makes the second one of it.
+      shutil.rmtree(image)
+      image.mkdir()
+      (image / neighbour.IMAGE).write_bytes(packed)
+      shutil.copy(self.kernel(), image / neighbour.KERNEL)
+      archive.write_bytes(packed + pack(image))
     return archive
+
+  def kernel(self):
+    return next((self.root / 'boot').glob('vmlinuz-*'))
 
   def add_others(self, image, add_libraries):
     theirs = others.Image(self.root, packages.utilities_of(self.root))
@@ -224,23 +256,26 @@ poweroff -f
     xen = self.folder / 'xen.elf'
     packed = self.root / 'boot' / f'xen-{self.xen}-amd64.gz'
     xen.write_bytes(gzip.decompress(packed.read_bytes()))
-    kernel = next((self.root / 'boot').glob('vmlinuz-*'))
     log = self.folder / 'serial.log'
     log.unlink(missing_ok=True)
     hardware, dom0 = ['pc', '-m', '768'], 'dom0_mem=400M,max:400M'
+    if self.steps_with_neighbour:
+      hardware, dom0 = ['pc', '-m', '1400'], 'dom0_mem=700M,max:700M'
     if self.has_life:
       hardware, dom0 = ['pc', '-m', '1536'], 'dom0_mem=1000M,max:1000M'
     if self.pvh:
-      hardware = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on', '-m', '1024']
-      dom0 = 'dom0=pvh dom0_mem=384M,max:384M'
+      if not self.steps_with_neighbour:
+        hardware, dom0 = ['pc', '-m', '1024'], 'dom0_mem=384M,max:384M'
+      hardware[:1] = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on']
+      dom0 = f'dom0=pvh {dom0}'
     # No comma may stand in Linux' own arguments: QEMU separates modules by them. QEMU's exit code
     # says nothing.
     subprocess.run([
-        'timeout', '300', 'qemu-system-x86_64', '-machine', *hardware, '-accel', 'tcg', '-cpu',
+        'timeout', '500', 'qemu-system-x86_64', '-machine', *hardware, '-accel', 'tcg', '-cpu',
         'qemu64,+npt', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot', '-serial',
         f'file:{log}', '-kernel', str(xen), '-append',
         f'console=com1 com1=115200,8n1 {dom0} loglvl=all guest_loglvl=all', '-initrd',
-        f'{kernel} console=hvc0 quiet panic=-1 preempt=full,{archive}', *options])
+        f'{self.kernel()} console=hvc0 quiet panic=-1 preempt=full,{archive}', *options])
     return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
 
   def run(self, build):
@@ -300,6 +335,12 @@ poweroff -f
     if self.has_others:
       commands, different = others.differences(outputs.get('others', ''), f'Xen {self.xen}')
       passed += commands - different
+      failed += different
+    if self.steps_with_neighbour:
+      utilities = packages.utilities_of(self.root)
+      here = dict(neighbour.on_machine(build, neighbour.LOANS, utilities))
+      ends, different = neighbour.differences(self.steps_with_neighbour, here, outputs, title)
+      passed += ends - different
       failed += different
     if 'end: ' not in outputs:
       print('\n'.join(text.splitlines()[-30:]))
@@ -384,12 +425,17 @@ def main():
     ]
     here = release.compiled(other.root, folder / 'release-here', runs_here=True)
     machines.append(other)
-  session, lives = copy.copy(newest), copy.copy(own)
+  session, lives, pair = copy.copy(newest), copy.copy(own), copy.copy(own)
   session.has_transcript = lives.has_life = True
+  # Loans first: what peers of killed programs had mapped, Linux takes back bit by bit.
+  pair.steps_with_neighbour = [*neighbour.LOANS, neighbour.STREAMS[0], *neighbour.CHANNELS]
   lives.has_others = has_others
   if not has_others:
     print(f'skipped: libvirt and others, which are compared with Xen {others.XEN}')
-  for machine in [session, lives]:
+  # Where domain 0 is translated, it can map another's pages, but not those that it grants itself.
+  translated_pair = copy.copy(pair)
+  translated_pair.pvh, translated_pair.steps_with_neighbour = True, neighbour.LOANS
+  for machine in [session, lives, pair, translated_pair]:
     machine.library_sets = {'stock': None}
     machine.programs, machine.checks, machine.store_checks, machine.store_programs = [], [], [], {}
     machines.append(machine)

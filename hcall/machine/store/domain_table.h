@@ -58,7 +58,8 @@ class Charge {
 
 struct Domain {
   bool introduced = false;
-  bool shut_down = false;  // and watchers were told
+  bool shut_down = false;     // and watchers were told
+  bool has_own_home = false;  // no toolstack's: it goes with the domain
   std::uint64_t generation = 0;
   int entries = 0;  // nodes that it owns
   int watches = 0;

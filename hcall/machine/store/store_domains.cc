@@ -53,6 +53,7 @@ void Store::Admit(DomainId id) {
   const std::string home = HomeOf(id);
   const Node* node;
   if (Read({}, home, &node) == 0) return;
+  domain->has_own_home = true;
   const Permissions to_read = {{.domain = 0, .access = 0}, {.domain = id, .access = kMayRead}};
   const auto make = [&](const std::string& path, std::string_view value,
                         const Permissions& permissions) {
@@ -121,6 +122,8 @@ void Store::RemoveDomain(DomainId id) {
     session->End();
   }
   if (domains_.Find(id)->entries > 0) RemoveNodesOf(id, "/");
+  // As libxl does: the next domain of this number begins anew.
+  if (domains_.Find(id)->has_own_home) (void)RemoveTree({}, HomeOf(id));
   for (Rights* const rights : {&introduce_rights_, &release_rights_}) {
     Permissions& permissions = rights->permissions;
     if (permissions[0].domain == id) permissions[0].domain = 0;

@@ -1,0 +1,33 @@
+"""Two domains of one machine that share pages, as domain 0 and a guest do on real Xen.
+
+    neighbours_on_machine.py BUILD FOLDER
+
+The programs are tests/xen/neighbour.c, and Debian's vchan-socket-proxy: of xen-utils where it is
+installed, or else the package's, unpacked into FOLDER.
+"""
+
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'xen'))
+import neighbour
+import packages
+
+build, folder = (pathlib.Path(word).resolve() for word in sys.argv[1:])
+steps = [*neighbour.LOANS, *neighbour.STREAMS]
+utilities = packages.utilities_of(pathlib.Path('/'))
+if utilities is None:
+  try:
+    utilities = packages.utilities_of(packages.Archive().unpack(folder, packages.UTILITIES))
+  except (OSError, LookupError, subprocess.CalledProcessError) as error:
+    print(f'without vchan-socket-proxy, which cannot be downloaded: {error}')
+    steps = neighbour.LOANS
+failed = False
+for step, outputs in neighbour.on_machine(build, steps, utilities):
+  for end, output in enumerate(outputs):
+    print(f'{step}: {output.splitlines()[-1:]}')
+    if not step.is_as_expected(end, output):
+      print(output)
+      failed = True
+sys.exit(failed)
