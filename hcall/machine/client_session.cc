@@ -453,9 +453,6 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hold(Words words) {
   if (words[0] != 0 && devices_.files().MayReach(words[0], domain) != 0) {
     return absl::PermissionDeniedError("the file is restricted to another domain");
   }
-  if (domain_ != nullptr) {
-    return absl::PermissionDeniedError("another domain's frames are mapped by domain 0 alone");
-  }
   const Access access = words[2] != 0 ? Access::kWrite : Access::kRead;
   const Words frames = words.subspan(3);
   if (frames.size() > kMostWords / 2) return Malformed("frames to be mapped");
@@ -468,7 +465,10 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hold(Words words) {
   held_.reserve(held_.size() + frames.size());
   for (std::size_t i = 0; i < frames.size(); ++i) {
     std::uint64_t& mfn = reply.words[2 * i];
-    const std::int64_t error = machine_.hypervisor().HoldFrame(domain, frames[i], access, &mfn);
+    // Domain 0 alone may.
+    const std::int64_t error =
+        domain_ != nullptr ? -EPERM
+                           : machine_.hypervisor().HoldFrame(domain, frames[i], access, &mfn);
     reply.words[2 * i + 1] = static_cast<std::uint64_t>(-error);
     if (error != 0) {
       mfn = hypervisor::kNoFrame;
@@ -489,9 +489,8 @@ bool ClientSession::ResourceOf(Words words, ForeignMemory::Resource* resource) {
   *resource = {.domain = static_cast<std::uint16_t>(words[1]),
                .type = static_cast<std::uint32_t>(words[2]),
                .id = static_cast<std::uint32_t>(words[3])};
-  return domain_ == nullptr &&
-         (words[0] == 0 ||
-          (Has(words[0]) && devices_.files().MayReach(words[0], resource->domain) == 0));
+  return words[0] == 0 ||
+         (Has(words[0]) && devices_.files().MayReach(words[0], resource->domain) == 0);
 }
 
 absl::StatusOr<ClientSession::Reply> ClientSession::HoldResource(Words words) {
@@ -511,7 +510,9 @@ absl::StatusOr<ClientSession::Reply> ClientSession::HoldResource(Words words) {
   reply.words.resize(resource.count + 1);
   held_.reserve(held_.size() + resource.count);
   const std::span<std::uint64_t> mfns = std::span(reply.words).subspan(1);
-  const int error = machine_.frame_holder().HoldResource(resource, mfns);
+  // Domain 0 alone may.
+  const int error =
+      domain_ != nullptr ? -EPERM : machine_.frame_holder().HoldResource(resource, mfns);
   reply.words[0] = static_cast<std::uint64_t>(-error);
   if (error != 0) return reply;
   for (const std::uint64_t mfn : mfns) ++held_[mfn];
@@ -522,8 +523,9 @@ absl::StatusOr<ClientSession::Reply> ClientSession::HoldResource(Words words) {
 absl::StatusOr<ClientSession::Reply> ClientSession::CountResource(Words words) {
   ForeignMemory::Resource resource;
   if (words.size() != 4 || !ResourceOf(words, &resource)) return Malformed("a resource");
-  return Reply{
-      .words = {static_cast<std::uint64_t>(machine_.frame_holder().CountResource(resource))}};
+  const std::int64_t count =
+      domain_ != nullptr ? -EPERM : machine_.frame_holder().CountResource(resource);
+  return Reply{.words = {static_cast<std::uint64_t>(count)}};
 }
 
 namespace {

@@ -28,6 +28,7 @@ namespace {
 
 using embedded::HeldFrame;
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr std::int64_t kVersionAnswer = 4 << 16 | 17;
@@ -256,6 +257,27 @@ TEST_F(MachineServerTest, ShowsNobodyWhatIsTheHypervisorsOwn) {
   EXPECT_EQ(reply.words.at(1), static_cast<std::uint64_t>(EPERM));
   EXPECT_EQ(reply.words.at(3), static_cast<std::uint64_t>(EPERM));
   EXPECT_EQ(reply.words.at(5), 0u);
+}
+
+TEST_F(MachineServerTest, AnotherDomainsProcessReachesNobodysFrames) {
+  const FileDescriptor fd = Raw();
+  Message reply;
+  ASSERT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, kNewDomain | 2 << 20},
+                &reply),
+            0);
+  const std::uint64_t domain = reply.words.at(1);
+  const std::uint64_t gfn = machine_.machine().kernel().own_frames().total() + 16;
+  for (const std::uint64_t whose : {std::uint64_t{0}, domain}) {
+    ASSERT_EQ(Ask(fd.get(), Kind::kHold, {0, whose, 0, gfn, gfn + 1}, &reply), 0);
+    EXPECT_THAT(reply.words, ElementsAre(hypervisor::kNoFrame, EPERM, hypervisor::kNoFrame, EPERM));
+    const std::vector<std::uint64_t> resource = {0, whose, XENMEM_resource_grant_table, 0, 0, 1};
+    ASSERT_EQ(Ask(fd.get(), Kind::kHoldResource, resource, &reply), 0);
+    EXPECT_EQ(reply.words.at(0), static_cast<std::uint64_t>(EPERM));
+    ASSERT_EQ(
+        Ask(fd.get(), Kind::kCountResource, {0, whose, XENMEM_resource_grant_table, 0}, &reply), 0);
+    EXPECT_EQ(static_cast<std::int64_t>(reply.words.at(0)), -EPERM);
+  }
+  EXPECT_EQ(machine_.statistics().held_frames, 0u);
 }
 
 TEST_F(MachineServerTest, RefusesWhatNoClientSays) {
