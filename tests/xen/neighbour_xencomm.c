@@ -131,7 +131,7 @@ void check_own(int domid, uint32_t *refs) {
   xencomm_mapping *mapping = map(domid, 6, some, true, errors);
   CHECK(mapping != NULL);
   if (mapping == NULL) return;
-  char *pages = xencomm_mapping_data(mapping);
+  volatile char *pages = xencomm_mapping_data(mapping);  // two of them are one page
   for (int i = 0; i < 6; i++) {
     CHECK(errors[i] == expected[i]);
     CHECK(can_be_read(pages + i * kPage) == (expected[i] == 0));

@@ -31,7 +31,8 @@ MASKS = [(re.compile(pattern), shown) for pattern, shown in [
     (r'(  [-rbp]{3}) +\d+\.\d\b', r'\1 TIME'),
     (r'( [-rbpscd]{6}) +\d+ +\d+\.\d +(\d+) +\d+\.\d +(\d+) +\d+\.\d ', r'\1 TIME \2 % \3 % '),
     (r'(VCPUs\(sec\): +0:) +\d+s', r'\1 TIME'),
-    (r' +\d+:\d\d:\d\d$', ' TIME'),
+    # A machine's domain 0 is up for as long as its Linux is.
+    (r'( \d+ days?,)? +\d+:\d\d:\d\d$', ' TIME'),
     (r'start_time = "[\d.]+"', 'start_time = "TIME"'),
     (r'\d+ ns$', 'TIME'),
     (r'\[ +\d+ ms\]$', '[TIME]'),
