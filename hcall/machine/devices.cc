@@ -54,8 +54,8 @@ absl::StatusOr<std::shared_ptr<DomainDevices>> Devices::Join(
     std::shared_ptr<embedded::GuestDomain> domain) {
   embedded::GuestKernel& kernel = domain->kernel();
   const MutexLock lock(mutex_);
-  std::weak_ptr<DomainDevices>& known = joined_[kernel.id()];
-  if (std::shared_ptr<DomainDevices> joined = known.lock()) return joined;
+  const auto known = joined_.find(kernel.id());
+  if (known != joined_.end()) return UseOf(kernel.id(), known->second);
   absl::StatusOr<std::unique_ptr<EventFiles>> events = EventFiles::Create(kernel);
   if (!events.ok()) return events.status();
   const absl::Status watched = Watch(epoll_, (*events)->fd());
@@ -63,10 +63,20 @@ absl::StatusOr<std::shared_ptr<DomainDevices>> Devices::Join(
   absl::StatusOr<std::unique_ptr<HostFiles>> files =
       HostFiles::Create(absl::StrCat(files_folder_, "-", kernel.id()), kernel);
   if (!files.ok()) return files.status();
-  auto joined = std::make_shared<DomainDevices>(kernel, *std::move(events), std::move(domain),
+  auto joined = std::make_unique<DomainDevices>(kernel, *std::move(events), std::move(domain),
                                                 *std::move(files));
-  known = joined;
-  return joined;
+  return UseOf(kernel.id(), joined_[kernel.id()] = {.devices = std::move(joined)});
+}
+
+std::shared_ptr<DomainDevices> Devices::UseOf(std::uint16_t id, Joined& joined) {
+  ++joined.users;
+  return {joined.devices.get(), [this, id](DomainDevices*) { Leave(id); }};
+}
+
+void Devices::Leave(std::uint16_t id) {
+  const MutexLock lock(mutex_);
+  const auto joined = joined_.find(id);
+  if (--joined->second.users == 0) joined_.erase(joined);
 }
 
 void Devices::EndClosedFiles() {
@@ -99,9 +109,7 @@ void Devices::Collect() {
 std::vector<std::shared_ptr<DomainDevices>> Devices::All() {
   std::vector<std::shared_ptr<DomainDevices>> all = {domain0_};
   const MutexLock lock(mutex_);
-  for (auto& [id, known] : joined_) {
-    if (std::shared_ptr<DomainDevices> joined = known.lock()) all.push_back(std::move(joined));
-  }
+  for (auto& [id, joined] : joined_) all.push_back(UseOf(id, joined));
   return all;
 }
 

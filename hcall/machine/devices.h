@@ -92,17 +92,25 @@ class Devices {
     machine_.TellOfDomains(domains_.get());
   }
 
+  // Another domain's, until nobody has them: who joins it next has others.
+  struct Joined {
+    std::unique_ptr<DomainDevices> devices;
+    unsigned users = 0;
+  };
+  std::shared_ptr<DomainDevices> UseOf(std::uint16_t id, Joined& joined)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Leave(std::uint16_t id) ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<std::shared_ptr<DomainDevices>> All() ABSL_LOCKS_EXCLUDED(mutex_);
 
   embedded::EmbeddedMachine& machine_;
   const FileDescriptor epoll_;  // of all those below
   const FileDescriptor domains_;
+  Mutex mutex_;
+  absl::flat_hash_map<std::uint16_t, Joined> joined_ ABSL_GUARDED_BY(mutex_);
   const std::unique_ptr<DeviceFiles> files_;
   const std::shared_ptr<DomainDevices> domain0_;
   const std::string files_folder_;
   Mutex ending_;  // a file's end is over for whoever has it
-  Mutex mutex_;
-  absl::flat_hash_map<std::uint16_t, std::weak_ptr<DomainDevices>> joined_ ABSL_GUARDED_BY(mutex_);
   XenbusHandler* xenbus_ = nullptr;
 };
 

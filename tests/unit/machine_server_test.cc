@@ -57,7 +57,23 @@ std::int64_t DomctlOf(Client& client, std::uint32_t cmd, std::uint16_t id,
   op->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
   op->domain = id;
   if (cmd == XEN_DOMCTL_max_mem) op->u.max_mem.max_memkb = max_pages * 4;
+  if (cmd == XEN_DOMCTL_max_vcpus) op->u.max_vcpus.max = 1;
   return client.Call(__HYPERVISOR_domctl, op.get());
+}
+
+// The frames of its memory.
+std::vector<std::uint64_t> CreateWithMemory(Client& client, std::uint16_t id, std::uint64_t pages) {
+  EXPECT_EQ(CreateDomain(client, id), 0);
+  EXPECT_EQ(DomctlOf(client, XEN_DOMCTL_max_mem, id, pages), 0);
+  const auto extents = *client.arena().NewArray<xen_pfn_t>(pages);
+  for (std::uint64_t i = 0; i < pages; ++i) extents[i] = i;
+  const auto reservation = *client.arena().New<xen_memory_reservation>(Contents::kCleared);
+  reservation->nr_extents = pages;
+  reservation->domid = id;
+  SetHandle(reservation->extent_start, extents);
+  EXPECT_EQ(client.Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, reservation.get()),
+            static_cast<std::int64_t>(pages));
+  return {extents.get(), extents.get() + pages};
 }
 
 class MachineServerTest : public testing::Test {
@@ -196,23 +212,14 @@ TEST_F(MachineServerTest, ARestrictedClientCallsNoMore) {
 
 TEST_F(MachineServerTest, MapsFramesAndLetsThemGo) {
   const auto client = machine_.Open();
-  ASSERT_EQ(CreateDomain(*client, 5), 0);
-  ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_max_mem, 5, 8192), 0);
   constexpr std::uint64_t kFrames = 5000;  // more than one message asks for
-  const auto extents = *client->arena().NewArray<xen_pfn_t>(kFrames);
-  for (std::uint64_t i = 0; i < kFrames; ++i) extents[i] = i;
-  const auto reservation = *client->arena().New<xen_memory_reservation>(Contents::kCleared);
-  reservation->nr_extents = kFrames;
-  reservation->domid = 5;
-  SetHandle(reservation->extent_start, extents);
-  ASSERT_EQ(client->Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, reservation.get()),
-            static_cast<std::int64_t>(kFrames));
+  std::vector<std::uint64_t> frames = CreateWithMemory(*client, 5, kFrames);
+  ASSERT_EQ(frames.size(), kFrames);
 
   const auto mappings = Connection::MappingsOfThisProcess({.path = machine_.path()});
   ASSERT_TRUE(mappings.ok()) << mappings.status();
   embedded::EmbeddedForeignMemory memory(
       std::shared_ptr<embedded::ForeignMappings>(std::shared_ptr<void>(), *mappings));
-  std::vector<std::uint64_t> frames(extents.get(), extents.get() + kFrames);
   frames[17] = std::uint64_t{1} << 40;
   std::vector<int> errors(kFrames);
   ForeignMemory::Placement placement = {nullptr, PROT_READ | PROT_WRITE, 0};
@@ -278,6 +285,19 @@ TEST_F(MachineServerTest, AnotherDomainsProcessReachesNobodysFrames) {
     EXPECT_EQ(static_cast<std::int64_t>(reply.words.at(0)), -EPERM);
   }
   EXPECT_EQ(machine_.statistics().held_frames, 0u);
+}
+
+// The last one's devices are still being ended when the next one comes.
+TEST_F(MachineServerTest, ADomainsProcessesComeOneAfterAnother) {
+  const auto client = machine_.Open();
+  CreateWithMemory(*client, 5, 512);
+  ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_max_vcpus, 5), 0);
+  for (int i = 0; i < 200; ++i) {
+    const FileDescriptor fd = Raw();
+    ASSERT_EQ(Ask(fd.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 5}), 0) << i;
+  }
+  ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_destroydomain, 5), 0);
+  EXPECT_GT(Ask(Raw().get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 5}), 0);
 }
 
 TEST_F(MachineServerTest, RefusesWhatNoClientSays) {

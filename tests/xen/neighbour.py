@@ -49,41 +49,46 @@ class Loan(typing.NamedTuple):
 
 
 PART = random.Random(1).randbytes(1 << 20)  # a file of the image
-PARTS = 64
 
 
 class Stream(typing.NamedTuple):
   """Numbered parts that go from one domain to another by Debian's vchan-socket-proxy."""
   domains: tuple  # from where, where to
+  parts: int = 64
 
   def __str__(self):
-    return f'{PARTS} parts from {self.domains[0]} to {self.domains[1]} by vchan-socket-proxy'
+    return f'{self.parts} parts from {self.domains[0]} to {self.domains[1]} by vchan-socket-proxy'
 
   def words(self, end):
     path = f'/local/domain/{self.domains[0]}/data/stream'
-    return ['sh', ('sender', 'receiver')[end], self.domains[1 - end], path]
+    size = sum(map(len, self.content()))
+    return ['sh', ('sender', 'receiver')[end], self.domains[1 - end], path,
+            (self.parts - 1, size)[end]]
+
+  def content(self):
+    return (b'%d\n' % number + PART for number in range(self.parts))
 
   def is_as_expected(self, end, output):
     expected = hashlib.md5()
-    for number in range(PARTS):
-      expected.update(b'%d\n' % number + PART)
+    for part in self.content():
+      expected.update(part)
     return output == ('' if end == 0 else f'{expected.hexdigest()}  -\n')
 
 
 # A proxy ends with its input, and what it has not written yet is lost then: its input has no end.
 # The sender's serves, and ends with the receiver's.
-SENDER = f'''part=$PWD/part
+SENDER = '''part=$PWD/part
 cd $(mktemp -d)
 mkfifo in
 exec 3<>in
-for i in $(seq 0 {PARTS - 1}); do echo $i; cat $part; done >&3 &
+for i in $(seq 0 $3); do echo $i; cat $part; done >&3 &
 exec vchan-socket-proxy --mode=server $1 $2 - <&3 >/dev/null
 '''
-RECEIVER = f'''cd $(mktemp -d)
+RECEIVER = '''cd $(mktemp -d)
 mkfifo in out
 exec 3<>in
 vchan-socket-proxy --mode=client $1 $2 - <&3 >out &
-head -c {sum(len(str(number)) + 1 + len(PART) for number in range(PARTS))} <out | md5sum
+head -c $3 <out | md5sum
 kill $!
 '''
 
@@ -171,7 +176,7 @@ def on_machine(build, steps, utilities):
         keeper.stdout.readline()
         for number, step in enumerate(steps):
           ends = [start_end(number, step, domain) for domain in step.domains]
-          yield step, [end.communicate(timeout=100)[0] for end in ends]
+          yield step, [end.communicate(timeout=600)[0] for end in ends]
         keeper.stdin.close()
       machine.terminate()
 
