@@ -10,6 +10,8 @@
 #include <cstring>
 #include <optional>
 #include <random>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "hcall/transport/embedded/foreign_mappings.h"
@@ -122,8 +124,10 @@ struct Talk {
   }
 }
 
-// Maps what domain 0 grants to it, or grants to domain 0 what that maps; with a notice.
-[[noreturn]] void LiveInADomain(const std::string& path, Talk talk, bool grants, unsigned seed) {
+// Maps what domain 0 grants to it, or grants to domain 0 what that maps; with a notice. Talks by
+// its input and output.
+[[noreturn]] void LiveInADomain(const std::string& path, bool grants, unsigned seed) {
+  const Talk talk = {.in = STDIN_FILENO, .out = STDOUT_FILENO};
   Side side;
   if (!OpenSide(path, kNewSmallDomain, &side)) _exit(3);
   talk.Say(side.domain());
@@ -151,6 +155,19 @@ struct Talk {
     talk.Say(0);
   }
   GoOn(side, own_port, seed);
+}
+
+// A process that does that. Between fork and exec nothing is allocated: the machine's threads are
+// in this process, too, and may be about it.
+pid_t StartInADomain(const std::string& path, Talk talk, bool grants, unsigned seed) {
+  const std::string seed_word = std::to_string(seed);
+  const char* const what = grants ? "grants" : "maps";
+  const pid_t child = fork();
+  if (child != 0) return child;
+  if (dup2(talk.in, STDIN_FILENO) >= 0 && dup2(talk.out, STDOUT_FILENO) >= 0) {
+    execl("/proc/self/exe", "in a domain", path.c_str(), what, seed_word.c_str(), nullptr);
+  }
+  _exit(8);
 }
 
 // Under a sanitizer each takes several times as long.
@@ -216,19 +233,14 @@ TEST_P(KilledChildTest, WhoIsLeftIsToldAndNothingIsHeld) {
   for (unsigned i = 0; i < kKills; ++i) {
     int down[2], up[2];
     ASSERT_TRUE(pipe2(down, O_CLOEXEC) == 0 && pipe2(up, O_CLOEXEC) == 0);
-    const pid_t child = fork();
+    const pid_t child = StartInADomain(machine_.path(), {down[0], up[1]}, child_grants, i);
     ASSERT_GE(child, 0);
-    if (child == 0) {
-      close(down[1]);
-      close(up[0]);
-      LiveInADomain(machine_.path(), {down[0], up[1]}, child_grants, i);
-    }
     close(down[0]);
     close(up[1]);
     const Talk talk = {up[0], down[1]};
     // Some before they have said anything.
     if (i % 8 == 7) {
-      usleep(static_cast<useconds_t>(random() % 4000));
+      usleep(static_cast<useconds_t>(random() % 20000));
       kill(child, SIGKILL);
     }
     std::uint32_t domain = 0, ref = 0;
@@ -344,3 +356,12 @@ TEST_F(MachinePagesTest, APageThatAnotherMapsIsNotGivenAway) {
 
 }  // namespace
 }  // namespace xencomm::machine
+
+int main(int count, char** words) {
+  if (count == 4 && words[1][0] == '/') {
+    xencomm::machine::LiveInADomain(words[1], words[2] == std::string_view("grants"),
+                                    static_cast<unsigned>(std::stoul(words[3])));
+  }
+  testing::InitGoogleTest(&count, words);
+  return RUN_ALL_TESTS();
+}
