@@ -123,6 +123,26 @@ static bool can_be_read(const volatile char *byte) {
   return read;
 }
 
+// What Linux's gntalloc does not have, and a machine's does.
+#define CHECK_WISH(call, wished)                                                   \
+  do {                                                                             \
+    const int64_t answer = (call);                                                 \
+    CHECK(getenv("XENCOMM_TRANSPORT") != NULL ? answer == (wished)                 \
+                                              : answer == -1 && errno == ENOTSUP); \
+  } while (false)
+static void check_wishes(uint16_t domid) {
+  uint32_t ref, other;
+  struct xencomm_grant listed[2];
+  const int64_t page = xencomm_share_allocate(shares(), XENCOMM_UNSET, domid, 1, 0, &ref);
+  CHECK(page >= 0);
+  const uint64_t at = (uint64_t)page;
+  CHECK_WISH(xencomm_share_allocate(shares(), page + 7, domid, 1, 0, &other), page + 7);
+  CHECK_WISH(xencomm_share_also(shares(), at, domid, 1, XENCOMM_WRITABLE, &other), 0);
+  CHECK_WISH(xencomm_share_list(shares(), at, 2, listed), 2);
+  CHECK_WISH(xencomm_share_revoke(shares(), ref), 0);
+  CHECK(xencomm_share_free(shares(), at, 1) == 0);
+}
+
 // Some of several, and what became of each.
 void check_own(int domid, uint32_t *refs) {
   const uint32_t some[] = {refs[0], 1 << 20, refs[1], refs[2], refs[3], refs[0]};
@@ -153,6 +173,7 @@ void check_own(int domid, uint32_t *refs) {
   CHECK_REFUSED(xencomm_notify_at_unmap(mapping, 0, XENCOMM_UNSET), EINVAL);
   CHECK(xencomm_unmap(mapping) == 0);
 
+  check_wishes((uint16_t)domid);
   // Its frames, which nobody granted, if this is domain 0.
   if (domid == 0) return;
   const uint64_t nowhere = UINT64_C(1) << 40;
