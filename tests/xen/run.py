@@ -169,7 +169,9 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
     steps = steps_of([*self.programs, *(path.name for path in self.checks)])
     if has_store:
       for path in daemons:
-        words = f'{path.name} --log=guest' if path.name == 'xenconsoled' else path.name
+        # What a guest prints, for whoever reads it later.
+        logs = path.name == 'xenconsoled' and self.steps_with_neighbour
+        words = f'{path.name} --log=guest' if logs else path.name
         steps += f'\nLD_LIBRARY_PATH=/lib {words} >/dev/null'
       steps += '\n' + steps_of(path.name for path in [*self.store_checks, *self.store_programs])
     if has_guests:
