@@ -15,7 +15,7 @@ constexpr std::int64_t kGoesOn = 1;
 // `*search`: the entry of the owner's table that is looked at next.
 std::int64_t Flush(Call& call, const gnttab_cache_flush& op, std::uint32_t* search) {
   if (!Contains(0, kPageSize, op.offset, op.length) || op.offset == kPageSize ||
-      (op.op & ~(GNTTAB_CACHE_CLEAN | GNTTAB_CACHE_INVAL)) != 0) {
+      (op.op & ~std::uint32_t{GNTTAB_CACHE_CLEAN | GNTTAB_CACHE_INVAL}) != 0) {
     return -kEINVAL;
   }
   if (op.length == 0 || op.op == 0) return *search == 0 ? 0 : -kEILSEQ;

@@ -80,7 +80,8 @@ std::int16_t PlaceMapping(Core& core, Domain& domain, const GrantMapRequest& req
   if (domain.dying()) return GNTST_general_error;
   if ((request.flags & GNTMAP_host_map) == 0) return GNTST_okay;
   // A PV domain has entries of its page tables written by Xen. Nobody here runs on them.
-  if (!domain.translated() || (request.flags & ~GNTMAP_readonly) != GNTMAP_host_map) {
+  if (!domain.translated() ||
+      (request.flags & ~std::uint32_t{GNTMAP_readonly}) != GNTMAP_host_map) {
     return GNTST_general_error;
   }
   const std::int64_t error =
@@ -137,7 +138,7 @@ void GrantMaps::Destroy(Core& core, Domain& domain) {
 std::int16_t MapGrant(Core& core, Domain& domain, GrantMapRequest& request) {
   // What is kept of what was asked for.
   std::uint32_t flags = request.flags & (GNTMAP_host_map | GNTMAP_device_map | GNTMAP_readonly);
-  if ((flags & ~GNTMAP_readonly) == 0) {
+  if ((flags & ~std::uint32_t{GNTMAP_readonly}) == 0) {
     // What these flags say is of a host mapping.
     constexpr std::uint32_t kOfHostMapping = GNTMAP_application_map | GNTMAP_contains_pte;
     if (!domain.reaches_frames || (request.flags & kOfHostMapping) != 0) return GNTST_bad_gntref;

@@ -65,7 +65,7 @@ absl::Status GuestKernel::BindPorts(hypervisor::SpaceKind space) {
   for (int kind = 0; kind < 4; ++kind) {
     bind(EVTCHNOP_bind_ipi, evtchn_bind_ipi{.vcpu = 0, .port = 0});
   }
-  for (const std::uint32_t virq : {VIRQ_CONSOLE, VIRQ_PCPU_STATE}) {
+  for (const std::uint32_t virq : {std::uint32_t{VIRQ_CONSOLE}, std::uint32_t{VIRQ_PCPU_STATE}}) {
     bind(EVTCHNOP_bind_virq, evtchn_bind_virq{.virq = virq, .vcpu = 0, .port = 0});
   }
   if (answer < 0) {
