@@ -10,6 +10,7 @@
 #include <bit>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -58,6 +59,21 @@ FileDescriptor ProcessAt(int socket) {
   socklen_t length = sizeof(fd);
   if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &length) == 0) return FileDescriptor(fd);
   return OpenProcess(PeerOf(socket).pid);
+}
+
+// Whether a process was started by another, or by one that was, and so on. That is what a
+// supervisor's are.
+bool IsBelow(pid_t process, pid_t ancestor) {
+  while (process > 1 && process != ancestor) {
+    std::ifstream stat(absl::StrCat("/proc/", process, "/stat"));
+    std::string line;
+    std::getline(stat, line);
+    // Behind the name, which may hold whatever it likes: a state and the parent.
+    const std::size_t name_end = line.rfind(") ");
+    if (name_end == line.npos || line.size() < name_end + 4) return false;
+    process = static_cast<pid_t>(std::strtol(line.c_str() + name_end + 4, nullptr, 10));
+  }
+  return process > 1;
 }
 
 // As the kernel calls it, in at most 15 bytes. What is not printable is a program's joke.
@@ -241,7 +257,11 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Hello(Words words) {
   }
   if (words.size() != 5 || !IsServed(words[2])) return Malformed("a greeting");
   const auto supervised = static_cast<pid_t>(words[3]);
-  if (supervised != 0) supervised_.emplace(OpenProcess(supervised));
+  if (supervised != 0) {
+    // Whoever it is from here on: nobody else's process is ended for a client's word.
+    FileDescriptor process = OpenProcess(supervised);
+    if (IsBelow(supervised, PeerOf(socket_.get()).pid)) supervised_.emplace(std::move(process));
+  }
   const absl::Status joined = JoinDomain(words[4]);
   if (!joined.ok()) return joined;
   FileDescriptor file(memfd_create("xencomm-lanes", MFD_CLOEXEC | MFD_ALLOW_SEALING));

@@ -109,6 +109,7 @@ void Devices::Collect() {
 std::vector<std::shared_ptr<DomainDevices>> Devices::All() {
   std::vector<std::shared_ptr<DomainDevices>> all = {domain0_};
   const MutexLock lock(mutex_);
+  all.reserve(all.size() + joined_.size());
   for (auto& [id, joined] : joined_) all.push_back(UseOf(id, joined));
   return all;
 }

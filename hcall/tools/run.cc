@@ -1,6 +1,5 @@
 // xencomm run: an unmodified program over the drop-in libraries.
 
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,9 +77,8 @@ int ExecuteAndWait(char** program, bool ends_with_this) {
     return 126;
   }
   if (child == 0) {
-    if (ends_with_this) prctl(PR_SET_PDEATHSIG, SIGKILL);
-    // It may have ended before that was said.
-    _exit(ends_with_this && getppid() != self ? 128 + SIGKILL : Execute(program));
+    if (ends_with_this) devices::EndWithParent(self);
+    _exit(Execute(program));
   }
   // A terminal's signals reach the program by themselves; what is sent to this process is passed
   // on.
@@ -284,8 +282,8 @@ Command RunCommand() {
           "connection to the machine's store, by /dev/xen/xenbus. The domain was made by a "
           "toolstack that has not started it (xl create -p), and the machine is its kernel from "
           "then on; or it is made now (new), with 64 MiB unless it is said, and ends with PROGRAM. "
-          "When a domain is destroyed, its processes are killed. A front-end and a back-end are "
-          "two programs so.\n\n"
+          "When a domain is destroyed, PROGRAM is killed, and so is what it started that uses the "
+          "devices. A front-end and a back-end are two programs so.\n\n"
           "With --space=direct, xcom or inline the hypervisor is in the program's own process, "
           "behind this library's libxencall.so.1 and libxenforeignmemory.so.1 in place of the "
           "system's, and ends with it: valgrind's memcheck then looks for leaks in all of the "

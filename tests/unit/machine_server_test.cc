@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -298,6 +299,38 @@ TEST_F(MachineServerTest, ADomainsProcessesComeOneAfterAnother) {
   }
   ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_destroydomain, 5), 0);
   EXPECT_GT(Ask(Raw().get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 5}), 0);
+}
+
+// A process of the domain is killed, not the one that it says it supervises, and did not start.
+TEST_F(MachineServerTest, ADomainsEndIsThatOfNobodyElsesProcess) {
+  const auto client = machine_.Open();
+  CreateWithMemory(*client, 5, 512);
+  ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_max_vcpus, 5), 0);
+  const FileDescriptor fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, machine_.path().c_str());
+  const std::uint64_t greeting[] = {kMagic, kVersion, kRegionSpace,
+                                    static_cast<std::uint64_t>(getpid()), 5};
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // Nothing is allocated: the machine's threads may be about it.
+    std::uint64_t refusal = 1;
+    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+        Send(fd.get(), static_cast<std::uint64_t>(Kind::kHello), greeting) != 0 ||
+        recv(fd.get(), &refusal, sizeof(refusal), 0) != sizeof(refusal) || refusal != 0) {
+      _exit(1);
+    }
+    raise(SIGSTOP);
+    _exit(2);
+  }
+  int status;
+  ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(status)) << status;
+  ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_destroydomain, 5), 0);
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
 }
 
 TEST_F(MachineServerTest, RefusesWhatNoClientSays) {

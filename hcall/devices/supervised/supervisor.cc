@@ -382,13 +382,6 @@ void Tell(int socket, const Told& told) {
   static_cast<void>(send(socket, &told, sizeof(told), MSG_NOSIGNAL));
 }
 
-// A domain's end is that of its processes: who waits for them is one (machine/domain_devices.h).
-void EndWithParent(const JoinedSetting& machine, pid_t parent) {
-  if (machine.domain == 0) return;
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(1);  // before that was said
-}
-
 // The process of the program: supervised from here on.
 [[noreturn]] void BecomeProgram(int socket, const std::function<int()>& execute) {
   const absl::StatusOr<FileDescriptor> listener = InstallFilter();
@@ -413,7 +406,7 @@ void Supervise(const JoinedSetting& machine, const std::string& files, int paren
   const pid_t program = fork();
   if (program < 0) return;
   if (program == 0) {
-    EndWithParent(machine, self);
+    if (machine.domain != 0) EndWithParent(self);
     close(parent);
     BecomeProgram(ends[1], execute);
   }
@@ -451,6 +444,11 @@ void Supervise(const JoinedSetting& machine, const std::string& files, int paren
 
 }  // namespace
 
+void EndWithParent(pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) std::raise(SIGKILL);  // before that was said
+}
+
 absl::StatusOr<int> RunSupervised(const JoinedSetting& machine, const std::string& files,
                                   const std::function<int()>& execute) {
   int ends[2];
@@ -461,7 +459,9 @@ absl::StatusOr<int> RunSupervised(const JoinedSetting& machine, const std::strin
   const pid_t supervisor = fork();
   if (supervisor < 0) return absl::ErrnoToStatus(errno, "the supervisor's process");
   if (supervisor == 0) {
-    EndWithParent(machine, self);
+    // A domain's end is that of its processes: who waits for them is one
+    // (machine/domain_devices.h).
+    if (machine.domain != 0) EndWithParent(self);
     close(ends[0]);
     Supervise(machine, files, ends[1], execute);
     _exit(0);

@@ -8,6 +8,8 @@
 #ifndef HCALL_DEVICES_SUPERVISED_SUPERVISOR_H_
 #define HCALL_DEVICES_SUPERVISED_SUPERVISOR_H_
 
+#include <sys/types.h>
+
 #include <functional>
 #include <string>
 
@@ -21,6 +23,9 @@ namespace xencomm::devices {
 // has ended. `files` is the folder of the machine's files.
 absl::StatusOr<int> RunSupervised(const JoinedSetting& machine, const std::string& files,
                                   const std::function<int()>& execute);
+
+// From here on this process is killed when `parent` is, its parent's id before it was started.
+void EndWithParent(pid_t parent);
 
 }  // namespace xencomm::devices
 
