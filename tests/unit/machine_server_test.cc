@@ -301,7 +301,8 @@ TEST_F(MachineServerTest, ADomainsProcessesComeOneAfterAnother) {
   EXPECT_GT(Ask(Raw().get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 5}), 0);
 }
 
-// A process of the domain is killed, not the one that it says it supervises, and did not start.
+// A process of the domain is killed, not the one that it says it supervises, and did not start; nor
+// one of another domain. Both of these are this one.
 TEST_F(MachineServerTest, ADomainsEndIsThatOfNobodyElsesProcess) {
   const auto client = machine_.Open();
   CreateWithMemory(*client, 5, 512);
@@ -310,6 +311,9 @@ TEST_F(MachineServerTest, ADomainsEndIsThatOfNobodyElsesProcess) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   std::strcpy(address.sun_path, machine_.path().c_str());
+  const FileDescriptor other = Raw();
+  ASSERT_EQ(
+      Ask(other.get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, kNewDomain | 2 << 20}), 0);
   const std::uint64_t greeting[] = {kMagic, kVersion, kRegionSpace,
                                     static_cast<std::uint64_t>(getpid()), 5};
   const pid_t child = fork();
@@ -331,6 +335,29 @@ TEST_F(MachineServerTest, ADomainsEndIsThatOfNobodyElsesProcess) {
   ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_destroydomain, 5), 0);
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+}
+
+// Its devices are there for as long as somebody has a file of one open.
+TEST_F(MachineServerTest, NobodyJoinsADomainThatEnds) {
+  const auto client = machine_.Open();
+  CreateWithMemory(*client, 5, 512);
+  ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_max_vcpus, 5), 0);
+  const std::vector<std::uint64_t> greeting = {kMagic, kVersion, kRegionSpace, 0, 5};
+  Message opened;
+  {
+    const FileDescriptor fd = Raw();
+    ASSERT_EQ(Ask(fd.get(), Kind::kHello, greeting), 0);
+    ASSERT_EQ(Ask(fd.get(), Kind::kOpen, {XENCOMM_GNTDEV, O_RDWR}, &opened), 0);
+    ASSERT_TRUE(opened.fd.has_value());
+    // This process is one of the domain's until the machine has done with it.
+    shutdown(fd.get(), SHUT_WR);
+    Message none;
+    ASSERT_NE(Receive(fd.get(), &none), 0);
+  }
+  ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_destroydomain, 5), 0);
+  Message refusal;
+  EXPECT_EQ(Ask(Raw().get(), Kind::kHello, greeting, &refusal), EPROTO);
+  EXPECT_THAT(std::string(SentenceOf(refusal)), HasSubstr("it is ending"));
 }
 
 TEST_F(MachineServerTest, RefusesWhatNoClientSays) {

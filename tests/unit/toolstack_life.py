@@ -144,7 +144,9 @@ class Processes:
 
   def __init__(self, machine, domain, static):
     self.as_domain = [*machine, f'--domain={domain}', *static, '--']
-    self.granting = self.start(*self.as_domain, sys.executable, '-c', GRANTING)
+    # Another process's: whoever supervises it is not its parent.
+    self.granting = self.start(*self.as_domain, 'sh', '-c', '"$@"; exit $?', 'sh', sys.executable,
+                               '-c', GRANTING)
     self.other = self.start(*self.as_domain, 'sh', '-c', 'echo here; exec sleep 1000')
     self.reference = self.granting.stdout.readline().strip()
     self.mapping = self.start(*machine, '--', sys.executable, '-c', MAPPING, str(domain),
