@@ -151,8 +151,11 @@ bool ClientSession::Admits() {
 
 // What it has mapped is let go of when it has ended: until then it may write there.
 void ClientSession::DomainEnded() {
+  // Who has left is none of the domain's processes any more, though Run may not know it yet.
+  pollfd file = {.fd = socket_.get(), .events = POLLRDHUP, .revents = 0};
+  const bool has_left = poll(&file, 1, 0) == 1;
   const int process = (supervised_ ? *supervised_ : peer_).get();
-  if (syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0) != 0) Stop();
+  if (has_left || syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0) != 0) Stop();
 }
 
 // A child that was forked has the socket, too, and does not keep the client alive by it.

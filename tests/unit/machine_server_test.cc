@@ -301,6 +301,24 @@ TEST_F(MachineServerTest, ADomainsProcessesComeOneAfterAnother) {
   EXPECT_GT(Ask(Raw().get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, 5}), 0);
 }
 
+// This process would be killed, were it still one of the domain's.
+TEST_F(MachineServerTest, WhoLeftADomainOutlivesIt) {
+  const auto client = machine_.Open();
+  for (std::uint16_t domain = 5; domain < 25; ++domain) {
+    CreateWithMemory(*client, domain, 512);
+    ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_max_vcpus, domain), 0);
+    std::vector<FileDescriptor> processes;
+    for (int each = 0; each < 32; ++each) {
+      processes.push_back(Raw());
+      ASSERT_EQ(
+          Ask(processes.back().get(), Kind::kHello, {kMagic, kVersion, kRegionSpace, 0, domain}),
+          0);
+    }
+    processes.clear();
+    ASSERT_EQ(DomctlOf(*client, XEN_DOMCTL_destroydomain, domain), 0);
+  }
+}
+
 // A process of the domain is killed, not the one that it says it supervises, and did not start; nor
 // one of another domain. Both of these are this one.
 TEST_F(MachineServerTest, ADomainsEndIsThatOfNobodyElsesProcess) {
