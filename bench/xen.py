@@ -2,6 +2,7 @@
 them, and the time stamp counter of its machine shows them to the program. Domain 0 is a PV domain:
 a translated one's Linux does not map what it grants itself."""
 
+import copy
 import pathlib
 import sys
 
@@ -12,27 +13,36 @@ import packages  # noqa: E402, of the tests, as the next one
 import run  # noqa: E402
 
 REAL, NULL = 'xenctrl_bench xen', 'xenctrl_bench null'
-# As much as that domain 0 has memory for.
-SHARING = 'sharing_bench grants frames=1024:1 frames=8192:1'
+# The references of grants follow one another as long as few were given back.
+SHARING = 'sharing_bench disk grants frames=1024:1 frames=262144:16'
+VCHAN = 'sharing_bench vchan'
 
 
 def figures(build, folder, libraries):
   """Name → what is known, with the libraries of these folders of `build`: None are Debian's. What
-  the machine is made of is kept in `folder`."""
-  machine = run.Machine(folder, packages.Archive(), packages.UTILITIES, libraries)
-  machine.programs = [REAL, NULL, SHARING]
-  text = machine.boot(machine.build_image(build), *run.DETERMINISTIC)
-  outputs = run.outputs_of(text)
+  the machines are made of is kept in `folder`."""
+  calls = run.Machine(folder, packages.Archive(), packages.UTILITIES, libraries)
+  calls.programs = [REAL, NULL]
+  # Both ways of sharing are one program's rows: of 1 GiB of plain memory, and of a domain's.
+  sharing = copy.copy(calls)
+  sharing.library_sets = {'stock': None}
+  sharing.programs, sharing.programs_with_store = [SHARING], [VCHAN]
+  sharing.memory = 3072, 1500
+
+  def read_sharing(_, output):
+    return results.read_sharing_xen(output)
+
   found = {}
-  # The last one's libraries are known by its rows: of those that are put in their place, none.
-  for words, read, over in (
-      (REAL, results.read_xen, libraries), (NULL, results.read_xen_null, libraries),
-      (SHARING, lambda _, output: results.read_sharing_xen(output), ['stock'])):
-    for library in over:
-      output = outputs.get(f'{library}: {words}', '')
-      if 'ended: 0' in output:
-        found |= read(library, output)
-      else:
-        print(f'real Xen: no figures of {words} over {library}: '
-              f'{"; ".join((output or text).strip().splitlines()[-5:])}')
+  for machine, readers in ((calls, {REAL: results.read_xen, NULL: results.read_xen_null}),
+                           (sharing, {SHARING: read_sharing, VCHAN: read_sharing})):
+    text = machine.boot(machine.build_image(build), *run.DETERMINISTIC)
+    outputs = run.outputs_of(text)
+    for words, read in readers.items():
+      for library in machine.library_sets:
+        output = outputs.get(f'{library}: {words}', '')
+        if 'ended: 0' in output:
+          found |= read(library, output)
+        else:
+          print(f'real Xen: no figures of {words} over {library}: '
+                f'{"; ".join((output or text).strip().splitlines()[-5:])}')
   return found

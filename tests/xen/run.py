@@ -71,11 +71,12 @@ class Machine:
   `archive` has the packages, besides which `more` are wanted. `programs` print what stock.py says;
   `checks` close with how many of their checks passed and failed. Those come last: they clear Xen's
   console, which others print. Behind them come those for which a store is started, as a host does:
-  `store_checks`, of the same kind, and `store_programs`, whose output is to be as it is over ours,
-  which is what they are with. dom0 is a PV domain, or a PVH one. One with a transcript, a life
-  of domains or a neighbour has no programs but that one's.
+  `programs_with_store`; `store_checks`, of the same kind as the others; and `store_programs`, whose
+  output is to be as it is over ours, which is what they are with. dom0 is a PV domain, or a PVH
+  one. One with a transcript, a life of domains or a neighbour has no programs but that one's.
   """
 
+  memory = None  # MiB of the machine, and dom0's of these; or as much as its programs need
   pvh = False
   has_transcript = False
   has_life = False
@@ -87,6 +88,7 @@ class Machine:
     kernel = archive.needed_by('linux-image-amd64', r'(linux-image-\S+)')
     self.root = archive.unpack(folder, [*PACKAGES, kernel, *more])
     self.programs, self.checks, self.store_checks, self.store_programs = [], [], [], {}
+    self.programs_with_store = []
 
   def needed_libraries(self, program, *search):
     """The files that the loader would take for a program, found without running it."""
@@ -124,7 +126,7 @@ class Machine:
     # The stock libraries first: what the drop-ins replace is found beside them, never instead.
     stock_programs = packages.utilities_of(self.root)
     session = [words for words, _ in transcript.expected()] if self.has_transcript else []
-    names = {words.split()[0] for words in [*self.programs, *session]}
+    names = {words.split()[0] for words in [*self.programs, *self.programs_with_store, *session]}
     names |= life.PROGRAMS if self.has_life else set()
     names |= {'xl', 'vchan-socket-proxy'} if self.steps_with_neighbour else set()
     for name in names - {'sleep'}:  # which busybox has
@@ -134,7 +136,7 @@ class Machine:
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
     has_guests = self.has_life or self.steps_with_neighbour or session
-    has_store = self.store_checks or has_guests
+    has_store = self.programs_with_store or self.store_checks or has_guests
     daemons = [stock_programs / name for name in STORE] if has_store else []
     if has_guests:
       daemons.append(stock_programs / 'xenconsoled')  # xl waits for a domain's terminal
@@ -173,7 +175,8 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
         logs = path.name == 'xenconsoled' and self.steps_with_neighbour
         words = f'{path.name} --log=guest' if logs else path.name
         steps += f'\nLD_LIBRARY_PATH=/lib {words} >/dev/null'
-      steps += '\n' + steps_of(path.name for path in [*self.store_checks, *self.store_programs])
+      steps += '\n' + steps_of([*self.programs_with_store, *(
+          path.name for path in [*self.store_checks, *self.store_programs])])
     if has_guests:
       (image / 'etc' / 'xen').mkdir(parents=True)
       (image / 'etc' / 'xen' / 'xl.conf').write_text(transcript.XL_CONF)
@@ -260,22 +263,20 @@ poweroff -f
     xen.write_bytes(gzip.decompress(packed.read_bytes()))
     log = self.folder / 'serial.log'
     log.unlink(missing_ok=True)
-    hardware, dom0 = ['pc', '-m', '768'], 'dom0_mem=400M,max:400M'
-    if self.steps_with_neighbour:
-      hardware, dom0 = ['pc', '-m', '1400'], 'dom0_mem=700M,max:700M'
-    if self.has_life:
-      hardware, dom0 = ['pc', '-m', '1536'], 'dom0_mem=1000M,max:1000M'
+    hardware, dom0 = ['pc'], ''
     if self.pvh:
-      if not self.steps_with_neighbour:
-        hardware, dom0 = ['pc', '-m', '1024'], 'dom0_mem=384M,max:384M'
-      hardware[:1] = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on']
-      dom0 = f'dom0=pvh {dom0}'
+      hardware = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on']
+      dom0 = 'dom0=pvh '
+    memory, dom0_memory = self.memory or (
+        (1536, 1000) if self.has_life else (1400, 700) if self.steps_with_neighbour else
+        (1024, 384) if self.pvh else (768, 400))
+    dom0 += f'dom0_mem={dom0_memory}M,max:{dom0_memory}M'
     # No comma may stand in Linux' own arguments: QEMU separates modules by them. QEMU's exit code
     # says nothing.
     subprocess.run([
-        'timeout', '500', 'qemu-system-x86_64', '-machine', *hardware, '-accel', 'tcg', '-cpu',
-        'qemu64,+npt', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot', '-serial',
-        f'file:{log}', '-kernel', str(xen), '-append',
+        'timeout', '500', 'qemu-system-x86_64', '-machine', *hardware, '-m', str(memory), '-accel',
+        'tcg', '-cpu', 'qemu64,+npt', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot',
+        '-serial', f'file:{log}', '-kernel', str(xen), '-append',
         f'console=com1 com1=115200,8n1 {dom0} loglvl=all guest_loglvl=all', '-initrd',
         f'{self.kernel()} console=hvc0 quiet panic=-1 preempt=full,{archive}', *options])
     return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
