@@ -452,6 +452,26 @@ TEST_P(EventDeviceTest, TheLastReferenceClosesAFileAndItsPorts) {
   EXPECT_EQ(again.BindUnbound(0), port) << "the lowest that is free";
 }
 
+// As by notices of pages: the last one lets the port go.
+TEST_P(EventDeviceTest, APortThatIsKeptOutlivesItsFile) {
+  const auto [port, peer] = Bind(here_, there_);
+  ASSERT_TRUE(files_->Keep(port));
+  files_->LetGo(port);
+  EXPECT_EQ(StatusOf(port), EVTCHNSTAT_interdomain) << "its file's still";
+  ASSERT_TRUE(files_->Keep(port) && files_->Keep(port));
+  here_.Close();
+  files_->Serve();
+  files_->LetGo(port);
+  EXPECT_EQ(StatusOf(port), EVTCHNSTAT_interdomain);
+  files_->Send(port);
+  files_->Serve();
+  EXPECT_THAT(there_.Read(), ElementsAre(peer));
+  files_->LetGo(port);
+  EXPECT_EQ(StatusOf(port), EVTCHNSTAT_closed);
+  EXPECT_EQ(StatusOf(peer), EVTCHNSTAT_unbound);
+  EXPECT_FALSE(files_->Keep(port));
+}
+
 TEST_P(EventDeviceTest, AClientThatLeavesWithoutReadingIsClosed) {
   const auto [port, peer] = Bind(here_, there_);
   EXPECT_EQ(here_.Notify(port), 0);
