@@ -13,7 +13,7 @@ import packages  # noqa: E402, of the tests, as the next one
 import run  # noqa: E402
 
 REAL, NULL = 'xenctrl_bench xen', 'xenctrl_bench null'
-# The references of grants follow one another as long as few were given back.
+# The disk first: it wants grants whose references follow one another, as those of a fresh table do.
 SHARING = 'sharing_bench disk grants frames=1024:1 frames=262144:16'
 VCHAN = 'sharing_bench vchan'
 
@@ -23,7 +23,8 @@ def figures(build, folder, libraries):
   the machines are made of is kept in `folder`."""
   calls = run.Machine(folder, packages.Archive(), packages.UTILITIES, libraries)
   calls.programs = [REAL, NULL]
-  # Both ways of sharing are one program's rows: of 1 GiB of plain memory, and of a domain's.
+  # Debian's libraries and ours are rows of one program. It maps 1 GiB of plain memory, and then as
+  # much of a domain's.
   sharing = copy.copy(calls)
   sharing.library_sets = {'stock': None}
   sharing.programs, sharing.programs_with_store = [SHARING], [VCHAN]

@@ -82,9 +82,8 @@ static uint32_t *map_grants(uint64_t pages) {
   return place;
 }
 
-/* A signal comes soon after the last one was handled, and then later: where a call takes longer
- * than that, all get on none the less. It may come while another device is asked, whose answer it
- * does not get. */
+/* A signal comes soon after the last one was handled, or later: calls get on, however slow they
+ * are. It may come while another device is asked, whose answer it does not get. */
 static volatile sig_atomic_t signals, strange;
 static int evtchn;
 static dev_t evtchns;
