@@ -5,7 +5,7 @@
 // hypercall may use its address at any time.
 //
 // Implementations: LockedBacking (anonymous, locked); in hcall/transport, memory of Linux's
-// hypercall device and the region of the embedded machine.
+// hypercall device, and regions: of the embedded machine, of a machine, of real Xen.
 #ifndef XENCOMM_BACKING_H_
 #define XENCOMM_BACKING_H_
 

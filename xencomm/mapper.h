@@ -50,9 +50,9 @@ struct CopySegment {
 
 class XENCOMM_API Mapper {
  public:
-  // As xencomm_open: "privcmd", the devices in /dev/xen, each opened when it is needed first;
-  // "machine:PATH[,domain=ID]", that domain's on a machine; an empty setting means the
-  // environment's, or the default. kUnimplemented: an embedded machine has no other processes.
+  // As xencomm_open: "privcmd" and "xencomm-device", the devices in /dev/xen, each opened when it
+  // is needed first; "machine:PATH[,domain=ID]", that domain's on a machine; an empty setting means
+  // the environment's, or the default. kUnimplemented: an embedded machine has no other processes.
   static absl::StatusOr<std::shared_ptr<Mapper>> Open(const std::string& transport = "");
 
   Mapper(const Mapper&) = delete;

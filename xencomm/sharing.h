@@ -8,10 +8,11 @@
  *     char *bytes = xencomm_mapping_data(ours);
  *
  * Settings are those of xencomm_open, but for "embedded", which has nobody to share with (ENOTSUP):
- * "privcmd" stands for the devices in /dev/xen, and "machine:PATH[,domain=ID]" for that domain's on
- * a machine. Functions refuse as those of xencomm.h do: NULL or -1, errno, and a sentence for
- * xencomm_error(). All may be called by any thread at any time. After fork none of this is in the
- * child: what it has from its parent it only closes, and everything else refuses (ESTALE).
+ * "privcmd" and "xencomm-device" stand for the devices in /dev/xen, and "machine:PATH[,domain=ID]"
+ * for that domain's on a machine. Functions refuse as those of xencomm.h do: NULL or -1, errno, and
+ * a sentence for xencomm_error(). All may be called by any thread at any time. After fork none of
+ * this is in the child: what it has from its parent it only closes, and everything else refuses
+ * (ESTALE).
  *
  * Pages are of 4096 bytes.
  */

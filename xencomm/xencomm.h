@@ -33,10 +33,13 @@ typedef struct xencomm_context xencomm_context;
 
 /*
  * Opens a way to a hypervisor:
- *   "privcmd"   the Xen that this machine runs on, by /dev/xen/privcmd
- *   "embedded"  a hypervisor in this process, which needs no Xen; options may follow a colon:
- *               "embedded:space=walk4,memory=512M" (xencomm run --help lists them)
- *   NULL        what the environment variable XENCOMM_TRANSPORT says, or else "privcmd"
+ *   "privcmd"         the Xen that this machine runs on, by /dev/xen/privcmd; pointers are raw
+ *   "xencomm-device"  the same Xen by /dev/xen/xencomm, a kernel module's: pointers lead into a
+ *                     region, or nowhere
+ *   "embedded"        a hypervisor in this process, which needs no Xen; options may follow a colon:
+ *                     "embedded:space=walk4,memory=512M" (xencomm run --help lists them)
+ *   NULL              what the environment variable XENCOMM_TRANSPORT says, or else
+ *                     "xencomm-device" where there is that device, or else "privcmd"
  * Contexts of one process that are opened alike share their memory: what one allocated, another
  * frees. EINVAL for a setting that makes no sense, ENODEV when there is no such hypervisor, EACCES.
  */

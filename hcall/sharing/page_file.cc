@@ -20,8 +20,8 @@ absl::StatusOr<std::shared_ptr<File>> By(const std::string& setting, const auto&
   const absl::StatusOr<TransportSetting> parsed = ParseTransport(setting);
   if (!parsed.ok()) return parsed.status();
   if (const auto* const joined = std::get_if<JoinedSetting>(&*parsed)) return of_machine(*joined);
-  if (std::holds_alternative<PrivcmdSetting>(*parsed)) return of_linux();
-  return CheckSharing(setting);
+  if (std::holds_alternative<EmbeddedSetting>(*parsed)) return CheckSharing(setting);
+  return of_linux();
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ absl::Status CheckSharing(const std::string& setting) {
   if (!std::holds_alternative<EmbeddedSetting>(*parsed)) return absl::OkStatus();
   return absl::UnimplementedError(
       "an embedded machine is this process's alone, with nobody to share memory with: expected "
-      "privcmd or machine:PATH");
+      "privcmd, xencomm-device or machine:PATH");
 }
 
 absl::StatusOr<std::shared_ptr<GrantFile>> OpenGrantFile(const std::string& setting) {

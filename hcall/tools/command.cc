@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "hcall/transport/open.h"
 
 namespace xencomm::tools {
 
@@ -202,7 +203,7 @@ std::uint64_t Arguments::Number(const std::string& option, std::uint64_t otherwi
 std::string Arguments::Operand() const { return operands_.empty() ? "" : operands_[0]; }
 
 std::string Arguments::Transport() const {
-  if (Has("xen")) return "privcmd";
+  if (Has("xen")) return SettingForXen();
   if (Has("machine")) return OnMachine(*Get("machine"));
   if (!embedded_.empty()) return absl::StrCat("embedded:", embedded_);
   const char* const environment = std::getenv("XENCOMM_TRANSPORT");

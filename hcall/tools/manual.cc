@@ -130,7 +130,7 @@ std::string OverviewPage() {
   absl::StrAppend(
       &page, ".SH ENVIRONMENT\n.TP\n.B XENCOMM_TRANSPORT\n",
       Troff("What commands connect to when no option says it, as xencomm_open takes it: privcmd, "
-            "embedded, embedded:OPTION=VALUE,..."),
+            "xencomm-device, machine:PATH, embedded, embedded:OPTION=VALUE,..."),
       "\n");
   return page;
 }

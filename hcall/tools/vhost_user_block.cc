@@ -41,7 +41,7 @@ absl::StatusOr<std::unique_ptr<vhost_user::PageMapper>> MapperFor(const Argument
   auto grants = vhost_user::OpenGrantMapper(transport);
   // A Linux without gntdev serves front-ends that share frames.
   if (!grants.ok()) {
-    if (SplitSetting(transport).name != "privcmd") return grants.status();
+    if (SplitSetting(transport).name == "machine") return grants.status();
     Say(absl::StrFormat("grants of domain %u cannot be mapped, and its frames alone are served: %s",
                         domain, grants.status().message()));
   }

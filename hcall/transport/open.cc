@@ -18,6 +18,7 @@
 #include "hcall/transport/privcmd.h"
 #include "hcall/transport/privcmd_foreign_memory.h"
 #include "hcall/transport/setting.h"
+#include "hcall/transport/xencomm_device.h"
 #include "xencomm/client.h"
 #include "xencomm/mutex.h"
 #include "xencomm/process_slot.h"
@@ -27,11 +28,14 @@ namespace xencomm {
 
 namespace {
 
+constexpr char kPrivcmd[] = "privcmd";
+constexpr char kXencommDevice[] = "xencomm-device";
+
 // An empty setting stands for that of the environment, or the default.
 std::string OrDefault(const std::string& setting) {
   if (!setting.empty()) return setting;
   const char* const environment = std::getenv("XENCOMM_TRANSPORT");
-  return environment == nullptr || environment[0] == '\0' ? "privcmd" : environment;
+  return environment == nullptr || environment[0] == '\0' ? SettingForXen() : environment;
 }
 
 // The clients of a process by their settings.
@@ -52,17 +56,20 @@ absl::StatusOr<TransportSetting> ParseTransport(const std::string& text) {
   const Setting parts = SplitSetting(setting);
   if (parts.name == "embedded") return ParseEmbeddedSetting(parts.options);
   if (parts.name == "machine") return ParseJoinedSetting(parts.options);
-  if (parts.name != "privcmd") {
+  if (parts.name != kPrivcmd && parts.name != kXencommDevice) {
     return absl::InvalidArgumentError(
-        Sentence("'%s' is no transport: expected privcmd, machine:PATH, embedded or "
-                 "embedded:OPTIONS",
+        Sentence("'%s' is no transport: expected privcmd, xencomm-device, machine:PATH, embedded "
+                 "or embedded:OPTIONS",
                  setting));
   }
   if (!parts.options.empty()) {
-    return absl::InvalidArgumentError(Sentence("'%s': privcmd takes no options", setting));
+    return absl::InvalidArgumentError(Sentence("'%s': %s takes no options", setting, parts.name));
   }
-  return PrivcmdSetting();
+  if (parts.name == kPrivcmd) return PrivcmdSetting();
+  return XencommDeviceSetting();
 }
+
+std::string SettingForXen() { return XencommDevice::IsThere() ? kXencommDevice : kPrivcmd; }
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Open(const std::string& transport) {
   const std::string setting = OrDefault(transport);
@@ -83,6 +90,7 @@ absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& sett
   const absl::StatusOr<TransportSetting> parsed = ParseTransport(setting);
   if (!parsed.ok()) return parsed.status();
   if (std::holds_alternative<PrivcmdSetting>(*parsed)) return Privcmd::Open();
+  if (std::holds_alternative<XencommDeviceSetting>(*parsed)) return XencommDevice::Open();
   // Programs ask for the descriptor of calls, look at it, and put others in its place. Nothing goes
   // through this one.
   FileDescriptor fd(memfd_create("xencomm-calls", MFD_CLOEXEC));
@@ -102,7 +110,6 @@ absl::StatusOr<std::unique_ptr<Transport>> OpenTransport(const std::string& sett
 absl::StatusOr<std::unique_ptr<ForeignMemory>> OpenForeignMemory(const std::string& setting) {
   const absl::StatusOr<TransportSetting> parsed = ParseTransport(setting);
   if (!parsed.ok()) return parsed.status();
-  if (std::holds_alternative<PrivcmdSetting>(*parsed)) return PrivcmdForeignMemory::Open();
   if (const auto* const joined = std::get_if<JoinedSetting>(&*parsed)) {
     const absl::StatusOr<embedded::ForeignMappings*> mappings =
         machine::Connection::MappingsOfThisProcess(*joined);
@@ -111,11 +118,14 @@ absl::StatusOr<std::unique_ptr<ForeignMemory>> OpenForeignMemory(const std::stri
     return std::make_unique<embedded::EmbeddedForeignMemory>(
         std::shared_ptr<embedded::ForeignMappings>(std::shared_ptr<void>(), *mappings));
   }
-  auto machine =
-      embedded::EmbeddedMachine::OfThisProcess(std::get<EmbeddedSetting>(*parsed).machine);
-  if (!machine.ok()) return machine.status();
-  return std::make_unique<embedded::EmbeddedForeignMemory>(
-      std::shared_ptr<embedded::ForeignMappings>(*machine, &(*machine)->foreign_mappings()));
+  if (const auto* const setting_of_machine = std::get_if<EmbeddedSetting>(&*parsed)) {
+    auto machine = embedded::EmbeddedMachine::OfThisProcess(setting_of_machine->machine);
+    if (!machine.ok()) return machine.status();
+    return std::make_unique<embedded::EmbeddedForeignMemory>(
+        std::shared_ptr<embedded::ForeignMappings>(*machine, &(*machine)->foreign_mappings()));
+  }
+  // However calls are made: frames of others are no part of a region.
+  return PrivcmdForeignMemory::Open();
 }
 
 }  // namespace xencomm

@@ -1,6 +1,7 @@
 // A transport's setting: the words that xencomm_open, XENCOMM_TRANSPORT and `xencomm run` take.
 //
-//   NAME[:OPTION=VALUE[,OPTION=VALUE]...]        privcmd, embedded:space=walk4,memory=512M
+//   NAME[:OPTION=VALUE[,OPTION=VALUE]...]        privcmd, xencomm-device,
+//                                                embedded:space=walk4,memory=512M
 //   machine:PATH[,space=VALUE][,domain=ID]       machine:/run/user/1000/xencomm/machine
 #ifndef HCALL_TRANSPORT_SETTING_H_
 #define HCALL_TRANSPORT_SETTING_H_

@@ -49,8 +49,9 @@ TEST(CApiOpen, RefusesWhatIsNoTransport) {
     int error;
     const char* words;
   } cases[] = {
-      {"xen", EINVAL, "'xen' is no transport: expected privcmd, machine:PATH"},
-      {"privcmd:fast", EINVAL, "takes no options"},
+      {"xen", EINVAL, "'xen' is no transport: expected privcmd, xencomm-device, machine:PATH"},
+      {"privcmd:fast", EINVAL, "'privcmd:fast': privcmd takes no options"},
+      {"xencomm-device:fast", EINVAL, "'xencomm-device:fast': xencomm-device takes no options"},
       {"embedded:space=warp", EINVAL, "space=warp: expected direct"},
       {"embedded:memory=1", EINVAL, "memory=1: expected"},
   };

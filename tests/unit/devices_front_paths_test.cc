@@ -82,6 +82,7 @@ TEST_F(DevicesFrontTest, APathIsReadAsTheKernelReadsIt) {
       {"/dev/xen/privcmd/", "Not a directory"},
       {"/dev/xen/privcmd/.", "Not a directory"},
       {"/dev/xen/privcmd2", "No such file or directory"},
+      {"/dev/xen/xencomm", "No such file or directory"},
       {"/dev/xen/privcm", "No such file or directory"},
       {"/dev/xen/gntalloc", "gnt"},
       {"/dev/xen/gntallo", "No such file or directory"},

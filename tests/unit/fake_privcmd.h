@@ -1,6 +1,7 @@
 // Linux's privcmd as a test has it: the devices are there, and answer what the test says. open,
 // ioctl and what else libxencomm asks of Linux for them, of the whole program, its libraries
-// included. For one file of a program.
+// included. For one file of a program. Where the test says so, the device of the module xencomm is
+// there, too.
 #ifndef TESTS_UNIT_FAKE_PRIVCMD_H_
 #define TESTS_UNIT_FAKE_PRIVCMD_H_
 
@@ -26,14 +27,19 @@
 #include <utility>
 #include <vector>
 
+#include "hcall/linux/xencomm_device.h"
+
 namespace xencomm::testing {
 
-// While one lives, this is Linux. Its devices map fresh zeroed memory, each time other.
+// While one lives, this is Linux. Its devices map fresh zeroed memory, each time other; but that of
+// /dev/xen/xencomm maps what its file holds there.
 struct FakePrivcmd {
   FakePrivcmd();
   FakePrivcmd(const FakePrivcmd&) = delete;
   FakePrivcmd& operator=(const FakePrivcmd&) = delete;
   ~FakePrivcmd();
+
+  bool has_xencomm = false;
 
   // What is opened next, by path: an errno, or 0. Other files open as ever.
   std::map<std::string, std::vector<int>> open_errors;
@@ -46,8 +52,12 @@ struct FakePrivcmd {
 
   // A hypercall's answer, or -1 and errno.
   std::function<long(const privcmd_hypercall_t&)> call;
-  // The answer of another ioctl of privcmd: 0 or an errno.
+  // The answer of another ioctl of these devices: 0 or an errno.
   std::function<int(unsigned long request, void* argument)> control;
+
+  // Which file /dev/xen/xencomm was at last.
+  dev_t xencomm_filesystem = 0;
+  ino_t xencomm_inode = 0;
 
   int madvise_error = 0;
   std::vector<timespec> pauses;  // nobody waits
@@ -58,11 +68,24 @@ inline FakePrivcmd* fake_privcmd = nullptr;
 inline FakePrivcmd::FakePrivcmd() { fake_privcmd = this; }
 inline FakePrivcmd::~FakePrivcmd() { fake_privcmd = nullptr; }
 
-// Whether `fd` is one of the devices still: they are made of /dev/zero.
+// A region's place on the device, the table's included, is the same in its file.
+inline int OpenFakeXencomm() {
+  const int fd = memfd_create("xencomm", MFD_CLOEXEC);
+  struct stat about = {};
+  if (ftruncate(fd, 1 << 30) == 0 && fstat(fd, &about) == 0) {
+    fake_privcmd->xencomm_filesystem = about.st_dev;
+    fake_privcmd->xencomm_inode = about.st_ino;
+  }
+  return fd;
+}
+
+// Whether `fd` is one of the devices still: they are made of /dev/zero, and of a file.
 inline bool IsFakeDevice(int fd) {
   struct stat about = {};
-  return fake_privcmd != nullptr && fstat(fd, &about) == 0 && S_ISCHR(about.st_mode) &&
-         about.st_rdev == makedev(1, 5);
+  if (fake_privcmd == nullptr || fstat(fd, &about) != 0) return false;
+  if (S_ISCHR(about.st_mode)) return about.st_rdev == makedev(1, 5);
+  return about.st_dev == fake_privcmd->xencomm_filesystem &&
+         about.st_ino == fake_privcmd->xencomm_inode;
 }
 
 inline long RealSyscall(long number, long a, long b, long c, long d = 0, long e = 0, long f = 0) {
@@ -73,7 +96,9 @@ inline long RealSyscall(long number, long a, long b, long c, long d = 0, long e 
 
 inline int OpenOrFake(const char* path, int flags, mode_t mode) {
   const std::string name = path;
-  const bool device = name == "/dev/xen/privcmd" || name == "/dev/xen/hypercall";
+  const bool xencomm =
+      name == XENCOMM_DEVICE && fake_privcmd != nullptr && fake_privcmd->has_xencomm;
+  const bool device = xencomm || name == "/dev/xen/privcmd" || name == "/dev/xen/hypercall";
   if (fake_privcmd == nullptr || (!device && !fake_privcmd->open_errors.contains(name))) {
     return openat(AT_FDCWD, path, flags, mode);
   }
@@ -85,13 +110,15 @@ inline int OpenOrFake(const char* path, int flags, mode_t mode) {
       return -1;
     }
   }
-  const int fd = openat(AT_FDCWD, device ? "/dev/zero" : path, flags, mode);
+  const int fd =
+      xencomm ? OpenFakeXencomm() : openat(AT_FDCWD, device ? "/dev/zero" : path, flags, mode);
   fake_privcmd->opened[name] = {flags, fd};
   return fd;
 }
 
 inline long IoctlOrFake(int fd, unsigned long request, void* argument) {
-  if (_IOC_TYPE(request) != 'P' || !IsFakeDevice(fd)) {
+  const bool is_of_devices = _IOC_TYPE(request) == 'P' || request == XENCOMM_IOC_RESERVE;
+  if (!is_of_devices || !IsFakeDevice(fd)) {
     return RealSyscall(SYS_ioctl, fd, static_cast<long>(request), reinterpret_cast<long>(argument));
   }
   if (request == IOCTL_PRIVCMD_HYPERCALL) {
