@@ -119,19 +119,24 @@ def unit():
   counts = meson_tests(BUILD, '--suite', 'unit')
   # Small programs, in all orders that C++'s memory model allows.
   counts += meson_tests(BUILD, '--suite', 'litmus')
-  # The same tests once more under the address and undefined-behaviour sanitizers. Their checks are
-  # so many that optimizing them takes longer than running them.
+  return counts
+
+
+def threads():
+  # The thread sanitizer takes a build of its own.
+  threaded = BUILD / 'thread'
+  build(threaded, '-Db_sanitize=thread', '-Doptimization=1', *LINES_ONLY,
+        target='threaded-tests')
+  return meson_tests(threaded, '--suite', 'threads')
+
+
+def sanitize():
+  # The checks are so many that optimizing them takes longer than running them.
   sanitized = BUILD / 'sanitize'
   build(sanitized, '-Db_sanitize=address,undefined', '-Doptimization=1', *LINES_ONLY)
   # What `xencomm run` puts in front of programs comes before the sanitizer's library, too.
   os.environ['ASAN_OPTIONS'] = 'verify_asan_link_order=0'
-  counts += meson_tests(sanitized, '--suite', 'unit')
-  # And those that have threads under the thread sanitizer, which takes a build of its own.
-  threaded = BUILD / 'thread'
-  build(threaded, '-Db_sanitize=thread', '-Doptimization=1', *LINES_ONLY,
-        target='threaded-tests')
-  counts += meson_tests(threaded, '--suite', 'threads')
-  return counts
+  return meson_tests(sanitized, '--suite', 'unit')
 
 
 def bare_metal(suite):
@@ -142,6 +147,11 @@ def bare_metal(suite):
 def xen():
   build(BUILD)
   return program('/usr/bin/python3', 'tests/xen/run.py', str(BUILD))
+
+
+def region(*more):
+  build(BUILD)
+  return program('/usr/bin/python3', 'tests/xen/regions.py', str(BUILD), *more)
 
 
 def fuzz():
@@ -170,12 +180,21 @@ def faults():
 
 
 SUITES = {
-    'unit': (unit, 'GoogleTest programs, plain and under the sanitizers'),
+    'unit': (unit, 'GoogleTest programs, and small ones in all orders of memory'),
+    'threads': (threads, 'unit tests that have threads, under the thread sanitizer'),
     'ppc64': (lambda: bare_metal('ppc64'), 'PowerPC without firmware in QEMU: 970, powernv9'),
     'x86_64': (lambda: bare_metal('x86_64'), 'ring 0 and ring 3 of x86-64 in QEMU'),
     'xen': (xen, 'toolstack calls, good ones and refused ones, on real Xen 4.17 and 4.20 in QEMU'),
+    'region': (region, 'regions in real Xen 4.17, built with hcall/xen, in QEMU'),
     'fuzz': (fuzz, 'libFuzzer targets, a fixed number of inputs each'),
     'faults': (faults, 'a few planted faults, drawn by the state of the tree, against the floors'),
+}
+
+# What takes too long for every run is run when it is named.
+ONLY_NAMED = {
+    'region-all': (lambda: region('--all'),
+                   'more of it: guests of PVH domains, Xen with CONFIG_DEBUG'),
+    'sanitize': (sanitize, 'unit tests under the address and undefined-behaviour sanitizers'),
 }
 
 
@@ -193,23 +212,28 @@ def main():
     os.chdir(TOP)
     os.execv(sys.executable, [sys.executable, str(script), *sys.argv[2:]])
 
-  listing = '\n'.join(f'  {name:<9} {what}' for name, (_, what) in SUITES.items())
+  every = SUITES | ONLY_NAMED
+  listing = '\n'.join(f'  {name:<10} {what}' for name, (_, what) in SUITES.items())
+  listing += '\nonly when named:\n'
+  listing += '\n'.join(f'  {name:<10} {what}' for name, (_, what) in ONLY_NAMED.items())
   listing += '\nby themselves, with options of their own:\n'
-  listing += '\n'.join(f'  {name:<9} {what}' for name, (_, what) in TOOLS.items())
+  listing += '\n'.join(f'  {name:<10} {what}' for name, (_, what) in TOOLS.items())
   parser = argparse.ArgumentParser(
       prog='./tests/run', description='Runs the tests.', epilog=f'suites:\n{listing}',
       formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument('suites', metavar='SUITE', nargs='*', help='the suites to run (default: all)')
+  parser.add_argument('suites', metavar='SUITE', nargs='*',
+                      help=f'the suites to run (default: all but {", ".join(ONLY_NAMED)})')
   names = parser.parse_args().suites
   for name in names:
-    if name not in SUITES:
-      parser.error(f"there is no suite '{name}'; the suites are {', '.join(SUITES)}")
+    if name not in every:
+      parser.error(f"there is no suite '{name}'; the suites are {', '.join(every)}")
 
   os.chdir(TOP)
   total = Counts()
   for name in names or SUITES:
-    print(f'== {name}: {SUITES[name][1]}', flush=True)
-    counts = SUITES[name][0]()
+    suite, what = every[name]
+    print(f'== {name}: {what}', flush=True)
+    counts = suite()
     print(f'== {name}: {counts}', flush=True)
     total += counts
   if failures:
