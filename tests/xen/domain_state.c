@@ -186,6 +186,8 @@ static void check_refused_configurations(void) {
     uint32_t domid = 0;
     if (kRefused[i].error != 0) {
       CHECK_REFUSED(xc_domain_create(xch, &domid, &config), kRefused[i].error);
+      // An earlier Xen may have been content.
+      if (domid != 0) CHECK(xc_domain_destroy(xch, domid) == 0);
     } else {
       CHECK(xc_domain_create(xch, &domid, &config) == 0 && xc_domain_destroy(xch, domid) == 0);
     }

@@ -76,12 +76,22 @@ class Machine:
   one. One with a transcript, a life of domains or a neighbour has no programs but that one's.
   """
 
+  hypervisor = None  # another one than Debian's: the packed image of it
+  modules = ()  # of Linux, beside Debian's
+  processors = 1
+  xen_arguments = ''
+  environment = {}  # for the programs over a set of libraries: words in front of theirs
   memory = None  # MiB of the machine, and dom0's of these; or as much as its programs need
   pvh = False
   has_transcript = False
   has_life = False
   has_others = False
   steps_with_neighbour = ()
+
+  @property
+  def has_guest(self):
+    """Whether a guest is started that has what domain 0 has (with_guest)."""
+    return bool(self.steps_with_neighbour)
 
   def __init__(self, folder, archive, more, library_sets=LIBRARY_SETS):
     self.folder, self.xen, self.library_sets = folder, archive.xen, library_sets
@@ -116,6 +126,8 @@ class Machine:
       # busybox takes them as they are.
       content = lzma.decompress(content) if found[0].suffix == '.xz' else content
       (image / 'modules' / f'{module}.ko').write_bytes(content)
+    for module in self.modules:
+      add_stripped(module, image / 'modules' / module.name)
 
     def add_libraries(program, *search):
       for path in self.needed_libraries(program, *search):
@@ -128,14 +140,15 @@ class Machine:
     session = [words for words, _ in transcript.expected()] if self.has_transcript else []
     names = {words.split()[0] for words in [*self.programs, *self.programs_with_store, *session]}
     names |= life.PROGRAMS if self.has_life else set()
-    names |= {'xl', 'vchan-socket-proxy'} if self.steps_with_neighbour else set()
+    names |= {'vchan-socket-proxy'} if self.steps_with_neighbour else set()
+    names |= {'xl'} if self.has_guest else set()
     for name in names - {'sleep'}:  # which busybox has
       folders = [build / 'hcall/tools', build / 'bench', stock_programs, self.root / 'usr/bin',
                  pathlib.Path('/usr/bin')]
       program = next(folder / name for folder in folders if (folder / name).exists())
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
-    has_guests = self.has_life or self.steps_with_neighbour or session
+    has_guests = self.has_life or self.has_guest or session
     has_store = self.programs_with_store or self.store_checks or has_guests
     daemons = [stock_programs / name for name in STORE] if has_store else []
     if has_guests:
@@ -149,7 +162,7 @@ class Machine:
       libgcc = pathlib.Path(packages.LIBRARIES.removeprefix('usr/')) / 'libgcc_s.so.1'
       add_stripped(next(top / libgcc for top in (self.root, pathlib.Path('/'))
                         if (top / libgcc).exists()), image / 'lib' / libgcc.name)
-    if self.has_life:
+    if has_guests:
       # Where xl looks for xenconsole.
       (image / 'usr/lib' / stock_programs.parent.name).mkdir(parents=True)
       (image / 'usr/lib' / stock_programs.parent.name / 'bin').symlink_to('/bin')
@@ -166,13 +179,14 @@ class Machine:
     # What a program prints stands between a line with its name and one with its exit code.
     def steps_of(all_words):
       return '\n'.join(f'''echo "run: {name}: {words}"
-LD_LIBRARY_PATH={f'/{name}' if name in drop_ins else ''}:/lib {words} </dev/null 2>&1
+{self.environment.get(name, '')} LD_LIBRARY_PATH={f'/{name}' if name in drop_ins else ''}:/lib \
+{words} </dev/null 2>&1
 echo "ended: $?"''' for words in all_words for name in self.library_sets)
     steps = steps_of([*self.programs, *(path.name for path in self.checks)])
     if has_store:
       for path in daemons:
         # What a guest prints, for whoever reads it later.
-        logs = path.name == 'xenconsoled' and self.steps_with_neighbour
+        logs = path.name == 'xenconsoled' and self.has_guest
         words = f'{path.name} --log=guest' if logs else path.name
         steps += f'\nLD_LIBRARY_PATH=/lib {words} >/dev/null'
       steps += '\n' + steps_of([*self.programs_with_store, *(
@@ -181,7 +195,8 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
       (image / 'etc' / 'xen').mkdir(parents=True)
       (image / 'etc' / 'xen' / 'xl.conf').write_text(transcript.XL_CONF)
       (image / 'kernel').write_bytes(guest_kernel.kernel())
-      steps += '\nexport LD_LIBRARY_PATH=/lib\n'
+      # Theirs before Debian's, where there is another set.
+      steps += f'\nexport LD_LIBRARY_PATH={"".join(f"/{name}:" for name in drop_ins)}/lib\n'
     if session:
       for kind in transcript.GUESTS:
         (image / f'{kind}.cfg').write_text(transcript.configuration(kind, '/kernel'))
@@ -195,17 +210,8 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
     if self.has_others:
       steps += f'{others.Image(self.root, stock_programs).shell()}\n'
       steps += 'echo "run: others"\ncat /others'
-    if self.steps_with_neighbour:
-      (image / f'{neighbour.NAME}.cfg').write_text(neighbour.CONFIGURATION)
-      for name, content in neighbour.files().items():
-        (image / name).write_bytes(content)
-      steps = f'''if [ "$(cat /proc/xen/capabilities)" != control_d ]; then
-export LD_LIBRARY_PATH=/lib
-{neighbour.guest_shell(self.steps_with_neighbour)}
-poweroff -f
-fi
-{steps}
-{neighbour.shell(self.steps_with_neighbour)}'''
+    if self.has_guest:
+      steps = self.with_guest(image, steps)
     init.write_text(f'''#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc none /proc
@@ -213,7 +219,9 @@ mount -t sysfs none /sys
 mount -t devtmpfs none /dev
 mkdir /dev/pts
 mount -t devpts none /dev/pts
-for module in {' '.join(MODULES)}; do insmod /modules/$module.ko; done
+for module in {' '.join([*MODULES, *(path.stem for path in self.modules)])}; do
+insmod /modules/$module.ko
+done
 mount -t xenfs none /proc/xen
 ln -s /run /var/run
 mkdir -p /tmp /run/lock /var/lock /run/xenstored /var/lib/xen /var/run/xen /var/log/xen/console
@@ -225,7 +233,7 @@ poweroff -f
     archive = self.folder / 'initramfs.cpio.gz'
     packed = pack(image)
     archive.write_bytes(packed)
-    if self.steps_with_neighbour:
+    if self.has_guest:
       # Behind the image that both have, what makes the second one of it.
       shutil.rmtree(image)
       image.mkdir()
@@ -233,6 +241,20 @@ poweroff -f
       shutil.copy(self.kernel(), image / neighbour.KERNEL)
       archive.write_bytes(packed + pack(image))
     return archive
+
+  def with_guest(self, image, steps):
+    """Of a shell: `steps`, which are domain 0's, and what makes a guest and is run in it. Both have
+    the image, and domain 0 also its packed form and the kernel."""
+    (image / f'{neighbour.NAME}.cfg').write_text(neighbour.CONFIGURATION)
+    for name, content in neighbour.files().items():
+      (image / name).write_bytes(content)
+    return f'''if [ "$(cat /proc/xen/capabilities)" != control_d ]; then
+export LD_LIBRARY_PATH=/lib
+{neighbour.guest_shell(self.steps_with_neighbour)}
+poweroff -f
+fi
+{steps}
+{neighbour.shell(self.steps_with_neighbour)}'''
 
   def kernel(self):
     return next((self.root / 'boot').glob('vmlinuz-*'))
@@ -259,7 +281,7 @@ poweroff -f
   def boot(self, archive, *options):
     """Boots, QEMU having these options besides, and answers what dom0 printed."""
     xen = self.folder / 'xen.elf'
-    packed = self.root / 'boot' / f'xen-{self.xen}-amd64.gz'
+    packed = self.hypervisor or self.root / 'boot' / f'xen-{self.xen}-amd64.gz'
     xen.write_bytes(gzip.decompress(packed.read_bytes()))
     log = self.folder / 'serial.log'
     log.unlink(missing_ok=True)
@@ -268,23 +290,25 @@ poweroff -f
       hardware = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on']
       dom0 = 'dom0=pvh '
     memory, dom0_memory = self.memory or (
-        (1536, 1000) if self.has_life else (1400, 700) if self.steps_with_neighbour else
+        (1536, 1000) if self.has_life else (1400, 700) if self.has_guest else
         (1024, 384) if self.pvh else (768, 400))
+    # Of several a vcpu can be pinned to one; there are as many as a machine's.
+    processors = 4 if self.has_life else self.processors
     dom0 += f'dom0_mem={dom0_memory}M,max:{dom0_memory}M'
     # No comma may stand in Linux' own arguments: QEMU separates modules by them. QEMU's exit code
     # says nothing.
     subprocess.run([
         'timeout', '500', 'qemu-system-x86_64', '-machine', *hardware, '-m', str(memory), '-accel',
-        'tcg', '-cpu', 'qemu64,+npt', '-smp', '1', '-display', 'none', '-nodefaults', '-no-reboot',
-        '-serial', f'file:{log}', '-kernel', str(xen), '-append',
-        f'console=com1 com1=115200,8n1 {dom0} loglvl=all guest_loglvl=all', '-initrd',
+        'tcg', '-cpu', 'qemu64,+npt', '-smp', str(processors), '-display', 'none', '-nodefaults',
+        '-no-reboot', '-serial', f'file:{log}', '-kernel', str(xen), '-append',
+        f'console=com1 com1=115200,8n1 {dom0} loglvl=all guest_loglvl=all {self.xen_arguments}',
+        '-initrd',
         f'{self.kernel()} console=hvc0 quiet panic=-1 preempt=full,{archive}', *options])
     return log.read_text(errors='replace').replace('\r', '') if log.exists() else ''
 
   def run(self, build):
     """Prints what was not as it should be; answers how many passed, and how many failed."""
-    # Of several processors a vcpu can be pinned to one; there are as many as a machine's.
-    text = self.boot(self.build_image(build), *(['-smp', '4'] if self.has_life else []))
+    text = self.boot(self.build_image(build))
     passed = failed = 0
     outputs = outputs_of(text)
     for name in self.library_sets:
