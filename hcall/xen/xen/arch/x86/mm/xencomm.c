@@ -45,6 +45,7 @@ typedef unsigned long xencomm_page_t;
 #define PAGE_READ      1UL  /* by any pointer */
 #define PAGE_WRITE     2UL  /* by any pointer */
 #define PAGE_ARGUMENTS 4UL  /* by pointers to arguments only */
+#define PAGE_SHARED    8UL  /* with the table, which no pointer reaches */
 
 #define PAGES_PER_LEAF (PAGE_SIZE / sizeof(xencomm_page_t))
 
@@ -59,10 +60,10 @@ typedef unsigned long xencomm_page_t;
 #define GENERATION_BITS 50
 
 struct xencomm_region {
-    /* For find_page(). */
+    /* For page_at(). */
     unsigned long start;          /* guest address */
-    unsigned long payload;        /* bytes from there */
     unsigned long end;            /* bytes from there */
+    unsigned long payload;        /* bytes from there */
     bool has_arguments;           /* some granule is for arguments only */
 
     bool writable;
@@ -106,11 +107,11 @@ static DEFINE_SPINLOCK(generation_lock);
  * Guest access.
  */
 
-/* The page at @offset from a region's start. */
+/* The page at @offset from a region's start.  Those of the table are not backed. */
 static always_inline xencomm_page_t page_at(const struct xencomm_region *r,
                                             unsigned long offset)
 {
-    if ( unlikely(offset < r->payload) || unlikely(offset >= r->end) )
+    if ( unlikely(offset >= r->end) )
         return 0;
 
     offset = array_index_nospec(offset, r->end);
@@ -119,24 +120,30 @@ static always_inline xencomm_page_t page_at(const struct xencomm_region *r,
                                 [(offset >> PAGE_SHIFT) % PAGES_PER_LEAF]);
 }
 
-/* The page with guest address @addr, as the current call's region has it. */
-static always_inline xencomm_page_t find_page(unsigned long addr)
-{
-    const struct xencomm_region *r = current->arch.xencomm.region;
-
-    return page_at(r, addr - r->start);
-}
-
 static always_inline char *byte_in(xencomm_page_t page, unsigned long addr)
 {
     return (char *)(page & PAGE_MASK) + (addr & ~PAGE_MASK);
 }
 
-/* After, not before the guest's memory was written: marks are taken away. */
-static always_inline void mark_dirty(xencomm_page_t page)
+/*
+ * Mostly a few words.  Each byte is read once: nothing of the guest's is looked
+ * at before it was copied.
+ */
+static always_inline void copy_bytes(void *to, const void *from, unsigned int n)
 {
-    struct domain *d = current->domain;
+    unsigned long count = n / sizeof(unsigned long);
 
+    asm volatile ( "rep movsq"
+                   : "+c" (count), "+D" (to), "+S" (from) :: "memory" );
+    count = n % sizeof(unsigned long);
+    if ( count )
+        asm volatile ( "rep movsb"
+                       : "+c" (count), "+D" (to), "+S" (from) :: "memory" );
+}
+
+/* After, not before the guest's memory was written: marks are taken away. */
+static always_inline void mark_dirty(struct domain *d, xencomm_page_t page)
+{
     if ( unlikely(paging_mode_log_dirty(d)) )
         paging_mark_dirty(d, _mfn(virt_to_mfn(page & PAGE_MASK)));
 }
@@ -149,11 +156,12 @@ static bool is_alias(const struct xencomm_call *call, unsigned long addr)
 
 enum direction { TO_GUEST, FROM_GUEST, CLEAR };
 
-/* What lies in several pages, in one for arguments only, or nowhere. */
+/* What lies in several pages, in a page that is not for all pointers, or nowhere. */
 static noinline unsigned int reach(unsigned long addr, void *own,
                                    unsigned int n, enum direction direction)
 {
-    const struct xencomm_call *call = &current->arch.xencomm;
+    struct vcpu *curr = current;
+    const struct xencomm_call *call = &curr->arch.xencomm;
     const struct xencomm_region *r = call->region;
     unsigned long start = r->start;
     unsigned long right = direction == FROM_GUEST ? PAGE_READ : PAGE_WRITE;
@@ -169,6 +177,9 @@ static noinline unsigned int reach(unsigned long addr, void *own,
         xencomm_page_t page = page_at(r, addr - start);
         unsigned int count = PAGE_SIZE - (addr & ~PAGE_MASK);
 
+        if ( (page & PAGE_SHARED) && addr - start >= r->payload )
+            page |= r->writable ? PAGE_READ | PAGE_WRITE : PAGE_READ;
+
         if ( !(page & right) )
         {
             if ( direction == FROM_GUEST )
@@ -178,14 +189,14 @@ static noinline unsigned int reach(unsigned long addr, void *own,
 
         count = min(count, n);
         if ( direction == FROM_GUEST )
-            memcpy(own, byte_in(page, addr), count);
+            copy_bytes(own, byte_in(page, addr), count);
         else
         {
             if ( direction == TO_GUEST )
-                memcpy(byte_in(page, addr), own, count);
+                copy_bytes(byte_in(page, addr), own, count);
             else
                 memset(byte_in(page, addr), 0, count);
-            mark_dirty(page);
+            mark_dirty(curr->domain, page);
         }
 
         addr += count;
@@ -199,32 +210,35 @@ static noinline unsigned int reach(unsigned long addr, void *own,
 /* Nearly all that is copied is a few bytes in one page. */
 static always_inline bool is_in_page(unsigned long addr, unsigned int n)
 {
-    return n - 1 < PAGE_SIZE - (addr & ~PAGE_MASK);
+    return n && (addr & ~PAGE_MASK) + n <= PAGE_SIZE;
 }
 
 unsigned int xencomm_copy_to_guest(void *to, const void *from, unsigned int n)
 {
+    struct vcpu *curr = current;
+    const struct xencomm_region *r = curr->arch.xencomm.region;
     unsigned long addr = (unsigned long)to;
-    xencomm_page_t page = find_page(addr);
+    xencomm_page_t page = page_at(r, addr - r->start);
 
     if ( unlikely(!(page & PAGE_WRITE)) || unlikely(!is_in_page(addr, n)) )
         return reach(addr, (void *)from, n, TO_GUEST);
 
-    memcpy(byte_in(page, addr), from, n);
-    mark_dirty(page);
+    copy_bytes(byte_in(page, addr), from, n);
+    mark_dirty(curr->domain, page);
 
     return 0;
 }
 
 unsigned int xencomm_copy_from_guest(void *to, const void *from, unsigned int n)
 {
+    const struct xencomm_region *r = current->arch.xencomm.region;
     unsigned long addr = (unsigned long)from;
-    xencomm_page_t page = find_page(addr);
+    xencomm_page_t page = page_at(r, addr - r->start);
 
     if ( unlikely(!(page & PAGE_READ)) || unlikely(!is_in_page(addr, n)) )
         return reach(addr, to, n, FROM_GUEST);
 
-    memcpy(to, byte_in(page, addr), n);
+    copy_bytes(to, byte_in(page, addr), n);
 
     return 0;
 }
@@ -661,6 +675,7 @@ static int take_in(struct domain *d, struct xencomm_region *r,
             for ( ; count; count--, gfn++, ++*next )
             {
                 xencomm_page_t *leaf = leaf_for(xd, r, *next), *word;
+                unsigned long page_rights;
                 mfn_t mfn;
 
                 if ( !leaf )
@@ -669,9 +684,12 @@ static int take_in(struct domain *d, struct xencomm_region *r,
                     break;
                 }
                 word = &leaf[*next % PAGES_PER_LEAF];
+                /* The payload has this page in the page form alone. */
+                page_rights = *next || use == XENCOMM_ARGUMENTS_ONLY ? rights
+                                                                     : PAGE_SHARED;
                 if ( *word )
                 {
-                    if ( (*word & ~PAGE_MASK) == rights )
+                    if ( (*word & ~PAGE_MASK) == page_rights )
                         continue;
                     rc = -EEXIST;
                     break;
@@ -683,7 +701,7 @@ static int take_in(struct domain *d, struct xencomm_region *r,
                     break;
                 }
                 if ( (rc = find_frame(d, r, gfn, &run, &mfn)) ||
-                     (rc = hold_page(d, r, mfn, word, rights)) )
+                     (rc = hold_page(d, r, mfn, word, page_rights)) )
                     break;
                 work++;
             }
