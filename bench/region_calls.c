@@ -174,12 +174,11 @@ int main(void) {
   check(xch != NULL, "libxenctrl cannot be opened");
   for (unsigned i = 1; i < kDomains; i++) {
     uint32_t domid = 0;
-    struct xen_domctl_createdomain config = {
-        .max_vcpus = 1,
-        .max_evtchn_port = 1023,
-        .max_grant_frames = 4,
-        .max_maptrack_frames = 4,
-        .grant_opts = XEN_DOMCTL_GRANT_version(1)};
+    struct xen_domctl_createdomain config = {.max_vcpus = 1,
+                                             .max_evtchn_port = 1023,
+                                             .max_grant_frames = 4,
+                                             .max_maptrack_frames = 4,
+                                             .grant_opts = XEN_DOMCTL_GRANT_version(1)};
     check(xc_domain_create(xch, &domid, &config) == 0, "a domain cannot be created");
   }
   const int has_regions = access(XENCOMM_DEVICE, R_OK) == 0;
