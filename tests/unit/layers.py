@@ -20,6 +20,7 @@ LAYERS = [
   'xencomm',
   'arch',
   'hcall/schema',
+  'hcall/linux',
   'hcall/hypervisor/base',
   'hcall/hypervisor/memory',
   'hcall/hypervisor/domain',

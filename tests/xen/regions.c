@@ -443,6 +443,35 @@ static void check_arguments(void) {
   end_region(&region);
 }
 
+// What is for reading is so for arguments, too: a page that is a page table may be read.
+static void check_arguments_read_only(void) {
+  struct region region = make_table(8);
+  const uint64_t base = page_address(&region, 5);
+  put_base(&region, 5, XENCOMM_NO_BASE);
+  region.handle = try_register(&region, XENCOMM_READ);
+  put_base(&region, 5, base);
+  CHECK(xencomm_op(XENCOMM_extend, (uint64_t)region.handle, 5, 1, XENCOMM_ARGUMENTS_ONLY) == 0);
+  CHECK(extraversion(&region, kBase + 5 * kPage) == -EFAULT);
+  CHECK(!has_extraversion(&region, 5 * kPage));
+  const domid_t self = DOMID_SELF;
+  put(&region, 5 * kPage, &self, sizeof(self));
+  CHECK(in_region(&region, __HYPERVISOR_memory_op, XENMEM_current_reservation, kBase + 5 * kPage) >
+        0);
+  end_region(&region);
+}
+
+// A process's list could have the kernel return to where it likes.
+static void check_iret_in_list(void) {
+  if (is_pvh) return;
+  struct region region = make_region(4);
+  struct multicall_entry entry = {.op = __HYPERVISOR_iret};
+  put(&region, kPage, &entry, sizeof(entry));
+  CHECK(in_region(&region, __HYPERVISOR_multicall, kBase + kPage, 1) == 0);
+  get(&region, kPage, &entry, sizeof(entry));
+  CHECK((int64_t)entry.result == -EPERM);
+  end_region(&region);
+}
+
 static void check_multicall(void) {
   struct region region = make_region(20);
   struct multicall_entry list[4] = {{0}};
@@ -648,6 +677,8 @@ int main(void) {
       {"extend", check_extend},
       {"ids", check_ids},
       {"arguments", check_arguments},
+      {"arguments, read only", check_arguments_read_only},
+      {"iret in a list", check_iret_in_list},
       {"multicall", check_multicall},
       {"large", check_large},
       {"many pages", check_many_pages},

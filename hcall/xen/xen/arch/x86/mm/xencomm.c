@@ -19,7 +19,8 @@
  *   xencomm_call shows.
  *
  * - The list of a domain's regions, and each region's progress, are under
- *   xencomm_domain's lock.  It is held for one leg of a preemptible call.
+ *   xencomm_domain's lock.  It is held for one leg of a preemptible call; who
+ *   finds it held is continued.
  */
 
 #include <xen/domain_page.h>
@@ -44,8 +45,9 @@
 typedef unsigned long xencomm_page_t;
 #define PAGE_READ      1UL  /* by any pointer */
 #define PAGE_WRITE     2UL  /* by any pointer */
-#define PAGE_ARGUMENTS 4UL  /* by pointers to arguments only */
-#define PAGE_SHARED    8UL  /* with the table, which no pointer reaches */
+#define ARGUMENT_READ  4UL  /* by pointers to arguments only */
+#define ARGUMENT_WRITE 8UL  /* by pointers to arguments only */
+#define PAGE_SHARED    16UL /* with the table, which no pointer reaches */
 
 #define PAGES_PER_LEAF (PAGE_SIZE / sizeof(xencomm_page_t))
 
@@ -169,7 +171,7 @@ static noinline unsigned int reach(unsigned long addr, void *own,
     if ( is_alias(call, addr) )
     {
         start = call->alias;
-        right = PAGE_ARGUMENTS;
+        right = direction == FROM_GUEST ? ARGUMENT_READ : ARGUMENT_WRITE;
     }
 
     while ( n )
@@ -255,8 +257,8 @@ unsigned int xencomm_clear_guest(void *to, unsigned int n)
 /*
  * Pointers to granules for arguments only come in registers.  What handlers get
  * in their place leads nowhere else, and cannot be guessed: so these pointers,
- * and sums with them, are told from all that a guest puts into its memory.  They
- * are addresses that a PV guest's kernel may use, as handlers check.
+ * and sums with them, are told from all that a guest puts into its memory.  For a
+ * PV guest they are addresses that its kernel may use, as handlers check.
  */
 static void replace_arguments(struct xencomm_call *call,
                               struct cpu_user_regs *regs)
@@ -264,13 +266,16 @@ static void replace_arguments(struct xencomm_call *call,
     const struct xencomm_region *r = call->region;
     uint64_t *args[] = { &regs->rdi, &regs->rsi, &regs->rdx, &regs->r10,
                          &regs->r8 };
+    unsigned long first, random;
     unsigned int i;
 
-    call->alias = HYPERVISOR_VIRT_END +
-                  ((unsigned long)get_random() << PAGE_SHIFT);
+    first = is_pv_vcpu(current) ? HYPERVISOR_VIRT_END : 1UL << 63;
+    random = (unsigned long)get_random() << 32 | get_random();
+    call->alias = first + ((random % ((-first - r->end) >> PAGE_SHIFT)) <<
+                           PAGE_SHIFT);
 
     for ( i = 0; i < ARRAY_SIZE(args); i++ )
-        if ( page_at(r, *args[i] - r->start) & PAGE_ARGUMENTS )
+        if ( page_at(r, *args[i] - r->start) & ARGUMENT_READ )
             *args[i] += call->alias - r->start;
 }
 
@@ -303,6 +308,9 @@ unsigned long xencomm_enter(struct vcpu *v, struct cpu_user_regs *regs)
     call->alias = 0;
     if ( unlikely(r->has_arguments) && regs->rax != __HYPERVISOR_xencomm_op )
         replace_arguments(call, regs);
+
+    /* The region is the one that was looked for, or none. */
+    block_speculation();
 
     return regs->rax;
 }
@@ -449,7 +457,8 @@ static int get_base(struct domain *d, const struct xencomm_region *r,
                 return rc;
             break;
         }
-        ASSERT(step + 1 < MAX_BASES);
+        if ( step + 1 == MAX_BASES )
+            return -EFAULT;
         chain[step + 1] = lower;
     }
 
@@ -569,13 +578,22 @@ static int hold_page(struct domain *d, struct xencomm_region *r, mfn_t mfn,
      * Xen's own pages are not for regions, though a guest may use some of them.
      * Nor are those that the direct map of a PV guest's tables does not reach.
      */
-    if ( is_special_page(page) ||
-         mfn_x(mfn) > PFN_DOWN(__pa(HYPERVISOR_VIRT_END - 1)) )
+    if ( mfn_x(mfn) > PFN_DOWN(__pa(HYPERVISOR_VIRT_END - 1)) )
         return -EFAULT;
 
     if ( r->writable ? !get_page_and_type(page, d, PGT_writable_page)
                      : !get_page(page, d) )
         return -EFAULT;
+
+    /* What it is may change until it is referenced. */
+    if ( is_special_page(page) )
+    {
+        if ( r->writable )
+            put_page_and_type(page);
+        else
+            put_page(page);
+        return -EFAULT;
+    }
 
     ACCESS_ONCE(*word) = (unsigned long)mfn_to_virt(mfn_x(mfn)) | rights;
     r->nr_pages++;
@@ -621,11 +639,12 @@ static int take_in(struct domain *d, struct xencomm_region *r,
 {
     struct xencomm_domain *xd = d->arch.xencomm;
     unsigned int order = r->header.granule_shift - PAGE_SHIFT;
-    unsigned long rights = use == XENCOMM_ARGUMENTS_ONLY ? PAGE_ARGUMENTS :
-                           r->writable ? PAGE_READ | PAGE_WRITE : PAGE_READ;
+    unsigned long rights = use == XENCOMM_ARGUMENTS_ONLY
+                           ? ARGUMENT_READ | (r->writable ? ARGUMENT_WRITE : 0)
+                           : PAGE_READ | (r->writable ? PAGE_WRITE : 0);
     struct bases bases = {};
     struct run run = {};
-    unsigned int step, work = 0;
+    unsigned int step, work = 0, skipped = 0;
     int rc = 0;
 
     while ( *next < end )
@@ -690,7 +709,10 @@ static int take_in(struct domain *d, struct xencomm_region *r,
                 if ( *word )
                 {
                     if ( (*word & ~PAGE_MASK) == page_rights )
+                    {
+                        skipped++;
                         continue;
+                    }
                     rc = -EEXIST;
                     break;
                 }
@@ -708,7 +730,7 @@ static int take_in(struct domain *d, struct xencomm_region *r,
 
             /* Small granules: as many as stand in the page of bases. */
             granule = *next >> order;
-            if ( rc || order || *next >= end || work % 64 == 0 ||
+            if ( rc || order || *next >= end || (work + skipped) % 64 == 0 ||
                  !is_looked_at(&bases, 0, granule) ||
                  get_base(d, r, granule, &bases, &base) )
                 break;
@@ -722,7 +744,11 @@ static int take_in(struct domain *d, struct xencomm_region *r,
         if ( rc )
             break;
 
-        if ( work >= 64 && *next < end && hypercall_preempt_check() )
+        /* Where nothing was taken in, a granule in part would be begun anew. */
+        if ( *next < end &&
+             (work >= 64 ||
+              (skipped >= 512 && !(*next & ((1UL << order) - 1)))) &&
+             hypercall_preempt_check() )
         {
             rc = -ERESTART;
             break;
@@ -788,6 +814,9 @@ static int begin_region(struct domain *d, paddr_t address, unsigned long access,
         return -ENOSPC;
 
     spin_lock(&generation_lock);
+    /* Of another host's handles, after a migration, none is likely to be one. */
+    if ( !generation )
+        generation = (uint64_t)get_random() << 16;
     id = ++generation;
     spin_unlock(&generation_lock);
     if ( id >> GENERATION_BITS )
@@ -884,7 +913,8 @@ static long xencomm_register(struct domain *d, paddr_t address,
     if ( !xd )
         return -ENOMEM;
 
-    spin_lock(&xd->lock);
+    if ( !spin_trylock(&xd->lock) )
+        return -ERESTART;
 
     if ( !*resumed )
     {
@@ -953,7 +983,8 @@ static int xencomm_extend(struct domain *d, uint64_t handle,
     if ( !xd )
         return -ENOENT;
 
-    spin_lock(&xd->lock);
+    if ( !spin_trylock(&xd->lock) )
+        return -ERESTART;
 
     rc = -ENOENT;
     r = region_of(xd, handle);
@@ -1021,7 +1052,8 @@ static long xencomm_unregister(struct domain *d, uint64_t handle)
     if ( !xd )
         return rc;
 
-    spin_lock(&xd->lock);
+    if ( !spin_trylock(&xd->lock) )
+        return -ERESTART;
 
     r = region_of(xd, handle);
     if ( !r || r->state == REGION_begins ||
@@ -1038,7 +1070,8 @@ static long xencomm_unregister(struct domain *d, uint64_t handle)
         rc = quiesce(d, r);
         if ( rc )
             return rc;
-        spin_lock(&xd->lock);
+        if ( !spin_trylock(&xd->lock) )
+            return -ERESTART;
 
         /* It may be gone by now. */
         rc = -ENOENT;
@@ -1113,7 +1146,7 @@ int xencomm_relinquish(struct domain *d)
             continue;
         if ( r->state != REGION_ends )
             end_region(xd, r, 0);
-        if ( release_region(xd, r) )
+        if ( release_region(xd, r) || hypercall_preempt_check() )
             return -ERESTART;
     }
 
