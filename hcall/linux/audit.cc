@@ -69,6 +69,43 @@ AllowedOps AllowedBy(const xencomm_rules& rules) {
   return std::span(reinterpret_cast<const AllowedOp*>(rules.ops), rules.op_count);
 }
 
+// What a PV domain's kernel calls for itself: its page tables and descriptors, where it is entered,
+// what it returns to. By it a process could become the kernel. Numbers: public/xen.h.
+bool IsOfPvKernels(std::uint64_t hypercall) {
+  switch (hypercall & 0xffffffff) {
+    case 0:   // set_trap_table
+    case 1:   // mmu_update
+    case 2:   // set_gdt
+    case 3:   // stack_switch
+    case 4:   // set_callbacks
+    case 5:   // fpu_taskswitch
+    case 8:   // set_debugreg
+    case 10:  // update_descriptor
+    case 14:  // update_va_mapping
+    case 22:  // update_va_mapping_otherdomain
+    case 23:  // iret
+    case 25:  // set_segment_base
+    case 26:  // mmuext_op
+    case 28:  // nmi_op
+    case 30:  // callback_op
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The call, or one of a list of calls, of which `copy` is what Xen gets.
+bool CallsForPvKernels(const xencomm_audited_call& call, const std::byte* copy) {
+  constexpr unsigned long kMulticall = 13, kEntry = 64;
+  if (call.hypercall != kMulticall) return IsOfPvKernels(call.hypercall);
+  for (unsigned long i = 0; i < (call.args[1] & 0xffffffff); ++i) {
+    std::uint64_t op;
+    __builtin_memcpy(&op, copy + i * kEntry, sizeof(op));
+    if (IsOfPvKernels(op)) return true;
+  }
+  return false;
+}
+
 long Refuse(xencomm_audited_call& call, const Finding& finding) {
   call.problem = static_cast<unsigned long>(finding.problem);
   call.op = finding.op != nullptr ? finding.op->number : finding.number;
@@ -115,6 +152,9 @@ long xencomm_audit_call(xencomm_audited_call* call, const xencomm_rules* rules) 
       {.region = *layout, .allowed = AllowedBy(*rules), .arguments_only = RangeOf(call->arguments)},
       scratch);
   if (!audited.ok()) return Refuse(*call, audited.finding());
+  if (rules->op_count == 0 && CallsForPvKernels(*call, scratch.memory.data())) {
+    return Refuse(*call, {.problem = Problem::kNotAllowed});
+  }
   const long answer =
       xencomm_audit_pass(call->region, call->hypercall, audited.call().registers.data());
   // Into the process's own memory, which was read from a moment ago.

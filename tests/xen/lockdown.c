@@ -310,6 +310,8 @@ static void check_multicall(void) {
       entry_of(kXencommOp, 2, (void *)1),
       entry_of(kXencommOp | kRegionCall, 2, (void *)1),
       entry_of(kXencommOp | 1ull << 32, 2, (void *)1),
+      entry_of(__HYPERVISOR_iret, 0, NULL),
+      entry_of(__HYPERVISOR_fpu_taskswitch, 0, NULL),
       entry_of(__HYPERVISOR_sysctl, (uintptr_t)sysctl, NULL),
       entry_of(__HYPERVISOR_multicall, (uintptr_t)list, (void *)1),
       entry_of(__HYPERVISOR_dm_op, 0, NULL),
