@@ -256,9 +256,9 @@ unsigned int xencomm_clear_guest(void *to, unsigned int n)
 
 /*
  * Pointers to granules for arguments only come in registers.  What handlers get
- * in their place leads nowhere else, and cannot be guessed: so these pointers,
- * and sums with them, are told from all that a guest puts into its memory.  For a
- * PV guest they are addresses that its kernel may use, as handlers check.
+ * in their place leads nowhere else, and is hard to guess: so these pointers, and
+ * sums with them, are told from what a guest puts into its memory.  For a PV guest
+ * they are addresses that its kernel may use, as handlers check.
  */
 static void replace_arguments(struct xencomm_call *call,
                               struct cpu_user_regs *regs)
@@ -574,10 +574,7 @@ static int hold_page(struct domain *d, struct xencomm_region *r, mfn_t mfn,
 {
     struct page_info *page = mfn_to_page(mfn);
 
-    /*
-     * Xen's own pages are not for regions, though a guest may use some of them.
-     * Nor are those that the direct map of a PV guest's tables does not reach.
-     */
+    /* The direct map of a PV guest's tables does not reach farther. */
     if ( mfn_x(mfn) > PFN_DOWN(__pa(HYPERVISOR_VIRT_END - 1)) )
         return -EFAULT;
 
@@ -585,7 +582,10 @@ static int hold_page(struct domain *d, struct xencomm_region *r, mfn_t mfn,
                      : !get_page(page, d) )
         return -EFAULT;
 
-    /* What it is may change until it is referenced. */
+    /*
+     * Xen's own pages are not for regions, though a guest may use some of them.
+     * What a page is may change until it is referenced.
+     */
     if ( is_special_page(page) )
     {
         if ( r->writable )
