@@ -42,6 +42,7 @@ class Machine(run.Machine):
 
   processors = 2
   guest_checks = ()  # programs, which guests of all kinds run
+  boots = ()  # the library sets of each boot, if it is booted more than once
 
   def __init__(self, folder, sources, hypervisor, modules):
     super().__init__(folder, sources.archive, packages.UTILITIES, {'stock': None})
@@ -130,14 +131,24 @@ def compared(title, outputs, names):
   return passed, failed
 
 
-def check(machine, build, title):
-  """Boots one, and prints what is not as it should be."""
+def booted(machine, build, title):
+  """What it prints."""
   image = machine.build_image(build)
   text = machine.boot(image)
   if 'run: ' not in text:
     # QEMU 7.2 with two processors ends now and then while Linux comes up, or Xen.
     print(f'{title}: no program was run; it is booted once more')
     text = machine.boot(image)
+  return text
+
+
+def check(machine, build, title):
+  """Boots one, and prints what is not as it should be."""
+  texts = []
+  for library_sets in machine.boots or [machine.library_sets]:
+    machine.library_sets = library_sets
+    texts.append(booted(machine, build, title))
+  text = ''.join(texts)
   outputs = run.outputs_of(text)
   names = [path.name for path in machine.checks]
   own = [name for name in names if name in OWN]
@@ -161,10 +172,11 @@ def check(machine, build, title):
   for line in complaints:
     print(f'{title}: {line}')
   results.append((0, len(complaints)))
-  if 'end: ' not in outputs:
-    print('\n'.join(text.splitlines()[-30:]))
-    print(f'{title}: the machine stopped before its end')
-    results.append((0, 1))
+  for each in texts:
+    if 'end: ' not in run.outputs_of(each):
+      print('\n'.join(each.splitlines()[-30:]))
+      print(f'{title}: the machine stopped before its end')
+      results.append((0, 1))
   passed, failed = map(sum, zip(*results))
   print(f'{title}: {passed} as they should be, {failed} not', flush=True)
   return passed, failed
@@ -189,6 +201,9 @@ def machines(build, sources, everything):
 
       toolstack = machine()
       toolstack.library_sets, toolstack.environment = LIBRARY_SETS, ENVIRONMENT
+      if not pvh:
+        # What one leaves behind, as Xen does now and then (page_tables.c), is not the next one's.
+        toolstack.boots = [{name: library} for name, library in LIBRARY_SETS.items()]
       toolstack.checks = [built / 'toolstack']
       yield toolstack, f'{title}, toolstack'
 
