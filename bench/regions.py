@@ -41,8 +41,9 @@ class Machine(regions.Machine):
     found = {}
     for line in outputs.get(f'stock: {CALLS}', '').splitlines():
       name, _, ways = line.partition(':')
-      if ways:
-        found[name] = {way: float(ticks) for way, ticks in re.findall(r' (\S+) ([\d.]+)', ways)}
+      ticks_of = re.findall(r' (\S+) ([\d.]+)', ways)
+      if ticks_of:
+        found[name] = {way: float(ticks) for way, ticks in ticks_of}
     for library in self.library_sets:
       output = outputs.get(f'{library}: {LIBXENCTRL}', '')
       for name, ticks in re.findall(r'^(xenctrl/.*): .* ns, ([\d.]+) ticks,', output,

@@ -157,10 +157,12 @@ PASS_ON(int, xencall4,
 PASS_ON(long, xencall2L, (xencall_handle * xcall, unsigned op, std::uint64_t a, std::uint64_t b),
         (xcall, op, a, b))
 
-// In place of the C library's. Under their names by a label, since headers may give them others.
+// In place of the C library's. Under their names by a label, since headers may give them others,
+// and with parameters in place of the dots: they come by the same registers, and cost a library that
+// makes its calls by the one no more than one that makes them by the other.
 int OpenOrNull(const char* path, int flags, ...) asm("open");
-int IoctlOrNull(int fd, unsigned long request, ...) asm("ioctl");
-long SyscallOrNull(long number, ...) asm("syscall");
+int IoctlOrNull(int fd, unsigned long request, void* argument) asm("ioctl");
+long SyscallOrNull(long number, long a, long b, long c, long d, long e, long f) asm("syscall");
 
 int OpenOrNull(const char* path, int flags, ...) {
   va_list arguments;
@@ -172,25 +174,17 @@ int OpenOrNull(const char* path, int flags, ...) {
 
 int Open64OrNull(const char* path, int flags, ...) asm("open64") __attribute__((alias("open")));
 
-int IoctlOrNull(int fd, unsigned long request, ...) {
-  va_list arguments;
-  va_start(arguments, request);
-  void* const argument = va_arg(arguments, void*);
-  va_end(arguments);
+int IoctlOrNull(int fd, unsigned long request, void* argument) {
   static auto* const next = Next(&IoctlOrNull, "ioctl");
   return static_cast<int>(Control(request, [=] { return next(fd, request, argument); }));
 }
 
 // By which libxencomm makes its ioctl: a hypercall's answer may have more bits than an int.
-long SyscallOrNull(long number, ...) {
-  va_list arguments;
-  va_start(arguments, number);
-  long a[6];
-  for (long& each : a) each = va_arg(arguments, long);
-  va_end(arguments);
+long SyscallOrNull(long number, long a, long b, long c, long d, long e, long f) {
   static auto* const next = Next(&SyscallOrNull, "syscall");
-  const auto real = [&] { return next(number, a[0], a[1], a[2], a[3], a[4], a[5]); };
-  return number == SYS_ioctl ? Control(static_cast<unsigned long>(a[1]), real) : real();
+  if (number != SYS_ioctl) [[unlikely]]
+    return next(number, a, b, c, d, e, f);
+  return Control(static_cast<unsigned long>(b), [=] { return next(number, a, b, c, 0, 0, 0); });
 }
 
 }  // extern "C"

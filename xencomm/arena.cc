@@ -89,7 +89,8 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(std::unique_ptr<Backing> ba
   return std::unique_ptr<Arena>(new Arena(std::move(blocks)));
 }
 
-Arena::Arena(std::unique_ptr<Blocks> blocks) : blocks_(std::move(blocks)) {}
+Arena::Arena(std::unique_ptr<Blocks> blocks)
+    : blocks_(std::move(blocks)), marker_(blocks_->marker()) {}
 
 Arena::~Arena() = default;
 
@@ -180,7 +181,5 @@ std::span<std::byte> Arena::payload() const {
 ByteOrder Arena::order() const { return blocks_->reservation().order; }
 
 std::uint64_t Arena::populated() const { return blocks_->populated(); }
-
-bool Arena::in_same_process() const { return blocks_->in_same_process(); }
 
 }  // namespace xencomm

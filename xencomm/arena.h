@@ -32,6 +32,7 @@
 #include "absl/status/statusor.h"
 #include "xencomm/backing.h"
 #include "xencomm/export.h"
+#include "xencomm/fork_marker.h"
 #include "xencomm/owned.h"
 
 namespace xencomm {
@@ -112,7 +113,7 @@ class XENCOMM_API Arena final : private Freer {
   std::uint64_t populated() const;
 
   // Whether this is still the process that created the Arena.
-  bool in_same_process() const;
+  bool in_same_process() const { return marker_.in_same_process(); }
 
  private:
   explicit Arena(std::unique_ptr<Blocks> blocks);
@@ -121,6 +122,7 @@ class XENCOMM_API Arena final : private Freer {
   ReturnTo Returning() { return ReturnTo(*this); }
 
   const std::unique_ptr<Blocks> blocks_;
+  const ForkMarker& marker_;  // of blocks_
 };
 
 }  // namespace xencomm

@@ -163,6 +163,7 @@ class Blocks {
   std::byte* payload() const { return payload_; }
   std::uint64_t populated() const { return populated_.load(std::memory_order_relaxed); }
   std::int64_t process() const { return process_; }
+  const ForkMarker& marker() const { return marker_; }
   bool in_same_process() const { return marker_.in_same_process(); }
 
  private:

@@ -41,8 +41,7 @@ static long reserve(struct xencomm_region *region, const void __user *from)
 static long hypercall(struct xencomm_region *region, const void __user *from)
 {
 	struct xencomm_hypercall call;
-	unsigned long args[ARRAY_SIZE(call.arg)];
-	int i;
+	const unsigned long *args = (const unsigned long *)call.arg;
 
 	if (copy_from_user(&call, from, sizeof(call)))
 		return -EFAULT;
@@ -54,9 +53,6 @@ static long hypercall(struct xencomm_region *region, const void __user *from)
 	/* The stack that iret returns by is the kernel's. */
 	if (call.op >= NR_HYPERCALLS || call.op == __HYPERVISOR_iret)
 		return -ENOSYS;
-
-	for (i = 0; i < ARRAY_SIZE(args); i++)
-		args[i] = call.arg[i];
 
 	if (xencomm_is_locked_down())
 		return xencomm_lockdown_call(region, call.op, args);
@@ -140,13 +136,10 @@ static struct miscdevice xencomm_device = {
 /* Not positive of Xen that has no regions: who does not know the bit does not know the call. */
 static long xen_version(void)
 {
-	struct xencomm_registers registers = {
-		.rax = __HYPERVISOR_xen_version | XENCOMM_CALL,
-		.rdi = XENVER_version,
-	};
+	const unsigned long args[5] = { XENVER_version };
 
-	xencomm_make_call(&registers);
-	return registers.rax;
+	return xencomm_make_call(__HYPERVISOR_xen_version | XENCOMM_CALL, args,
+				 0);
 }
 
 static int xencomm_resumed(struct notifier_block *block, unsigned long action,

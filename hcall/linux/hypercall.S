@@ -1,35 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * void xencomm_INSTRUCTION(struct xencomm_registers *registers);
+ * long xencomm_INSTRUCTION(u64 index, const unsigned long *args, u64 region);
  *
- * All registers that C may change are in use or changed, so that rbx keeps the
- * pointer, and the structure rbx.
+ * Xen changes registers of arguments, as C may.  What it goes on with when it
+ * restarts a call is in them, too.
  */
 #include <linux/linkage.h>
 
+#include <asm/alternative.h>
+#include <asm/cpufeatures.h>
 #include <asm/unwind_hints.h>
 
 .macro load_registers
-	movq	%rbx, 56(%rdi)
-	movq	%rdi, %rbx
-	movq	0(%rbx), %rax
-	movq	8(%rbx), %rdi
-	movq	16(%rbx), %rsi
-	movq	24(%rbx), %rdx
-	movq	32(%rbx), %r10
-	movq	40(%rbx), %r8
-	movq	48(%rbx), %r9
-.endm
-
-.macro store_registers
-	movq	%rax, 0(%rbx)
-	movq	%rdi, 8(%rbx)
-	movq	%rsi, 16(%rbx)
-	movq	%rdx, 24(%rbx)
-	movq	%r10, 32(%rbx)
-	movq	%r8, 40(%rbx)
-	movq	%r9, 48(%rbx)
-	movq	56(%rbx), %rbx
+	movq	%rdi, %rax
+	movq	%rdx, %r9
+	movq	0(%rsi), %rdi
+	movq	16(%rsi), %rdx
+	movq	24(%rsi), %r10
+	movq	32(%rsi), %r8
+	movq	8(%rsi), %rsi
 .endm
 
 	.text
@@ -40,22 +29,12 @@ SYM_FUNC_START(xencomm_syscall)
 	syscall
 	/* It comes back, with the stack as it was, which objtool cannot know. */
 	UNWIND_HINT_FUNC
-	store_registers
 	RET
 SYM_FUNC_END(xencomm_syscall)
 
-/* HVM and PVH, Intel. */
+/* HVM and PVH: Intel's, or AMD's. */
 SYM_FUNC_START(xencomm_vmcall)
 	load_registers
-	vmcall
-	store_registers
+	ALTERNATIVE "vmcall", "vmmcall", X86_FEATURE_VMMCALL
 	RET
 SYM_FUNC_END(xencomm_vmcall)
-
-/* HVM and PVH, AMD. */
-SYM_FUNC_START(xencomm_vmmcall)
-	load_registers
-	vmmcall
-	store_registers
-	RET
-SYM_FUNC_END(xencomm_vmmcall)

@@ -23,8 +23,8 @@
 #include "lockdown.h"
 #include "region.h"
 
-static bool lockdown;
-module_param(lockdown, bool, 0444);
+bool xencomm_lockdown;
+module_param_named(lockdown, xencomm_lockdown, bool, 0444);
 MODULE_PARM_DESC(lockdown, "Let through what the audit of the op table passes, alone");
 
 static char *lockdown_ops;
@@ -33,11 +33,6 @@ MODULE_PARM_DESC(lockdown_ops,
 		 "Of these the following alone: HYPERCALL:OP,... by number (all known)");
 
 static struct xencomm_rules rules;
-
-bool xencomm_is_locked_down(void)
-{
-	return lockdown;
-}
 
 static bool names_ops(void)
 {
@@ -104,7 +99,7 @@ static void set_release(long version)
 
 int xencomm_lockdown_start(long version)
 {
-	if (!lockdown) {
+	if (!xencomm_is_locked_down()) {
 		if (!names_ops())
 			return 0;
 		pr_err("lockdown_ops is nothing without lockdown\n");
@@ -126,7 +121,7 @@ void xencomm_lockdown_end(void)
 
 void xencomm_lockdown_resume(long version)
 {
-	if (lockdown)
+	if (xencomm_is_locked_down())
 		set_release(version);
 }
 

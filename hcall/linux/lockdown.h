@@ -8,7 +8,12 @@
 #include "region.h"
 
 /* Whether the module is locked down. It is from its start, or never. */
-bool xencomm_is_locked_down(void);
+extern bool xencomm_lockdown;
+
+static inline bool xencomm_is_locked_down(void)
+{
+	return xencomm_lockdown;
+}
 
 /*
  * @version: of Xen, as XENVER_version answers.  What follows an end, or a start that

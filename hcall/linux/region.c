@@ -25,7 +25,6 @@
 
 #include <xen/page.h>
 
-#include "hypercall.h"
 #include "region.h"
 
 #define REGION_MAGIC	0x58435247
@@ -62,17 +61,9 @@ static DEFINE_MUTEX(regions_lock);
 static long xencomm_op(enum xencomm_op op, u64 arg1, u64 arg2, u64 arg3,
 		       u64 arg4)
 {
-	struct xencomm_registers registers = {
-		.rax = XENCOMM_OP,
-		.rdi = op,
-		.rsi = arg1,
-		.rdx = arg2,
-		.r10 = arg3,
-		.r8 = arg4,
-	};
+	const unsigned long args[] = { op, arg1, arg2, arg3, arg4 };
 
-	xencomm_make_call(&registers);
-	return registers.rax;
+	return xencomm_make_call(XENCOMM_OP, args, 0);
 }
 
 /* Guest-physical; machine address in PV. */
@@ -386,23 +377,6 @@ int xencomm_region_map(struct xencomm_region *region,
 out:
 	mutex_unlock(&region->lock);
 	return rc;
-}
-
-long xencomm_region_call(const struct xencomm_region *region,
-			 unsigned long hypercall, const unsigned long *args)
-{
-	struct xencomm_registers registers = {
-		.rax = hypercall | XENCOMM_CALL,
-		.rdi = args[0],
-		.rsi = args[1],
-		.rdx = args[2],
-		.r10 = args[3],
-		.r8 = args[4],
-		.r9 = READ_ONCE(region->handle),
-	};
-
-	xencomm_make_call(&registers);
-	return registers.rax;
 }
 
 /*

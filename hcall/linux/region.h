@@ -8,6 +8,8 @@
 #include <linux/semaphore.h>
 #include <linux/types.h>
 
+#include "hypercall.h"
+
 /* Hypercall 55, the kernel's own: registers regions and ends them. */
 #define XENCOMM_OP	55
 
@@ -51,8 +53,13 @@ int xencomm_region_map(struct xencomm_region *region,
 		       struct vm_area_struct *vma);
 
 /* Makes a call whose pointers lead into it: five arguments, and Xen's answer. */
-long xencomm_region_call(const struct xencomm_region *region,
-			 unsigned long hypercall, const unsigned long *args);
+static inline long xencomm_region_call(const struct xencomm_region *region,
+				       unsigned long hypercall,
+				       const unsigned long *args)
+{
+	return xencomm_make_call(hypercall | XENCOMM_CALL, args,
+				 READ_ONCE(region->handle));
+}
 
 /* After a suspend no handle means anything. */
 void xencomm_regions_resume(void);

@@ -59,8 +59,7 @@ int Refuse(const absl::Status& status) {
   return Refuse(ErrnoOf(status.code()), std::string(status.message()));
 }
 
-std::int64_t AnswerOf(unsigned hypercall, std::int64_t answer) {
-  if (answer >= 0) return answer;
+std::int64_t RefusalOf(unsigned hypercall, std::int64_t answer) {
   const int error = static_cast<int>(-answer);
   // The call was made: what it answered is told also where there is no memory for the sentence.
   Guarded([&] {

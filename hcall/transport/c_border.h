@@ -22,8 +22,13 @@ std::string& LastError();
 int Refuse(int error, std::string sentence);
 int Refuse(const absl::Status& status);
 
-// A hypercall's answer as the C API gives it: -1 for a refusal, with its errno and a sentence.
-std::int64_t AnswerOf(unsigned hypercall, std::int64_t answer);
+// What a call that was refused answers: -1, with its errno and a sentence.
+std::int64_t RefusalOf(unsigned hypercall, std::int64_t answer);
+
+// A hypercall's answer as the C API gives it.
+inline std::int64_t AnswerOf(unsigned hypercall, std::int64_t answer) {
+  return answer >= 0 ? answer : RefusalOf(hypercall, answer);
+}
 
 template <class Body>
 auto Guarded(Body body) -> decltype(body()) {

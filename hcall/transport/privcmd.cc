@@ -57,9 +57,8 @@ absl::StatusOr<std::unique_ptr<Backing>> Privcmd::MakeBacking() {
 }
 
 std::int64_t Privcmd::Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) {
-  PrivcmdHypercall call = {};
-  call.op = op;
-  std::copy(arguments.begin(), arguments.end(), call.arg);
+  PrivcmdHypercall call = {.op = op, .arg = {}};
+  for (unsigned i = 0; i < arguments.size(); ++i) call.arg[i] = arguments[i];
   // Not through ioctl's int: maximum_ram_page and its like answer more than 31 bits.
   const long answer = syscall(SYS_ioctl, privcmd_.get(), kPrivcmdHypercall, &call);
   return answer == -1 ? -errno : answer;

@@ -91,9 +91,8 @@ absl::StatusOr<std::unique_ptr<Backing>> XencommDevice::MakeBacking() {
 }
 
 std::int64_t XencommDevice::Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) {
-  PrivcmdHypercall call = {};
-  call.op = op;
-  std::copy(arguments.begin(), arguments.end(), call.arg);
+  PrivcmdHypercall call = {.op = op, .arg = {}};
+  for (unsigned i = 0; i < arguments.size(); ++i) call.arg[i] = arguments[i];
   // Not through ioctl's int, as Privcmd.
   const long answer = syscall(SYS_ioctl, device_.get(), kXencommHypercall, &call);
   return answer == -1 ? -errno : answer;

@@ -9,10 +9,21 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
+#include <asm/cpufeature.h>
 #include <xen/page.h>
+#include <xen/xen.h>
+#include <xen/xen-ops.h>
 
 #include "forge.h"
-#include "hypercall.h"
+
+/* registers.S */
+struct forge_registers {
+	struct forge_call call;
+	u64 rbx;	/* for it alone */
+};
+asmlinkage void forge_syscall(struct forge_registers *registers);
+asmlinkage void forge_vmcall(struct forge_registers *registers);
+asmlinkage void forge_vmmcall(struct forge_registers *registers);
 
 struct forge {
 	struct mutex lock;	/* for the rest */
@@ -83,14 +94,21 @@ static long show_page(struct forge *forge, struct forge_page *request)
 /* Without the lock: tests race calls. */
 static long make_call(struct forge_call __user *user)
 {
-	struct xencomm_registers registers = {};
+	struct forge_registers registers = {};
 
-	BUILD_BUG_ON(sizeof(*user) != offsetof(struct xencomm_registers, rbx));
-
-	if (copy_from_user(&registers, user, sizeof(*user)))
+	if (copy_from_user(&registers.call, user, sizeof(*user)))
 		return -EFAULT;
-	xencomm_make_call(&registers);
-	return copy_to_user(user, &registers, sizeof(*user)) ? -EFAULT : 0;
+
+	xen_preemptible_hcall_begin();
+	if (xen_pv_domain())
+		forge_syscall(&registers);
+	else if (boot_cpu_has(X86_FEATURE_VMMCALL))
+		forge_vmmcall(&registers);
+	else
+		forge_vmcall(&registers);
+	xen_preemptible_hcall_end();
+
+	return copy_to_user(user, &registers.call, sizeof(*user)) ? -EFAULT : 0;
 }
 
 static long forge_ioctl(struct file *file, unsigned int command,

@@ -135,6 +135,12 @@ static always_inline void copy_bytes(void *to, const void *from, unsigned int n)
 {
     unsigned long count = n / sizeof(unsigned long);
 
+    if ( n == sizeof(unsigned long) )
+    {
+        *(unsigned long *)to = ACCESS_ONCE(*(const unsigned long *)from);
+        return;
+    }
+
     asm volatile ( "rep movsq"
                    : "+c" (count), "+D" (to), "+S" (from) :: "memory" );
     count = n % sizeof(unsigned long);
@@ -260,8 +266,8 @@ unsigned int xencomm_clear_guest(void *to, unsigned int n)
  * sums with them, are told from what a guest puts into its memory.  For a PV guest
  * they are addresses that its kernel may use, as handlers check.
  */
-static void replace_arguments(struct xencomm_call *call,
-                              struct cpu_user_regs *regs)
+static noinline void replace_arguments(struct xencomm_call *call,
+                                       struct cpu_user_regs *regs)
 {
     const struct xencomm_region *r = call->region;
     uint64_t *args[] = { &regs->rdi, &regs->rsi, &regs->rdx, &regs->r10,
@@ -280,8 +286,8 @@ static void replace_arguments(struct xencomm_call *call,
 }
 
 /* Those that a call goes on with, if it is restarted, among them. */
-static void restore_arguments(const struct xencomm_call *call,
-                              struct cpu_user_regs *regs)
+static noinline void restore_arguments(const struct xencomm_call *call,
+                                       struct cpu_user_regs *regs)
 {
     uint64_t *args[] = { &regs->rdi, &regs->rsi, &regs->rdx, &regs->r10,
                          &regs->r8 };
