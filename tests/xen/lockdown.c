@@ -20,14 +20,13 @@
 #include <xen/version.h>
 #include <xen/xen.h>
 
-#include "hcall/linux/xencomm_device.h"
 #include "tests/xen/check.h"
+#include "tests/xen/region_device.h"
 
 unsigned checks_passed, checks_failed;
 
 // Pages: of the table, of the kernel's scratch, and of its slots, one for a call each.
-enum { kPage = 4096, kTable = 2, kScratch = 16, kSlot = 4, kPages = 512 };
-static const uint64_t kXencommOp = 55, kRegionCall = 1 << 30;
+enum { kTable = 2, kScratch = 16, kSlot = 4, kPages = 512 };
 static const uint64_t kLength = kPages * kPage;
 
 // --- The module ---
@@ -54,14 +53,8 @@ struct region {
   char *base, *payload, *scratch;
 };
 
-static long call3(const struct region *region, uint64_t op, uint64_t a, uint64_t b, uint64_t c) {
-  struct xencomm_hypercall call = {op, {a, b, c}};
-  errno = 0;
-  const long answer = ioctl(region->fd, XENCOMM_IOC_HYPERCALL, &call);
-  return answer == -1 ? -errno : answer;
-}
 static long hypercall(const struct region *region, uint64_t op, uint64_t a, uint64_t b) {
-  return call3(region, op, a, b, 0);
+  return call3(region->fd, op, a, b, 0);
 }
 static long extraversion(const struct region *region, const void *pointer) {
   return hypercall(region, __HYPERVISOR_xen_version, XENVER_extraversion, (uintptr_t)pointer);
@@ -74,19 +67,14 @@ static long multicall(const struct region *region, const struct multicall_entry 
   return hypercall(region, __HYPERVISOR_multicall, (uintptr_t)list, count);
 }
 
-static int reserve(int fd, const void *base, uint64_t length) {
-  struct xencomm_reserve place = {(uintptr_t)base, length};
-  return ioctl(fd, XENCOMM_IOC_RESERVE, &place);
-}
 static void *map(const struct region *region, uint64_t page, uint64_t pages) {
-  return mmap(region->base + page * kPage, pages * kPage, PROT_READ | PROT_WRITE,
-              MAP_SHARED | MAP_FIXED, region->fd, (off_t)(page * kPage));
+  return map_payload(region->fd, region->base, page * kPage, pages * kPage);
 }
 
 static struct region open_region(void) {
   struct region region = {.fd = open(XENCOMM_DEVICE, O_RDWR | O_CLOEXEC)};
   CHECK(region.fd >= 0);
-  region.base = mmap(NULL, kLength, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  region.base = take_addresses(kLength);
   region.payload = region.base + kTable * kPage;
   region.scratch = region.base + (kPages - kScratch) * kPage;
   return region;
@@ -245,7 +233,7 @@ static void check_calls(void) {
   op->op = XEN_DMOP_set_mem_type;
   set_xen_guest_handle_raw(buffers->h, op);
   buffers->size = sizeof(*op);
-  CHECK(call3(&region, __HYPERVISOR_dm_op, 0, 1, (uintptr_t)buffers) == -EPERM);
+  CHECK(call3(region.fd, __HYPERVISOR_dm_op, 0, 1, (uintptr_t)buffers) == -EPERM);
   // A kernel's.
   const uint64_t kForged[] = {kXencommOp, kXencommOp | kRegionCall, kXencommOp | 1ull << 32};
   for (unsigned i = 0; i < 3; i++) CHECK(hypercall(&region, kForged[i], 2, 1) == -EPERM);
@@ -271,7 +259,7 @@ static void check_scratch(void) {
     CHECK(multicall(&region, list, 1) == -EPERM && list[0].result == 77);
     // As a number, too: Xen would take it for a pointer.
     const long answer =
-        call3(&region, __HYPERVISOR_xen_version, XENVER_version, 0, (uintptr_t)kInside[i]);
+        call3(region.fd, __HYPERVISOR_xen_version, XENVER_version, 0, (uintptr_t)kInside[i]);
     CHECK(answer == (kInside[i] < region.scratch ? answer : -EPERM));
   }
   // Up to it.

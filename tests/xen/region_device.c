@@ -14,32 +14,19 @@
 #include <xen/version.h>
 #include <xen/xen.h>
 
-#include "hcall/linux/xencomm_device.h"
 #include "tests/xen/check.h"
+#include "tests/xen/region_device.h"
 
 unsigned checks_passed, checks_failed;
 
-enum { kPage = 4096, kTable = 8 };  // pages of the table of 1024 … 4000 granules: 3 … 8
-static const uint64_t kRegionCall = 1 << 30, kXencommOp = 55;
+enum { kTable = 8 };  // pages of the table of 1024 … 4000 granules: 3 … 8
 static const uint64_t kLength = 4000ull * kPage;
 
 static long hypercall(int fd, uint64_t op, uint64_t a, uint64_t b) {
-  struct xencomm_hypercall call = {op, {a, b}};
-  errno = 0;
-  const long answer = ioctl(fd, XENCOMM_IOC_HYPERCALL, &call);
-  return answer == -1 ? -errno : answer;
+  return call3(fd, op, a, b, 0);
 }
 static long extraversion(int fd, const void *pointer) {
   return hypercall(fd, __HYPERVISOR_xen_version, XENVER_extraversion, (uintptr_t)pointer);
-}
-
-static int reserve(int fd, const void *base, uint64_t length) {
-  struct xencomm_reserve place = {(uintptr_t)base, length};
-  return ioctl(fd, XENCOMM_IOC_RESERVE, &place);
-}
-static void *map(int fd, char *base, uint64_t offset, uint64_t length) {
-  return mmap(base + offset, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-              (off_t)offset);
 }
 
 // An open file with a region, whose payload's first `pages` pages are there.
@@ -50,10 +37,10 @@ struct region {
 static struct region make_region(unsigned pages) {
   struct region region = {.fd = open(XENCOMM_DEVICE, O_RDWR | O_CLOEXEC)};
   CHECK(region.fd >= 0);
-  region.base = mmap(NULL, kLength, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  region.base = take_addresses(kLength);
   region.payload = region.base + kTable * kPage;
   CHECK(reserve(region.fd, region.base, kLength) == 0);
-  CHECK(map(region.fd, region.base, kTable * kPage, pages * kPage) == region.payload);
+  CHECK(map_payload(region.fd, region.base, kTable * kPage, pages * kPage) == region.payload);
   return region;
 }
 static void end_region(struct region *region) {
@@ -64,8 +51,7 @@ static void end_region(struct region *region) {
 static void check_reserve(void) {
   const int fd = open(XENCOMM_DEVICE, O_RDWR);
   // With a page behind it, which an mmap takes away before it fails.
-  char *const base =
-      mmap(NULL, kLength + kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  char *const base = take_addresses(kLength + kPage);
   CHECK_REFUSED(reserve(fd, base + 1, kLength), EINVAL);
   CHECK_REFUSED(reserve(fd, base, kLength + 1), EINVAL);
   CHECK_REFUSED(reserve(fd, base, 0), EINVAL);
@@ -80,26 +66,26 @@ static void check_reserve(void) {
   // Calls without pointers, and with, before there is any memory.
   CHECK(hypercall(fd, __HYPERVISOR_xen_version, XENVER_version, 0) >> 16 == 4);
   CHECK(extraversion(fd, base) == -EFAULT);
-  CHECK_REFUSED((long)map(fd, base, kTable * kPage, kPage), EINVAL);
+  CHECK_REFUSED((long)map_payload(fd, base, kTable * kPage, kPage), EINVAL);
   CHECK(reserve(fd, base, kLength) == 0);
   CHECK_REFUSED(reserve(fd, base, kLength), EBUSY);
   CHECK(extraversion(fd, base + kTable * kPage) == -EFAULT);
 
   // The place of a page in the region is its place in the process.
-  CHECK_REFUSED((long)map(fd, base, (kTable - 1) * kPage, kPage), EINVAL);
-  CHECK_REFUSED((long)map(fd, base, 0, kPage), EINVAL);
-  CHECK_REFUSED((long)map(fd, base + kPage, kTable * kPage, kPage), EINVAL);
-  CHECK_REFUSED((long)map(fd, base, kLength - kPage, 2 * kPage), EINVAL);
+  CHECK_REFUSED((long)map_payload(fd, base, (kTable - 1) * kPage, kPage), EINVAL);
+  CHECK_REFUSED((long)map_payload(fd, base, 0, kPage), EINVAL);
+  CHECK_REFUSED((long)map_payload(fd, base + kPage, kTable * kPage, kPage), EINVAL);
+  CHECK_REFUSED((long)map_payload(fd, base, kLength - kPage, 2 * kPage), EINVAL);
   CHECK_REFUSED((long)mmap(base + kTable * kPage, kPage, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_FIXED, fd, kTable * kPage),
                 EINVAL);
   CHECK_REFUSED((long)mmap(base + kTable * kPage, kPage, PROT_READ | PROT_EXEC,
                            MAP_SHARED | MAP_FIXED, fd, kTable * kPage),
                 EACCES);
-  CHECK(map(fd, base, kLength - kPage, kPage) == base + kLength - kPage);
+  CHECK(map_payload(fd, base, kLength - kPage, kPage) == base + kLength - kPage);
   CHECK(extraversion(fd, base + kLength - 16) == 0 && base[kLength - 16] == '.');
   CHECK(extraversion(fd, base + kLength - 15) == -EFAULT);
-  CHECK(map(fd, base, kTable * kPage, 4 * kPage) == base + kTable * kPage);
+  CHECK(map_payload(fd, base, kTable * kPage, 4 * kPage) == base + kTable * kPage);
   CHECK(extraversion(fd, base + kTable * kPage) == 0);
   CHECK(munmap(base, kLength) == 0 && close(fd) == 0);
 }
@@ -158,7 +144,8 @@ static void check_calls(void) {
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == region.payload + 6 * kPage);
   CHECK(extraversion(region.fd, region.payload + 6 * kPage) == 0);
   CHECK(region.payload[6 * kPage] == 0);
-  CHECK(map(region.fd, region.base, (kTable + 6) * kPage, kPage) == region.payload + 6 * kPage);
+  CHECK(map_payload(region.fd, region.base, (kTable + 6) * kPage, kPage) ==
+        region.payload + 6 * kPage);
   CHECK(region.payload[6 * kPage] == '.');
   CHECK(mprotect(region.payload, kPage, PROT_READ) == 0);
   CHECK(extraversion(region.fd, region.payload) == 0 && region.payload[0] == '.');
@@ -167,17 +154,20 @@ static void check_calls(void) {
   end_region(&other);
 }
 
+// A descriptor that a process has from before, or from another, is good for nothing.
+static bool is_good_for_nothing(int fd, const struct region *region) {
+  return extraversion(fd, region->payload) == -EPERM &&
+         hypercall(fd, __HYPERVISOR_xen_version, 0, 0) == -EPERM &&
+         reserve(fd, region->base, kLength) == -1 && errno == EPERM &&
+         map_payload(fd, region->base, kTable * kPage, kPage) == MAP_FAILED && errno == EPERM;
+}
 static void check_child(void) {
   struct region region = make_region(4);
   const pid_t child = fork();
   if (child == 0) {
     // The descriptor is good for nothing, and the memory is not there.
-    const bool good = extraversion(region.fd, region.payload) == -EPERM &&
-                      hypercall(region.fd, __HYPERVISOR_xen_version, 0, 0) == -EPERM &&
-                      reserve(region.fd, region.base, kLength) == -1 && errno == EPERM &&
-                      map(region.fd, region.base, kTable * kPage, kPage) == MAP_FAILED &&
-                      errno == EPERM && msync(region.payload + kPage, kPage, MS_ASYNC) == -1 &&
-                      errno == ENOMEM;
+    const bool good = is_good_for_nothing(region.fd, &region) &&
+                      msync(region.payload + kPage, kPage, MS_ASYNC) == -1 && errno == ENOMEM;
     // One of its own is.
     struct region own = make_region(4);
     _exit(good && extraversion(own.fd, own.payload) == 0 && own.payload[0] == '.' &&
@@ -189,6 +179,26 @@ static void check_child(void) {
   CHECK(waitpid(child, &status, 0) == child && status == 0);
   CHECK(extraversion(region.fd, region.payload) == 0);
   end_region(&region);
+}
+
+// The same process with another program: what it had is gone, but for the descriptor.
+static void check_exec(void) {
+  const pid_t child = fork();
+  if (child == 0) {
+    struct region region = make_region(4);
+    char fd[16];
+    snprintf(fd, sizeof(fd), "%d", dup(region.fd));
+    if (extraversion(region.fd, region.payload) == 0) {
+      execl("/proc/self/exe", "region_device", "--inherited", fd, NULL);
+    }
+    _exit(1);
+  }
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+static int use_inherited(int fd) {
+  struct region own = make_region(4);
+  return is_good_for_nothing(fd, &own) && extraversion(own.fd, own.payload) == 0 ? 0 : 1;
 }
 
 // What Xen and Linux have free, in pages.
@@ -227,7 +237,7 @@ static void check_kill(void) {
       pthread_t threads[2];
       for (unsigned i = 0; i < 2; i++) pthread_create(&threads[i], NULL, call_on, &region);
       for (unsigned pages = 1;; pages++) {
-        map(region.fd, region.base, (kTable + 200 + pages) * kPage, kPage);
+        map_payload(region.fd, region.base, (kTable + 200 + pages) * kPage, kPage);
       }
     }
     usleep(1000 + turn % 10 * 700);
@@ -262,16 +272,14 @@ static void check_close(void) {
   }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[1], "--inherited") == 0) return use_inherited(atoi(argv[2]));
   setvbuf(stdout, NULL, _IOLBF, 0);
   static const struct {
     const char *name;
     void (*check)(void);
-  } kChecks[] = {{"reserve", check_reserve},
-                 {"calls", check_calls},
-                 {"child", check_child},
-                 {"kill", check_kill},
-                 {"close", check_close}};
+  } kChecks[] = {{"reserve", check_reserve}, {"calls", check_calls}, {"child", check_child},
+                 {"exec", check_exec},       {"kill", check_kill},   {"close", check_close}};
   for (unsigned i = 0; i < sizeof(kChecks) / sizeof(kChecks[0]); i++) {
     const unsigned failed = checks_failed;
     kChecks[i].check();

@@ -52,7 +52,8 @@ static long allocate(struct forge *forge, struct forge_allocate *request)
 
 	if (forge->count)
 		return -EBUSY;
-	if (!request->count || request->count > totalram_pages())
+	if (!request->count || request->count > totalram_pages() ||
+	    request->order >= MAX_ORDER || request->count % (1UL << request->order))
 		return -EINVAL;
 
 	forge->pages = kvcalloc(request->count, sizeof(*forge->pages),
@@ -62,9 +63,17 @@ static long allocate(struct forge *forge, struct forge_allocate *request)
 
 	forge->count = request->count;
 	for (i = 0; i < forge->count; i++) {
-		forge->pages[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
-		if (!forge->pages[i])
-			goto no_memory;
+		if (!(i % (1UL << request->order))) {
+			struct page *row = alloc_pages(GFP_KERNEL | __GFP_ZERO,
+						       request->order);
+
+			if (!row)
+				goto no_memory;
+			split_page(row, request->order);
+			forge->pages[i] = row;
+		} else {
+			forge->pages[i] = forge->pages[i - 1] + 1;
+		}
 	}
 	forge->bytes = vmap(forge->pages, forge->count, VM_MAP, PAGE_KERNEL);
 	if (!forge->bytes)

@@ -28,7 +28,8 @@ struct forge_call {
 #define FORGE_CALL _IOWR('F', 0, struct forge_call)
 
 struct forge_allocate {
-	__u64 count;		/* of pages */
+	__u64 count;		/* of pages, a multiple of 2^order */
+	__u64 order;		/* that many are in a row in physical memory */
 	__u64 virtual_address;	/* answer: the kernel's, of all in a row */
 };
 #define FORGE_ALLOCATE _IOWR('F', 1, struct forge_allocate)
