@@ -91,7 +91,7 @@ struct xencomm_domain {
     spinlock_t lock;
     unsigned int nr_leaves;
     struct xencomm_region *regions[MAX_REGIONS];
-    /* For xencomm_enter(), without the lock: those that live. */
+    /* For xencomm_enter(), without the lock: those that live, or no_region. */
     const struct xencomm_region *live[MAX_REGIONS];
 };
 
@@ -99,7 +99,7 @@ struct xencomm_domain {
 static xencomm_page_t __aligned(PAGE_SIZE) no_pages[PAGES_PER_LEAF];
 
 /* For a call without a region of its domain's: every pointer leads nowhere. */
-static const struct xencomm_region no_region;
+static const struct xencomm_region no_region = { .leaves = { no_pages } };
 
 /* How many regions this host has had. */
 static uint64_t generation;
@@ -109,13 +109,13 @@ static DEFINE_SPINLOCK(generation_lock);
  * Guest access.
  */
 
-/* The page at @offset from a region's start.  Those of the table are not backed. */
+/*
+ * The page at @offset from a region's start.  Those of the table are not backed,
+ * and what lies outside is taken for the first of them.
+ */
 static always_inline xencomm_page_t page_at(const struct xencomm_region *r,
                                             unsigned long offset)
 {
-    if ( unlikely(offset >= r->end) )
-        return 0;
-
     offset = array_index_nospec(offset, r->end);
 
     return ACCESS_ONCE(r->leaves[offset / (PAGE_SIZE * PAGES_PER_LEAF)]
@@ -134,12 +134,6 @@ static always_inline char *byte_in(xencomm_page_t page, unsigned long addr)
 static always_inline void copy_bytes(void *to, const void *from, unsigned int n)
 {
     unsigned long count = n / sizeof(unsigned long);
-
-    if ( n == sizeof(unsigned long) )
-    {
-        *(unsigned long *)to = ACCESS_ONCE(*(const unsigned long *)from);
-        return;
-    }
 
     asm volatile ( "rep movsq"
                    : "+c" (count), "+D" (to), "+S" (from) :: "memory" );
@@ -182,10 +176,11 @@ static noinline unsigned int reach(unsigned long addr, void *own,
 
     while ( n )
     {
-        xencomm_page_t page = page_at(r, addr - start);
+        unsigned long offset = addr - start;
+        xencomm_page_t page = page_at(r, offset);
         unsigned int count = PAGE_SIZE - (addr & ~PAGE_MASK);
 
-        if ( (page & PAGE_SHARED) && addr - start >= r->payload )
+        if ( (page & PAGE_SHARED) && offset >= r->payload && offset < r->end )
             page |= r->writable ? PAGE_READ | PAGE_WRITE : PAGE_READ;
 
         if ( !(page & right) )
@@ -218,7 +213,7 @@ static noinline unsigned int reach(unsigned long addr, void *own,
 /* Nearly all that is copied is a few bytes in one page. */
 static always_inline bool is_in_page(unsigned long addr, unsigned int n)
 {
-    return n && (addr & ~PAGE_MASK) + n <= PAGE_SIZE;
+    return (addr & ~PAGE_MASK) + n <= PAGE_SIZE;
 }
 
 unsigned int xencomm_copy_to_guest(void *to, const void *from, unsigned int n)
@@ -302,11 +297,11 @@ unsigned long xencomm_enter(struct vcpu *v, struct cpu_user_regs *regs)
 {
     struct xencomm_call *call = &v->arch.xencomm;
     const struct xencomm_domain *xd = v->domain->arch.xencomm;
-    const struct xencomm_region *r = NULL;
+    const struct xencomm_region *r = &no_region;
 
     if ( likely(xd) )
         r = ACCESS_ONCE(xd->live[(regs->r9 >> 1) % MAX_REGIONS]);
-    if ( unlikely(!r) || unlikely(r->handle != regs->r9) )
+    if ( unlikely(r->handle != regs->r9) )
         r = &no_region;
 
     regs->rax &= ~(unsigned long)XENCOMM_CALL;
@@ -777,7 +772,11 @@ static struct xencomm_domain *xencomm_domain(struct domain *d)
 
     if ( !xd && (xd = xzalloc(struct xencomm_domain)) )
     {
+        unsigned int i;
+
         spin_lock_init(&xd->lock);
+        for ( i = 0; i < MAX_REGIONS; i++ )
+            xd->live[i] = &no_region;
         if ( cmpxchg(&d->arch.xencomm, NULL, xd) )
         {
             xfree(xd);
@@ -900,7 +899,7 @@ static int release_region(struct xencomm_domain *xd, struct xencomm_region *r)
 static void end_region(struct xencomm_domain *xd, struct xencomm_region *r,
                        int error)
 {
-    ACCESS_ONCE(xd->live[r->slot]) = NULL;
+    ACCESS_ONCE(xd->live[r->slot]) = &no_region;
 
     /* No vcpu can use one that never lived. */
     r->is_quiet = r->state == REGION_begins;
