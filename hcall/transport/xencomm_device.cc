@@ -6,30 +6,29 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <optional>
 
+#include "hcall/linux/xencomm_device.h"
 #include "hcall/transport/region_range.h"
-#include "hcall/transport/xencomm_device_calls.h"
 #include "xencomm/sentence.h"
 
 namespace xencomm {
 namespace {
 
-FileDescriptor OpenDevice() { return FileDescriptor(open(kXencommDevicePath, O_RDWR | O_CLOEXEC)); }
+FileDescriptor OpenDevice() { return FileDescriptor(open(XENCOMM_DEVICE, O_RDWR | O_CLOEXEC)); }
 
 absl::Status CannotOpen(int error) {
   if (error == EACCES || error == EPERM) {
     return absl::PermissionDeniedError(
         Sentence("%s cannot be opened: expected to run as root, or with XENCOMM_TRANSPORT=privcmd, "
                  "which knows no regions",
-                 kXencommDevicePath));
+                 XENCOMM_DEVICE));
   }
   return absl::UnavailableError(
       Sentence("%s cannot be opened (%s): expected a Linux on Xen with the module xencomm, or "
                "XENCOMM_TRANSPORT=privcmd",
-               kXencommDevicePath, strerrordesc_np(error)));
+               XENCOMM_DEVICE, strerrordesc_np(error)));
 }
 
 class DeviceBacking final : public Backing {
@@ -40,13 +39,13 @@ class DeviceBacking final : public Backing {
   absl::StatusOr<Reservation> Reserve(std::uint64_t payload_size) override {
     absl::StatusOr<RegionRange> range = RegionRange::Reserve(payload_size);
     if (!range.ok()) return range.status();
-    const XencommReserve place = {.virtual_base = range->layout().virtual_base().value,
-                                  .length = range->layout().length()};
-    if (ioctl(fd_, kXencommReserve, &place) != 0) {
+    const xencomm_reserve place = {.virtual_base = range->layout().virtual_base().value,
+                                   .length = range->layout().length()};
+    if (ioctl(fd_, XENCOMM_IOC_RESERVE, &place) != 0) {
       const int error = errno;
       range->Release();
       return absl::ErrnoToStatus(
-          error, Sentence("%s makes no region of %u bytes", kXencommDevicePath, place.length));
+          error, Sentence("%s makes no region of %u bytes", XENCOMM_DEVICE, place.length));
     }
     range_ = *std::move(range);
     return range_->reservation();
@@ -61,8 +60,8 @@ class DeviceBacking final : public Backing {
     if (mapped != MAP_FAILED) return absl::OkStatus();
     const int error = errno;
     range_->Empty(offset, length);
-    return absl::ErrnoToStatus(
-        error, Sentence("%u bytes of %s cannot be mapped", length, kXencommDevicePath));
+    return absl::ErrnoToStatus(error,
+                               Sentence("%u bytes of %s cannot be mapped", length, XENCOMM_DEVICE));
   }
 
   // The region itself ends with the file.
@@ -91,10 +90,10 @@ absl::StatusOr<std::unique_ptr<Backing>> XencommDevice::MakeBacking() {
 }
 
 std::int64_t XencommDevice::Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) {
-  PrivcmdHypercall call = {.op = op, .arg = {}};
+  xencomm_hypercall call = {.op = op, .arg = {}};
   for (unsigned i = 0; i < arguments.size(); ++i) call.arg[i] = arguments[i];
   // Not through ioctl's int, as Privcmd.
-  const long answer = syscall(SYS_ioctl, device_.get(), kXencommHypercall, &call);
+  const long answer = syscall(SYS_ioctl, device_.get(), XENCOMM_IOC_HYPERCALL, &call);
   return answer == -1 ? -errno : answer;
 }
 
