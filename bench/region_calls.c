@@ -172,14 +172,14 @@ int main(void) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   xc_interface *const xch = xc_interface_open(NULL, NULL, 0);
   check(xch != NULL, "libxenctrl cannot be opened");
+  uint32_t domains[kDomains] = {0};
   for (unsigned i = 1; i < kDomains; i++) {
-    uint32_t domid = 0;
     struct xen_domctl_createdomain config = {.max_vcpus = 1,
                                              .max_evtchn_port = 1023,
                                              .max_grant_frames = 4,
                                              .max_maptrack_frames = 4,
                                              .grant_opts = XEN_DOMCTL_GRANT_version(1)};
-    check(xc_domain_create(xch, &domid, &config) == 0, "a domain cannot be created");
+    check(xc_domain_create(xch, &domains[i], &config) == 0, "a domain cannot be created");
   }
   const int has_regions = access(XENCOMM_DEVICE, R_OK) == 0;
   struct way ways[4] = {raw_way()};
@@ -217,5 +217,6 @@ int main(void) {
   printf("page: raw %.1f", page_ticks(0));
   if (has_regions) printf(" region %.1f", page_ticks(1));
   printf("\n");
+  for (unsigned i = 1; i < kDomains; i++) xc_domain_destroy(xch, domains[i]);
   return 0;
 }

@@ -77,5 +77,6 @@ void check_arguments_read_only(void);
 void check_iret_in_list(void);
 void check_multicall(void);
 void check_ends_under_calls(void);
+void check_ends_in_mid_call(void);
 
 #endif  // TESTS_XEN_REGIONS_H_

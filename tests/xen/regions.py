@@ -10,10 +10,12 @@ processors, runs
 - the toolstack's programs over Debian's libraries, over ours by privcmd, and over ours by regions,
   which is what ours choose there by themselves: to a program it makes no difference;
 - a domain's whole life by xl over regions (life.py);
-- guests that do the first of these themselves, and are destroyed in the middle of calls.
+- guests that do the first of these themselves, whose pages that Xen writes are seen to be logged
+  (dirty_pages.c), and which are destroyed in the middle of calls.
 
-With --all, the last two are run in a PVH domain 0, too, which is slow; and the first two on a Xen
-that was built to find its own faults (CONFIG_DEBUG).
+With --all, the last two are run in a PVH domain 0, too, which is slow; the first two on a Xen that
+was built to find its own faults (CONFIG_DEBUG); and machines have memory for a call of a million
+extents.
 """
 
 import collections
@@ -31,6 +33,8 @@ OURS = 'hcall/xencall'
 LIBRARY_SETS = {'stock': None, 'raw': OURS, 'region': OURS}
 ENVIRONMENT = {'raw': 'XENCOMM_TRANSPORT=privcmd'}
 GUESTS = ['pv', 'pvh']
+# MiB of a machine, and domain 0's of these: of the rest a domain gets a million pages (many_pages.c).
+MILLION_PAGES = (6144, 512)
 # Whose checks are all to hold. `lockdown` loads the module anew, with its parameters and without.
 OWN = ['regions', 'lockdown', 'region_device']
 TRIPLE_FAULT = 'Triple fault'
@@ -43,6 +47,7 @@ class Machine(run.Machine):
 
   processors = 2
   guest_checks = ()  # programs, which guests of all kinds run
+  dirty_pages = None  # the program that looks at the first one's writes
   boots = ()  # the library sets of each boot, if it is booted more than once
 
   def __init__(self, folder, sources, hypervisor, modules):
@@ -54,7 +59,7 @@ class Machine(run.Machine):
     return bool(self.guest_checks)
 
   def with_guest(self, image, steps):
-    for program in self.guest_checks:
+    for program in [*self.guest_checks, self.dirty_pages]:
       run.add_stripped(program, image / 'bin' / program.name)
     for kind in GUESTS:
       (image / f'guest-{kind}.cfg').write_text(run.neighbour.CONFIGURATION.replace(
@@ -64,6 +69,8 @@ class Machine(run.Machine):
     return f'''if [ "$(cat /proc/xen/capabilities)" != control_d ]; then
 export LD_LIBRARY_PATH=/lib
 {checks}
+/bin/{first} --write &
+sleep 1
 echo "and again"
 while true; do /bin/{first} >/dev/null; done
 fi
@@ -76,11 +83,14 @@ for kind in {' '.join(GUESTS)}; do
 log=/var/log/xen/console/guest-guest-$kind.log
 xl create /guest-$kind.cfg >/output 2>&1 || cat /output
 for i in $(seq 1000); do grep -q "and again" $log && break; sleep 0.2; done
+dirty_pages $(xl domid guest-$kind) $(sed -n 's/^written: //p' $log) >/dirty-$kind 2>&1
 # In the middle of its calls.
 sleep 1
 xl destroy guest-$kind
 echo "run: guest: $kind"
 cat $log
+echo "run: dirty pages: $kind"
+cat /dirty-$kind
 done
 for i in 1 2 3 4 5 6 7 8 9; do xl list | grep -q '(null)' && sleep 1; done
 free >/after
@@ -162,8 +172,8 @@ def check(machine, build, title):
     commands, different = life.differences(outputs.get('life', ''), title)
     results.append((commands - different, different))
   if machine.has_guest:
-    results.append(own_checks(title, outputs, [(f'guest {kind}', f'guest: {kind}')
-                                               for kind in GUESTS]))
+    results.append(own_checks(title, outputs, [(name, f'{name}: {kind}') for kind in GUESTS
+                                               for name in ['guest', 'dirty pages']]))
     free = re.findall(r'free_memory +: (\d+)', outputs.get('free', ''))
     if len(free) != 2 or int(free[0]) - int(free[1]) > 1:
       print(f'{title}: memory that is free before and after guests: {free}')
@@ -207,6 +217,8 @@ def machines(build, sources, everything):
         # What one leaves behind, as Xen does now and then (page_tables.c), is not the next one's.
         toolstack.boots = [{name: library} for name, library in LIBRARY_SETS.items()]
       toolstack.checks = [built / 'toolstack']
+      if everything:
+        toolstack.memory = MILLION_PAGES
       yield toolstack, f'{title}, toolstack'
 
       if kind != 'release' or (pvh and not everything):
@@ -215,7 +227,7 @@ def machines(build, sources, everything):
       lives.memory = guests.memory = None
       lives.has_life, lives.library_sets = True, {'region': OURS}
       yield lives, f"{title}, domains' lives"
-      guests.guest_checks = [built / 'regions']
+      guests.guest_checks, guests.dirty_pages = [built / 'regions'], built / 'dirty_pages'
       yield guests, f'{title}, guests'
 
 

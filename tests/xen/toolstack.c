@@ -240,6 +240,7 @@ int main(void) {
   if (find_domain(0, &domain_0) && (domain_0.flags & XEN_DOMINF_hvm_guest) != 0) {
     // All else is compared with a PV domain 0.
     check_grants_in_use();
+    check_many_pages();
     CHECK(xc_interface_close(xch) == 0);
     return close_checks();
   }

@@ -97,6 +97,7 @@ static long show_page(struct forge *forge, struct forge_page *request)
 	page = forge->pages[request->number];
 	request->address = (u64)xen_page_to_gfn(page) << XEN_PAGE_SHIFT;
 	request->virtual_address = (unsigned long)page_address(page);
+	request->pfn = page_to_pfn(page);
 	return 0;
 }
 

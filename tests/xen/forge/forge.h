@@ -38,6 +38,7 @@ struct forge_page {
 	__u64 number;		/* of those allocated, from 0 */
 	__u64 address;		/* answer: guest-physical; PV: machine */
 	__u64 virtual_address;	/* answer: the kernel's, in its direct map */
+	__u64 pfn;		/* answer: its number for the guest */
 };
 #define FORGE_PAGE _IOWR('F', 2, struct forge_page)
 
