@@ -1026,6 +1026,18 @@ static int xencomm_extend(struct domain *d, uint64_t handle,
     return rc;
 }
 
+/* Whether another vcpu is in a call with it. */
+static bool is_used(const struct domain *d, const struct xencomm_region *r)
+{
+    const struct vcpu *v;
+
+    for_each_vcpu ( d, v )
+        if ( v != current && v->arch.xencomm.region == r )
+            return true;
+
+    return false;
+}
+
 /*
  * Whether no vcpu uses a region that was hidden before.  The other vcpus are
  * stopped for a moment: none of them is in a call then, but for one that waits
@@ -1033,15 +1045,13 @@ static int xencomm_extend(struct domain *d, uint64_t handle,
  */
 static int quiesce(struct domain *d, const struct xencomm_region *r)
 {
-    struct vcpu *v;
     int rc = domain_pause_except_self(d);
 
     if ( rc )
         return rc;
 
-    for_each_vcpu ( d, v )
-        if ( v != current && v->arch.xencomm.region == r )
-            rc = -ERESTART;
+    if ( is_used(d, r) )
+        rc = -ERESTART;
 
     domain_unpause_except_self(d);
 
@@ -1086,6 +1096,7 @@ static long xencomm_unregister(struct domain *d, uint64_t handle)
         r->is_quiet = true;
     }
 
+    ASSERT(!is_used(d, r));
     rc = release_region(xd, r);
 
  out:
