@@ -219,6 +219,9 @@ def machines(build, sources, everything):
       toolstack.checks = [built / 'toolstack']
       if everything:
         toolstack.memory = MILLION_PAGES
+      if kind == 'debug':
+        toolstack.environment = {name: f'XEN_IS_DEBUG=y {ENVIRONMENT.get(name, "")}'
+                                 for name in LIBRARY_SETS}
       yield toolstack, f'{title}, toolstack'
 
       if kind != 'release' or (pvh and not everything):
