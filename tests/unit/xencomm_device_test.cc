@@ -1,5 +1,5 @@
 // On real Xen by regions: what is asked of /dev/xen/xencomm, and when it is chosen. The device is a
-// file, whose mappings are where the device's are; what the module makes of them, suite xen tells.
+// file, whose mappings are where the device's are; what the module makes of them, suite region tells.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -180,9 +180,7 @@ static void check_pages(uint32_t domid) {
     CHECK(is_free ? answer == 0 : answer == -1 && errno == EINVAL);
   }
   CHECK(unpin(domid, kRoot) == 0);
-  // Now and then Xen itself (4.17.7, of 400 times 30) keeps the upper table, and with it its domain.
-  const long after = xc_get_tot_pages(xch, domid);
-  CHECK(after == before - 4 || after == before - 3);
+  CHECK(xc_get_tot_pages(xch, domid) == before - 4);
 }
 
 void check_page_tables(void) {

@@ -35,6 +35,9 @@ ENVIRONMENT = {'raw': 'XENCOMM_TRANSPORT=privcmd'}
 GUESTS = ['pv', 'pvh']
 # MiB of a machine, and domain 0's of these: of the rest a domain gets a million pages (many_pages.c).
 MILLION_PAGES = (6144, 512)
+# What does not hold now and then on Xen itself, over Debian's libraries too (4.17.7, of 400 times
+# 30): it keeps the upper one of the page tables that a domain has given up, and with it the domain.
+XENS_OWN = 'xc_get_tot_pages(xch, domid) == before - 4'
 # Whose checks are all to hold. `lockdown` loads the module anew, with its parameters and without.
 OWN = ['regions', 'lockdown', 'region_device']
 TRIPLE_FAULT = 'Triple fault'
@@ -112,8 +115,9 @@ def own_checks(title, outputs, names):
     good, bad = counts_of(output)
     passed += good
     failed += bad
-    for line in run.without_console(output) if bad else []:
-      print(f'{title}: {name}: {line}')
+    for line in run.without_console(output):
+      if bad or line.startswith('skipped: '):
+        print(f'{title}: {name}: {line}')
   return passed, failed
 
 
@@ -126,7 +130,10 @@ def compared(title, outputs, names):
     for libraries in LIBRARY_SETS:
       output = outputs.get(f'{libraries}: {name}', '')
       # Whatever errno was before.
-      found[libraries] = re.findall(r'^failed: (?:(?! \(errno).)*', output, flags=re.MULTILINE)
+      failed_lines = re.findall(r'^failed: (?:(?! \(errno).)*', output, flags=re.MULTILINE)
+      found[libraries] = [line for line in failed_lines if not line.endswith(XENS_OWN)]
+      for line in re.findall(r'^skipped: .*', output, flags=re.MULTILINE):
+        print(f'{title}, {libraries}: {name}: {line}')
       good, bad = counts_of(output)
       if good == 0:
         print(f'{title}, {libraries}: {name} ended without its closing line')
@@ -214,7 +221,7 @@ def machines(build, sources, everything):
       toolstack = machine()
       toolstack.library_sets, toolstack.environment = LIBRARY_SETS, ENVIRONMENT
       if not pvh:
-        # What one leaves behind, as Xen does now and then (page_tables.c), is not the next one's.
+        # What one leaves behind, as Xen does now and then (XENS_OWN), is not the next one's.
         toolstack.boots = [{name: library} for name, library in LIBRARY_SETS.items()]
       toolstack.checks = [built / 'toolstack']
       if everything:
