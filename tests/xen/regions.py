@@ -33,7 +33,7 @@ OURS = 'hcall/xencall'
 LIBRARY_SETS = {'stock': None, 'raw': OURS, 'region': OURS}
 ENVIRONMENT = {'raw': 'XENCOMM_TRANSPORT=privcmd'}
 GUESTS = ['pv', 'pvh']
-# MiB of a machine, and domain 0's of these: of the rest a domain gets a million pages (many_pages.c).
+# MiB of a machine, and domain 0's of these: the rest has room for a million pages (many_pages.c).
 MILLION_PAGES = (6144, 512)
 # What does not hold now and then on Xen itself, over Debian's libraries too (4.17.7, of 400 times
 # 30): it keeps the upper one of the page tables that a domain has given up, and with it the domain.
