@@ -56,6 +56,12 @@ std::string Spelled(const Option& option) {
   return absl::StrCat("--", option.name, option.value.empty() ? "" : "=", option.value);
 }
 
+// With its letter, as --help lists it.
+std::string Listed(const Option& option) {
+  return option.letter == '\0' ? Spelled(option)
+                               : absl::StrFormat("-%c, %s", option.letter, Spelled(option));
+}
+
 // What its value must be, as far as the table says; else "".
 std::string Expected(const Option& option) {
   if (const auto* const words = std::get_if<Words>(&option.takes)) {
@@ -96,7 +102,7 @@ std::vector<Option> AllOptions(const Command& command) {
     const std::string expected = Expected(each);
     if (!expected.empty()) absl::StrAppend(&each.help, "; ", expected);
   }
-  options.push_back({"help", "", "this text"});
+  options.push_back({.name = "help", .value = "", .help = "this text", .letter = 'h'});
   return options;
 }
 
@@ -117,16 +123,21 @@ absl::StatusOr<Arguments> Arguments::Parse(const Command& command, std::span<cha
   }
   known.push_back({});
   const auto of = [&](int value) -> const Option& {
-    return options[static_cast<std::size_t>(value - kFirstOption)];
+    if (value >= kFirstOption) return options[static_cast<std::size_t>(value - kFirstOption)];
+    return *absl::c_find_if(options, [&](const Option& each) { return each.letter == value; });
   };
 
   Arguments arguments;
   opterr = 0;
   // '+': what follows the first operand is not looked at. ':': a missing value is told apart.
-  const char* const letters = command.runs_program ? "+:h" : ":h";
+  std::string letters = command.runs_program ? "+:" : ":";
+  for (const Option& each : options) {
+    if (each.letter == '\0') continue;
+    absl::StrAppend(&letters, std::string(1, each.letter), each.value.empty() ? "" : ":");
+  }
   for (;;) {
-    const int next =
-        getopt_long(static_cast<int>(words.size()), words.data(), letters, known.data(), nullptr);
+    const int next = getopt_long(static_cast<int>(words.size()), words.data(), letters.c_str(),
+                                 known.data(), nullptr);
     if (next == -1) break;
     if (next == ':') {
       return Wrong("--%s wants a value: expected %s", of(optopt).name, Spelled(of(optopt)));
@@ -143,12 +154,12 @@ absl::StatusOr<Arguments> Arguments::Parse(const Command& command, std::span<cha
                      absl::StrAppend(out, each.name);
                    }));
     }
-    const Option& option = next == 'h' ? options.back() : of(next);
+    const Option& option = of(next);
     const std::string value = optarg == nullptr ? "" : optarg;
     if (!Takes(option, value)) {
       return Wrong("--%s=%s: expected %s", option.name, value, Expected(option));
     }
-    arguments.values_[option.name] = value;
+    arguments.values_[option.name].push_back(value);
   }
   arguments.operands_ = words.subspan(static_cast<std::size_t>(optind));
   if (arguments.Has("help")) return arguments;
@@ -162,11 +173,27 @@ absl::Status Arguments::Check(const Command& command) {
     if (each.with == nullptr || !Has(each.name) || Has(each.with)) continue;
     return Wrong("--%s: expected --%s with it", each.name, each.with);
   }
-  if (command.runs_program && operands_.empty()) return Wrong("expected a PROGRAM to run");
+  const auto instead = absl::c_find_if(command.instead_of_program,
+                                       [&](const std::string& option) { return Has(option); });
+  if (instead != command.instead_of_program.end()) {
+    if (operands_.empty()) return CheckConnection();
+    return Wrong("'%s': expected no PROGRAM with --%s", operands_[0], *instead);
+  }
+  if (command.runs_program && operands_.empty()) {
+    return Wrong(
+        "expected a PROGRAM to run%s",
+        command.instead_of_program.empty()
+            ? ""
+            : absl::StrCat(", or --", absl::StrJoin(command.instead_of_program, ", or --")));
+  }
   if (!command.runs_program && operands_.size() > command.operands.size()) {
     return Wrong("'%s' is one argument too many: expected %s", operands_[command.operands.size()],
                  Synopsis(command));
   }
+  return CheckConnection();
+}
+
+absl::Status Arguments::CheckConnection() {
   for (const EmbeddedOption& each : EmbeddedOptions()) {
     if (!Has(each.name)) continue;
     absl::StrAppend(&embedded_, embedded_.empty() ? "" : ",", each.name, "=", *Get(each.name));
@@ -193,7 +220,12 @@ absl::Status Arguments::Check(const Command& command) {
 
 std::optional<std::string> Arguments::Get(const std::string& option) const {
   const auto found = values_.find(option);
-  return found == values_.end() ? std::nullopt : std::optional(found->second);
+  return found == values_.end() ? std::nullopt : std::optional(found->second.back());
+}
+
+Words Arguments::All(const std::string& option) const {
+  const auto found = values_.find(option);
+  return found == values_.end() ? Words() : found->second;
 }
 
 std::uint64_t Arguments::Number(const std::string& option, std::uint64_t otherwise) const {
@@ -259,11 +291,11 @@ std::string Help(const Command& command) {
                       Synopsis(command), command.summary, Wrap(command.description, 0));
   const std::vector<Option> options = AllOptions(command);
   std::size_t column = 0;
-  for (const Option& option : options) column = std::max(column, Spelled(option).size() + 4);
+  for (const Option& option : options) column = std::max(column, Listed(option).size() + 4);
   for (const Option& option : options) {
     std::string lines = Wrap(option.help, column);
-    const std::string spelled = Spelled(option);
-    lines.replace(2, spelled.size(), spelled);
+    const std::string listed = Listed(option);
+    lines.replace(2, listed.size(), listed);
     absl::StrAppend(&text, lines);
   }
   absl::StrAppend(&text, command.examples.empty() ? "" : "\nExamples:\n");

@@ -44,6 +44,7 @@ struct Option {
   std::string help;
   std::variant<std::monostate, Words, Range> takes = {};  // one of the words; a number
   const char* with = nullptr;                             // the option that it needs beside it
+  char letter = '\0';                                     // "-e" is the same, if it has one
 };
 
 // Values and operands for which a shell offers files, ops, and ops again.
@@ -69,6 +70,7 @@ struct Command {
   std::vector<Option> options = {};
   std::vector<const char*> operands = {};  // each can be left out
   bool runs_program = false;               // its operands are a program and what belongs to that
+  Words instead_of_program = {};           // options with which there is none
   Connects connects = Connects::kNowhere;
   std::vector<Example> examples = {};
   // The exit code. kInvalidArgument is wrong usage; whatever else is not ok failed on the way.
@@ -92,7 +94,10 @@ class Arguments {
   static absl::StatusOr<Arguments> Parse(const Command& command, std::span<char*> words);
 
   bool Has(const std::string& option) const { return values_.contains(option); }
+  // Of one that was given more than once the last.
   std::optional<std::string> Get(const std::string& option) const;
+  // All of them, in order; "" of each when it takes no value.
+  Words All(const std::string& option) const;
   // Of an option that takes numbers alone.
   std::uint64_t Number(const std::string& option, std::uint64_t otherwise = 0) const;
   // The first; "" when there is none.
@@ -114,8 +119,9 @@ class Arguments {
  private:
   // What no option shows by itself; kInvalidArgument.
   absl::Status Check(const Command& command);
+  absl::Status CheckConnection();
 
-  std::map<std::string, std::string> values_;
+  std::map<std::string, Words> values_;
   std::string embedded_;  // OPTION=VALUE,...
   EmbeddedSetting setting_;
   std::span<char*> operands_;

@@ -106,7 +106,9 @@ std::string CommandPage(const Command& command) {
                         Troff(Synopsis(command)));
   absl::StrAppend(&page, ".SH DESCRIPTION\n", Paragraphs(command.description), ".SH OPTIONS\n");
   for (const Option& option : AllOptions(command)) {
-    absl::StrAppend(&page, ".TP\n.B \\-\\-", Troff(option.name));
+    absl::StrAppend(&page, ".TP\n.B ");
+    if (option.letter != '\0') absl::StrAppendFormat(&page, "\\-%c, ", option.letter);
+    absl::StrAppend(&page, "\\-\\-", Troff(option.name));
     if (!option.value.empty()) absl::StrAppend(&page, "\\fR=\\fI", option.value);
     absl::StrAppend(&page, "\n", Troff(option.help), "\n");
   }

@@ -31,6 +31,7 @@ LAYERS = [
   'hcall/machine',
   'hcall/devices',
   'hcall/xencall',
+  'hcall/trace',
   'hcall/tools',
 ]
 INCLUDE = re.compile(r'\s*#\s*include\s*"([^"]+)"')

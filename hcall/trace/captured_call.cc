@@ -1,0 +1,238 @@
+#include "hcall/trace/captured_call.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "hcall/schema/count.h"
+#include "hcall/schema/generated/xen.h"
+#include "hcall/trace/device_requests.h"
+#include "hcall/transport/privcmd_calls.h"
+#include "xencomm/copy.h"
+
+namespace xencomm::trace {
+namespace {
+
+using schema::Buffer;
+using schema::Call;
+using schema::Caller;
+using schema::Direction;
+
+// Reads a program's memory by pages, each once, and keeps in an image what was asked for.
+class CapturingSpace final : public Space {
+ public:
+  // Borrowed.
+  CapturingSpace(ProgramMemory& memory, MemoryImage& image) : memory_(memory), image_(image) {}
+
+  // As far as there is something.
+  void Keep(std::uint64_t address, std::uint64_t bytes) {
+    std::uint64_t end;
+    if (bytes == 0 || __builtin_add_overflow(address, bytes, &end)) return;
+    Load(address, end);
+    (void)ForEachRun(VirtualAddress{address}, 0, bytes, Access::kRead,
+                     [](std::byte*, std::uint64_t, std::uint64_t) {});
+  }
+
+ private:
+  static constexpr std::uint64_t kPage = 4096;
+  static constexpr std::uint64_t kMostPages = 256;  // at a time
+  struct Page {
+    std::array<std::byte, kPage> bytes;
+    bool is_there = false;
+  };
+
+  Mapping Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length, Access access,
+                  Cursor*) override {
+    std::uint64_t address;
+    if (__builtin_add_overflow(pointer.value, offset, &address)) return Fault::kOverflow;
+    if (access == Access::kWrite) return Fault::kNotPresent;
+    const std::uint64_t into = address % kPage;
+    Load(address - into, address - into + 1);
+    Page& page = pages_.at(address - into);
+    if (!page.is_there) return Fault::kNotPresent;
+    const auto bytes = std::span(page.bytes).subspan(into, std::min(length, kPage - into));
+    image_.Add(address, bytes);
+    return Mapping(bytes.data(), bytes.size());
+  }
+
+  // The pages from the one of `address` to the one before `end`, up to the first that is not there;
+  // those in a row together.
+  void Load(std::uint64_t address, std::uint64_t end) {
+    for (std::uint64_t at = address - address % kPage; at < end;) {
+      if (const auto known = pages_.find(at); known != pages_.end()) {
+        if (!known->second.is_there || at + kPage < at) return;
+        at += kPage;
+        continue;
+      }
+      std::uint64_t pages = 1;
+      while (pages < kMostPages && end - at > pages * kPage &&
+             !pages_.contains(at + pages * kPage)) {
+        ++pages;
+      }
+      std::vector<std::byte> bytes(pages * kPage);
+      const std::uint64_t read = memory_.Read(at, bytes) / kPage;
+      for (std::uint64_t i = 0; i <= read && i < pages; ++i) {
+        Page& page = pages_[at + i * kPage];
+        page.is_there = i < read;
+        if (page.is_there) std::memcpy(page.bytes.data(), &bytes[i * kPage], kPage);
+      }
+    }
+  }
+
+  ProgramMemory& memory_;
+  MemoryImage& image_;
+  std::map<std::uint64_t, Page> pages_;
+};
+
+std::uint64_t NumberAt(Space& memory, std::uint64_t address, schema::Ref field) {
+  alignas(std::uint64_t) std::byte bytes[sizeof(std::uint64_t)] = {};
+  if (!CopyFrom(memory, VirtualAddress{address}, field.offset, bytes, field.size).ok()) return 0;
+  return schema::RecordView(bytes, kNativeOrder).Read(0, field.size);
+}
+
+// Calls visit(address, bytes, direction) for what an ioctl that is no hypercall leads to.
+template <class Visit>
+void ForEachRange(std::uint64_t request, std::uint64_t argument, Space& memory, Visit visit) {
+  const DeviceRequest* const known = FindDeviceRequest(request);
+  if (known == nullptr || known->size == 0) return;
+  visit(argument, known->size, Direction::kInOut);
+  for (const DeviceArray& array : known->arrays) {
+    const std::uint64_t address =
+        array.pointer == DeviceArray::kTrailing
+            ? argument + known->trailing_at
+            : NumberAt(memory, argument, {array.pointer, sizeof(std::uint64_t)});
+    const std::uint64_t count = NumberAt(memory, argument, array.count);
+    if (address != 0) visit(address, count * array.element_size, array.direction);
+  }
+}
+
+// How many bytes of a buffer hold results.
+std::uint64_t FilledBytes(const Buffer& buffer, const MemoryImage& after, std::int64_t result) {
+  const schema::Part& part = *buffer.part;
+  if (part.filled().kind == schema::CountKind::kNone || buffer.element->size == 0) {
+    return buffer.bytes;
+  }
+  // The structure that the pointer stands in as it was left; only its fields are looked at.
+  std::array<std::byte, schema::kMaxRecordSize> holder = {};
+  const void* as_left = buffer.holder_copy;
+  if (!buffer.in_register) {
+    const auto bytes = after.At(buffer.holder.value, holder.size());
+    if (bytes.empty()) return buffer.bytes;
+    std::ranges::copy(bytes, holder.begin());
+    as_left = holder.data();
+  }
+  return schema::CountFilled(part, buffer.count, as_left, kNativeOrder, result) *
+         buffer.element->size;
+}
+
+}  // namespace
+
+bool IsDeviceRequest(std::uint64_t request) {
+  return request == kPrivcmdHypercall || request == kPrivcmdDmOp ||
+         FindDeviceRequest(request) != nullptr;
+}
+
+std::optional<Call> HypercallOf(std::uint64_t request, std::uint64_t argument, Space& memory) {
+  Call call;
+  if (request == kPrivcmdHypercall) {
+    PrivcmdHypercall frame;
+    if (!CopyFrom(memory, VirtualAddress{argument}, 0, &frame, sizeof(frame)).ok()) return {};
+    call.hypercall = frame.op;
+    std::ranges::copy(frame.arg, call.registers.begin());
+    return call;
+  }
+  if (request == kPrivcmdDmOp) {
+    // The list of buffers is laid out as Xen's own.
+    static_assert(sizeof(PrivcmdDmOpBuffer) == sizeof(xen_dm_op_buf));
+    PrivcmdDmOp frame;
+    if (!CopyFrom(memory, VirtualAddress{argument}, 0, &frame, sizeof(frame)).ok()) return {};
+    call.hypercall = __HYPERVISOR_dm_op;
+    call.registers = {frame.dom, frame.num, reinterpret_cast<std::uint64_t>(frame.ubufs)};
+    return call;
+  }
+  return {};
+}
+
+std::optional<CallList> ListOf(const Call& call) {
+  const schema::Hypercall* const hypercall = schema::Find(call.hypercall);
+  if (hypercall == nullptr || !hypercall->holds_calls) return {};
+  // Of longer ones the rest is not looked at.
+  constexpr std::uint64_t kMostEntries = 65536;
+  return CallList{VirtualAddress{call.registers[0]},
+                  std::min(call.registers[1] & 0xffffffff, kMostEntries)};
+}
+
+std::optional<Call> EntryOf(VirtualAddress list, std::uint64_t entry, Space& memory) {
+  multicall_entry bytes;
+  std::uint64_t offset;
+  if (__builtin_mul_overflow(entry, sizeof(bytes), &offset)) return {};
+  if (!CopyFrom(memory, list, offset, &bytes, sizeof(bytes)).ok()) return {};
+  Call call = {.hypercall = bytes.op};
+  std::ranges::copy(bytes.args, call.registers.begin());
+  return call;
+}
+
+void CaptureBefore(CapturedCall& call, ProgramMemory& memory, const Reading& reading,
+                   std::uint64_t most) {
+  CapturingSpace space(memory, call.before);
+  const std::optional<Call> hypercall = HypercallOf(call.request, call.argument, space);
+  if (!hypercall) {
+    ForEachRange(call.request, call.argument, space,
+                 [&](std::uint64_t address, std::uint64_t bytes, Direction direction) {
+                   if (direction != Direction::kOut) space.Keep(address, std::min(bytes, most));
+                 });
+    return;
+  }
+  const Caller caller = {.space = space, .vcpus = reading.vcpus, .releases = reading.releases};
+  auto keep = [&](const Buffer& buffer) {
+    const bool holds_inputs = buffer.reads() || buffer.element_record != nullptr;
+    if (holds_inputs) space.Keep(buffer.address.value, std::min(buffer.bytes, most));
+    return true;
+  };
+  // What the walk reads is kept by itself.
+  ForEachCall(*hypercall, space, [&](const Call& each, std::uint64_t) {
+    if (!ListOf(each)) (void)schema::ForEachBuffer(each, caller, keep);
+  });
+}
+
+void CaptureAfter(CapturedCall& call, ProgramMemory& memory, const Reading& reading,
+                  std::uint64_t most) {
+  ImageSpace before(call.before);
+  CapturingSpace space(memory, call.after);
+  const std::optional<Call> hypercall = HypercallOf(call.request, call.argument, before);
+  if (!hypercall) {
+    ForEachRange(call.request, call.argument, before,
+                 [&](std::uint64_t address, std::uint64_t bytes, Direction direction) {
+                   if (direction != Direction::kIn) space.Keep(address, std::min(bytes, most));
+                 });
+    return;
+  }
+  const Caller caller = {.space = before, .vcpus = reading.vcpus, .releases = reading.releases};
+  if (const auto list = ListOf(*hypercall)) {
+    space.Keep(list->address.value, std::min(list->count * sizeof(multicall_entry), most));
+  }
+  ForEachCall(*hypercall, before, [&](const Call& each, std::uint64_t entry) {
+    if (ListOf(each)) return;
+    std::int64_t result = call.result.value_or(-1);
+    if (entry != schema::kNoIndex && result >= 0) {
+      const std::uint64_t place = ListOf(*hypercall)->address.value +
+                                  entry * sizeof(multicall_entry) +
+                                  offsetof(multicall_entry, result);
+      result = static_cast<std::int64_t>(NumberAt(space, place, {0, sizeof(std::uint64_t)}));
+    }
+    // Structures come before what their pointers lead to.
+    auto keep = [&](const Buffer& buffer) {
+      const bool holds_results = buffer.writes() || buffer.element_record != nullptr;
+      if (holds_results) {
+        space.Keep(buffer.address.value, std::min(FilledBytes(buffer, call.after, result), most));
+      }
+      return true;
+    };
+    (void)schema::ForEachBuffer(each, caller, keep);
+  });
+}
+
+}  // namespace xencomm::trace

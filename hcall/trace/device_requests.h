@@ -1,0 +1,53 @@
+// The ioctls of Xen's devices in Linux, but the hypercall itself: what each takes, as data.
+//
+// Sources: Linux, include/uapi/xen/privcmd.h, gntdev.h, gntalloc.h, evtchn.h.
+#ifndef HCALL_TRACE_DEVICE_REQUESTS_H_
+#define HCALL_TRACE_DEVICE_REQUESTS_H_
+
+#include <cstdint>
+#include <span>
+
+#include "hcall/schema/op.h"
+
+namespace xencomm::trace {
+
+struct DeviceField {
+  enum class Form : std::uint8_t { kNumber, kSigned, kFrame, kDomain, kError };
+
+  const char* name;
+  std::uint16_t offset;
+  std::uint16_t size;
+  Form form = Form::kNumber;
+  schema::Direction direction = schema::Direction::kIn;
+};
+
+// So many elements behind a pointer of the structure, or behind the structure itself.
+struct DeviceArray {
+  static constexpr std::uint16_t kTrailing = 0xffff;
+
+  const char* name;
+  std::uint16_t pointer;  // where it stands in the structure, or kTrailing
+  schema::Ref count;
+  std::uint16_t element_size;
+  std::span<const DeviceField> element;  // one field at 0 without a name: the element is that
+  schema::Direction direction = schema::Direction::kIn;
+};
+
+struct DeviceRequest {
+  std::uint64_t request;
+  const char* device;
+  const char* name;
+  std::uint16_t size;             // of the structure that the argument points at; 0: there is none
+  std::uint16_t trailing_at = 0;  // where its array begins, if it has one behind it
+  std::span<const DeviceField> fields = {};
+  std::span<const DeviceArray> arrays = {};
+};
+
+std::span<const DeviceRequest> DeviceRequests();
+
+// nullptr: unknown, or a hypercall. gntdev and gntalloc share a number for the same request.
+const DeviceRequest* FindDeviceRequest(std::uint64_t request);
+
+}  // namespace xencomm::trace
+
+#endif  // HCALL_TRACE_DEVICE_REQUESTS_H_

@@ -1,0 +1,279 @@
+#include "hcall/trace/tracee.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+
+namespace xencomm::trace {
+namespace {
+
+// Ours in a process: where it is told what to copy, and where to.
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kCopied = 16 * kPage;
+constexpr std::uint64_t kScratch = kPage + kCopied;
+
+// The length of the instruction syscall.
+constexpr std::uint64_t kInstruction = 2;
+
+// Requests whose values glibc has as an enumeration.
+long Trace(int request, pid_t thread, std::uint64_t address, void* data) {
+  return syscall(SYS_ptrace, request, thread, address, data);
+}
+
+user_regs_struct* Registers(std::vector<std::byte>& bytes) {
+  return reinterpret_cast<user_regs_struct*>(bytes.data());
+}
+
+}  // namespace
+
+std::optional<TracedProcess> LookUpProcess(pid_t thread) {
+  std::ifstream status(absl::StrFormat("/proc/%d/status", thread));
+  TracedProcess process;
+  std::string line;
+  while (std::getline(status, line)) {
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(line, absl::MaxSplits(":\t", 1));
+    const std::vector<std::string> words =
+        absl::StrSplit(parts.second, absl::ByAnyChar("\t "), absl::SkipEmpty());
+    int number = 0;
+    if (words.empty() || !absl::SimpleAtoi(words.back(), &number)) number = 0;
+    if (parts.first == "Tgid") process.id = number;
+    if (parts.first == "NStgid") process.own_id = number;
+    if (parts.first == "Seccomp" && number != 0) process.filters = std::max(process.filters, 1u);
+    if (parts.first == "Seccomp_filters" && number > 0) {
+      process.filters = static_cast<unsigned>(number);
+    }
+  }
+  if (process.id == 0) return {};
+  std::ifstream(absl::StrFormat("/proc/%d/comm", process.id)) >> process.name;
+  std::getline(std::ifstream(absl::StrFormat("/proc/%d/comm", process.id)), process.name);
+  char ident[5] = {};
+  std::ifstream(absl::StrFormat("/proc/%d/exe", process.id)).read(ident, sizeof(ident));
+  process.is_32_bit = ident[4] == 1;  // ELFCLASS32
+  return process;
+}
+
+std::uint64_t StoppedThread::Read(std::uint64_t address, std::span<std::byte> to) {
+  std::uint64_t done = 0;
+  while (done < to.size()) {
+    const std::span<std::byte> rest = to.subspan(done);
+    iovec ours = {rest.data(), rest.size()};
+    iovec theirs = {reinterpret_cast<void*>(address + done), rest.size()};
+    const ssize_t read = process_vm_readv(thread_.id, &ours, 1, &theirs, 1, 0);
+    if (read > 0) {
+      done += static_cast<std::uint64_t>(read);
+      continue;
+    }
+    std::uint64_t copied = 0;
+    if (errno != EFAULT || !IsMapped(address + done) || !CanCopy() ||
+        !CopyOut(address + done, rest, &copied) || copied == 0) {
+      break;
+    }
+    done += copied;
+  }
+  return done;
+}
+
+// With something to read, as the process knows.
+bool StoppedThread::IsMapped(std::uint64_t address) {
+  std::ifstream maps(absl::StrFormat("/proc/%d/maps", thread_.id));
+  std::string line;
+  while (std::getline(maps, line)) {
+    unsigned long start, end;
+    char readable;
+    if (std::sscanf(line.c_str(), "%lx-%lx %c", &start, &end, &readable) != 3) continue;
+    if (address >= start && address < end) return readable == 'r';
+  }
+  return false;
+}
+
+bool StoppedThread::CanCopy() {
+  if (!unread_.empty() || ended_ != 0) return false;
+  if (thread_.process->has_new_filter) {
+    const std::optional<TracedProcess> now = LookUpProcess(thread_.id);
+    if (now) thread_.process->filters = now->filters;
+    thread_.process->has_new_filter = false;
+  }
+  if (thread_.process->filters > own_filters_) {
+    unread_ =
+        "its buffers are memory of a device, and it filters its system calls: it is not made "
+        "to copy them";
+    return false;
+  }
+  return true;
+}
+
+bool StoppedThread::CopyOut(std::uint64_t address, std::span<std::byte> to, std::uint64_t* copied) {
+  if (!Begin()) return false;
+  TracedProcess& process = *thread_.process;
+  if (process.scratch == 0) {
+    const auto made = Make(SYS_mmap, {0, kScratch, PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0});
+    if (!made) return false;
+    if (*made < 0) {
+      unread_ =
+          absl::StrCat("its buffers are memory of a device, and it has no room to copy them: ",
+                       strerrordesc_np(static_cast<int>(-*made)));
+      return false;
+    }
+    process.scratch = static_cast<std::uint64_t>(*made);
+  }
+  const std::uint64_t length = std::min<std::uint64_t>(to.size(), kCopied);
+  iovec lists[2] = {{reinterpret_cast<void*>(address), length},
+                    {reinterpret_cast<void*>(process.scratch + kPage), length}};
+  iovec ours = {lists, sizeof(lists)};
+  iovec theirs = {reinterpret_cast<void*>(process.scratch), sizeof(lists)};
+  if (process_vm_writev(thread_.id, &ours, 1, &theirs, 1, 0) != sizeof(lists)) {
+    process.scratch = 0;  // the program has unmapped it
+    return false;
+  }
+  const auto made =
+      Make(SYS_process_vm_writev, {static_cast<std::uint64_t>(process.own_id), process.scratch, 1,
+                                   process.scratch + sizeof(iovec), 1, 0});
+  if (!made || *made <= 0) return false;
+  ours = {to.data(), static_cast<std::size_t>(*made)};
+  theirs = {lists[1].iov_base, static_cast<std::size_t>(*made)};
+  if (process_vm_readv(thread_.id, &ours, 1, &theirs, 1, 0) != *made) return false;
+  *copied = static_cast<std::uint64_t>(*made);
+  return true;
+}
+
+void StoppedThread::RemoveScratch() {
+  TracedProcess& process = *thread_.process;
+  if (process.scratch == 0 || process.call_instruction == 0 || !Begin()) return;
+  if (Make(SYS_munmap, {process.scratch, kScratch, 0, 0, 0, 0})) process.scratch = 0;
+}
+
+// --- Calls that the thread is made to make -------------------------------------------------------
+
+bool StoppedThread::Begin() {
+  if (ended_ != 0) return false;
+  if (!registers_.empty()) return true;
+  std::vector<std::byte> registers(sizeof(user_regs_struct));
+  if (Trace(PTRACE_GETREGS, thread_.id, 0, registers.data()) != 0) return false;
+  if (Trace(PTRACE_GETSIGMASK, thread_.id, sizeof(blocked_), &blocked_) != 0) return false;
+  std::uint64_t all = ~std::uint64_t{0};
+  if (Trace(PTRACE_SETSIGMASK, thread_.id, sizeof(all), &all) != 0) return false;
+  registers_ = std::move(registers);
+  if (stop_ != Stop::kEvent) {
+    thread_.process->call_instruction = Registers(registers_)->rip - kInstruction;
+  }
+  return true;
+}
+
+std::optional<std::int64_t> StoppedThread::Make(std::uint64_t number,
+                                                const std::uint64_t (&arguments)[6]) {
+  user_regs_struct registers = *Registers(registers_);
+  registers.rdi = arguments[0];
+  registers.rsi = arguments[1];
+  registers.rdx = arguments[2];
+  registers.r10 = arguments[3];
+  registers.r8 = arguments[4];
+  registers.r9 = arguments[5];
+  const bool is_begun = stop_ == Stop::kEntry && !is_at_exit_;
+  if (is_begun) {
+    registers.orig_rax = number;  // in place of the one that begins
+  } else {
+    registers.rip = thread_.process->call_instruction;
+    registers.rax = number;
+    registers.orig_rax = ~std::uint64_t{0};  // there is nothing to restart
+  }
+  if (Trace(PTRACE_SETREGS, thread_.id, 0, &registers) != 0) return {};
+  bool is_exit = false;
+  do {
+    if (!RunToSystemCall(&is_exit)) return {};
+  } while (!is_exit);
+  is_at_exit_ = true;
+  if (Trace(PTRACE_GETREGS, thread_.id, 0, &registers) != 0) return {};
+  return static_cast<std::int64_t>(registers.rax);
+}
+
+// To the next stop at a system call's entry or exit. False: the thread has ended.
+bool StoppedThread::RunToSystemCall(bool* is_exit) {
+  for (;;) {
+    if (Trace(PTRACE_SYSCALL, thread_.id, 0, nullptr) != 0 && errno != ESRCH) return false;
+    int status;
+    pid_t waited;
+    do {
+      waited = waitpid(thread_.id, &status, __WALL);
+    } while (waited < 0 && errno == EINTR);
+    if (waited < 0) return false;
+    if (!WIFSTOPPED(status)) {
+      ended_ = status;
+      return false;
+    }
+    const int signal = WSTOPSIG(status);
+    if (signal == (SIGTRAP | 0x80)) {
+      __ptrace_syscall_info info = {};
+      if (Trace(PTRACE_GET_SYSCALL_INFO, thread_.id, sizeof(info), &info) <= 0) return false;
+      *is_exit = info.op == PTRACE_SYSCALL_INFO_EXIT;
+      return true;
+    }
+    // What cannot be blocked: it comes again when all is as it was.
+    const int event = status >> 16;
+    if (event == 0 || (event == PTRACE_EVENT_STOP && signal != SIGTRAP)) held_signal_ = signal;
+  }
+}
+
+bool StoppedThread::Restore() {
+  user_regs_struct registers = *Registers(registers_);
+  if (stop_ == Stop::kEntry && is_at_exit_) {
+    // Its own call once more, from the instruction on.
+    const std::uint64_t number = registers.orig_rax;
+    registers.rip -= kInstruction;
+    registers.rax = number;
+    bool is_exit = true;
+    if (Trace(PTRACE_SETREGS, thread_.id, 0, &registers) != 0) return false;
+    while (is_exit) {
+      if (!RunToSystemCall(&is_exit)) return false;
+    }
+  } else {
+    if (stop_ == Stop::kEvent) {
+      // To where a call that was interrupted is begun anew: not at the end of ours.
+      if (Trace(PTRACE_INTERRUPT, thread_.id, 0, nullptr) != 0 ||
+          Trace(PTRACE_CONT, thread_.id, 0, nullptr) != 0) {
+        return false;
+      }
+      int status;
+      while (waitpid(thread_.id, &status, __WALL) < 0) {
+        if (errno != EINTR) return false;
+      }
+      if (!WIFSTOPPED(status)) {
+        ended_ = status;
+        return false;
+      }
+    }
+    if (Trace(PTRACE_SETREGS, thread_.id, 0, &registers) != 0) return false;
+  }
+  return Trace(PTRACE_SETSIGMASK, thread_.id, sizeof(blocked_), &blocked_) == 0;
+}
+
+int StoppedThread::Finish() {
+  if (!registers_.empty() && ended_ == 0) {
+    (void)Restore();
+    registers_.clear();
+    if (ended_ == 0 && held_signal_ != 0) {
+      (void)syscall(SYS_tgkill, thread_.process->id, thread_.id, held_signal_);
+    }
+  }
+  return ended_;
+}
+
+}  // namespace xencomm::trace

@@ -1,0 +1,96 @@
+// One thread that is traced, and its process: what ptrace knows and does of them. Linux, x86-64.
+#ifndef HCALL_TRACE_TRACEE_H_
+#define HCALL_TRACE_TRACEE_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hcall/trace/captured_call.h"
+
+namespace xencomm::trace {
+
+// What the threads of a process share.
+struct TracedProcess {
+  pid_t id = 0;
+  pid_t own_id = 0;  // as it knows itself, in a namespace of processes
+  std::string name;
+  bool is_32_bit = false;
+  unsigned filters = 0;         // of system calls, that it is under (seccomp)
+  bool has_new_filter = false;  // since they were counted
+  // Pages of our own in it, where it copies for us what nobody else may look at; 0: none yet.
+  std::uint64_t scratch = 0;
+  std::uint64_t call_instruction = 0;  // where a system call was seen to be made
+};
+
+// As /proc tells of a thread's process; none: there is no such thread any more.
+std::optional<TracedProcess> LookUpProcess(pid_t thread);
+
+struct TracedThread {
+  pid_t id = 0;
+  TracedProcess* process = nullptr;
+  bool is_shown = true;
+  std::optional<CapturedCall> call;  // that it is in
+  std::uint64_t began = 0;           // of the call, by a clock that only goes forward
+};
+
+// A thread that has stopped, and what can be done with it until it goes on: its memory is read, and
+// it is made to make system calls.
+//
+// Memory of a device is not to be had from outside: Linux copies it for nobody but its owner, and
+// libxencall keeps its buffers there (/dev/xen/hypercall). So the thread copies it to memory of
+// ours, by process_vm_writev to itself, before its own call begins or after it has ended. Signals
+// wait meanwhile, and wrong pointers fail.
+class StoppedThread final : public ProgramMemory {
+ public:
+  enum class Stop : std::uint8_t {
+    kEntry,  // a system call begins
+    kExit,   // it has ended
+    kEvent,  // somewhere else
+  };
+
+  // `own_filters`: how many filters a process has of the tracer.
+  StoppedThread(TracedThread& thread, Stop stop, unsigned own_filters)
+      : thread_(thread), stop_(stop), own_filters_(own_filters) {}
+  StoppedThread(const StoppedThread&) = delete;
+  StoppedThread& operator=(const StoppedThread&) = delete;
+
+  std::uint64_t Read(std::uint64_t address, std::span<std::byte> to) override;
+  // Why something could not be read that is there; "": all could be.
+  const std::string& unread() const { return unread_; }
+
+  // Takes our pages away, before the process is left alone.
+  void RemoveScratch();
+
+  // Puts everything back as it was; to be called before the thread goes on. What the thread's wait
+  // status is when it has ended meanwhile; 0: it has not.
+  int Finish();
+
+ private:
+  bool CanCopy();
+  bool CopyOut(std::uint64_t address, std::span<std::byte> to, std::uint64_t* copied);
+  bool IsMapped(std::uint64_t address);
+  bool Begin();
+  // The result; none: the thread is gone.
+  std::optional<std::int64_t> Make(std::uint64_t number, const std::uint64_t (&arguments)[6]);
+  bool RunToSystemCall(bool* is_exit);
+  bool Restore();
+
+  TracedThread& thread_;
+  const Stop stop_;
+  const unsigned own_filters_;
+  std::string unread_;
+  std::vector<std::byte> registers_;  // as they were, once something is made
+  std::uint64_t blocked_ = 0;         // signals, as they were
+  bool is_at_exit_ = false;           // of a call of ours
+  int ended_ = 0;
+  int held_signal_ = 0;  // that could not be blocked
+};
+
+}  // namespace xencomm::trace
+
+#endif  // HCALL_TRACE_TRACEE_H_

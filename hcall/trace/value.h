@@ -1,0 +1,64 @@
+// What a call was given and what it answered, as people and programs read it: numbers with their
+// names, structures, lists; without addresses, types and pointers of the program's own.
+#ifndef HCALL_TRACE_VALUE_H_
+#define HCALL_TRACE_VALUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace xencomm::trace {
+
+struct Field;
+
+struct Value {
+  enum class Kind : std::uint8_t {
+    kNumber,   // `number`, `name`
+    kText,     // `bytes`
+    kBytes,    // `bytes`
+    kBits,     // `ranges`
+    kList,     // `elements`
+    kStruct,   // `fields`
+    kPointer,  // `number`: not followed, or what it leads to is not known; 0: null
+  };
+  enum class Form : std::uint8_t { kPlain, kSigned, kHexadecimal, kDomain };
+
+  static Value Number(std::uint64_t number, Form form = Form::kPlain) {
+    Value value;
+    value.number = number;
+    value.form = form;
+    return value;
+  }
+  static Value Of(Kind kind, std::uint64_t number = 0) {
+    Value value;
+    value.kind = kind;
+    value.number = number;
+    return value;
+  }
+
+  Kind kind = Kind::kNumber;
+  Form form = Form::kPlain;
+  std::uint64_t number = 0;
+  std::string name;  // of the constants, if it has some
+  std::string bytes;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;  // of bits that are 1, ends included
+  std::vector<Value> elements;
+  std::vector<Field> fields;
+  std::uint64_t more = 0;    // elements or bytes that are there and not in it
+  std::vector<Value> after;  // one, or none: what the call has made of it
+
+  bool operator==(const Value&) const = default;
+};
+
+struct Field {
+  std::string name;  // "" of what has none
+  Value value;
+
+  bool operator==(const Field&) const = default;
+};
+
+}  // namespace xencomm::trace
+
+#endif  // HCALL_TRACE_VALUE_H_

@@ -1,0 +1,266 @@
+#!/usr/bin/python3
+"""xencomm trace on programs that ask Xen's devices where there are none: what it shows of them, and
+that they are as they would be without it.
+
+    trace_program_test.py XENCOMM PROGRAM STATIC_PROGRAM 32_BIT_PROGRAM
+"""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+XENCOMM, *PROGRAMS = map(pathlib.Path, sys.argv[1:4])
+OTHER = sys.argv[4] if len(sys.argv) > 4 else ""
+TRACE = [XENCOMM, "trace"]
+
+
+def run(*words, **options):
+  return subprocess.run([str(word) for word in words], text=True, stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE, timeout=100, **options)
+
+
+class TraceTest(unittest.TestCase):
+
+  def setUp(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    self.file = pathlib.Path(folder.name, "trace")
+
+  def trace(self, *words, code=3):
+    """The calls of a program, as JSON says them; the program prints and ends as without it."""
+    options = [word for word in words if str(word).startswith("-")]
+    program = [word for word in words if not str(word).startswith("-")]
+    alone = run(*program)
+    done = run(*TRACE, "--json", "-o", self.file, *options, "--", *program)
+    self.assertEqual((done.returncode, done.stdout), (alone.returncode, alone.stdout), done.stderr)
+    self.assertEqual(done.returncode, code)
+    return [json.loads(line) for line in self.file.read_text().splitlines()]
+
+  def domains(self, calls):
+    return [call["arguments"]["domain"] for call in calls]
+
+  def refused(self, sentence, *words, code=1):
+    done = run(*TRACE, *words)
+    self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+    self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+    self.assertRegex(done.stderr, sentence)
+
+
+class Started(TraceTest):
+
+  def test_calls_are_shown_with_what_was_answered(self):
+    for program in PROGRAMS:
+      calls = self.trace(program, "calls")
+      self.assertEqual(self.domains(calls), [1, 2, 3, 4, 5])
+      for call in calls:
+        self.assertEqual(call["call"], "domctl.pausedomain")
+        self.assertEqual((call["errno"], call["program"]), ("ENOTTY", program.name[:15]))
+
+  def test_threads_and_children_are_followed_when_asked_for(self):
+    counts = collections.Counter(self.domains(self.trace(PROGRAMS[0], "threads", "-f")))
+    self.assertEqual(counts, {10: 50, 11: 50, 12: 50, 13: 50})
+    self.assertEqual(self.trace(PROGRAMS[0], "threads"), [])
+    calls = self.trace(PROGRAMS[0], "fork", "-f")
+    self.assertEqual(self.domains(calls), [1, 2, 1, 2, 3, 4, 5])
+    self.assertEqual(len({call["process"] for call in calls}), 3)
+    self.assertEqual(self.domains(self.trace(PROGRAMS[0], "fork")), [1])
+    calls = self.trace(PROGRAMS[0], "exec")
+    self.assertEqual(self.domains(calls), [7, 1, 2, 3, 4, 5])
+
+  def test_pointers_that_lead_nowhere_hurt_nobody(self):
+    calls = self.trace(PROGRAMS[0], "wild", "-f")
+    self.assertEqual(len(calls), 33)
+    for call in calls[:-1]:
+      leads_nowhere = isinstance(call["arguments"].get("buffer"), dict)
+      self.assertTrue("note" in call or leads_nowhere, call)
+
+  def test_memory_that_only_its_owner_reads_is_copied_by_it(self):
+    shown = run(PROGRAMS[0], "device").stdout
+    if "skipped" in shown:
+      self.skipTest(shown)
+    done = run(*TRACE, "--json", "-o", self.file, "--", PROGRAMS[0], "device")
+    bytes_read = re.search("bytes: (.*)", done.stdout).group(1)
+    self.assertEqual(done.stdout.count("write: -1, errno 25"), 2)
+    for line in self.file.read_text().splitlines():
+      buffer = json.loads(line)["arguments"]["buffer"]
+      text = buffer.encode() if isinstance(buffer, str) else bytes.fromhex(buffer["bytes"])
+      self.assertEqual(text.ljust(8, b"\0").hex(), bytes_read)
+
+  def test_signals_wait_while_it_copies(self):
+    calls = self.trace(PROGRAMS[0], "signals", "-f")
+    self.assertEqual(len(calls), 300)
+    self.assertEqual([call for call in calls if call["errno"] != "ENOTTY" or "note" in call], [])
+
+  def test_who_filters_system_calls_is_not_made_to_copy(self):
+    write, pause = self.trace(PROGRAMS[0], "filtered")
+    self.assertIn("filters its system calls", write["note"])
+    self.assertEqual(self.domains([pause]), [1])
+
+  def test_it_ends_as_the_program_does(self):
+    done = run(*TRACE, "-o", self.file, "--", PROGRAMS[0], "killed")
+    self.assertEqual(done.returncode, -signal.SIGUSR1)
+    self.assertIn("+++ killed by SIGUSR1 +++", self.file.read_text())
+
+  def test_lines_are_made_of_what_is_asked_for(self):
+    def lines(*options):
+      done = run(*TRACE, *options, "--", PROGRAMS[0], "calls")
+      self.assertEqual(done.returncode, 3)
+      return done.stderr.splitlines()
+    call = r"domctl\.pausedomain\(\{domain=1\}\) = -1 ENOTTY \(Inappropriate ioctl for device\)"
+    name = rf"\d+<{PROGRAMS[0].name[:15]}>"
+    self.assertRegex(lines()[0], rf"^\d\d:\d\d:\d\d\.\d{{6}} {name} {call} <0\.\d{{6}}>$")
+    self.assertRegex(lines("-t")[0], rf"^\d\d:\d\d:\d\d {name} {call} <")
+    self.assertRegex(lines("-r")[1], rf"^ +0\.\d{{6}} {name} ")
+    self.assertRegex(lines("-qq")[0], rf"^{call}$")
+    self.assertRegex(lines("-qq", "-T")[0], rf"^{call} <0\.\d{{6}}>$")
+    self.assertRegex(lines()[-1], r"\+\+\+ exited with 3 \+\+\+$")
+    self.assertEqual(len(lines("-q")), 5)
+    self.assertEqual(len(lines("-q", "-e", "dom=2,dom=3")), 2)
+    self.assertEqual(lines("-q", "-e", "memory_op"), [])
+    table = lines("-c")
+    self.assertRegex(table[2], r"^100\.00 .* 5 +5 domctl\.pausedomain$")
+    self.assertEqual(len(lines("-C", "-q")), 5 + len(table))
+
+  def test_what_is_recorded_is_shown_as_when_it_was_made(self):
+    done = run(*TRACE, "-f", "--json", "-q", "--", PROGRAMS[0], "wild")
+    run(*TRACE, "-f", "--binary", "-o", self.file, "--", PROGRAMS[0], "wild")
+    def without_times(text):
+      # Nor addresses, which differ from run to run.
+      return re.sub(r'"(time|process|thread|duration)":\d+|0x[0-9a-f]+|\d{9,}', "", text)
+    again = run(*TRACE, "--json", f"--read={self.file}")
+    self.assertEqual((again.returncode, again.stderr), (0, ""))
+    self.assertEqual(without_times(again.stdout), without_times(done.stderr))
+    chosen = run(*TRACE, f"--read={self.file}", "-e", "console_io", "-qq").stdout
+    self.assertEqual(set(re.findall(r"^\w+", chosen, re.M)), {"console_io"})
+    self.assertIn("total", run(*TRACE, f"--read={self.file}", "-c").stdout)
+
+
+class Attached(TraceTest):
+
+  def setUp(self):
+    super().setUp()
+    self.program = subprocess.Popen([PROGRAMS[0], "stand"], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, text=True, bufsize=1)
+    self.addCleanup(self.end)
+    self.assertEqual(self.program.stdout.readline(), "ready\n")
+
+  def end(self):
+    self.program.stdin.close()
+    self.program.stdout.close()
+    self.program.wait(timeout=30)
+
+  def ask(self):
+    self.program.stdin.write("x")
+    self.program.stdin.flush()
+    return self.program.stdout.readline()
+
+  def test_it_comes_and_goes_and_the_program_is_as_it_was(self):
+    mappings = self.ask()
+    for end in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+      tracer = subprocess.Popen([*TRACE, "-f", "-o", self.file, "-p", str(self.program.pid)],
+                                stderr=subprocess.PIPE, text=True)
+      deadline = time.monotonic() + 30
+      while time.monotonic() < deadline and not (
+          self.file.exists() and self.file.read_text().count("\n") > 20):
+        time.sleep(0.02)
+      self.assertRegex(self.ask(), r"^\d+ mappings$")
+      tracer.send_signal(end)
+      said = tracer.communicate(timeout=30)[1]
+      self.assertEqual(tracer.returncode, 0)
+      self.assertEqual(said, "".join(
+          f"xencomm trace: process {self.program.pid} {what}\n" for what in ("attached",
+                                                                             "detached")))
+      self.assertIn("console_io.write(buffer=", self.file.read_text())
+      self.assertNotIn("/*", self.file.read_text())
+      self.file.unlink()
+      # Neither a call that was interrupted, nor pages of ours.
+      self.assertEqual(self.ask(), mappings)
+    self.program.stdin.close()
+    self.assertEqual(self.program.stdout.read(), "")
+    self.assertEqual(self.program.wait(timeout=30), 3)
+
+  def test_without_f_it_sees_one_thread(self):
+    tracer = subprocess.Popen([*TRACE, "-o", self.file, "-p", str(self.program.pid)],
+                              stderr=subprocess.DEVNULL)
+    time.sleep(0.3)
+    tracer.send_signal(signal.SIGINT)
+    self.assertEqual(tracer.wait(timeout=30), 0)
+    self.assertEqual(self.file.read_text(), "")
+
+  def test_who_is_traced_already_is_refused(self):
+    tracer = subprocess.Popen([*TRACE, "-o", self.file, "-f", "-p", str(self.program.pid)],
+                              stderr=subprocess.PIPE, text=True)
+    self.assertIn("attached", tracer.stderr.readline())
+    self.refused(f"process {self.program.pid} is traced already, by process {tracer.pid}$", "-p",
+                 self.program.pid)
+    tracer.send_signal(signal.SIGINT)
+    tracer.communicate(timeout=30)
+
+  def test_it_ends_with_the_program(self):
+    tracer = subprocess.Popen([*TRACE, "-q", "-o", self.file, "-f", "-p", str(self.program.pid)])
+    time.sleep(0.2)
+    self.program.stdin.close()
+    self.assertEqual(tracer.wait(timeout=30), 0)
+
+
+class Refused(TraceTest):
+
+  def test_wrong_words_get_one_sentence(self):
+    self.refused("expected a PROGRAM to run, or --attach, or --read", code=2)
+    self.refused("expected no PROGRAM with --attach", "-p", "1", "--", "ls", code=2)
+    self.refused("expected the number of a process", "-p", "x", code=2)
+    self.refused("the nearest name is domctl", "-e", "domclt", "--", "ls", code=2)
+    self.refused("expected --output with it", "--binary", "--", "ls", code=2)
+    self.refused("expected 4.17, 4.18, ", "--release=3.1", "--", "ls", code=2)
+    self.refused("there is no process 999999999", "-p", "999999999")
+    self.refused("cannot be written: No such file", "-o", "/nowhere/at/all", "--", "ls")
+    self.refused("'/nowhere' cannot be read: No such file", "--read=/nowhere")
+    self.refused("expected a trace that --binary wrote", f"--read={XENCOMM}")
+    self.refused("cannot be run: No such file", "--", "/nowhere/at/all", code=127)
+    self.refused("cannot be run: Permission denied", "--", "/etc/passwd", code=126)
+
+  def test_a_full_disk_is_said_once_and_the_program_goes_on(self):
+    for options in ([], ["--binary"]):
+      done = run(*TRACE, "-o", "/dev/full", *options, "--", PROGRAMS[0], "calls")
+      self.assertEqual(done.stdout.count("pausedomain: -1, errno 25"), 5)
+      self.assertEqual(done.stderr,
+                       "xencomm trace: the trace cannot be written: No space left on device\n")
+
+  def test_other_users_processes_are_refused(self):
+    if os.getuid() != 0:
+      self.skipTest("only root can be somebody else here")
+    program = subprocess.Popen(["sleep", "100"])
+    self.addCleanup(program.wait)
+    self.addCleanup(program.kill)
+    with tempfile.TemporaryDirectory() as folder:
+      command = pathlib.Path(folder, "xencomm")
+      command.write_bytes(XENCOMM.read_bytes())
+      command.chmod(0o755)
+      os.chmod(folder, 0o755)
+      done = run(command, "trace", "-p", program.pid, user=65534, group=65534, extra_groups=[])
+    self.assertEqual(done.returncode, 1)
+    self.assertRegex(done.stderr, rf"process {program.pid} may not be traced \(Operation not "
+                     r"permitted\): expected one of this user's, or to be root$")
+
+  def test_a_program_of_32_bits_is_said_to_be_one(self):
+    if not OTHER:
+      self.skipTest("no program of 32 bits can be built here")
+    try:
+      run(OTHER)
+    except OSError as error:
+      self.skipTest(f"the kernel runs no program of 32 bits: {error.strerror}")
+    done = run(*TRACE, "-q", "--", OTHER)
+    self.assertEqual(done.returncode, 0)
+    self.assertRegex(done.stderr, "is a program of 32 bits now: its calls are not shown")
+
+
+if __name__ == "__main__":
+  unittest.main(argv=sys.argv[:1])
