@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "hcall/devices/preload.h"
+#include "hcall/transport/announce.h"
 
 enum xencomm_device xencomm_device_of(int fd) { return xencomm_device_file_of(fd).device; }
 
@@ -84,7 +85,10 @@ SHOWN int ioctl(int fd, unsigned long request, ...) {
   const struct xencomm_devices *const devices = xencomm_enter();
   if (devices == NULL) return -1;
   /* Programs that declare the number as an int pass it with its sign. */
+  const bool announces = xencomm_announces != 0;
+  if (announces) xencomm_announce((unsigned)request, argument);
   const long result = devices->ioctl(fd, &file, (unsigned)request, argument);
+  if (announces) xencomm_announce_end(result < 0 ? -errno : result, 0);
   xencomm_leave();
   return (int)result;
 }

@@ -1,5 +1,6 @@
 #include "hcall/trace/tracee.h"
 
+#include <elf.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -11,10 +12,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <sstream>
+#include <memory>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -68,6 +72,71 @@ std::optional<TracedProcess> LookUpProcess(pid_t thread) {
   std::ifstream(absl::StrFormat("/proc/%d/exe", process.id)).read(ident, sizeof(ident));
   process.is_32_bit = ident[4] == 1;  // ELFCLASS32
   return process;
+}
+
+namespace {
+
+// Where a library that is mapped at `start` has a symbol; 0: it has none.
+std::uint64_t AddressIn(const std::string& path, std::uint64_t start, const char* name) {
+  const std::unique_ptr<std::FILE, decltype(&std::fclose)> file(std::fopen(path.c_str(), "re"),
+                                                                &std::fclose);
+  if (file == nullptr) return 0;
+  const auto read = [&](std::uint64_t at, void* to, std::size_t size) {
+    return pread(fileno(file.get()), to, size, static_cast<off_t>(at)) ==
+           static_cast<ssize_t>(size);
+  };
+  Elf64_Ehdr header;
+  if (!read(0, &header, sizeof(header)) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+      header.e_ident[EI_CLASS] != ELFCLASS64) {
+    return 0;
+  }
+  std::vector<Elf64_Shdr> sections(header.e_shnum);
+  if (!read(header.e_shoff, sections.data(), sections.size() * sizeof(Elf64_Shdr))) return 0;
+  for (const Elf64_Shdr& symbols : sections) {
+    if (symbols.sh_type != SHT_DYNSYM || symbols.sh_link >= sections.size()) continue;
+    const Elf64_Shdr& strings = sections[symbols.sh_link];
+    constexpr std::uint64_t kMost = 16 << 20;
+    if (symbols.sh_size > kMost || strings.sh_size > kMost) return 0;
+    std::vector<Elf64_Sym> all(symbols.sh_size / sizeof(Elf64_Sym));
+    std::string names(strings.sh_size, '\0');
+    if (!read(symbols.sh_offset, all.data(), all.size() * sizeof(Elf64_Sym)) ||
+        !read(strings.sh_offset, names.data(), names.size())) {
+      return 0;
+    }
+    for (const Elf64_Sym& symbol : all) {
+      if (symbol.st_name >= names.size() || symbol.st_shndx == SHN_UNDEF) continue;
+      if (std::strcmp(&names[symbol.st_name], name) == 0) return start + symbol.st_value;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+void SetAnnouncing(TracedProcess& process, bool announces) {
+  if (announces) {
+    process.announcers.clear();
+    std::ifstream maps(absl::StrFormat("/proc/%d/maps", process.id));
+    std::string line;
+    while (std::getline(maps, line)) {
+      unsigned long start, offset;
+      int path_at = 0;
+      if (std::sscanf(line.c_str(), "%lx-%*x %*s %lx %*s %*s %n", &start, &offset, &path_at) != 2 ||
+          offset != 0 || path_at == 0) {
+        continue;
+      }
+      const std::string path = line.substr(static_cast<std::size_t>(path_at));
+      if (!absl::StrContains(path.substr(path.rfind('/') + 1), "xencomm")) continue;
+      const std::uint64_t address = AddressIn(path, start, "xencomm_announces");
+      if (address != 0) process.announcers.push_back(address);
+    }
+  }
+  for (std::uint64_t address : process.announcers) {
+    int value = announces ? 1 : 0;
+    iovec ours = {&value, sizeof(value)};
+    iovec theirs = {reinterpret_cast<void*>(address), sizeof(value)};
+    (void)process_vm_writev(process.id, &ours, 1, &theirs, 1, 0);
+  }
 }
 
 std::uint64_t StoppedThread::Read(std::uint64_t address, std::span<std::byte> to) {

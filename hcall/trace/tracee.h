@@ -25,7 +25,12 @@ struct TracedProcess {
   // Pages of our own in it, where it copies for us what nobody else may look at; 0: none yet.
   std::uint64_t scratch = 0;
   std::uint64_t call_instruction = 0;  // where a system call was seen to be made
+  // Where it is told to announce its calls (hcall/transport/announce.h).
+  std::vector<std::uint64_t> announcers;
 };
+
+// Tells the libraries in it that make calls without the kernel to announce them, or to stop that.
+void SetAnnouncing(TracedProcess& process, bool announces);
 
 // As /proc tells of a thread's process; none: there is no such thread any more.
 std::optional<TracedProcess> LookUpProcess(pid_t thread);
@@ -35,7 +40,10 @@ struct TracedThread {
   TracedProcess* process = nullptr;
   bool is_shown = true;
   std::optional<CapturedCall> call;  // that it is in
-  std::uint64_t began = 0;           // of the call, by a clock that only goes forward
+  // It has announced so many calls one inside the other, of which that is the outermost; 0: a
+  // system call is the call.
+  unsigned announced = 0;
+  std::uint64_t began = 0;  // of the call, by a clock that only goes forward
 };
 
 // A thread that has stopped, and what can be done with it until it goes on: its memory is read, and

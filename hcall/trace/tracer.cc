@@ -14,17 +14,20 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <span>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "hcall/transport/announce.h"
 #include "hcall/transport/file_descriptor.h"
 
 namespace xencomm::trace {
@@ -142,6 +145,9 @@ absl::Status Tracer::Start(char** program) {
     if (!FilterSystemCalls()) {
       error = -errno;
     } else {
+      // Whether that is seen decides how all others are watched.
+      xencomm_announce(XENCOMM_ANNOUNCED_END, nullptr);
+      setenv(XENCOMM_TRACED_VARIABLE, "1", 1);
       execvp(program[0], program);
       error = errno;
     }
@@ -184,7 +190,9 @@ absl::Status Tracer::Start(char** program) {
                              : absl::PermissionDeniedError(absl::StrFormat(
                                    "'%s' cannot be run: %s", program[0], strerrordesc_np(error)));
     }
-    Handle(child, status);
+    stops_by_filter_ |= status >> 16 == PTRACE_EVENT_SECCOMP;
+    Resume(*threads_[child],
+           status >> 16 == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80) ? WSTOPSIG(status) : 0);
   }
 }
 
@@ -201,7 +209,8 @@ absl::Status Tracer::Attach(pid_t process) {
   };
   const int error = seize(process);
   if (error != 0) return CannotAttach(process, error);
-  const TracedProcess& attached = *threads_[process]->process;
+  TracedProcess& attached = *threads_[process]->process;
+  SetAnnouncing(attached, true);
   listener_.event(attached, "attached");
   if (!options_.follows) return absl::OkStatus();
   // Its other threads, and those that they start meanwhile.
@@ -243,7 +252,7 @@ void Tracer::Resume(const TracedThread& thread, int signal) {
   // Every stop takes back that one was asked for.
   if (is_leaving_) (void)Trace(PTRACE_INTERRUPT, thread.id, 0, nullptr);
   // A call's end is wanted, too.
-  const bool by_filter = own_filters_ != 0 && !thread.call;
+  const bool by_filter = stops_by_filter_ && !thread.call;
   (void)Trace(by_filter ? PTRACE_CONT : PTRACE_SYSCALL, thread.id, 0,
               reinterpret_cast<void*>(static_cast<std::uint64_t>(signal)));
 }
@@ -309,6 +318,7 @@ void Tracer::HandleEvent(TracedThread& thread, int event, int signal) {
         threads_.erase(each);
       }
       thread.call.reset();
+      thread.announced = 0;
       if (const auto now = LookUpProcess(process)) *thread.process = *now;
       if (thread.is_shown && thread.process->is_32_bit) {
         listener_.event(*thread.process, "is a program of 32 bits now: its calls are not shown");
@@ -330,7 +340,10 @@ void Tracer::HandleEvent(TracedThread& thread, int event, int signal) {
       if (Trace(PTRACE_GETEVENTMSG, thread.id, 0, &child) != 0) break;
       const auto scratch = thread.process->scratch;
       TracedProcess& process = *Add(static_cast<pid_t>(child))->process;
-      if (&process != thread.process) process.scratch = scratch;
+      if (&process != thread.process) {
+        process.scratch = scratch;
+        process.announcers = thread.process->announcers;
+      }
       break;
     }
     default:
@@ -358,9 +371,10 @@ void Tracer::HandleSystemCall(TracedThread& thread) {
     return;
   }
   if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
-    if (thread.call) {
-      EndCall(thread, info.exit.rval);
+    if (thread.call && thread.announced == 0) {
+      EndCall(thread, StoppedThread::Stop::kExit, info.exit.rval);
     } else {
+      thread.began = Now<std::chrono::steady_clock>();
       Resume(thread);
     }
     return;
@@ -370,9 +384,19 @@ void Tracer::HandleSystemCall(TracedThread& thread) {
   const std::uint64_t request = arguments[1] & 0xffffffff;
   if (number == SYS_seccomp || (number == SYS_prctl && arguments[0] == PR_SET_SECCOMP)) {
     thread.process->has_new_filter = true;
+    // From now on a supervisor of theirs is told of system calls, and not a filter of ours.
+    const bool is_supervised =
+        number == SYS_seccomp && (arguments[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0;
+    if (is_supervised) stops_by_filter_ = false;
   }
-  if (info.arch == AUDIT_ARCH_X86_64 && number == SYS_ioctl && thread.is_shown && !thread.call) {
-    BeginCall(thread, request, arguments[2], arguments[0]);
+  if (number == SYS_ioctl && static_cast<std::int32_t>(arguments[0]) == XENCOMM_ANNOUNCED) {
+    HandleAnnouncement(thread, request, arguments[2]);
+    return;
+  }
+  std::string path;
+  if (info.arch == AUDIT_ARCH_X86_64 && number == SYS_ioctl && thread.is_shown && !thread.call &&
+      IsTheirs(thread, request, arguments[0], &path)) {
+    BeginCall(thread, request, arguments[2], path);
   } else {
     Resume(thread);
   }
@@ -381,12 +405,7 @@ void Tracer::HandleSystemCall(TracedThread& thread) {
 // --- Calls ---------------------------------------------------------------------------------------
 
 void Tracer::BeginCall(TracedThread& thread, std::uint64_t request, std::uint64_t argument,
-                       std::uint64_t file) {
-  std::string path;
-  if (!IsTheirs(thread, request, file, &path)) {
-    Resume(thread);
-    return;
-  }
+                       const std::string& path) {
   CapturedCall call;
   call.process = thread.process->id;
   call.thread = thread.id;
@@ -408,11 +427,36 @@ void Tracer::BeginCall(TracedThread& thread, std::uint64_t request, std::uint64_
   Resume(thread);
 }
 
-void Tracer::EndCall(TracedThread& thread, std::int64_t result) {
+// Of a call that no system call carries.
+void Tracer::HandleAnnouncement(TracedThread& thread, std::uint64_t request,
+                                std::uint64_t argument) {
+  if (!thread.is_shown) {
+    Resume(thread);
+    return;
+  }
+  if (request != XENCOMM_ANNOUNCED_END) {
+    if (thread.announced++ == 0 && !thread.call && IsDeviceRequest(request)) {
+      BeginCall(thread, request, argument, "");
+    } else {
+      Resume(thread);
+    }
+    return;
+  }
+  if (thread.announced == 0 || --thread.announced != 0 || !thread.call) {
+    Resume(thread);
+    return;
+  }
+  xencomm_announced_end end = {};
+  StoppedThread stopped(thread, StoppedThread::Stop::kEntry, own_filters_);
+  (void)stopped.Read(argument, std::as_writable_bytes(std::span(&end, 1)));
+  EndCall(thread, StoppedThread::Stop::kEntry, end.result);
+}
+
+void Tracer::EndCall(TracedThread& thread, StoppedThread::Stop stop, std::int64_t result) {
   CapturedCall& call = *thread.call;
   call.duration = Now<std::chrono::steady_clock>() - thread.began;
   call.result = result;
-  StoppedThread stopped(thread, StoppedThread::Stop::kExit, own_filters_);
+  StoppedThread stopped(thread, stop, own_filters_);
   CaptureAfter(call, stopped, options_.reading, options_.most);
   if (call.unread.empty()) call.unread = stopped.unread();
   const int ended = stopped.Finish();
@@ -458,6 +502,7 @@ void Tracer::Detach(TracedThread& thread, int status) {
     // As it was asked to; another one stays stopped, as by ^Z.
     StoppedThread stopped(thread, StoppedThread::Stop::kEvent, own_filters_);
     if (signal == SIGTRAP) stopped.RemoveScratch();
+    SetAnnouncing(*thread.process, false);
     if (const int ended = stopped.Finish()) {
       Forget(thread.id, ended);
       return;

@@ -62,8 +62,9 @@ class Tracer {
   void HandleEvent(TracedThread& thread, int event, int signal);
   void HandleSystemCall(TracedThread& thread);
   void BeginCall(TracedThread& thread, std::uint64_t request, std::uint64_t argument,
-                 std::uint64_t file);
-  void EndCall(TracedThread& thread, std::int64_t result);
+                 const std::string& path);
+  void EndCall(TracedThread& thread, StoppedThread::Stop stop, std::int64_t result);
+  void HandleAnnouncement(TracedThread& thread, std::uint64_t request, std::uint64_t argument);
   void Tell(TracedThread& thread);
   void Resume(const TracedThread& thread, int signal = 0);
   void DetachAll();
@@ -80,6 +81,8 @@ class Tracer {
   int started_status_ = 0;
   bool is_leaving_ = false;
   unsigned own_filters_ = 0;  // that started programs have of us
+  // Whether system calls stop by it: not where a supervisor gets to know of them before.
+  bool stops_by_filter_ = false;
 };
 
 }  // namespace xencomm::trace

@@ -1,5 +1,6 @@
-// A program that asks Xen's devices, where there are none: every answer is ENOTTY. What it was
-// answered it prints, so that a run under a tracer can be compared with one without.
+// A program that asks Xen's devices, where there are none: every answer is ENOTTY; or the one that
+// DEVICE names. What it was answered it prints, so that a run under a tracer can be compared with
+// one without.
 //
 //   trace_program WHAT
 //
@@ -234,7 +235,8 @@ int main(int argc, char **argv) {
   const char *const what = argc > 1 ? argv[1] : "";
   self = argv[0];
   setvbuf(stdout, NULL, _IOLBF, 0);
-  file = open("/dev/null", O_RDWR);
+  const char *const path = getenv("DEVICE");
+  file = open(path != NULL ? path : "/dev/null", O_RDWR);
   if (strcmp(what, "calls") == 0) {
     calls(1, 5);
   } else if (strcmp(what, "threads") == 0) {

@@ -211,6 +211,54 @@ class Attached(TraceTest):
     self.assertEqual(tracer.wait(timeout=30), 0)
 
 
+class OnMachine(TraceTest):
+  """Where no system call carries a hypercall, the library announces it."""
+
+  DEVICE = {**os.environ, "DEVICE": "/dev/xen/privcmd"}
+
+  def test_calls_are_shown_with_the_machines_answers(self):
+    for words in ([XENCOMM, "run", "--", *TRACE], [*TRACE, "-f", XENCOMM, "run"]):
+      at = words.index("trace") + 1
+      words = [*words[:at], "--json", "-q", "-o", self.file, *words[at:]]
+      done = run(*words, "--", PROGRAMS[0], "calls", env=self.DEVICE)
+      self.assertEqual(done.returncode, 3, done.stderr)
+      self.assertEqual(done.stdout, "pausedomain: -1, errno 3\n" * 5)
+      calls = [json.loads(line) for line in self.file.read_text().splitlines()]
+      self.assertEqual(self.domains(calls), [1, 2, 3, 4, 5])
+      self.assertEqual({call["errno"] for call in calls}, {"ESRCH"})
+      self.assertEqual({call["program"] for call in calls}, {PROGRAMS[0].name[:15]})
+
+  def test_a_hypervisor_in_the_process_is_watched_too(self):
+    listed = run(XENCOMM, "list", "--space=direct")
+    done = run(*TRACE, "-qq", "--", XENCOMM, "list", "--space=direct")
+    self.assertEqual((done.returncode, done.stdout), (0, listed.stdout))
+    self.assertRegex(done.stderr, r"(?m)^sysctl\.getdomaininfolist\(\{first_domain=0, .*"
+                     r"buffer=\[\{domain=0, flags=XEN_DOMINF_running.*num_domains=1\}\) = 0$")
+
+  def test_who_runs_already_is_told_to_announce(self):
+    program = subprocess.Popen([XENCOMM, "run", "--", PROGRAMS[0], "stand"], env=self.DEVICE,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    self.addCleanup(program.wait)
+    self.addCleanup(program.stdout.close)
+    self.addCleanup(program.stdin.close)
+    self.assertEqual(program.stdout.readline(), "ready\n")
+    process = int(run("pgrep", "-P", program.pid, "-x", PROGRAMS[0].name[:15]).stdout)
+    def calls_in(seconds):
+      tracer = subprocess.Popen([*TRACE, "-qq", "-f", "-p", str(process)], stderr=subprocess.PIPE,
+                                text=True)
+      time.sleep(seconds)
+      tracer.send_signal(signal.SIGINT)
+      return tracer.communicate(timeout=30)[1].splitlines()
+    for _ in range(2):
+      calls = calls_in(1)
+      self.assertGreater(len(calls), 3)
+      # How the last one ended, nobody saw who was let go of in it.
+      self.assertRegex(calls.pop(), r"= (-1 EFAULT \(Bad address\)|\?)$")
+      for call in calls:
+        # The machine does not reach such a page.
+        self.assertRegex(call, r"^console_io\.write\(buffer=\".*count=16\) = -1 EFAULT ")
+
+
 class Refused(TraceTest):
 
   def test_wrong_words_get_one_sentence(self):

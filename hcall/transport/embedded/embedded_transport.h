@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "hcall/transport/announced_call.h"
 #include "hcall/transport/embedded/embedded_machine.h"
 #include "hcall/transport/embedded/guest_process.h"
 #include "hcall/transport/embedded/region_backing.h"
@@ -28,7 +29,9 @@ class EmbeddedTransport final : public Transport {
     return std::make_unique<RegionBacking>(process_);
   }
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override {
-    return schema::Watched(op, arguments, [&] { return process_.Call(op, arguments); });
+    return Announced(op, arguments, [&] {
+      return schema::Watched(op, arguments, [&] { return process_.Call(op, arguments); });
+    });
   }
   absl::StatusOr<TracedPointer> TraceOf(const void* pointer, TracedSpace space) override {
     return process_.TraceOf({std::bit_cast<std::uintptr_t>(pointer)}, space);
