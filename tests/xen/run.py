@@ -7,7 +7,8 @@ devices.c and Xen's own programs run on Debian 13's, too. The embedded hyperviso
 release.c as real Xen 4.20 does. A session of Debian 13's programs is to print what
 transcript_4.20.txt says, as it is to on a machine (a unit test); XENCOMM_WRITE_TRANSCRIPT=1 writes
 that file anew. Domains' whole lives (life.py), with a guest that runs, what others made on Xen's
-libraries (others.py), and what two domains share (neighbour.py) are as on a machine, too.
+libraries (others.py), and what two domains share (neighbour.py) are as on a machine, too. What
+`xencomm trace` shows of programs is looked at (trace.py).
 
 Nothing is installed: the packages are downloaded and unpacked into BUILD, once. An image is a few
 megabytes of busybox, libraries and the programs of this folder, and boots in seconds. What the
@@ -33,6 +34,7 @@ import others
 import packages
 import release
 import stock
+import trace
 import transcript
 
 MODULES = ['xen-privcmd', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs']
@@ -86,6 +88,7 @@ class Machine:
   has_transcript = False
   has_life = False
   has_others = False
+  has_trace = False
   steps_with_neighbour = ()
 
   @property
@@ -142,13 +145,14 @@ class Machine:
     names |= life.PROGRAMS if self.has_life else set()
     names |= {'vchan-socket-proxy'} if self.steps_with_neighbour else set()
     names |= {'xl'} if self.has_guest else set()
+    names |= {'xencomm', 'xl', 'xenpm'} if self.has_trace else set()
     for name in names - {'sleep'}:  # which busybox has
       folders = [build / 'hcall/tools', build / 'bench', stock_programs, self.root / 'usr/bin',
                  pathlib.Path('/usr/bin')]
       program = next(folder / name for folder in folders if (folder / name).exists())
       add_stripped(program, image / 'bin' / name)
       add_libraries(program)
-    has_guests = self.has_life or self.has_guest or session
+    has_guests = self.has_life or self.has_guest or self.has_trace or session
     has_store = self.programs_with_store or self.store_checks or has_guests
     daemons = [stock_programs / name for name in STORE] if has_store else []
     if has_guests:
@@ -168,6 +172,8 @@ class Machine:
       (image / 'usr/lib' / stock_programs.parent.name / 'bin').symlink_to('/bin')
     if self.has_others:
       self.add_others(image, add_libraries)
+    for program in trace.programs(build) if self.has_trace else []:
+      add_stripped(program, image / 'bin' / program.name)  # without libraries
     for name, libraries in drop_ins.items():
       if not libraries:
         sys.exit(f'{build} has no libraries {name}')  # or the run would be the stock one once more
@@ -207,6 +213,11 @@ echo "ended: $?"''' for words in all_words for name in self.library_sets)
       for kind in life.KINDS:
         (image / f'{kind}-guest.cfg').write_text(life.configuration(kind, '/kernel'))
       steps += f'{life.shell()}\necho "run: life"\ncat /life\n'
+    if self.has_trace:
+      for name, text in trace.files().items():
+        (image / name).write_text(text)
+      (image / 'kernel').write_bytes(guest_kernel.kernel())
+      steps += f'\n{trace.shell()}\n'
     if self.has_others:
       steps += f'{others.Image(self.root, stock_programs).shell()}\n'
       steps += 'echo "run: others"\ncat /others'
@@ -290,7 +301,7 @@ fi
       hardware = ['q35,kernel-irqchip=off', '-device', 'intel-iommu,intremap=on']
       dom0 = 'dom0=pvh '
     memory, dom0_memory = self.memory or (
-        (1536, 1000) if self.has_life else (1400, 700) if self.has_guest else
+        (1536, 1000) if self.has_life or self.has_trace else (1400, 700) if self.has_guest else
         (1024, 384) if self.pvh else (768, 400))
     # Of several a vcpu can be pinned to one; there are as many as a machine's.
     processors = 4 if self.has_life else self.processors
@@ -359,6 +370,9 @@ fi
       commands, different = life.differences(outputs.get('life', ''), f'Xen {self.xen}')
       passed += commands - different
       failed += different
+    if self.has_trace:
+      counts = trace.check(outputs.get('traces', ''), f'Xen {self.xen}')
+      passed, failed = passed + counts[0], failed + counts[1]
     if self.has_others:
       commands, different = others.differences(outputs.get('others', ''), f'Xen {self.xen}')
       passed += commands - different
@@ -452,7 +466,8 @@ def main():
     ]
     here = release.compiled(other.root, folder / 'release-here', runs_here=True)
     machines.append(other)
-  session, lives, pair = copy.copy(newest), copy.copy(own), copy.copy(own)
+  session, lives, pair, traced = copy.copy(newest), copy.copy(own), copy.copy(own), copy.copy(own)
+  traced.has_trace, traced.processors = True, 2
   session.has_transcript = lives.has_life = True
   # Loans first: what peers of killed programs had mapped, Linux takes back bit by bit.
   pair.steps_with_neighbour = [*neighbour.LOANS, neighbour.STREAMS[0], *neighbour.CHANNELS]
@@ -462,7 +477,7 @@ def main():
   # Where domain 0 is translated, it can map another's pages, but not those that it grants itself.
   translated_pair = copy.copy(pair)
   translated_pair.pvh, translated_pair.steps_with_neighbour = True, neighbour.LOANS
-  for machine in [session, lives, pair, translated_pair]:
+  for machine in [session, lives, pair, translated_pair, traced]:
     machine.library_sets = {'stock': None}
     machine.programs, machine.checks, machine.store_checks, machine.store_programs = [], [], [], {}
     machines.append(machine)
