@@ -199,9 +199,11 @@ std::int64_t Hypervisor::Hypercall(Vcpu& caller, HypercallFrame& frame) {
   return answer;
 }
 
-std::int64_t Hypervisor::Call(Vcpu& caller, HypercallFrame frame) {
+std::int64_t Hypervisor::Call(Vcpu& caller, HypercallFrame frame, std::uint32_t* continuations) {
   std::int64_t answer = Hypercall(caller, frame);
-  while (frame.continued) answer = Hypercall(caller, frame);
+  std::uint32_t count = 0;
+  for (; frame.continued; ++count) answer = Hypercall(caller, frame);
+  if (continuations != nullptr) *continuations = count;
   return answer;
 }
 

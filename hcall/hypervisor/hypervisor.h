@@ -65,9 +65,10 @@ class Hypervisor {
   // space is borrowed. Without one, raw pointers fault.
   void SetRawSpace(Vcpu& vcpu, Space& space);
 
-  // One leg of a call, or all of it. Call gives the answer; Hypercall may set frame.continued.
+  // One leg of a call, or all of it. Call gives the answer, and how often the call was continued;
+  // Hypercall may set frame.continued.
   std::int64_t Hypercall(Vcpu& caller, HypercallFrame& frame);
-  std::int64_t Call(Vcpu& caller, HypercallFrame frame);
+  std::int64_t Call(Vcpu& caller, HypercallFrame frame, std::uint32_t* continuations = nullptr);
 
   // Guest-physical memory of the vcpu's domain, for the spaces of this vcpu's calls and only while
   // one of them is under way: it takes no lock, and notes what the call writes.

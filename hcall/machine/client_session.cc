@@ -750,7 +750,7 @@ absl::StatusOr<ClientSession::Reply> ClientSession::Release(Words words) {
   return Reply{};
 }
 
-std::int64_t ClientSession::MakeCall(const Lane::Call& call) {
+std::int64_t ClientSession::MakeCall(const Lane::Call& call, std::uint32_t* continuations) {
   if (restricted_.load(std::memory_order_relaxed)) return -EPERM;
   if (call.file != 0) {
     if (!Has(call.file)) return -EBADF;
@@ -759,7 +759,7 @@ std::int64_t ClientSession::MakeCall(const Lane::Call& call) {
     const int error = devices_.files().MayCall(call.file, call.index, call.arguments[0]);
     if (error != 0) return error == -EPERM ? kRefusedByFile : error;
   }
-  return process_->Call(call.index, call.arguments);
+  return process_->Call(call.index, call.arguments, continuations);
 }
 
 void ClientSession::Serve(Lane& lane) {
@@ -768,13 +768,13 @@ void ClientSession::Serve(Lane& lane) {
   bool is_busy = false;
   while (!stopping_.load(std::memory_order_relaxed)) {
     if (!lane.Next(&call, &is_busy)) continue;
-    std::int64_t answer;
+    Lane::Answered answered;
     try {
-      answer = MakeCall(call);
+      answered.answer = MakeCall(call, &answered.continuations);
     } catch (const std::bad_alloc&) {
-      answer = -ENOMEM;
+      answered.answer = -ENOMEM;
     }
-    lane.Answer(answer);
+    lane.Answer(answered);
   }
 }
 

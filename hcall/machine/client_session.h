@@ -106,7 +106,7 @@ class ClientSession : private DomainProcess {
   bool Has(std::uint64_t file) ABSL_LOCKS_EXCLUDED(files_mutex_);
   bool Add(std::uint64_t file) ABSL_LOCKS_EXCLUDED(files_mutex_);
 
-  std::int64_t MakeCall(const Lane::Call& call);
+  std::int64_t MakeCall(const Lane::Call& call, std::uint32_t* continuations);
   void Serve(Lane& lane);
   void End();
 

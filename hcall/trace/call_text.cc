@@ -233,6 +233,9 @@ std::string CallText(const DescribedCall& call, const DomainNames& names, bool h
     absl::StrAppend(&text, in(kGrey, absl::StrFormat(" (call %d of %d in a list)", call.entry + 1,
                                                      call.entries)));
   }
+  if (call.continuations != 0) {
+    absl::StrAppend(&text, in(kGrey, absl::StrFormat(" (continued %d times)", call.continuations)));
+  }
   if (!call.note.empty()) absl::StrAppend(&text, in(kGrey, absl::StrCat(" /* ", call.note, " */")));
   return text;
 }
@@ -264,6 +267,7 @@ std::string CallJson(const CapturedCall& captured, const DescribedCall& call,
   if (call.entry != schema::kNoIndex) {
     line["list"] = {{"call", call.entry}, {"of", call.entries}};
   }
+  if (call.continuations != 0) line["continuations"] = call.continuations;
   if (!call.note.empty()) line["note"] = call.note;
   if (names) {
     Json known = Json::object();

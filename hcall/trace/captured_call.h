@@ -23,6 +23,9 @@ struct CapturedCall {
   std::string file;       // the device's path, as the kernel has it; may be empty
   std::uint64_t request;  // of the ioctl
   std::uint64_t argument;
+  // How often it was continued, where that is seen: on a machine, and where the hypervisor is in
+  // the program's process.
+  std::uint64_t continuations = 0;
   std::optional<std::int64_t> result;  // as the kernel answers; none: the program ended in it
   MemoryImage before;                  // what the call reads
   MemoryImage after;                   // what it has written

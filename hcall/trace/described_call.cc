@@ -260,6 +260,7 @@ class Describer {
       calls_.push_back(DescribeHypercall(call, result));
       calls_.back().entry = entry;
       calls_.back().entries = list ? list->count : 0;
+      calls_.back().continuations = captured_.continuations;
     });
     // A list of which nothing can be read.
     if (calls_.empty()) calls_.push_back(DescribeHypercall(*hypercall, captured_.result));

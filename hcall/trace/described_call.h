@@ -23,6 +23,7 @@ struct DescribedCall {
   // Of a call in a list: which one, of how many.
   std::uint64_t entry = schema::kNoIndex;
   std::uint64_t entries = 0;
+  std::uint64_t continuations = 0;
   std::string note;                    // why it is not shown whole
   std::vector<std::uint16_t> domains;  // that it names
 

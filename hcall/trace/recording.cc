@@ -108,6 +108,7 @@ absl::Status RecordingWriter::Write(const CapturedCall& call) {
   Add64(record, call.argument);
   Add64(record, call.result ? 1 : 0);
   Add64(record, static_cast<std::uint64_t>(call.result.value_or(0)));
+  Add64(record, call.continuations);
   AddText(record, call.unread);
   AddImage(record, call.before);
   AddImage(record, call.after);
@@ -178,6 +179,7 @@ absl::StatusOr<std::optional<CapturedCall>> RecordingReader::Next() {
   const bool has_result = parts.Take64() != 0;
   const auto result = static_cast<std::int64_t>(parts.Take64());
   if (has_result) call.result = result;
+  call.continuations = parts.Take64();
   call.unread = parts.Text();
   parts.Image(call.before);
   parts.Image(call.after);

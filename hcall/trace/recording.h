@@ -7,6 +7,7 @@
 //   u64 time      nanoseconds since 1970      u64 duration   nanoseconds
 //   u32 process   u32 thread                  text program   text file
 //   u64 request   u64 argument                u64 has_result (0 or 1)   s64 result
+//   u64 continuations
 //   text unread   image before                image after
 //
 // text: u32 length, bytes. image: u32 count, and for each piece: u64 address, u64 length, bytes.

@@ -442,13 +442,19 @@ void Tracer::HandleAnnouncement(TracedThread& thread, std::uint64_t request,
     }
     return;
   }
-  if (thread.announced == 0 || --thread.announced != 0 || !thread.call) {
+  if (thread.announced == 0 || !thread.call) {
     Resume(thread);
     return;
   }
+  // It lies on the program's stack, which anybody can read.
   xencomm_announced_end end = {};
   StoppedThread stopped(thread, StoppedThread::Stop::kEntry, own_filters_);
   (void)stopped.Read(argument, std::as_writable_bytes(std::span(&end, 1)));
+  thread.call->continuations += end.continuations;
+  if (--thread.announced != 0) {
+    Resume(thread);
+    return;
+  }
   EndCall(thread, StoppedThread::Stop::kEntry, end.result);
 }
 

@@ -11,16 +11,17 @@
 
 namespace xencomm {
 
-// `make` makes it.
+// `make(continuations)` makes it, and says how often it was continued.
 template <class Make>
 std::int64_t Announced(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments, Make make) {
+  std::uint32_t continuations = 0;
   if (xencomm_announces == 0) [[likely]]
-    return make();
+    return make(&continuations);
   PrivcmdHypercall call = {.op = op, .arg = {}};
   std::ranges::copy(arguments, call.arg);
   xencomm_announce(kPrivcmdHypercall, &call);
-  const std::int64_t answer = make();
-  xencomm_announce_end(answer, 0);
+  const std::int64_t answer = make(&continuations);
+  xencomm_announce_end(answer, continuations);
   return answer;
 }
 

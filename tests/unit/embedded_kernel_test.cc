@@ -273,7 +273,9 @@ TEST_P(EveryKernel, ARegionAfterAnotherIsNotTakenForIt) {
     ASSERT_TRUE(backing.Populate(0, kPage).ok());
     std::byte* const payload = reservation.base + reservation.payload_offset;
     const std::uint64_t arguments[5] = {XENVER_extraversion, std::bit_cast<std::uint64_t>(payload)};
-    EXPECT_EQ(process.Call(__HYPERVISOR_xen_version, arguments), 0);
+    std::uint32_t continuations = 7;
+    EXPECT_EQ(process.Call(__HYPERVISOR_xen_version, arguments, &continuations), 0);
+    EXPECT_EQ(continuations, 0u);
     EXPECT_EQ(*payload, std::byte{'.'});
     backing.Release();
     // In the place of the first.

@@ -7,7 +7,8 @@
 // calls: one call after another, for domains 1 to 5; threads, fork, exec: by others; wild: pointers
 // that lead nowhere; device: a buffer that only its owner can read; signals: the same under a storm
 // of them; filtered: the same by one who may not make the system calls that copy it; stand: until
-// its standard input ends, while a thread makes calls; many N: N calls.
+// its standard input ends, while a thread makes calls; many N: N calls; balloon: one that takes
+// long.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@
 #include <xenctrl.h>
 
 #include <xen/domctl.h>
+#include <xen/memory.h>
 
 struct hypercall {
   uint64_t op, arg[5];
@@ -173,6 +175,18 @@ static void filtered(void) {
   print("pausedomain", pause_domain(1));
 }
 
+// Domain 0's, given up: a long call.
+static void balloon(void) {
+  enum { kFrames = 6000 };
+  xen_pfn_t *const frames = calloc(kFrames, sizeof(*frames));
+  for (xen_pfn_t i = 0; i < kFrames; ++i) frames[i] = 0x4000 + i;
+  struct xen_memory_reservation memory = {.nr_extents = kFrames, .domid = DOMID_SELF};
+  set_xen_guest_handle_raw(memory.extent_start, frames);
+  print("decrease",
+        call(__HYPERVISOR_memory_op, XENMEM_decrease_reservation, (uint64_t)&memory, 0));
+  free(frames);
+}
+
 static void wild(void) {
   void *const none = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const uint64_t all[] = {0,
@@ -253,6 +267,8 @@ int main(int argc, char **argv) {
   } else if (strcmp(what, "exec") == 0) {
     calls(7, 7);
     execl(self, self, "calls", NULL);
+  } else if (strcmp(what, "balloon") == 0) {
+    balloon();
   } else if (strcmp(what, "wild") == 0) {
     wild();
   } else if (strcmp(what, "device") == 0) {

@@ -228,6 +228,15 @@ class OnMachine(TraceTest):
       self.assertEqual({call["errno"] for call in calls}, {"ESRCH"})
       self.assertEqual({call["program"] for call in calls}, {PROGRAMS[0].name[:15]})
 
+  def test_continuations_are_seen(self):
+    done = run(XENCOMM, "run", "--", *TRACE, "--json", "-o", self.file, "--", PROGRAMS[0],
+               "balloon", env=self.DEVICE)
+    self.assertEqual(done.stdout, "decrease: 6000, errno 0\n", done.stderr)
+    call, = [json.loads(line) for line in self.file.read_text().splitlines()]
+    self.assertEqual((call["call"], call["result"], call["continuations"]),
+                     ("memory_op.decrease_reservation", 6000, 1))
+    self.assertEqual(call["arguments"]["extent_start"], list(range(0x4000, 0x4000 + 6000)))
+
   def test_a_hypervisor_in_the_process_is_watched_too(self):
     listed = run(XENCOMM, "list", "--space=direct")
     done = run(*TRACE, "-qq", "--", XENCOMM, "list", "--space=direct")

@@ -428,6 +428,7 @@ class Recording : public ::testing::Test {
       call.file = "/dev/xen/privcmd";
       call.request = random.Next();
       call.argument = random.Next();
+      call.continuations = random.Next();
       if (i != 3) call.result = static_cast<std::int64_t>(random.Next());
       for (unsigned j = 0; j < i; ++j) {
         std::vector<std::byte> bytes(random.Below(100));

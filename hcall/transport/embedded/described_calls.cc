@@ -9,7 +9,8 @@
 #include "hcall/transport/embedded/described_call.h"
 
 namespace xencomm::embedded {
-std::int64_t DescribedCalls::Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallFrame frame) {
+std::int64_t DescribedCalls::Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallFrame frame,
+                                  std::uint32_t* continuations) {
   schema::Call call = {.hypercall = frame.index};
   std::copy(std::begin(frame.arguments), std::end(frame.arguments), call.registers.begin());
 
@@ -27,7 +28,7 @@ std::int64_t DescribedCalls::Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallF
                                           machine_.setting().release);
     if (described.outcome() == schema::DescribedCall::Outcome::kDescribed) {
       std::copy_n(described.call().registers.begin(), std::size(frame.arguments), frame.arguments);
-      answer = machine_.hypervisor().Call(vcpu, frame);
+      answer = machine_.hypervisor().Call(vcpu, frame, continuations);
     } else if (described.outcome() == schema::DescribedCall::Outcome::kNoMemory) {
       answer = -ENOMEM;
     }

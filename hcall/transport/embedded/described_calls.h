@@ -23,7 +23,8 @@ class DescribedCalls {
 
   // The hypervisor's answer. Without asking it, -EFAULT for what lies outside the payload, and what
   // Xen answers for an op or a version that nobody knows.
-  std::int64_t Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallFrame frame);
+  std::int64_t Call(hypervisor::Vcpu& vcpu, hypervisor::HypercallFrame frame,
+                    std::uint32_t* continuations);
 
  private:
   std::unique_ptr<DescriptorMemory> TakeMemory() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -29,8 +29,9 @@ class EmbeddedTransport final : public Transport {
     return std::make_unique<RegionBacking>(process_);
   }
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override {
-    return Announced(op, arguments, [&] {
-      return schema::Watched(op, arguments, [&] { return process_.Call(op, arguments); });
+    return Announced(op, arguments, [&](std::uint32_t* continuations) {
+      return schema::Watched(op, arguments,
+                             [&] { return process_.Call(op, arguments, continuations); });
     });
   }
   absl::StatusOr<TracedPointer> TraceOf(const void* pointer, TracedSpace space) override {

@@ -72,7 +72,8 @@ void GuestProcess::GiveBack(std::span<const FrameRun> runs) {
   for (const FrameRun run : runs) kernel_.frames().GiveBack(run);
 }
 
-std::int64_t GuestProcess::Call(std::uint64_t index, std::span<const std::uint64_t, 5> arguments) {
+std::int64_t GuestProcess::Call(std::uint64_t index, std::span<const std::uint64_t, 5> arguments,
+                                std::uint32_t* continuations) {
   const GuestRegion* const region = current_.load();
   const bool by_region = space_ == SpaceOption::kRegion || space_ == SpaceOption::kStateless;
   const RegionHandle handle =
@@ -84,14 +85,14 @@ std::int64_t GuestProcess::Call(std::uint64_t index, std::span<const std::uint64
   machine_.foreign_mappings().SweepForCall();
   VcpuPool::Lease lease(kernel_.vcpus());
   if (region != nullptr) {
-    if (IsHistorical(space_)) return Described(*region).Call(lease.vcpu(), frame);
+    if (IsHistorical(space_)) return Described(*region).Call(lease.vcpu(), frame, continuations);
     if (!by_region) {
       lease.SetRawSpace(space_ == SpaceOption::kDirect ? *direct_ : WalkOf(lease, *region));
     }
   } else {
     lease.ForgetRawSpace();
   }
-  return machine_.hypervisor().Call(lease.vcpu(), frame);
+  return machine_.hypervisor().Call(lease.vcpu(), frame, continuations);
 }
 
 Space& GuestProcess::WalkOf(const VcpuPool::Lease& vcpu, const GuestRegion& region) {

@@ -58,8 +58,10 @@ class GuestProcess {
   // buffers of the historical ABI are reached. Borrowed until the region ends.
   void SetDirect(Space& direct) { direct_ = &direct; }
 
-  // The hypervisor's answer, or a negative errno. By any thread; without a region pointers fault.
-  std::int64_t Call(std::uint64_t index, std::span<const std::uint64_t, 5> arguments);
+  // The hypervisor's answer, or a negative errno, and how often the call was continued. By any
+  // thread; without a region pointers fault.
+  std::int64_t Call(std::uint64_t index, std::span<const std::uint64_t, 5> arguments,
+                    std::uint32_t* continuations);
 
  private:
   // Up to here the payload's frames are single ones, scattered; beyond, blocks: a mapping for each

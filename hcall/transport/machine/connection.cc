@@ -12,6 +12,7 @@
 #include <map>
 #include <utility>
 
+#include "hcall/transport/announced_call.h"
 #include "hcall/transport/machine/message.h"
 #include "hcall/transport/watched_call.h"
 #include "xencomm/process_slot.h"
@@ -228,9 +229,13 @@ std::int64_t Connection::Call(const Lane::Call& call) {
   const std::uint32_t lane = taken_.Take();
   std::int64_t answer = -EIO;
   if (is_open_[lane].load(std::memory_order_relaxed) || OpenLane(lane)) {
-    answer = schema::Watched(call.index, call.arguments, [&]() -> std::int64_t {
-      std::int64_t made;
-      return lanes_[lane].Make(call, &made, [this] { return IsGone(); }) ? made : -EIO;
+    answer = Announced(call.index, call.arguments, [&](std::uint32_t* continuations) {
+      return schema::Watched(call.index, call.arguments, [&]() -> std::int64_t {
+        Lane::Answered made;
+        if (!lanes_[lane].Make(call, &made, [this] { return IsGone(); })) return -EIO;
+        *continuations = made.continuations;
+        return made.answer;
+      });
     });
   }
   taken_.GiveBack(lane);

@@ -67,8 +67,9 @@ bool Lane::Next(Call* call, bool* is_busy) {
   return true;
 }
 
-void Lane::Answer(std::int64_t answer) {
-  answer_.store(static_cast<std::uint64_t>(answer), std::memory_order_relaxed);
+void Lane::Answer(const Answered& answered) {
+  answer_.store(static_cast<std::uint64_t>(answered.answer), std::memory_order_relaxed);
+  machine_.continuations.store(answered.continuations, std::memory_order_relaxed);
   Give(kClients, machine_, client_);
 }
 

@@ -36,22 +36,28 @@ class Lane {
     std::array<std::uint64_t, 5> arguments = {};
   };
 
+  struct Answered {
+    std::int64_t answer = 0;
+    std::uint32_t continuations = 0;  // how often the call was continued
+  };
+
   // By the client. False: the machine is gone; `is_gone` is asked from time to time.
   template <class IsGone>
-  bool Make(const Call& call, std::int64_t* answer, IsGone is_gone) {
+  bool Make(const Call& call, Answered* answered, IsGone is_gone) {
     Write(call);
     const bool has_woken = Give(kMachines, client_, machine_);
     while (!WaitForAnswer(has_woken)) {
       if (is_gone()) return false;
     }
-    *answer = static_cast<std::int64_t>(answer_.load(std::memory_order_relaxed));
+    answered->answer = static_cast<std::int64_t>(answer_.load(std::memory_order_relaxed));
+    answered->continuations = machine_.continuations.load(std::memory_order_relaxed);
     return true;
   }
 
   // By the machine: true when there is a call, which was read; false when a while has passed.
   // `is_busy` is this lane's own between calls, false at first: whether the last one came soon.
   bool Next(Call* call, bool* is_busy);
-  void Answer(std::int64_t answer);
+  void Answer(const Answered& answered);
 
   // By the machine, whose thread then finds that it is to end: nobody's turn comes any more.
   void Close();
@@ -64,6 +70,7 @@ class Lane {
   struct alignas(64) Side {
     std::atomic<std::uint32_t> sleeps;
     std::atomic<std::uint32_t> processor;
+    std::atomic<std::uint32_t> continuations;  // of the last answer; the machine's alone
   };
 
   void Write(const Call& call);

@@ -10,7 +10,6 @@
 #include <memory>
 #include <utility>
 
-#include "hcall/transport/announced_call.h"
 #include "hcall/transport/file_descriptor.h"
 #include "hcall/transport/machine/connection.h"
 #include "xencomm/transport.h"
@@ -26,9 +25,7 @@ class MachineTransport final : public Transport {
 
   absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override;
   std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override {
-    return Announced(op, arguments, [&] {
-      return connection_->Call({.file = 0, .index = op, .arguments = arguments});
-    });
+    return connection_->Call({.file = 0, .index = op, .arguments = arguments});
   }
   absl::StatusOr<TracedPointer> TraceOf(const void* pointer, TracedSpace space) override {
     return connection_->TraceOf({std::bit_cast<std::uintptr_t>(pointer)}, space);

@@ -18,7 +18,7 @@
 namespace xencomm::machine {
 
 inline constexpr std::uint64_t kMagic = 0x58434d4143480000;  // "XCMACH"
-inline constexpr std::uint64_t kVersion = 2;
+inline constexpr std::uint64_t kVersion = 3;
 
 enum class Kind : std::uint64_t {
   kHello = 1,      // {kMagic, kVersion, SpaceOption, process, domain} -> {memory, domain, release};
