@@ -4,11 +4,11 @@
 //
 //   trace_program WHAT
 //
-// calls: one call after another, for domains 1 to 5; threads, fork, exec: by others; wild: pointers
-// that lead nowhere; device: a buffer that only its owner can read; signals: the same under a storm
-// of them; filtered: the same by one who may not make the system calls that copy it; stand: until
-// its standard input ends, while a thread makes calls; many N: N calls; balloon: one that takes
-// long.
+// calls: one call after another, for domains 1 to 5; threads, fork, exec, thread-exec: by others;
+// wild: pointers that lead nowhere; device: a buffer that only its owner can read; signals: the
+// same under a storm of them; filtered: the same by one who may not make the system calls that copy
+// it; stand: until its standard input ends, while a thread makes calls; many N: N calls; balloon:
+// one that takes long.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -77,10 +77,32 @@ static void *of_a_thread(void *domain) {
   return NULL;
 }
 
+static void *of_a_sleeper(void *unused) {
+  (void)unused;
+  for (;;) pause();
+  return NULL;
+}
+
 static void threads(void) {
   pthread_t all[4];
   for (intptr_t i = 0; i < 4; ++i) pthread_create(&all[i], NULL, of_a_thread, (void *)(10 + i));
   for (int i = 0; i < 4; ++i) pthread_join(all[i], NULL);
+}
+
+static void *of_another_program(void *unused) {
+  (void)unused;
+  calls(8, 8);
+  execl(self, self, "calls", NULL);
+  return NULL;
+}
+
+// One of several threads, and not the first, becomes another program: the others are gone.
+static void exec_by_thread(void) {
+  pthread_t all[2];
+  pthread_create(&all[0], NULL, of_a_sleeper, NULL);
+  usleep(10000);
+  pthread_create(&all[1], NULL, of_another_program, NULL);
+  pthread_join(all[1], NULL);
 }
 
 static void wait_for(pid_t child) {
@@ -122,19 +144,30 @@ static void device(void) {
     printf("skipped: there is no such memory\n");
     return;
   }
-  // What differs from one reading to the next is not shown.
-  unsigned char first[4096];
+  // What differs from one reading to another is not asked for.
+  unsigned char first[4096], differs[4096] = {0};
   memcpy(first, (const void *)memory, sizeof(first));
-  usleep(20000);
-  int at = 0, best = 0, longest = 0;
-  for (int i = 0; i < 4096; ++i) {
-    at = first[i] == ((const unsigned char *)memory)[i] ? at + 1 : 0;
-    const int is_something = at >= 8 && memcmp(&first[i - 7], "\0\0\0\0\0\0\0\0", 8) != 0;
-    if (is_something && longest == 0) best = i - 7, longest = 8;
+  for (int reading = 0; reading < 20; ++reading) {
+    usleep(10000);
+    for (int i = 0; i < 4096; ++i) differs[i] |= first[i] != ((const unsigned char *)memory)[i];
+  }
+  int best = 0;
+  for (int i = 4096 - 8; i >= 0; --i) {
+    const int is_same = memcmp(&differs[i], "\0\0\0\0\0\0\0", 8) == 0;
+    if (is_same && memcmp(&first[i], "\0\0\0\0\0\0\0", 8) != 0) best = i;
   }
   print_bytes("bytes", memory + (uint64_t)best, 8);
   print("write", write_console(memory + (uint64_t)best, 8));
   print("write", write_console(memory + (uint64_t)best, 8));
+  // Whoever copies for a tracer does so in pages that a child has, too, and a new program has not.
+  for (int i = 0; i < 2; ++i) {
+    const pid_t child = i == 0 ? fork() : vfork();
+    if (child == 0) {
+      const int written = write_console(memory + (uint64_t)best, 8);
+      _exit(written == -1 && errno == ENOTTY ? 5 : 6);
+    }
+    wait_for(child);
+  }
 }
 
 static volatile sig_atomic_t signals_seen;
@@ -269,6 +302,8 @@ int main(int argc, char **argv) {
     execl(self, self, "calls", NULL);
   } else if (strcmp(what, "balloon") == 0) {
     balloon();
+  } else if (strcmp(what, "thread-exec") == 0) {
+    exec_by_thread();
   } else if (strcmp(what, "wild") == 0) {
     wild();
   } else if (strcmp(what, "device") == 0) {

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -74,6 +75,9 @@ class Started(TraceTest):
     self.assertEqual(self.domains(self.trace(PROGRAMS[0], "fork")), [1])
     calls = self.trace(PROGRAMS[0], "exec")
     self.assertEqual(self.domains(calls), [7, 1, 2, 3, 4, 5])
+    calls = self.trace(PROGRAMS[0], "thread-exec", "-f")
+    self.assertEqual(self.domains(calls), [8, 1, 2, 3, 4, 5])
+    self.assertEqual([call["thread"] == call["process"] for call in calls], [False] + [True] * 5)
 
   def test_pointers_that_lead_nowhere_hurt_nobody(self):
     calls = self.trace(PROGRAMS[0], "wild", "-f")
@@ -86,10 +90,13 @@ class Started(TraceTest):
     shown = run(PROGRAMS[0], "device").stdout
     if "skipped" in shown:
       self.skipTest(shown)
-    done = run(*TRACE, "--json", "-o", self.file, "--", PROGRAMS[0], "device")
+    done = run(*TRACE, "--json", "-f", "-o", self.file, "--", PROGRAMS[0], "device")
     bytes_read = re.search("bytes: (.*)", done.stdout).group(1)
     self.assertEqual(done.stdout.count("write: -1, errno 25"), 2)
-    for line in self.file.read_text().splitlines():
+    self.assertEqual(done.stdout.count("child: 5"), 2)
+    lines = self.file.read_text().splitlines()
+    self.assertEqual(len(lines), 4)
+    for line in lines:
       buffer = json.loads(line)["arguments"]["buffer"]
       text = buffer.encode() if isinstance(buffer, str) else bytes.fromhex(buffer["bytes"])
       self.assertEqual(text.ljust(8, b"\0").hex(), bytes_read)
@@ -203,6 +210,34 @@ class Attached(TraceTest):
                  self.program.pid)
     tracer.send_signal(signal.SIGINT)
     tracer.communicate(timeout=30)
+
+  def test_what_stops_the_program_stops_it(self):
+    tracer = subprocess.Popen([*TRACE, "-q", "-o", self.file, "-f", "-p", str(self.program.pid)])
+    time.sleep(0.2)
+    for _ in range(3):
+      self.program.send_signal(signal.SIGSTOP)
+      time.sleep(0.2)
+      self.program.stdin.write("x")
+      self.program.stdin.flush()
+      calls = self.file.read_text()
+      self.assertEqual(select.select([self.program.stdout], [], [], 0.3)[0], [])
+      self.assertEqual(self.file.read_text(), calls)
+      self.program.send_signal(signal.SIGCONT)
+      self.assertRegex(self.program.stdout.readline(), r"^\d+ mappings$")
+    # It stays stopped when it is let go of.
+    self.program.send_signal(signal.SIGSTOP)
+    time.sleep(0.2)
+    tracer.send_signal(signal.SIGINT)
+    self.assertEqual(tracer.wait(timeout=30), 0)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+      state = pathlib.Path(f"/proc/{self.program.pid}/stat").read_text().split()[2]
+      if state == "T":
+        break
+      time.sleep(0.02)
+    self.program.send_signal(signal.SIGCONT)
+    self.assertEqual(state, "T")
+    self.assertRegex(self.ask(), r"^\d+ mappings$")
 
   def test_it_ends_with_the_program(self):
     tracer = subprocess.Popen([*TRACE, "-q", "-o", self.file, "-f", "-p", str(self.program.pid)])
