@@ -109,25 +109,6 @@ void ForEachRange(std::uint64_t request, std::uint64_t argument, Space& memory, 
   }
 }
 
-// How many bytes of a buffer hold results.
-std::uint64_t FilledBytes(const Buffer& buffer, const MemoryImage& after, std::int64_t result) {
-  const schema::Part& part = *buffer.part;
-  if (part.filled().kind == schema::CountKind::kNone || buffer.element->size == 0) {
-    return buffer.bytes;
-  }
-  // The structure that the pointer stands in as it was left; only its fields are looked at.
-  std::array<std::byte, schema::kMaxRecordSize> holder = {};
-  const void* as_left = buffer.holder_copy;
-  if (!buffer.in_register) {
-    const auto bytes = after.At(buffer.holder.value, holder.size());
-    if (bytes.empty()) return buffer.bytes;
-    std::ranges::copy(bytes, holder.begin());
-    as_left = holder.data();
-  }
-  return schema::CountFilled(part, buffer.count, as_left, kNativeOrder, result) *
-         buffer.element->size;
-}
-
 }  // namespace
 
 bool IsDeviceRequest(std::uint64_t request) {
@@ -154,6 +135,20 @@ std::optional<Call> HypercallOf(std::uint64_t request, std::uint64_t argument, S
     return call;
   }
   return {};
+}
+
+std::uint64_t CountFilledIn(const Buffer& buffer, const void* registers, const MemoryImage& after,
+                            std::int64_t result) {
+  if (buffer.part->filled().kind == schema::CountKind::kNone) return buffer.count;
+  // Of the structure only those fields are looked at that say how many.
+  std::array<std::byte, schema::kMaxRecordSize> holder = {};
+  if (!buffer.in_register) {
+    const auto as_left = after.At(buffer.holder.value, holder.size());
+    if (as_left.empty()) return buffer.count;
+    std::ranges::copy(as_left, holder.begin());
+  }
+  return schema::CountFilled(*buffer.part, buffer.count,
+                             buffer.in_register ? registers : holder.data(), kNativeOrder, result);
 }
 
 std::optional<CallList> ListOf(const Call& call) {
@@ -227,7 +222,12 @@ void CaptureAfter(CapturedCall& call, ProgramMemory& memory, const Reading& read
     auto keep = [&](const Buffer& buffer) {
       const bool holds_results = buffer.writes() || buffer.element_record != nullptr;
       if (holds_results) {
-        space.Keep(buffer.address.value, std::min(FilledBytes(buffer, call.after, result), most));
+        // Of what is cut off, and of bytes without a type, as many as there are.
+        const std::uint64_t size = buffer.element->size;
+        const std::uint64_t count = CountFilledIn(buffer, buffer.holder_copy, call.after, result);
+        const std::uint64_t filled =
+            size == 0 ? buffer.bytes : std::min(buffer.bytes, count * size);
+        space.Keep(buffer.address.value, std::min(filled, most));
       }
       return true;
     };

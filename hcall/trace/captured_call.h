@@ -71,7 +71,13 @@ void CaptureBefore(CapturedCall& call, ProgramMemory& memory, const Reading& rea
 void CaptureAfter(CapturedCall& call, ProgramMemory& memory, const Reading& reading,
                   std::uint64_t most);
 
-// --- Details of the template above ---------------------------------------------------------------
+// --- Details
+// --------------------------------------------------------------------------------------
+
+// How many elements of a buffer hold a result, by the structure around its pointer as the call has
+// left it; or by the call's registers, where the pointer stands there.
+std::uint64_t CountFilledIn(const schema::Buffer& buffer, const void* registers,
+                            const MemoryImage& after, std::int64_t result);
 
 // One of a list of calls; none when it cannot be read.
 std::optional<schema::Call> EntryOf(VirtualAddress list, std::uint64_t entry, Space& memory);

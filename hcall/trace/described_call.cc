@@ -397,7 +397,9 @@ class Describer {
     const std::uint64_t size = buffer.element->size;
     const bool has_answer = described_.result.has_value();
     std::uint64_t filled = buffer.count;
-    if (buffer.writes() && has_answer) filled = std::min(filled, Filled(buffer));
+    if (buffer.writes() && has_answer) {
+      filled = CountFilledIn(buffer, registers_.data(), captured_.after, *described_.result);
+    }
     if (buffer.element_record != nullptr && size != 0) {
       return DescribeElements(buffer, buffer.reads() ? buffer.count : filled);
     }
@@ -419,24 +421,6 @@ class Describer {
     Value after = Contents(buffer, bytes, filled);
     if (buffer.direction == Direction::kOut) return after;
     return Changed(std::move(before), std::move(after));
-  }
-
-  // Of the elements that have room, as the call left the structure around the pointer.
-  std::uint64_t Filled(const Buffer& buffer) const {
-    const Part& part = *buffer.part;
-    if (part.filled().kind == schema::CountKind::kNone) return buffer.count;
-    std::array<std::byte, schema::kMaxRecordSize> holder = {};
-    const void* as_left = buffer.holder_copy;
-    if (buffer.in_register) {
-      as_left = registers_.data();
-    } else {
-      const Bytes bytes = captured_.after.At(buffer.holder.value, holder.size());
-      if (bytes.empty()) return buffer.count;
-      std::ranges::copy(bytes, holder.begin());
-      as_left = holder.data();
-    }
-    return schema::CountFilled(part, buffer.count, as_left, kNativeOrder,
-                               described_.result.value_or(-1));
   }
 
   // `count` elements of which `bytes` are known.
