@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -152,7 +153,8 @@ class Output {
       text = absl::FormatTime(format, absl::FromUnixNanos(static_cast<std::int64_t>(time)),
                               absl::LocalTimeZone());
     }
-    return absl::StrFormat("%s %d<%s> ", text, thread, program);
+    // A program can call itself anything.
+    return absl::StrFormat("%s %d<%s> ", text, thread, absl::CHexEscape(program));
   }
 
   std::string Duration(const CapturedCall& captured) const {
@@ -373,7 +375,9 @@ Command TraceCommand() {
           "The program is watched from outside (ptrace), whatever it is made of: static ones, "
           "those in Go or Rust, and, for root, setuid ones. A PROGRAM that is started here stops "
           "at Xen's calls only, by a filter of system calls (seccomp) that stays with it: it is "
-          "traced until it ends, and what stops this command is passed on to it. Who is not root "
+          "traced until it ends, and what stops this command is passed on to it; if this is "
+          "killed, so "
+          "is the program. Who is not root "
           "gives it no further rights, as with strace: a setuid program runs as its user. With "
           "-p a process stops at every system call, which takes time, and goes on alone when this "
           "ends: at ^C, say.\n\n"

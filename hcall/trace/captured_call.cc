@@ -39,6 +39,7 @@ class CapturingSpace final : public Space {
  private:
   static constexpr std::uint64_t kPage = 4096;
   static constexpr std::uint64_t kMostPages = 256;  // at a time
+  static constexpr std::size_t kMostInAll = 65536;  // of one call: 256 MiB
   struct Page {
     std::array<std::byte, kPage> bytes;
     bool is_there = false;
@@ -73,7 +74,8 @@ class CapturingSpace final : public Space {
         ++pages;
       }
       std::vector<std::byte> bytes(pages * kPage);
-      const std::uint64_t read = memory_.Read(at, bytes) / kPage;
+      const bool is_enough = pages_.size() >= kMostInAll;
+      const std::uint64_t read = is_enough ? 0 : memory_.Read(at, bytes) / kPage;
       for (std::uint64_t i = 0; i <= read && i < pages; ++i) {
         Page& page = pages_[at + i * kPage];
         page.is_there = i < read;

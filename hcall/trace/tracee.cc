@@ -66,7 +66,6 @@ std::optional<TracedProcess> LookUpProcess(pid_t thread) {
     }
   }
   if (process.id == 0) return {};
-  std::ifstream(absl::StrFormat("/proc/%d/comm", process.id)) >> process.name;
   std::getline(std::ifstream(absl::StrFormat("/proc/%d/comm", process.id)), process.name);
   char ident[5] = {};
   std::ifstream(absl::StrFormat("/proc/%d/exe", process.id)).read(ident, sizeof(ident));
@@ -127,7 +126,9 @@ void SetAnnouncing(TracedProcess& process, bool announces) {
       }
       const std::string path = line.substr(static_cast<std::size_t>(path_at));
       if (!absl::StrContains(path.substr(path.rfind('/') + 1), "xencomm")) continue;
-      const std::uint64_t address = AddressIn(path, start, "xencomm_announces");
+      // As the process sees it, wherever its root is.
+      const std::uint64_t address = AddressIn(absl::StrFormat("/proc/%d/root%s", process.id, path),
+                                              start, "xencomm_announces");
       if (address != 0) process.announcers.push_back(address);
     }
   }
