@@ -111,6 +111,13 @@ class Started(TraceTest):
     self.assertIn("filters its system calls", write["note"])
     self.assertEqual(self.domains([pause]), [1])
 
+  def test_a_programs_name_is_shown_as_text(self):
+    program = self.file.with_name("a\x1b[31m")
+    program.symlink_to(PROGRAMS[0].resolve())
+    done = run(*TRACE, "--", program, "calls")
+    self.assertRegex(done.stderr, r"^\S+ \d+<a\\x1b\[31m> domctl\.")
+    self.assertNotIn("\x1b", done.stderr)
+
   def test_it_ends_as_the_program_does(self):
     done = run(*TRACE, "-o", self.file, "--", PROGRAMS[0], "killed")
     self.assertEqual(done.returncode, -signal.SIGUSR1)
