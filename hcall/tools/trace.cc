@@ -376,15 +376,18 @@ Command TraceCommand() {
           "those in Go or Rust, and, for root, setuid ones. A PROGRAM that is started here stops "
           "at Xen's calls only, by a filter of system calls (seccomp) that stays with it: it is "
           "traced until it ends, and what stops this command is passed on to it; if this is "
-          "killed, so "
-          "is the program. Who is not root "
-          "gives it no further rights, as with strace: a setuid program runs as its user. With "
-          "-p a process stops at every system call, which takes time, and goes on alone when this "
-          "ends: at ^C, say.\n\n"
+          "killed, so is the program. Who is not root gives it no further rights, as with strace: "
+          "a setuid program runs as its user. With -p a process stops at every system call, which "
+          "takes time, and goes on alone when this ends: at ^C, say.\n\n"
           "libxencall keeps its buffers in memory of a device (/dev/xen/hypercall), which nobody "
           "else can read: the program is made to copy them, by system calls of its own, in pages "
           "that are put into it. A program that filters its own system calls is not made to, and "
-          "that is said. On real Xen what a call does meanwhile (continuations) is not seen.",
+          "that is said. On real Xen what a call does meanwhile (continuations) is not seen.\n\n"
+          "On a machine, and where the hypervisor is in the program's own process, no system call "
+          "carries a hypercall: the library announces them, for which XENCOMM_TRACED is set in "
+          "the environment of PROGRAM, or a word in the memory of a process that is attached to. "
+          "What that executes afterwards announces nothing. Programs below xencomm run --static "
+          "get no memory of /dev/xen/hypercall while a debugger holds them, and this is one.",
       .options =
           {{.name = "attach",
             .value = "PID",
