@@ -138,6 +138,12 @@ static void print_bytes(const char *what, uint64_t address, int count) {
   printf("\n");
 }
 
+// Inline: who was started by vfork has not returned.
+static inline __attribute__((always_inline)) void write_by_child(uint64_t address, pid_t child) {
+  if (child == 0) _exit(write_console(address, 8) == -1 && errno == ENOTTY ? 5 : 6);
+  wait_for(child);
+}
+
 static void device(void) {
   const uint64_t memory = device_memory();
   if (memory == 0) {
@@ -160,14 +166,8 @@ static void device(void) {
   print("write", write_console(memory + (uint64_t)best, 8));
   print("write", write_console(memory + (uint64_t)best, 8));
   // Whoever copies for a tracer does so in pages that a child has, too, and a new program has not.
-  for (int i = 0; i < 2; ++i) {
-    const pid_t child = i == 0 ? fork() : vfork();
-    if (child == 0) {
-      const int written = write_console(memory + (uint64_t)best, 8);
-      _exit(written == -1 && errno == ENOTTY ? 5 : 6);
-    }
-    wait_for(child);
-  }
+  write_by_child(memory + (uint64_t)best, fork());
+  write_by_child(memory + (uint64_t)best, vfork());
 }
 
 static volatile sig_atomic_t signals_seen;
