@@ -222,8 +222,7 @@ void CaptureAfter(CapturedCall& call, ProgramMemory& memory, const Reading& read
     }
     // Structures come before what their pointers lead to.
     auto keep = [&](const Buffer& buffer) {
-      const bool holds_results = buffer.writes() || buffer.element_record != nullptr;
-      if (holds_results) {
+      if (buffer.writes()) {
         // Of what is cut off, and of bytes without a type, as many as there are.
         const std::uint64_t size = buffer.element->size;
         const std::uint64_t count = CountFilledIn(buffer, buffer.holder_copy, call.after, result);

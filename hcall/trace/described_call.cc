@@ -454,8 +454,8 @@ class Describer {
       const bool is_one = part.room().kind == schema::CountKind::kNumber && !part.room().a &&
                           part.room().scale == 1;
       if (is_one && value.elements.size() == 1) return std::move(value.elements[0]);
-    } else if (value.kind == Value::Kind::kBytes) {
-      value.more = std::max(value.more, count - std::min(count, value.bytes.size()));
+    } else if (element.size == 1) {
+      value.more += count - std::min(count, bytes.size());
     }
     return value;
   }

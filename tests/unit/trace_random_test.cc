@@ -189,6 +189,12 @@ class Check {
         return field && part.offset == field.offset && part.size() == field.size;
       };
       const std::size_t start = path.rfind('.') + 1;
+      const bool is_elsewhere = std::ranges::any_of(record.parts(), [&](const Part& other) {
+        return &other != &part && path == WordsOf(other).path;
+      });
+      if (part.direction() == schema::Direction::kIgnored && !is_elsewhere) {
+        EXPECT_EQ(At(fields, path), nullptr) << path << " means nothing, in " << text_;
+      }
       if (part.direction() == schema::Direction::kIgnored || part.is_buffer() ||
           is_at(hypercall.version_field) ||
           (hypercall.op_place != schema::OpPlace::kRegister && is_at(hypercall.op_field)) ||

@@ -186,6 +186,21 @@ TEST_F(Trace, ShowsAMulticallsCallsAsThemselves) {
                                      "present */"});
 }
 
+TEST_F(Trace, ShowsThatThereIsMoreThanWasKept) {
+  most_ = 24;
+  amounts_ = {};
+  std::vector<xen_pfn_t> frames(20, 0x5);
+  xen_memory_reservation memory = {};
+  memory.nr_extents = 20;
+  Set(memory.extent_start, program_.New(frames.data(), frames.size()));
+  EXPECT_EQ(LineOf(__HYPERVISOR_memory_op, {XENMEM_decrease_reservation, program_.New(memory)}, 20),
+            "memory_op.decrease_reservation({extent_start=[0x5, 0x5, 0x5, ...], nr_extents=20, "
+            "extent_order=0, mem_flags=0x0, domid=0}) = 20");
+  const std::string text(40, 'x');
+  EXPECT_EQ(LineOf(__HYPERVISOR_console_io, {CONSOLEIO_write, 40, program_.New(text.data(), 40)}),
+            "console_io.write(buffer=\"" + std::string(24, 'x') + "\"..., count=40) = 0");
+}
+
 TEST_F(Trace, ShowsBitmapsAsRangesAndTextQuoted) {
   const std::uint8_t bits[2] = {0x0f, 0x81};
   const std::uint64_t op = Domctl(XEN_DOMCTL_setvcpuaffinity, 1, [&](auto& u) {
@@ -196,9 +211,9 @@ TEST_F(Trace, ShowsBitmapsAsRangesAndTextQuoted) {
   EXPECT_EQ(LineOf(__HYPERVISOR_domctl, {op}),
             "domctl.setvcpuaffinity({domain=1, vcpu=0, flags=XEN_VCPUAFFINITY_HARD, "
             "cpumap_hard={bitmap={0-3,8}, nr_bits=12}}) = 0");
-  const char text[] = "say \"a\"\n\x1b[31m\0z";
+  const char text[] = "say \"a\"\n\x1b[31m\xe4z";
   EXPECT_EQ(LineOf(__HYPERVISOR_console_io, {CONSOLEIO_write, 16, program_.New(text, 16)}),
-            "console_io.write(buffer=\"say \\\"a\\\"\\n\\x1b[31m\\x00z\", count=16) = 0");
+            "console_io.write(buffer=\"say \\\"a\\\"\\n\\x1b[31m\\xe4z\", count=16) = 0");
   const std::string longer(40, 'x');
   EXPECT_EQ(LineOf(__HYPERVISOR_console_io,
                    {CONSOLEIO_write, 40, program_.New(longer.data(), longer.size())}),
@@ -505,6 +520,16 @@ TEST_F(Recording, ThatIsDamagedIsReadOrRefused) {
     (void)Read(&read);
     ASSERT_LE(read.size(), calls_.size() + 1);
   }
+}
+
+TEST_F(Recording, WhoseCallIsLongerThanItsPartsIsRefused) {
+  std::string longer = bytes_ + 'x';
+  // The first call, made one byte longer at the cost of the second.
+  ++longer[24];
+  Rewrite(longer);
+  std::vector<CapturedCall> read;
+  EXPECT_NE(std::string(Read(&read).message()).find("is not as long as said"), std::string::npos);
+  EXPECT_TRUE(read.empty());
 }
 
 TEST_F(Recording, OfAnotherVersionOrNoneIsRefused) {
