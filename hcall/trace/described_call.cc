@@ -116,8 +116,8 @@ Value NameOf(Bytes bytes, const Amounts& amounts) {
 Value UuidOf(Bytes bytes) {
   Value value = Value::Of(Value::Kind::kText);
   for (std::size_t i = 0; i < bytes.size(); ++i) {
-    absl::StrAppendFormat(&value.bytes, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
-                          std::to_integer<unsigned>(bytes[i]));
+    if (i == 4 || i == 6 || i == 8 || i == 10) value.bytes += '-';
+    absl::StrAppendFormat(&value.bytes, "%02x", std::to_integer<unsigned>(bytes[i]));
   }
   return value;
 }

@@ -25,18 +25,8 @@ struct Value {
   };
   enum class Form : std::uint8_t { kPlain, kSigned, kHexadecimal, kDomain };
 
-  static Value Number(std::uint64_t number, Form form = Form::kPlain) {
-    Value value;
-    value.number = number;
-    value.form = form;
-    return value;
-  }
-  static Value Of(Kind kind, std::uint64_t number = 0) {
-    Value value;
-    value.kind = kind;
-    value.number = number;
-    return value;
-  }
+  static Value Number(std::uint64_t number, Form form = Form::kPlain);
+  static Value Of(Kind kind, std::uint64_t number = 0);
 
   Kind kind = Kind::kNumber;
   Form form = Form::kPlain;
@@ -58,6 +48,20 @@ struct Field {
 
   bool operator==(const Field&) const = default;
 };
+
+inline Value Value::Number(std::uint64_t number, Form form) {
+  Value value;
+  value.number = number;
+  value.form = form;
+  return value;
+}
+
+inline Value Value::Of(Kind kind, std::uint64_t number) {
+  Value value;
+  value.kind = kind;
+  value.number = number;
+  return value;
+}
 
 }  // namespace xencomm::trace
 

@@ -32,10 +32,11 @@ extern volatile int xencomm_announces __attribute__((visibility("default")));
 /* Not by the C library: it has no part in this, and leaves errno alone. */
 static inline void xencomm_announce(unsigned long request, const void *argument) {
 #if defined(__x86_64__)
-  long result;
+  const long file = XENCOMM_ANNOUNCED;
+  long number = SYS_ioctl;
   __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "0"((long)SYS_ioctl), "D"((long)XENCOMM_ANNOUNCED), "S"(request), "d"(argument)
+                   : "+a"(number)
+                   : "D"(file), "S"(request), "d"(argument)
                    : "rcx", "r11", "memory");
 #else
   (void)request;
