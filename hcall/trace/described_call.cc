@@ -606,7 +606,10 @@ class Describer {
     const DeviceRequest* const request = FindDeviceRequest(captured_.request);
     if (request == nullptr) {
       described_.group = captured_.file.substr(captured_.file.rfind('/') + 1);
-      if (described_.group.empty()) described_.group = "privcmd";
+      // A file can be called anything.
+      const bool is_name = described_.group.find_first_not_of(
+                               "abcdefghijklmnopqrstuvwxyz0123456789_-") == described_.group.npos;
+      if (described_.group.empty() || !is_name) described_.group = "privcmd";
       described_.op = IsDeviceRequest(captured_.request)
                           ? "hypercall"
                           : absl::StrFormat("ioctl_0x%x", captured_.request);

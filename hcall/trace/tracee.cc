@@ -217,7 +217,8 @@ bool StoppedThread::CopyOut(std::uint64_t address, std::span<std::byte> to, std:
   const auto made =
       Make(SYS_process_vm_writev, {static_cast<std::uint64_t>(process.own_id), process.scratch, 1,
                                    process.scratch + sizeof(iovec), 1, 0});
-  if (!made || *made <= 0) return false;
+  // What it answers is the program's to change, and so are the lists: never more than was asked.
+  if (!made || *made <= 0 || static_cast<std::uint64_t>(*made) > length) return false;
   ours = {to.data(), static_cast<std::size_t>(*made)};
   theirs = {lists[1].iov_base, static_cast<std::size_t>(*made)};
   if (process_vm_readv(thread_.id, &ours, 1, &theirs, 1, 0) != *made) return false;

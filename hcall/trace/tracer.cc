@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -442,16 +443,18 @@ void Tracer::HandleAnnouncement(TracedThread& thread, std::uint64_t request,
     }
     return;
   }
-  if (thread.announced == 0 || !thread.call) {
+  if (thread.announced != 0) --thread.announced;
+  if (!thread.call) {
     Resume(thread);
     return;
   }
   // It lies on the program's stack, which anybody can read.
   xencomm_announced_end end = {};
-  StoppedThread stopped(thread, StoppedThread::Stop::kEntry, own_filters_);
-  (void)stopped.Read(argument, std::as_writable_bytes(std::span(&end, 1)));
+  iovec ours = {&end, sizeof(end)};
+  iovec theirs = {reinterpret_cast<void*>(argument), sizeof(end)};
+  (void)process_vm_readv(thread.id, &ours, 1, &theirs, 1, 0);
   thread.call->continuations += end.continuations;
-  if (--thread.announced != 0) {
+  if (thread.announced != 0) {
     Resume(thread);
     return;
   }
