@@ -197,6 +197,7 @@ void HandleSignals(pid_t started) {
   for (const int signal : {SIGINT, SIGQUIT}) sigaction(signal, &action, nullptr);
   action.sa_handler = [](int) {};
   sigaction(SIGALRM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);  // what cannot be written ends the trace, not the program
 }
 
 // As strace: what ended the program ends this, too.

@@ -1,6 +1,7 @@
 #include "hcall/trace/call_text.h"
 
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -148,7 +149,10 @@ struct Writer {
 std::string ResultText(const DescribedCall& call) {
   if (!call.result) return "?";
   if (!call.failed()) return absl::StrCat(*call.result);
-  const std::int64_t error = -*call.result;
+  // The least number has no opposite.
+  const std::int64_t error =
+      *call.result == std::numeric_limits<std::int64_t>::min() ? 0 : -*call.result;
+  if (error == 0) return absl::StrCat(*call.result);
   const char* const words = error < 4096 ? strerrordesc_np(static_cast<int>(error)) : nullptr;
   return absl::StrCat("-1 ", ErrnoName(error),
                       words != nullptr ? absl::StrCat(" (", words, ")") : "");
@@ -218,7 +222,8 @@ constexpr char kBold[] = "\033[1m", kRed[] = "\033[31m", kGrey[] = "\033[2m", kO
 }  // namespace
 
 std::string ErrnoName(std::int64_t error) {
-  const char* const name = error < 4096 ? strerrorname_np(static_cast<int>(error)) : nullptr;
+  const bool is_one = error > 0 && error < 4096;
+  const char* const name = is_one ? strerrorname_np(static_cast<int>(error)) : nullptr;
   return name != nullptr ? name : absl::StrCat("errno ", error);
 }
 
@@ -262,7 +267,7 @@ std::string CallJson(const CapturedCall& captured, const DescribedCall& call,
   }
   line["arguments"] = std::move(arguments);
   line["result"] = call.result ? Json(*call.result) : Json();
-  if (call.failed()) line["errno"] = ErrnoName(-*call.result);
+  if (call.failed() && *call.result >= -4095) line["errno"] = ErrnoName(-*call.result);
   line["duration"] = captured.duration;
   if (call.entry != schema::kNoIndex) {
     line["list"] = {{"call", call.entry}, {"of", call.entries}};
@@ -277,7 +282,7 @@ std::string CallJson(const CapturedCall& captured, const DescribedCall& call,
     }
     if (!known.empty()) line["domains"] = std::move(known);
   }
-  return line.dump();
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace xencomm::trace

@@ -472,7 +472,7 @@ class Describer {
     const bool is_one = is_argument || (part.room().kind == schema::CountKind::kNumber &&
                                         !part.room().a && part.room().scale == 1);
     Value list = Value::Of(Value::Kind::kList);
-    for (std::uint64_t i = 0; i < count && list.elements.size() < amounts_.elements; ++i) {
+    for (std::uint64_t i = 0; i < count && (is_one || i < amounts_.elements); ++i) {
       const std::uint64_t address = buffer.address.value + i * buffer.element->size;
       // A structure may be cut off at its end, but the rest of a list may not be known at all.
       const std::uint64_t room =
@@ -481,7 +481,7 @@ class Describer {
       if (!each) break;
       list.elements.push_back(*std::move(each));
     }
-    if (list.elements.empty() && count != 0) {
+    if (list.elements.empty() && count != 0 && (is_one || amounts_.elements != 0)) {
       return Value::Of(Value::Kind::kPointer, buffer.address.value);
     }
     if (is_one && list.elements.size() == 1) return std::move(list.elements[0]);

@@ -1,9 +1,11 @@
 #include "hcall/trace/tracee.h"
 
 #include <elf.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -11,11 +13,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <memory>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -23,7 +25,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
+#include "hcall/transport/file_descriptor.h"
 
 namespace xencomm::trace {
 namespace {
@@ -60,10 +62,6 @@ std::optional<TracedProcess> LookUpProcess(pid_t thread) {
     if (words.empty() || !absl::SimpleAtoi(words.back(), &number)) number = 0;
     if (parts.first == "Tgid") process.id = number;
     if (parts.first == "NStgid") process.own_id = number;
-    if (parts.first == "Seccomp" && number != 0) process.filters = std::max(process.filters, 1u);
-    if (parts.first == "Seccomp_filters" && number > 0) {
-      process.filters = static_cast<unsigned>(number);
-    }
   }
   if (process.id == 0) return {};
   std::getline(std::ifstream(absl::StrFormat("/proc/%d/comm", process.id)), process.name);
@@ -73,16 +71,63 @@ std::optional<TracedProcess> LookUpProcess(pid_t thread) {
   return process;
 }
 
+unsigned FiltersOf(pid_t thread) {
+  std::ifstream status(absl::StrFormat("/proc/%d/status", thread));
+  unsigned filters = 0;
+  std::string line;
+  while (std::getline(status, line)) {
+    unsigned number = 0;
+    if (std::sscanf(line.c_str(), "Seccomp: %u", &number) == 1 && number != 0) filters = 1;
+    if (std::sscanf(line.c_str(), "Seccomp_filters: %u", &number) == 1 && number > 1) {
+      filters = number;
+    }
+  }
+  return filters;
+}
+
+bool WaitStatuses::WaitFor(pid_t thread, int* status) {
+  const auto kept =
+      std::ranges::find_if(kept_, [&](const auto& each) { return each.first == thread; });
+  if (kept != kept_.end()) {
+    *status = kept->second;
+    kept_.erase(kept);
+    return true;
+  }
+  for (;;) {
+    const pid_t waited = waitpid(-1, status, __WALL);
+    if (waited == thread) return true;
+    if (waited > 0) {
+      Keep(waited, *status);
+    } else if (errno != EINTR) {
+      return false;
+    }
+  }
+}
+
+pid_t WaitStatuses::Next(int* status) {
+  if (!kept_.empty()) {
+    const auto [thread, its_status] = kept_.front();
+    kept_.pop_front();
+    *status = its_status;
+    return thread;
+  }
+  const pid_t waited = waitpid(-1, status, __WALL);
+  return waited < 0 && errno == EINTR ? 0 : waited;
+}
+
 namespace {
 
 // Where a library that is mapped at `start` has a symbol; 0: it has none.
 std::uint64_t AddressIn(const std::string& path, std::uint64_t start, const char* name) {
-  const std::unique_ptr<std::FILE, decltype(&std::fclose)> file(std::fopen(path.c_str(), "re"),
-                                                                &std::fclose);
-  if (file == nullptr) return 0;
+  // The path is the program's to choose: nothing is opened that is no file of the ordinary kind.
+  const FileDescriptor looked_at(open(path.c_str(), O_PATH | O_CLOEXEC));
+  struct stat kind;
+  if (!looked_at.is_open() || fstat(looked_at.get(), &kind) != 0 || !S_ISREG(kind.st_mode))
+    return 0;
+  const FileDescriptor file(
+      open(absl::StrFormat("/proc/self/fd/%d", looked_at.get()).c_str(), O_RDONLY | O_CLOEXEC));
   const auto read = [&](std::uint64_t at, void* to, std::size_t size) {
-    return pread(fileno(file.get()), to, size, static_cast<off_t>(at)) ==
-           static_cast<ssize_t>(size);
+    return pread(file.get(), to, size, static_cast<off_t>(at)) == static_cast<ssize_t>(size);
   };
   Elf64_Ehdr header;
   if (!read(0, &header, sizeof(header)) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
@@ -176,12 +221,7 @@ bool StoppedThread::IsMapped(std::uint64_t address) {
 
 bool StoppedThread::CanCopy() {
   if (!unread_.empty() || ended_ != 0) return false;
-  if (thread_.process->has_new_filter) {
-    const std::optional<TracedProcess> now = LookUpProcess(thread_.id);
-    if (now) thread_.process->filters = now->filters;
-    thread_.process->has_new_filter = false;
-  }
-  if (thread_.process->filters > own_filters_) {
+  if (FiltersOf(thread_.id) > own_filters_) {
     unread_ =
         "its buffers are memory of a device, and it filters its system calls: it is not made "
         "to copy them";
@@ -262,6 +302,13 @@ std::optional<std::int64_t> StoppedThread::Make(std::uint64_t number,
   if (is_begun) {
     registers.orig_rax = number;  // in place of the one that begins
   } else {
+    // Where a call was made before; but it may be gone.
+    constexpr std::array<unsigned char, kInstruction> kSystemCall = {0x0f, 0x05};
+    std::array<unsigned char, kInstruction> bytes = {};
+    iovec ours = {bytes.data(), bytes.size()};
+    iovec theirs = {reinterpret_cast<void*>(thread_.process->call_instruction), bytes.size()};
+    (void)process_vm_readv(thread_.id, &ours, 1, &theirs, 1, 0);
+    if (bytes != kSystemCall) return {};
     registers.rip = thread_.process->call_instruction;
     registers.rax = number;
     registers.orig_rax = ~std::uint64_t{0};  // there is nothing to restart
@@ -281,12 +328,9 @@ bool StoppedThread::RunToSystemCall(bool* is_exit) {
   for (;;) {
     if (Trace(PTRACE_SYSCALL, thread_.id, 0, nullptr) != 0 && errno != ESRCH) return false;
     int status;
-    pid_t waited;
-    do {
-      waited = waitpid(thread_.id, &status, __WALL);
-    } while (waited < 0 && errno == EINTR);
-    if (waited < 0) return false;
-    if (!WIFSTOPPED(status)) {
+    if (!statuses_.WaitFor(thread_.id, &status)) return false;
+    // It has ended, or another of its threads has executed a program, and it is that now.
+    if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXEC) {
       ended_ = status;
       return false;
     }
@@ -299,6 +343,9 @@ bool StoppedThread::RunToSystemCall(bool* is_exit) {
     }
     // What cannot be blocked: it comes again when all is as it was.
     const int event = status >> 16;
+    const bool is_own_fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGILL ||
+                              signal == SIGTRAP || signal == SIGSYS;
+    if (event == 0 && is_own_fault) return false;
     if (event == 0 || (event == PTRACE_EVENT_STOP && signal != SIGTRAP)) held_signal_ = signal;
   }
 }
@@ -323,10 +370,8 @@ bool StoppedThread::Restore() {
         return false;
       }
       int status;
-      while (waitpid(thread_.id, &status, __WALL) < 0) {
-        if (errno != EINTR) return false;
-      }
-      if (!WIFSTOPPED(status)) {
+      if (!statuses_.WaitFor(thread_.id, &status)) return false;
+      if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXEC) {
         ended_ = status;
         return false;
       }

@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hcall/trace/captured_call.h"
@@ -20,8 +22,6 @@ struct TracedProcess {
   pid_t own_id = 0;  // as it knows itself, in a namespace of processes
   std::string name;
   bool is_32_bit = false;
-  unsigned filters = 0;         // of system calls, that it is under (seccomp)
-  bool has_new_filter = false;  // since they were counted
   // Pages of our own in it, where it copies for us what nobody else may look at; 0: none yet.
   std::uint64_t scratch = 0;
   std::uint64_t call_instruction = 0;  // where a system call was seen to be made
@@ -31,6 +31,23 @@ struct TracedProcess {
 
 // Tells the libraries in it that make calls without the kernel to announce them, or to stop that.
 void SetAnnouncing(TracedProcess& process, bool announces);
+
+// How many filters of system calls (seccomp) a thread is under: each has its own.
+unsigned FiltersOf(pid_t thread);
+
+// Wait statuses of traced threads. Who waits for one gets those of others, too: the first thread of
+// a process that ends is not heard of before they are taken. They are kept for whoever asks next.
+class WaitStatuses {
+ public:
+  // False: there is no such thread.
+  bool WaitFor(pid_t thread, int* status);
+  // Of any thread; 0: a signal came, -1: nobody is left.
+  pid_t Next(int* status);
+  void Keep(pid_t thread, int status) { kept_.emplace_back(thread, status); }
+
+ private:
+  std::deque<std::pair<pid_t, int>> kept_;
+};
 
 // As /proc tells of a thread's process; none: there is no such thread any more.
 std::optional<TracedProcess> LookUpProcess(pid_t thread);
@@ -43,7 +60,8 @@ struct TracedThread {
   // It has announced so many calls one inside the other, of which that is the outermost; 0: a
   // system call is the call.
   unsigned announced = 0;
-  std::uint64_t began = 0;  // of the call, by a clock that only goes forward
+  bool is_announcing = false;  // that it begins
+  std::uint64_t began = 0;     // of the call, by a clock that only goes forward
 };
 
 // A thread that has stopped, and what can be done with it until it goes on: its memory is read, and
@@ -61,9 +79,9 @@ class StoppedThread final : public ProgramMemory {
     kEvent,  // somewhere else
   };
 
-  // `own_filters`: how many filters a process has of the tracer.
-  StoppedThread(TracedThread& thread, Stop stop, unsigned own_filters)
-      : thread_(thread), stop_(stop), own_filters_(own_filters) {}
+  // `own_filters`: how many filters it has that are not its own. `statuses` is borrowed.
+  StoppedThread(TracedThread& thread, Stop stop, unsigned own_filters, WaitStatuses& statuses)
+      : thread_(thread), stop_(stop), own_filters_(own_filters), statuses_(statuses) {}
   StoppedThread(const StoppedThread&) = delete;
   StoppedThread& operator=(const StoppedThread&) = delete;
 
@@ -74,8 +92,9 @@ class StoppedThread final : public ProgramMemory {
   // Takes our pages away, before the process is left alone.
   void RemoveScratch();
 
-  // Puts everything back as it was; to be called before the thread goes on. What the thread's wait
-  // status is when it has ended meanwhile; 0: it has not.
+  // Puts everything back as it was; to be called before the thread goes on. The thread's wait
+  // status when it is not any more what it was, since it has ended or is another program now: that
+  // is to be handled then. 0: all is well.
   int Finish();
 
  private:
@@ -91,6 +110,7 @@ class StoppedThread final : public ProgramMemory {
   TracedThread& thread_;
   const Stop stop_;
   const unsigned own_filters_;
+  WaitStatuses& statuses_;
   std::string unread_;
   std::vector<std::byte> registers_;  // as they were, once something is made
   std::uint64_t blocked_ = 0;         // signals, as they were

@@ -21,7 +21,7 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
-#include <span>
+#include <utility>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
@@ -53,18 +53,15 @@ std::uint64_t Now() {
           .count());
 }
 
-// Stops this thread at an ioctl with one of the letters, where it gets another filter, and at no
-// other system call.
+// Stops this thread at an ioctl with one of the letters, at seccomp(), and at no other system
+// call.
 bool FilterSystemCalls() {
   constexpr auto at = [](std::size_t offset) { return static_cast<std::uint32_t>(offset); };
   sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at(offsetof(seccomp_data, arch))),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 12),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 9),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at(offsetof(seccomp_data, nr))),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 9, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 2),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at(offsetof(seccomp_data, args[0]))),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_SECCOMP, 6, 7),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 6, 0),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 6),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at(offsetof(seccomp_data, args[1]))),
       BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff00),
@@ -79,6 +76,15 @@ bool FilterSystemCalls() {
   // Who may not filter others' rights filters those who can gain none.
   return errno == EACCES && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+bool IsZombie(pid_t thread) {
+  std::ifstream status(absl::StrFormat("/proc/%d/status", thread));
+  std::string line;
+  while (std::getline(status, line)) {
+    if (absl::StartsWith(line, "State:\tZ")) return true;
+  }
+  return false;
 }
 
 std::string NumberFile(pid_t process, const char* field) {
@@ -157,7 +163,7 @@ absl::Status Tracer::Start(char** program) {
   }
   failed_write.reset();
   started_ = child;
-  own_filters_ = 1;
+  own_filters_ = FiltersOf(getpid()) + 1;
   const std::uint64_t options = kOptions | kFollowing | PTRACE_O_TRACESECCOMP | PTRACE_O_EXITKILL;
   if (Trace(PTRACE_SEIZE, child, 0, reinterpret_cast<void*>(options)) != 0) {
     const int error = errno;
@@ -175,7 +181,7 @@ absl::Status Tracer::Start(char** program) {
     const bool has_begun =
         waited == child && WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXEC;
     if (has_begun || waited < 0) {
-      seen_.emplace_back(child, status);
+      statuses_.Keep(child, status);
       return absl::OkStatus();
     }
     if (!WIFSTOPPED(status)) {
@@ -231,19 +237,10 @@ absl::Status Tracer::Attach(pid_t process) {
 
 int Tracer::Run(const std::function<bool()>& is_over) {
   while (!threads_.empty() && !is_over()) {
-    if (!seen_.empty()) {
-      const auto [id, status] = seen_.front();
-      seen_.pop_front();
-      Handle(id, status);
-      continue;
-    }
     int status;
-    const pid_t id = waitpid(-1, &status, __WALL);
-    if (id > 0) {
-      Handle(id, status);
-    } else if (errno != EINTR) {
-      break;  // there is nobody left
-    }
+    const pid_t id = statuses_.Next(&status);
+    if (id < 0) break;  // there is nobody left
+    if (id > 0) Handle(id, status);
   }
   if (!threads_.empty()) DetachAll();
   return started_status_;
@@ -268,7 +265,10 @@ void Tracer::Forget(pid_t id, int status) {
   threads_.erase(found);
   if (is_shown) {
     if (WIFSIGNALED(status)) {
-      listener_.event(*process, absl::StrCat("killed by SIG", sigabbrev_np(WTERMSIG(status))));
+      const char* const name = sigabbrev_np(WTERMSIG(status));
+      listener_.event(*process, name != nullptr
+                                    ? absl::StrCat("killed by SIG", name)
+                                    : absl::StrCat("killed by signal ", WTERMSIG(status)));
     } else {
       listener_.event(*process, absl::StrCat("exited with ", WEXITSTATUS(status)));
     }
@@ -308,8 +308,6 @@ void Tracer::HandleEvent(TracedThread& thread, int event, int signal) {
     case PTRACE_EVENT_EXEC: {
       // Whichever thread it was, it is the process's first now, and all others are gone.
       const pid_t process = thread.id;
-      unsigned long former = 0;
-      (void)Trace(PTRACE_GETEVENTMSG, process, 0, &former);
       std::vector<pid_t> gone;
       for (const auto& [id, each] : threads_) {
         if (each->process == thread.process && id != process) gone.push_back(id);
@@ -318,7 +316,7 @@ void Tracer::HandleEvent(TracedThread& thread, int event, int signal) {
         if (threads_[each]->call) Tell(*threads_[each]);
         threads_.erase(each);
       }
-      thread.call.reset();
+      if (thread.call) Tell(thread);
       thread.announced = 0;
       if (const auto now = LookUpProcess(process)) *thread.process = *now;
       if (thread.is_shown && thread.process->is_32_bit) {
@@ -375,7 +373,8 @@ void Tracer::HandleSystemCall(TracedThread& thread) {
     if (thread.call && thread.announced == 0) {
       EndCall(thread, StoppedThread::Stop::kExit, info.exit.rval);
     } else {
-      thread.began = Now<std::chrono::steady_clock>();
+      if (std::exchange(thread.is_announcing, false))
+        thread.began = Now<std::chrono::steady_clock>();
       Resume(thread);
     }
     return;
@@ -383,19 +382,20 @@ void Tracer::HandleSystemCall(TracedThread& thread) {
   const auto& [number, arguments] = info.entry;
   // The kernel looks at 32 bits of a request.
   const std::uint64_t request = arguments[1] & 0xffffffff;
-  if (number == SYS_seccomp || (number == SYS_prctl && arguments[0] == PR_SET_SECCOMP)) {
-    thread.process->has_new_filter = true;
-    // From now on a supervisor of theirs is told of system calls, and not a filter of ours.
-    const bool is_supervised =
-        number == SYS_seccomp && (arguments[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0;
-    if (is_supervised) stops_by_filter_ = false;
+  if (info.arch != AUDIT_ARCH_X86_64) {
+    Resume(thread);
+    return;
+  }
+  // From now on a supervisor of theirs is told of system calls, and not a filter of ours.
+  if (number == SYS_seccomp && (arguments[1] & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0) {
+    stops_by_filter_ = false;
   }
   if (number == SYS_ioctl && static_cast<std::int32_t>(arguments[0]) == XENCOMM_ANNOUNCED) {
     HandleAnnouncement(thread, request, arguments[2]);
     return;
   }
   std::string path;
-  if (info.arch == AUDIT_ARCH_X86_64 && number == SYS_ioctl && thread.is_shown && !thread.call &&
+  if (number == SYS_ioctl && thread.is_shown && !thread.call &&
       IsTheirs(thread, request, arguments[0], &path)) {
     BeginCall(thread, request, arguments[2], path);
   } else {
@@ -414,14 +414,14 @@ void Tracer::BeginCall(TracedThread& thread, std::uint64_t request, std::uint64_
   call.file = path;
   call.request = request;
   call.argument = argument;
-  StoppedThread stopped(thread, StoppedThread::Stop::kEntry, own_filters_);
+  StoppedThread stopped(thread, StoppedThread::Stop::kEntry, own_filters_, statuses_);
   CaptureBefore(call, stopped, options_.reading, options_.most);
   call.unread = stopped.unread();
   const int ended = stopped.Finish();
   call.time = Now<std::chrono::system_clock>();
   thread.call = std::move(call);
   if (ended != 0) {
-    Forget(thread.id, ended);
+    Handle(thread.id, ended);
     return;
   }
   thread.began = Now<std::chrono::steady_clock>();
@@ -437,6 +437,7 @@ void Tracer::HandleAnnouncement(TracedThread& thread, std::uint64_t request,
   }
   if (request != XENCOMM_ANNOUNCED_END) {
     if (thread.announced++ == 0 && !thread.call && IsDeviceRequest(request)) {
+      thread.is_announcing = true;
       BeginCall(thread, request, argument, "");
     } else {
       Resume(thread);
@@ -465,13 +466,13 @@ void Tracer::EndCall(TracedThread& thread, StoppedThread::Stop stop, std::int64_
   CapturedCall& call = *thread.call;
   call.duration = Now<std::chrono::steady_clock>() - thread.began;
   call.result = result;
-  StoppedThread stopped(thread, stop, own_filters_);
+  StoppedThread stopped(thread, stop, own_filters_, statuses_);
   CaptureAfter(call, stopped, options_.reading, options_.most);
   if (call.unread.empty()) call.unread = stopped.unread();
   const int ended = stopped.Finish();
   Tell(thread);
   if (ended != 0) {
-    Forget(thread.id, ended);
+    Handle(thread.id, ended);
   } else {
     Resume(thread);
   }
@@ -486,12 +487,15 @@ void Tracer::Tell(TracedThread& thread) {
 
 void Tracer::DetachAll() {
   is_leaving_ = true;
-  for (const auto& [id, thread] : threads_) (void)Trace(PTRACE_INTERRUPT, id, 0, nullptr);
+  // The first thread of a process may have ended long ago, and is heard of when all others have.
+  std::erase_if(threads_, [](const auto& each) {
+    return Trace(PTRACE_INTERRUPT, each.first, 0, nullptr) != 0 && IsZombie(each.first);
+  });
   while (!threads_.empty()) {
     int status;
-    const pid_t id = waitpid(-1, &status, __WALL);
-    if (id < 0 && errno != EINTR) break;
-    if (id < 0) continue;
+    const pid_t id = statuses_.Next(&status);
+    if (id < 0) break;
+    if (id == 0) continue;
     if (!WIFSTOPPED(status)) {
       Forget(id, status);
     } else {
@@ -505,28 +509,22 @@ void Tracer::DetachAll() {
 void Tracer::Detach(TracedThread& thread, int status) {
   const int signal = WSTOPSIG(status);
   const int event = status >> 16;
-  const bool is_system_call = signal == (SIGTRAP | 0x80);
-  std::uint64_t pending = 0;  // a signal that it is to get
   if (event == PTRACE_EVENT_STOP) {
     // As it was asked to; another one stays stopped, as by ^Z.
-    StoppedThread stopped(thread, StoppedThread::Stop::kEvent, own_filters_);
+    StoppedThread stopped(thread, StoppedThread::Stop::kEvent, own_filters_, statuses_);
     if (signal == SIGTRAP) stopped.RemoveScratch();
     SetAnnouncing(*thread.process, false);
     if (const int ended = stopped.Finish()) {
-      Forget(thread.id, ended);
+      Handle(thread.id, ended);
       return;
     }
-  } else if (event != 0) {
-    HandleEvent(thread, event, signal);  // a child may come of it
-    return;
-  } else if (is_system_call) {
-    HandleSystemCall(thread);  // up to where it is asked to stop
-    return;
   } else {
-    pending = static_cast<std::uint64_t>(signal);
+    // It goes on, to where it is asked to stop; a child may come of it.
+    Handle(thread.id, status);
+    return;
   }
   if (thread.call) Tell(thread);  // it is not seen how that ends
-  (void)Trace(PTRACE_DETACH, thread.id, 0, reinterpret_cast<void*>(pending));
+  (void)Trace(PTRACE_DETACH, thread.id, 0, nullptr);
   TracedProcess& process = *thread.process;
   const bool is_first = thread.is_shown && thread.id == process.id;
   threads_.erase(thread.id);

@@ -11,7 +11,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -76,11 +75,11 @@ class Tracer {
   const Listener listener_;
   std::map<pid_t, std::unique_ptr<TracedProcess>> processes_;
   std::map<pid_t, std::unique_ptr<TracedThread>> threads_;
-  std::deque<std::pair<pid_t, int>> seen_;  // wait statuses that are still to be handled
+  WaitStatuses statuses_;
   pid_t started_ = 0;
   int started_status_ = 0;
   bool is_leaving_ = false;
-  unsigned own_filters_ = 0;  // that started programs have of us
+  unsigned own_filters_ = 0;  // that started programs have of us, or of whoever started this
   // Whether system calls stop by it: not where a supervisor gets to know of them before.
   bool stops_by_filter_ = false;
 };
