@@ -220,6 +220,35 @@ static void balloon(void) {
   free(frames);
 }
 
+static void *end_soon(void *other_program) {
+  usleep(5000);
+  if (other_program != NULL) execl(self, self, "calls", NULL);
+  _exit(7);
+}
+
+// The first thread is in the midst of a call, maybe of the tracer's, when another ends them all.
+static void end_by_thread(void *other_program) {
+  pthread_t other;
+  const uint64_t memory = device_memory();
+  pthread_create(&other, NULL, end_soon, other_program);
+  for (;;) write_console(memory, 8);
+}
+
+static void *filtered_thread(void *unused) {
+  (void)unused;
+  filtered();
+  return NULL;
+}
+
+// A filter is the thread's that has it.
+static void filter_by_thread(void) {
+  pthread_t other;
+  write_console(device_memory(), 8);
+  pthread_create(&other, NULL, filtered_thread, NULL);
+  pthread_join(other, NULL);
+  write_console(device_memory(), 8);
+}
+
 static void wild(void) {
   void *const none = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const uint64_t all[] = {0,
@@ -302,6 +331,12 @@ int main(int argc, char **argv) {
     execl(self, self, "calls", NULL);
   } else if (strcmp(what, "balloon") == 0) {
     balloon();
+  } else if (strcmp(what, "thread-exit") == 0) {
+    end_by_thread(NULL);
+  } else if (strcmp(what, "thread-exec-in-call") == 0) {
+    end_by_thread(&file);
+  } else if (strcmp(what, "thread-filtered") == 0) {
+    filter_by_thread();
   } else if (strcmp(what, "thread-exec") == 0) {
     exec_by_thread();
   } else if (strcmp(what, "wild") == 0) {

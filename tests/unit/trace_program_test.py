@@ -127,6 +127,16 @@ class Started(TraceTest):
     self.assertIn("filters its system calls", write["note"])
     self.assertEqual(self.domains([pause]), [1])
 
+    first, write, pause, last = self.trace(PROGRAMS[0], "thread-filtered", "-f")
+    self.assertEqual(["note" in call for call in (first, write, pause, last)],
+                     [False, True, False, False])
+
+  def test_it_ends_whatever_the_program_is_in(self):
+    for what, code in (("thread-exit", 7), ("thread-exec-in-call", 3)):
+      for _ in range(12):
+        done = run(*TRACE, "-f", "-o", self.file, "--", PROGRAMS[0], what)
+        self.assertEqual(done.returncode, code, done.stderr)
+
   def test_a_programs_name_is_shown_as_text(self):
     program = self.file.with_name("a\x1b[31m")
     program.symlink_to(PROGRAMS[0].resolve())
@@ -171,6 +181,9 @@ class Started(TraceTest):
     chosen = run(*TRACE, f"--read={self.file}", "-e", "console_io", "-qq").stdout
     self.assertEqual(set(re.findall(r"^\w+", chosen, re.M)), {"console_io"})
     self.assertIn("total", run(*TRACE, f"--read={self.file}", "-c").stdout)
+    run(*TRACE, "-e", "dom=3", "--binary", "-o", self.file, "--", PROGRAMS[0], "calls")
+    self.assertRegex(run(*TRACE, f"--read={self.file}", "-qq").stdout,
+                     r"^domctl\.pausedomain\(\{domain=3\}\) = .*\n$")
 
 
 @unittest.skipIf(WHY_NOT_ATTACH, WHY_NOT_ATTACH)
