@@ -18,6 +18,22 @@ namespace xencomm::schema {
 // How a number's values are called: by the constants that begin with a prefix.
 enum class Naming : std::uint8_t { kNone, kEnum, kFlags };
 
+// Why a value of one machine is not another's: what the machine is, or has come to (a size, a time,
+// a version); or whose number it is, which the hypervisor or a toolstack has chosen there.
+enum class Local : std::uint8_t {
+  kNo,
+  kMachine,
+  kDomain,
+  kFrame,    // of the machine's memory, or of a guest's
+  kAddress,  // of memory: a frame's, and 12 bits
+  kPort,     // of a domain's event channel
+  kHandle,   // of a grant's mapping
+  kCpupool,
+  kPirq,    // of a domain's
+  kServer,  // that emulates devices for a domain
+  kView,    // of a domain's memory
+};
+
 // One member of a structure or a union. A member without a name is an unnamed structure or union,
 // whose own members belong to the scope around it.
 struct Member {
@@ -55,6 +71,8 @@ struct PartWords {
   const char* scope;   // that they are declared in; nullptr: any
   const char* except;  // what others begin with; nullptr: there are none
   Naming naming;
+  Local local;
+  bool is_made;  // the call gives the thing its number
   Index member_index;
 
   // nullptr: a register, or a buffer of a list.
@@ -66,6 +84,8 @@ struct OpWords {
   const char* constant;  // "XEN_DOMCTL_createdomain"; nullptr: the hypercall has one op
   const char* about;
   const char* returns;  // what a result that is not negative says; nullptr: 0, nothing
+  Local local;          // of the result
+  bool is_made;
 };
 
 // A number that was an op's and is none any more, as the headers tell.

@@ -4,6 +4,7 @@ import json
 import re
 
 import resolve
+import rows
 
 
 def given(**values):
@@ -16,6 +17,12 @@ def shape(field):
     if field.bit_width:
         result |= {"bit_offset": field.bit_offset, "bit_width": field.bit_width}
     return result
+
+
+def local(of):
+    if of.what == "no":
+        return {}
+    return {"local": {"what": of.what, **given(is_made=of.is_made)}}
 
 
 def count(part, name):
@@ -66,15 +73,18 @@ class Export:
             buffer |= given(trailing=row.trailing, address_bits=row.address_bits,
                             second_null=part.second_null)
         result |= given(number_bits=row.low_bits and (1 << row.low_bits) - 1, note=row.note)
+        result |= local(row.local)
         if naming is not None:
             result["constants"] = {"prefix": " ".join(naming.prefixes), "kind": naming.kind,
                                    **given(scope=naming.scope, **{"except": naming.excepted})}
         return result
 
     def op(self, op):
+        returns, its_local = op.row.returns or (None, rows.Local())
         result = {"name": op.row.name, "number": op.number, **given(constant=op.constant),
                   "releases": op.releases, **given(stable=op.is_stable), "about": op.row.about,
-                  **given(returns=op.row.returns), "registers": self.parts(op.registers)}
+                  **given(returns=returns), **local(its_local),
+                  "registers": self.parts(op.registers)}
         if op.argument is not None:
             result["argument"] = {
                 "type": self.id(op.argument), "own_type": self.id(op.own),

@@ -74,6 +74,13 @@ class Naming:
     excepted: str  # prefixes of those that are not
 
 
+@dataclass(frozen=True)
+class Local:
+    """Why a value of one machine is not another's."""
+    what: str = "no"  # LOCALS; machine: what the machine is, or has come to
+    is_made: bool = False  # the call gives the thing its number
+
+
 @dataclass
 class Row:
     field: str
@@ -93,6 +100,7 @@ class Row:
     address_bits: int = None
     second_null: str = None
     low_bits: int = None
+    local: Local = Local()
     since: str = None
     until: str = None
 
@@ -127,7 +135,7 @@ class Record(Entry):
 class Op(Entry):
     number: str = None
     argument: str = None
-    returns: str = None
+    returns: object = None  # what is said of it, and its Local
     like: str = None  # the op that it is like in all that it does not say
     around: list = ()
     buffers: list = ()
@@ -148,7 +156,7 @@ class Hypercall(Entry):
     version: str = None
     holds_calls: bool = False
     constants: Naming = None  # that are numbers of its ops
-    returns: str = None  # of one without ops
+    returns: object = None  # of one without ops
     ops: list = ()
 
     def is_argument(self, row):
@@ -231,6 +239,22 @@ def parse_naming(kind, prefixes, scope, excepted):
     return Naming(kind, tuple(prefixes.split()), scope, excepted)
 
 
+def parse_local(verb, what):
+    return Local(what, verb == "makes") if what else Local("machine")
+
+
+# What a number is the name of, on one machine; words.h.
+LOCALS = "domain|frame|address|port|handle|cpupool|pirq|server|view"
+LOCAL = rf"(?:the machine's|(names|makes) ({LOCALS}))"
+
+
+def parse_returns(text):
+    """Of an op's result."""
+    found = re.fullmatch(rf"(?:{LOCAL} -- )?(.*)", text, re.DOTALL)
+    is_local = text.startswith("the machine's -- ") or found[2]
+    return found[3], parse_local(found[1], found[2]) if is_local else Local()
+
+
 # What is between commas, if not in quotes or brackets.
 PARTS = re.compile(r'(?:^|,)((?:"[^"]*"|\[[^]]*\]|[^,])*)')
 DIRECTION = rf"(in out|in|out|ignored|zero|value|as ({NAME}))(?: (\[.*\]))?"
@@ -246,12 +270,14 @@ CLAUSES = (
     (f"address bits ({NUMBER})", "address_bits", number),
     (rf"second null ({VALUE})", "second_null", str),
     (r"low bits ([1-9]|[1-5][0-9]|6[0-3])", "low_bits", int),
+    (LOCAL, "local", parse_local),
     (r"since ([0-9]+\.[0-9]+)", "since", str),
     (r"until ([0-9]+\.[0-9]+)", "until", str),
 )
 OF_POINTERS = {"filled", "of", "until_replaced", "trailing", "address_bits", "second_null"}
 CLAUSE_WORDS = ("filled COUNT, null \"WORDS\", of TYPE, until replaced, trailing, enum or flags "
-                "PREFIX, address bits, second null, low bits, since or until RELEASE")
+                "PREFIX, address bits, second null, low bits, the machine's, names or makes "
+                f"{LOCALS}, since or until RELEASE")
 
 
 def parse_row(field, text, place):
@@ -437,7 +463,7 @@ def form(pattern, expected, make=lambda *groups: groups):
 
 
 RECORD = {"about": File.text}
-NUMBERED = RECORD | {"returns": File.text,
+NUMBERED = RECORD | {"returns": lambda file, node: parse_returns(file.text(node)),
                      "number": form(f"({VALUE})", "a number or a CONSTANT", str)}
 OP = NUMBERED | {"like": File.text, "buffers": File.rows}
 HYPERCALL = NUMBERED | dict.fromkeys(["argument", "arguments", "type"], File.text) | {

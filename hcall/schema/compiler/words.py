@@ -8,7 +8,12 @@ import collections
 import cpp
 import facts
 import resolve
+import rows
 from cpp import enumerator, init, quoted
+
+
+def local(of):
+    return enumerator("Local", of.what), of.is_made
 
 
 class Words:
@@ -49,8 +54,13 @@ class Words:
         kind, *names = ((naming.kind, " ".join(naming.prefixes), naming.scope, naming.excepted)
                         if naming else ("none", None, None, None))
         return init(*map(quoted, (part.path, row.note, part.null, *names)),
-                    enumerator("Naming", kind),
+                    enumerator("Naming", kind), *local(row.local),
                     self.member([part.field]) if part.field is not None else facts.NONE)
+
+    def op(self, op):
+        returns, its_local = op.row.returns or (None, rows.Local())
+        return init(*map(quoted, (op.row.name, op.constant, op.row.about, returns)),
+                    *local(its_local))
 
     def constant(self, constant, names):
         value = constant.value if constant.value > -2**63 else "(-9223372036854775807 - 1)"
@@ -69,8 +79,7 @@ class Words:
             "PartWords kPartWords": list(map(self.part, self.facts.parts.of)),
             "Member kMembers": self.members.rows,
             "char* const kAbout": [quoted(each.row.about) for each in self.facts.records.of],
-            "OpWords kOpWords": [init(*map(quoted, (op.row.name, op.constant, op.row.about,
-                                                    op.row.returns))) for op in self.facts.ops.of],
+            "OpWords kOpWords": list(map(self.op, self.facts.ops.of)),
             "HypercallWords kHypercallWords": hypercalls, "char* const kRegisterNames": registers,
             "RemovedOp kRemovedOps": removed,
             "Constant kConstants": map(self.constant, self.constants, self.constants.values())},
