@@ -61,6 +61,34 @@ const char* Word(Direction direction) {
   return kWords[static_cast<std::size_t>(direction)];
 }
 
+Local LocalOf(std::string_view spelling) {
+  constexpr std::pair<std::string_view, Local> kTypes[] = {
+      {"domid_t", Local::kDomain},     {"xen_pfn_t", Local::kFrame},
+      {"evtchn_port_t", Local::kPort}, {"grant_handle_t", Local::kHandle},
+      {"ioservid_t", Local::kServer},
+  };
+  for (const auto& [type, local] : kTypes) {
+    if (spelling.find(type) != spelling.npos) return local;
+  }
+  return Local::kNo;
+}
+
+Local LocalOf(const Type& type, const Member& member) {
+  struct Known {
+    std::string_view type, member;
+    Local local;
+  };
+  constexpr Known kMembers[] = {
+      {"vcpu_guest_context", "ctrlreg", Local::kAddress},
+      {"vcpu_guest_context", "gdt_frames", Local::kFrame},
+      {"xen_dm_op_modified_memory_extent", "first_pfn", Local::kFrame},
+  };
+  for (const Known& known : kMembers) {
+    if (known.type == WordsOf(type).name && known.member == member.name) return known.local;
+  }
+  return LocalOf(member.spelling);
+}
+
 std::size_t PrefixOf(const PartWords& part, const Constant& constant, Releases releases) {
   const std::string_view name = constant.name;
   if (part.prefix == nullptr || (constant.releases & releases) == 0) return 0;

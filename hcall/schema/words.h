@@ -27,6 +27,7 @@ enum class Local : std::uint8_t {
   kFrame,    // of the machine's memory, or of a guest's
   kAddress,  // of memory: a frame's, and 12 bits
   kPort,     // of a domain's event channel
+  kOwnPort,  // of the caller's
   kHandle,   // of a grant's mapping
   kCpupool,
   kPirq,    // of a domain's
@@ -72,7 +73,8 @@ struct PartWords {
   const char* except;  // what others begin with; nullptr: there are none
   Naming naming;
   Local local;
-  bool is_made;  // the call gives the thing its number
+  bool is_made;              // the call gives the thing its number
+  std::uint64_t local_bits;  // of the machine's flags; 0: all of it
   Index member_index;
 
   // nullptr: a register, or a buffer of a list.
@@ -168,6 +170,11 @@ Releases NewestOf(Releases releases);
 
 // "in", "out", "in out", "".
 const char* Word(Direction direction);
+
+// Of a number by its type, as a header writes it, and by the type that a handle is for.
+Local LocalOf(std::string_view spelling);
+// Of a member of a structure without rows.
+Local LocalOf(const Type& type, const Member& member);
 
 // Of a constant that is one of those that name a part's values in some of the releases: how long
 // the prefix is that they have in common. 0: it is none of them.

@@ -146,6 +146,12 @@ struct Writer {
   }
 };
 
+}  // namespace
+
+std::string ValueText(const Value& value, const DomainNames& names) {
+  return Writer{names}.Text(value);
+}
+
 std::string ResultText(const DescribedCall& call) {
   if (!call.result) return "?";
   if (!call.failed()) return absl::StrCat(*call.result);
@@ -157,6 +163,8 @@ std::string ResultText(const DescribedCall& call) {
   return absl::StrCat("-1 ", ErrnoName(error),
                       words != nullptr ? absl::StrCat(" (", words, ")") : "");
 }
+
+namespace {
 
 using Json = nlohmann::ordered_json;
 

@@ -23,6 +23,10 @@ std::string CallText(const DescribedCall& call, const DomainNames& names, bool h
 std::string CallJson(const CapturedCall& captured, const DescribedCall& call,
                      const DomainNames& names);
 
+// The same of a part of it.
+std::string ValueText(const Value& value, const DomainNames& names = {});
+std::string ResultText(const DescribedCall& call);
+
 // "EPERM"; "errno 4095" of one without a name.
 std::string ErrnoName(std::int64_t error);
 

@@ -1,7 +1,6 @@
 #include "hcall/trace/described_call.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
 #include <map>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include "hcall/schema/print.h"
 #include "hcall/schema/words.h"
 #include "hcall/trace/device_requests.h"
+#include "hcall/trace/typed_value.h"
 #include "xencomm/copy.h"
 
 namespace xencomm::trace {
@@ -32,186 +32,7 @@ using schema::Phase;
 using schema::Record;
 using schema::RecordView;
 using schema::Type;
-using Bytes = std::span<const std::byte>;
 using Form = Value::Form;
-
-std::string Characters(Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-// --- Values of a type ----------------------------------------------------------------------------
-
-// Frames, addresses and bits: those whose digits mean something in hexadecimal alone.
-bool IsHexadecimal(std::string_view name, std::string_view spelling) {
-  if (spelling.find("xen_pfn_t") != spelling.npos) return true;
-  name = name.substr(name.rfind('.') + 1);
-  for (const std::string_view count : {"nr_", "num_", "max_", "min_"}) {
-    if (name.starts_with(count)) return false;
-  }
-  for (const std::string_view part :
-       {"mfn", "gfn", "pfn", "frame", "addr", "flags", "mask", "caps", "hw_cap", "cr3"}) {
-    if (name.find(part) != name.npos) return true;
-  }
-  return name == "va" || name == "val" || name == "ptr";
-}
-
-// `name` is the field's.
-Value ScalarOf(Bytes bytes, Kind kind, std::string_view spelling, std::string_view name) {
-  const std::uint64_t number = RecordView(bytes.data(), kNativeOrder).Read(0, bytes.size());
-  if (spelling == "domid_t") return Value::Number(number, Form::kDomain);
-  if (kind == Kind::kHandle) return Value::Of(Value::Kind::kPointer, number);
-  if (kind == Kind::kSigned) {
-    const unsigned unused = 64 - 8 * static_cast<unsigned>(bytes.size());
-    return Value::Number(
-        static_cast<std::uint64_t>(static_cast<std::int64_t>(number << unused) >> unused),
-        Form::kSigned);
-  }
-  return Value::Number(number, IsHexadecimal(name, spelling) ? Form::kHexadecimal : Form::kPlain);
-}
-
-// The rows of a structure that is the argument of an op elsewhere: names for its numbers.
-const Part* PartIn(const Type& type, std::uint64_t offset, std::uint64_t size) {
-  for (const Hypercall& hypercall : schema::Hypercalls()) {
-    for (const Op& op : hypercall.ops()) {
-      if (op.own_type() != &type) continue;
-      for (const Part& part : op.argument().parts()) {
-        if (part.offset == op.own_offset + offset && part.size() == size && !part.is_buffer()) {
-          return &part;
-        }
-      }
-    }
-  }
-  return nullptr;
-}
-
-void NameNumber(const Part& part, Value& value) {
-  if (value.kind != Value::Kind::kNumber || value.form == Form::kDomain) return;
-  if (WordsOf(part).naming == schema::Naming::kNone) return;
-  std::string name = schema::NameValue(part, value.number);
-  if (std::isalpha(static_cast<unsigned char>(name[0])) != 0) value.name = std::move(name);
-}
-
-Value RawOf(Bytes bytes, const Amounts& amounts) {
-  Value value = Value::Of(Value::Kind::kBytes);
-  const std::size_t shown = std::min(bytes.size(), amounts.bytes);
-  value.bytes = Characters(bytes.first(shown));
-  value.more = bytes.size() - shown;
-  return value;
-}
-
-// Without the zeros at its end.
-Value TextOf(Bytes bytes, const Amounts& amounts) {
-  while (!bytes.empty() && bytes.back() == std::byte{0}) bytes = bytes.first(bytes.size() - 1);
-  Value value = RawOf(bytes, amounts);
-  value.kind = Value::Kind::kText;
-  return value;
-}
-
-// Up to a zero, as a name in a structure ends.
-Value NameOf(Bytes bytes, const Amounts& amounts) {
-  const auto end = std::ranges::find(bytes, std::byte{0});
-  return TextOf(bytes.first(static_cast<std::size_t>(end - bytes.begin())), amounts);
-}
-
-Value UuidOf(Bytes bytes) {
-  Value value = Value::Of(Value::Kind::kText);
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) value.bytes += '-';
-    absl::StrAppendFormat(&value.bytes, "%02x", std::to_integer<unsigned>(bytes[i]));
-  }
-  return value;
-}
-
-Value BitsOf(Bytes bytes, std::uint64_t all) {
-  Value value = Value::Of(Value::Kind::kBits);
-  const std::uint64_t known = std::min<std::uint64_t>(bytes.size() * 8, all);
-  for (std::uint64_t bit = 0; bit < known; ++bit) {
-    if ((std::to_integer<unsigned>(bytes[bit / 8]) >> bit % 8 & 1) == 0) continue;
-    if (!value.ranges.empty() && value.ranges.back().second + 1 == bit) {
-      value.ranges.back().second = bit;
-    } else {
-      value.ranges.emplace_back(bit, bit);
-    }
-  }
-  value.more = all - known;
-  return value;
-}
-
-Value StructOf(Bytes bytes, const Type& type, const Amounts& amounts);
-
-// Of `count` elements one after another, as far as there are bytes.
-Value ArrayOf(Bytes bytes, const Type& type, std::string_view spelling, std::string_view name,
-              const Amounts& amounts) {
-  if (type.kind == Kind::kCharacter) return TextOf(bytes, amounts);
-  if (spelling == "xen_domain_handle_t" && bytes.size() == 16) return UuidOf(bytes);
-  if (type.size <= 1) return RawOf(bytes, amounts);
-  Value value = Value::Of(Value::Kind::kList);
-  const std::size_t count = bytes.size() / type.size;
-  const std::size_t shown = std::min(count, amounts.elements);
-  for (std::size_t i = 0; i < shown; ++i) {
-    const Bytes each = bytes.subspan(i * type.size, type.size);
-    value.elements.push_back(type.is_record() ? StructOf(each, type, amounts)
-                                              : ScalarOf(each, type.kind, spelling, name));
-  }
-  value.more = count - shown;
-  return value;
-}
-
-bool IsPadding(std::string_view name) {
-  return name.starts_with("pad") || name.starts_with("_") || name == "reserved";
-}
-
-// What its bytes are, whichever member is meant: one that is as wide as all, without a structure.
-const Member* WholeOf(const Type& type) {
-  for (const Member& member : MembersOf(type)) {
-    if (member.size == type.size && !member.is_array && !member.type().is_record()) return &member;
-  }
-  return nullptr;
-}
-
-void AddMembers(Bytes bytes, const Type& type, const Amounts& amounts, std::vector<Field>& fields) {
-  for (const Member& member : MembersOf(type)) {
-    const std::string_view name = member.name;
-    if (IsPadding(name)) continue;
-    if (member.offset + member.size > bytes.size()) return;
-    const Bytes its = bytes.subspan(member.offset, member.size);
-    const Type& of = member.type();
-    if (name.empty() && of.kind == Kind::kStruct) {
-      AddMembers(its, of, amounts, fields);
-    } else if (of.kind == Kind::kUnion && !member.is_array) {
-      // Which of them, nobody says: where it is a number of several names, that.
-      const Member* const whole = WholeOf(of);
-      const std::string_view its_name = name.empty() && whole != nullptr ? whole->name : name;
-      fields.push_back(
-          {std::string(its_name), whole != nullptr
-                                      ? ScalarOf(its, whole->type().kind, whole->spelling, its_name)
-                                      : RawOf(its, amounts)});
-    } else if (member.bit_width != 0) {
-      const std::uint64_t storage = RecordView(its.data(), kNativeOrder).Read(0, its.size());
-      const std::uint64_t mask = ~std::uint64_t{0} >> (64 - member.bit_width);
-      fields.push_back({std::string(name), Value::Number(storage >> member.bit_offset & mask)});
-    } else if (member.is_array && of.kind == Kind::kCharacter) {
-      fields.push_back({std::string(name), NameOf(its, amounts)});
-    } else if (member.is_array) {
-      fields.push_back({std::string(name), ArrayOf(its, of, member.spelling, name, amounts)});
-    } else if (of.is_record()) {
-      fields.push_back({std::string(name), StructOf(its, of, amounts)});
-    } else {
-      Value value = ScalarOf(its, of.kind, member.spelling, name);
-      if (const Part* const part = PartIn(type, member.offset, member.size)) {
-        NameNumber(*part, value);
-      }
-      fields.push_back({std::string(name), std::move(value)});
-    }
-  }
-}
-
-Value StructOf(Bytes bytes, const Type& type, const Amounts& amounts) {
-  if (type.kind == Kind::kUnion || bytes.size() < type.size) return RawOf(bytes, amounts);
-  Value value = Value::Of(Value::Kind::kStruct);
-  AddMembers(bytes, type, amounts, value.fields);
-  return value;
-}
 
 // --- Fields of a record --------------------------------------------------------------------------
 
@@ -317,6 +138,8 @@ class Describer {
       if (op_ == nullptr) {
         AddRegisters(call, hypercall->register_count, hypercall);
       } else {
+        described_.result_local = WordsOf(*op_).local;
+        described_.result_is_made = WordsOf(*op_).is_made;
         DescribeOp(call, *hypercall);
       }
     }
@@ -352,7 +175,7 @@ class Describer {
       }
       const std::uint64_t own = registers_[part.offset / 8];
       if (!part.is_buffer()) {
-        Value value = NamedScalar(part, registers.subspan(part.offset, 8));
+        Value value = PartOf(part, registers.subspan(part.offset, part.size()));
         NoteDomain(value);
         described_.arguments.push_back({WordsOf(part).path, std::move(value)});
         continue;
@@ -436,19 +259,12 @@ class Describer {
           part.filled().kind == schema::CountKind::kNone) {
         all = RecordView(holder.data(), kNativeOrder).Read(bits);
       }
-      return BitsOf(bytes, all);
+      Value map = BitsOf(bytes, all);
+      MarkAs(part, map);
+      return map;
     }
-    Value value;
-    if (element.kind == Kind::kUnsigned && element.size > 1 &&
-        WordsOf(part).naming != schema::Naming::kNone) {
-      value = Value::Of(Value::Kind::kList);
-      for (std::size_t at = 0; at + element.size <= bytes.size(); at += element.size) {
-        if (value.elements.size() == amounts_.elements) break;
-        value.elements.push_back(NamedScalar(part, bytes.subspan(at, element.size)));
-      }
-    } else {
-      value = ArrayOf(bytes, element, SpellingOf(part), WordsOf(part).path, amounts_);
-    }
+    Value value = ArrayOf(bytes, element, SpellingOf(part), WordsOf(part).path, amounts_);
+    MarkAs(part, value);
     if (value.kind == Value::Kind::kList) {
       value.more = count - value.elements.size();
       const bool is_one = part.room().kind == schema::CountKind::kNumber && !part.room().a &&
@@ -486,6 +302,7 @@ class Describer {
     }
     if (is_one && list.elements.size() == 1) return std::move(list.elements[0]);
     list.more = count - list.elements.size();
+    if (WordsOf(part).local == schema::Local::kMachine) list.local = schema::Local::kMachine;
     return list;
   }
 
@@ -566,6 +383,12 @@ class Describer {
   }
 
   Value PartOf(const Part& part, Bytes bytes) const {
+    Value value = PlainPartOf(part, bytes);
+    MarkAs(part, value);
+    return value;
+  }
+
+  Value PlainPartOf(const Part& part, Bytes bytes) const {
     const Member* const member = WordsOf(part).member();
     const Type& type = part.type();
     if ((member != nullptr && member->is_array) || type.size != bytes.size()) {
@@ -578,18 +401,7 @@ class Describer {
       return Value::Number(storage >> member->bit_offset &
                            ~std::uint64_t{0} >> (64 - member->bit_width));
     }
-    return NamedScalar(part, bytes);
-  }
-
-  // A register is wider than its number.
-  static Value NamedScalar(const Part& part, Bytes bytes) {
-    Value value = ScalarOf(bytes, part.type().kind, SpellingOf(part), WordsOf(part).path);
-    NameNumber(part, value);
-    if (value.kind != Value::Kind::kNumber) return value;
-    // Of registers the table says no type but their width.
-    const std::string_view path = WordsOf(part).path;
-    if (path == "domid" || path == "dom" || path == "foreigndom") value.form = Form::kDomain;
-    return value;
+    return ScalarOf(bytes, type.kind, SpellingOf(part), WordsOf(part).path);
   }
 
   void NoteDomain(const Value& value) {
@@ -620,6 +432,8 @@ class Describer {
     }
     described_.group = request->device;
     described_.op = request->name;
+    described_.result_is_made = request->makes_port;
+    if (request->makes_port) described_.result_local = schema::Local::kOwnPort;
     // gntalloc has one with gntdev's number.
     const std::size_t slash = captured_.file.rfind('/');
     const std::string device = captured_.file.substr(slash + 1);
@@ -655,6 +469,13 @@ class Describer {
       const Bytes from = is_answer ? after : before;
       if (from.size() < field.offset + field.size) continue;
       Value value = DeviceValue(field, from.subspan(field.offset, field.size));
+      const bool has_changed = field.direction == Direction::kInOut &&
+                               described_.result.value_or(-1) >= 0 &&
+                               after.size() >= field.offset + field.size;
+      if (has_changed) {
+        value =
+            Changed(std::move(value), DeviceValue(field, after.subspan(field.offset, field.size)));
+      }
       if (value.form == Form::kDomain) NoteDomain(value);
       AddField(into, field.name, std::move(value));
     }
@@ -664,8 +485,8 @@ class Describer {
     const bool is_signed =
         field.form == DeviceField::Form::kSigned || field.form == DeviceField::Form::kError;
     Value value = ScalarOf(bytes, is_signed ? Kind::kSigned : Kind::kUnsigned, "", "");
-    if (field.form == DeviceField::Form::kDomain) value.form = Form::kDomain;
-    if (field.form == DeviceField::Form::kFrame) value.form = Form::kHexadecimal;
+    SetLocal(LocalOf(field), false, value);
+    if (field.form == DeviceField::Form::kAddress) value.form = Form::kHexadecimal;
     const auto error = static_cast<std::int64_t>(value.number);
     if (field.form == DeviceField::Form::kError && error < 0 && error > -4096) {
       const char* const name = strerrorname_np(static_cast<int>(-error));

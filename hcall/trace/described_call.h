@@ -10,6 +10,7 @@
 
 #include "hcall/schema/op.h"
 #include "hcall/trace/captured_call.h"
+#include "hcall/trace/typed_value.h"
 #include "hcall/trace/value.h"
 
 namespace xencomm::trace {
@@ -19,7 +20,9 @@ struct DescribedCall {
   std::string op;     // "createdomain", "mmapbatch_v2"; "" where the group is but one call
   bool is_hypercall = false;
   std::vector<Field> arguments;
-  std::optional<std::int64_t> result;  // -errno, or what the op answers
+  std::optional<std::int64_t> result;               // -errno, or what the op answers
+  schema::Local result_local = schema::Local::kNo;  // when it is not negative
+  bool result_is_made = false;
   // Of a call in a list: which one, of how many.
   std::uint64_t entry = schema::kNoIndex;
   std::uint64_t entries = 0;
@@ -29,12 +32,6 @@ struct DescribedCall {
 
   std::string name() const { return op.empty() ? group : group + "." + op; }
   bool failed() const { return result && *result < 0; }
-};
-
-// How much of it: elements of a list, bytes of a text.
-struct Amounts {
-  std::size_t elements = ~std::size_t{0};
-  std::size_t bytes = ~std::size_t{0};
 };
 
 // A call; of a list of calls each, unless the list as such failed, or has none.

@@ -25,7 +25,7 @@ using enum schema::Direction;
 struct MapEntry {
   std::uint64_t va, mfn, npages;
 };
-constexpr DeviceField kMapEntry[] = {FIELD(MapEntry, va, Form::kFrame),
+constexpr DeviceField kMapEntry[] = {FIELD(MapEntry, va, Form::kAddress),
                                      FIELD(MapEntry, mfn, Form::kFrame), FIELD(MapEntry, npages)};
 constexpr DeviceField kMap[] = {FIELD(PrivcmdMap, dom, Form::kDomain)};
 constexpr DeviceArray kMapArrays[] = {
@@ -35,7 +35,7 @@ constexpr DeviceField kFrame[] = {{"", 0, 8, Form::kFrame}};
 constexpr DeviceField kError[] = {{"", 0, 4, Form::kError}};
 constexpr DeviceField kBatch[] = {FIELD(PrivcmdMapBatch, num),
                                   FIELD(PrivcmdMapBatch, dom, Form::kDomain),
-                                  FIELD(PrivcmdMapBatch, addr, Form::kFrame)};
+                                  FIELD(PrivcmdMapBatch, addr, Form::kAddress)};
 constexpr DeviceArray kBatchArrays[] = {
     {"arr", offsetof(PrivcmdMapBatch, arr), COUNT(PrivcmdMapBatch, num), 8, kFrame},
     {"err", offsetof(PrivcmdMapBatch, err), COUNT(PrivcmdMapBatch, num), 4, kError, kOut}};
@@ -45,27 +45,28 @@ constexpr DeviceField kResource[] = {FIELD(PrivcmdMapResource, dom, Form::kDomai
                                      FIELD(PrivcmdMapResource, type),
                                      FIELD(PrivcmdMapResource, id),
                                      FIELD(PrivcmdMapResource, idx),
-                                     FIELD(PrivcmdMapResource, num),
-                                     FIELD(PrivcmdMapResource, addr, Form::kFrame)};
+                                     FIELD(PrivcmdMapResource, num, Form::kNumber, kInOut),
+                                     FIELD(PrivcmdMapResource, addr, Form::kAddress)};
 constexpr DeviceField kDomainOnly[] = {{"dom", 0, 2, Form::kDomain}};
 
 // --- gntdev and gntalloc ---
 
 constexpr DeviceField kRef[] = {FIELD(GrantRef, domid, Form::kDomain), FIELD(GrantRef, ref)};
 constexpr DeviceField kGrantMapFields[] = {FIELD(GrantMap, count),
-                                           FIELD(GrantMap, index, Form::kFrame, kOut)};
+                                           FIELD(GrantMap, index, Form::kAddress, kOut)};
 constexpr DeviceArray kGrantMapArrays[] = {
     {"refs", DeviceArray::kTrailing, COUNT(GrantMap, count), sizeof(GrantRef), kRef}};
-constexpr DeviceField kUnmapFields[] = {FIELD(GrantUnmap, index, Form::kFrame),
+constexpr DeviceField kUnmapFields[] = {FIELD(GrantUnmap, index, Form::kAddress),
                                         FIELD(GrantUnmap, count)};
-constexpr DeviceField kOffsetFields[] = {FIELD(GrantOffset, vaddr, Form::kFrame),
-                                         FIELD(GrantOffset, offset, Form::kFrame, kOut),
+constexpr DeviceField kOffsetFields[] = {FIELD(GrantOffset, vaddr, Form::kAddress),
+                                         FIELD(GrantOffset, offset, Form::kAddress, kOut),
                                          FIELD(GrantOffset, count, Form::kNumber, kOut)};
 constexpr DeviceField kMostGrants[] = {{"count", 0, 4}};
-constexpr DeviceField kNotifyFields[] = {FIELD(UnmapNotify, index, Form::kFrame),
-                                         FIELD(UnmapNotify, action), FIELD(UnmapNotify, port)};
-constexpr DeviceField kSegment[] = {FIELD(GrantCopySegment, source.address, Form::kFrame),
-                                    FIELD(GrantCopySegment, dest.address, Form::kFrame),
+constexpr DeviceField kNotifyFields[] = {FIELD(UnmapNotify, index, Form::kAddress),
+                                         FIELD(UnmapNotify, action),
+                                         FIELD(UnmapNotify, port, Form::kPort)};
+constexpr DeviceField kSegment[] = {FIELD(GrantCopySegment, source.address, Form::kAddress),
+                                    FIELD(GrantCopySegment, dest.address, Form::kAddress),
                                     FIELD(GrantCopySegment, length), FIELD(GrantCopySegment, flags),
                                     FIELD(GrantCopySegment, status, Form::kSigned, kOut)};
 constexpr DeviceField kCopyFields[] = {FIELD(GrantCopy, count)};
@@ -75,10 +76,10 @@ constexpr DeviceArray kCopyArrays[] = {{"segments", offsetof(GrantCopy, segments
 constexpr DeviceField kNumber[] = {{"", 0, 4}};
 constexpr DeviceField kAllocateFields[] = {FIELD(ShareAllocate, domid, Form::kDomain),
                                            FIELD(ShareAllocate, flags), FIELD(ShareAllocate, count),
-                                           FIELD(ShareAllocate, index, Form::kFrame, kOut)};
+                                           FIELD(ShareAllocate, index, Form::kAddress, kOut)};
 constexpr DeviceArray kAllocateArrays[] = {
     {"gref_ids", DeviceArray::kTrailing, COUNT(ShareAllocate, count), 4, kNumber, kOut}};
-constexpr DeviceField kFreeFields[] = {FIELD(ShareFree, index, Form::kFrame),
+constexpr DeviceField kFreeFields[] = {FIELD(ShareFree, index, Form::kAddress),
                                        FIELD(ShareFree, count)};
 
 // --- evtchn ---
@@ -86,9 +87,9 @@ constexpr DeviceField kFreeFields[] = {FIELD(ShareFree, index, Form::kFrame),
 constexpr DeviceField kVirq[] = {FIELD(machine::EventBindVirq, virq)};
 constexpr DeviceField kInterdomain[] = {
     FIELD(machine::EventBindInterdomain, remote_domain, Form::kDomain),
-    FIELD(machine::EventBindInterdomain, remote_port)};
+    FIELD(machine::EventBindInterdomain, remote_port, Form::kPort)};
 constexpr DeviceField kUnbound[] = {FIELD(machine::EventBindUnbound, remote_domain, Form::kDomain)};
-constexpr DeviceField kPort[] = {FIELD(machine::EventPort, port)};
+constexpr DeviceField kPort[] = {FIELD(machine::EventPort, port, Form::kPort)};
 
 #undef FIELD
 #undef COUNT
@@ -115,9 +116,9 @@ constexpr DeviceRequest kRequests[] = {
     {kShareAllocate, "gntalloc", "alloc_gref", sizeof(ShareAllocate), sizeof(ShareAllocate),
      kAllocateFields, kAllocateArrays},
     {kShareFree, "gntalloc", "dealloc_gref", sizeof(ShareFree), 0, kFreeFields},
-    {machine::kEventBindVirq, "evtchn", "bind_virq", 4, 0, kVirq},
-    {machine::kEventBindInterdomain, "evtchn", "bind_interdomain", 8, 0, kInterdomain},
-    {machine::kEventBindUnbound, "evtchn", "bind_unbound_port", 4, 0, kUnbound},
+    {machine::kEventBindVirq, "evtchn", "bind_virq", 4, 0, kVirq, {}, true},
+    {machine::kEventBindInterdomain, "evtchn", "bind_interdomain", 8, 0, kInterdomain, {}, true},
+    {machine::kEventBindUnbound, "evtchn", "bind_unbound_port", 4, 0, kUnbound, {}, true},
     {machine::kEventUnbind, "evtchn", "unbind", 4, 0, kPort},
     {machine::kEventNotify, "evtchn", "notify", 4, 0, kPort},
     {machine::kEventReset, "evtchn", "reset", 0},
@@ -127,6 +128,19 @@ constexpr DeviceRequest kRequests[] = {
 }  // namespace
 
 std::span<const DeviceRequest> DeviceRequests() { return kRequests; }
+
+schema::Local LocalOf(const DeviceField& field) {
+  switch (field.form) {
+    case Form::kDomain:
+      return schema::Local::kDomain;
+    case Form::kFrame:
+      return schema::Local::kFrame;
+    case Form::kPort:
+      return schema::Local::kPort;
+    default:
+      return schema::Local::kNo;
+  }
+}
 
 const DeviceRequest* FindDeviceRequest(std::uint64_t request) {
   const auto found = std::ranges::find(kRequests, request, &DeviceRequest::request);

@@ -8,11 +8,12 @@
 #include <span>
 
 #include "hcall/schema/op.h"
+#include "hcall/schema/words.h"
 
 namespace xencomm::trace {
 
 struct DeviceField {
-  enum class Form : std::uint8_t { kNumber, kSigned, kFrame, kDomain, kError };
+  enum class Form : std::uint8_t { kNumber, kSigned, kAddress, kFrame, kDomain, kPort, kError };
 
   const char* name;
   std::uint16_t offset;
@@ -41,9 +42,13 @@ struct DeviceRequest {
   std::uint16_t trailing_at = 0;  // where its array begins, if it has one behind it
   std::span<const DeviceField> fields = {};
   std::span<const DeviceArray> arrays = {};
+  bool makes_port = false;  // and answers its number
 };
 
 std::span<const DeviceRequest> DeviceRequests();
+
+// Whose number a field is, if it is one (hcall/schema/words.h).
+schema::Local LocalOf(const DeviceField& field);
 
 // nullptr: unknown, or a hypercall. gntdev and gntalloc share a number for the same request.
 const DeviceRequest* FindDeviceRequest(std::uint64_t request);

@@ -36,6 +36,14 @@ void MemoryImage::Add(std::uint64_t address, std::span<const std::byte> bytes) {
   }
 }
 
+bool MemoryImage::Write(std::uint64_t address, std::span<const std::byte> bytes) {
+  const auto known = At(address, bytes.size());
+  if (known.size() < bytes.size()) return false;
+  // They are this image's own.
+  std::ranges::copy(bytes, const_cast<std::byte*>(known.data()));
+  return true;
+}
+
 std::span<const std::byte> MemoryImage::At(std::uint64_t address, std::uint64_t most) const {
   const auto next = pieces_.upper_bound(address);
   if (next == pieces_.begin()) return {};

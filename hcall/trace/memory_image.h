@@ -19,6 +19,9 @@ class MemoryImage {
   // Of bytes that are there already the new ones are not looked at.
   void Add(std::uint64_t address, std::span<const std::byte> bytes);
 
+  // Over bytes that are there. False: they are not, not all of them.
+  bool Write(std::uint64_t address, std::span<const std::byte> bytes);
+
   // From an address on, as far as they are known without a gap, at most `most`.
   std::span<const std::byte> At(std::uint64_t address, std::uint64_t most) const;
 

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "hcall/schema/words.h"
+
 namespace xencomm::trace {
 
 struct Field;
@@ -30,6 +32,9 @@ struct Value {
 
   Kind kind = Kind::kNumber;
   Form form = Form::kPlain;
+  schema::Local local = schema::Local::kNo;
+  bool is_made = false;          // of what is local: by this call
+  std::uint64_t local_bits = 0;  // of the machine's flags; 0: all of it
   std::uint64_t number = 0;
   std::string name;  // of the constants, if it has some
   std::string bytes;

@@ -160,7 +160,7 @@ def check_parts(where, parts, resolvers, errors):
         if part.element is not None and part.record is None and has_pointer(part.element):
             errors.add(part.row.place, f"{where}: {part.path} leads to {part.element.name}, which "
                                        "has pointers: expected rows for it in records.yaml")
-        if (part.row.local.what == "machine" or part.row.local.is_made) and "out" not in \
+        if (part.local.what == "machine" or part.local.is_made) and "out" not in \
                 part.direction:
             errors.add(part.row.place, f"{where}: {part.path} is not written: expected the "
                                        "machine's and makes of what the call answers alone")

@@ -22,7 +22,7 @@ def shape(field):
 def local(of):
     if of.what == "no":
         return {}
-    return {"local": {"what": of.what, **given(is_made=of.is_made)}}
+    return {"local": {"what": of.what, **given(is_made=of.is_made, bits=of.bits)}}
 
 
 def count(part, name):
@@ -73,7 +73,7 @@ class Export:
             buffer |= given(trailing=row.trailing, address_bits=row.address_bits,
                             second_null=part.second_null)
         result |= given(number_bits=row.low_bits and (1 << row.low_bits) - 1, note=row.note)
-        result |= local(row.local)
+        result |= local(part.local)
         if naming is not None:
             result["constants"] = {"prefix": " ".join(naming.prefixes), "kind": naming.kind,
                                    **given(scope=naming.scope, **{"except": naming.excepted})}

@@ -122,7 +122,7 @@ class Facts:
         """The first one's index, and how many. Lists that say the same in one way are one."""
         parts = [part for part in parts if part.row.overlays is None]
         rows = [self.part(part, argument) for part in parts]
-        key = tuple((row, part.path, part.row.note, part.null, part.row.naming, part.row.local)
+        key = tuple((row, part.path, part.row.note, part.null, part.row.naming, part.local)
                     for row, part in zip(rows, parts))
         return self.parts.add_all(rows, key, parts), len(parts)
 

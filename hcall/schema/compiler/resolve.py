@@ -6,6 +6,7 @@ is resolved in every release; an op that comes out the same in several is one fo
 
 import functools
 import itertools
+import operator
 from dataclasses import dataclass, field, replace
 
 import layout
@@ -41,6 +42,7 @@ class Part:
     room: Count = Count()
     filled: Count = Count()
     second_null: int = 0
+    local: written.Local = written.Local()
 
     @property
     def is_pointer(self):
@@ -357,6 +359,8 @@ class Resolver:
         field, offset = found
         part = Part(row.field, row, field if field.spelling else None, offset, field.size,
                     field.type, row.direction, tests, row.null)
+        bits = [self.value(word, row) or 0 for word in row.local.bits]
+        part.local = replace(row.local, bits=functools.reduce(operator.or_, bits, 0))
         if row.room.kind != "none":
             self.add_target(scope, part)
         elif part.field is None and (scope.op is None or scope.op.call.is_argument(row)):
@@ -383,6 +387,8 @@ class Resolver:
             if part.is_pointer:
                 part.direction = outer.direction
                 part.null = outer.null if outer.null is not None else part.null
+            if outer.local.what != "no" and "out" in part.direction:
+                part.local = outer.local
             if outer.direction == "ignored":
                 part.direction = "ignored"
         return parts

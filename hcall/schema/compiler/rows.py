@@ -79,6 +79,7 @@ class Local:
     """Why a value of one machine is not another's."""
     what: str = "no"  # LOCALS; machine: what the machine is, or has come to
     is_made: bool = False  # the call gives the thing its number
+    bits: object = ()  # of the machine's flags: words, then a mask; none: all
 
 
 @dataclass
@@ -239,12 +240,14 @@ def parse_naming(kind, prefixes, scope, excepted):
     return Naming(kind, tuple(prefixes.split()), scope, excepted)
 
 
-def parse_local(verb, what):
-    return Local(what, verb == "makes") if what else Local("machine")
+def parse_local(verb, what, bits=None):
+    if what:
+        return Local(what, verb == "makes")
+    return Local("machine", bits=tuple(bits.split(" or ")) if bits else ())
 
 
 # What a number is the name of, on one machine; words.h.
-LOCALS = "domain|frame|address|port|handle|cpupool|pirq|server|view"
+LOCALS = "domain|frame|address|port|own port|handle|cpupool|pirq|server|view"
 LOCAL = rf"(?:the machine's|(names|makes) ({LOCALS}))"
 
 
@@ -270,7 +273,7 @@ CLAUSES = (
     (f"address bits ({NUMBER})", "address_bits", number),
     (rf"second null ({VALUE})", "second_null", str),
     (r"low bits ([1-9]|[1-5][0-9]|6[0-3])", "low_bits", int),
-    (LOCAL, "local", parse_local),
+    (rf"{LOCAL}(?: (?<=machine's )({VALUE}(?: or {VALUE})*))?", "local", parse_local),
     (r"since ([0-9]+\.[0-9]+)", "since", str),
     (r"until ([0-9]+\.[0-9]+)", "until", str),
 )

@@ -13,7 +13,7 @@ from cpp import enumerator, init, quoted
 
 
 def local(of):
-    return enumerator("Local", of.what), of.is_made
+    return enumerator("Local", of.what), of.is_made, of.bits or 0
 
 
 class Words:
@@ -54,13 +54,13 @@ class Words:
         kind, *names = ((naming.kind, " ".join(naming.prefixes), naming.scope, naming.excepted)
                         if naming else ("none", None, None, None))
         return init(*map(quoted, (part.path, row.note, part.null, *names)),
-                    enumerator("Naming", kind), *local(row.local),
+                    enumerator("Naming", kind), *local(part.local),
                     self.member([part.field]) if part.field is not None else facts.NONE)
 
     def op(self, op):
         returns, its_local = op.row.returns or (None, rows.Local())
         return init(*map(quoted, (op.row.name, op.constant, op.row.about, returns)),
-                    *local(its_local))
+                    *local(its_local)[:2])
 
     def constant(self, constant, names):
         value = constant.value if constant.value > -2**63 else "(-9223372036854775807 - 1)"

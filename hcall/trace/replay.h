@@ -1,0 +1,62 @@
+// A recorded call, made again on another machine, and what is answered otherwise there.
+//
+// What a machine has numbered by itself (domains, frames, event channels, ...) is called there as
+// it was when the call that made it was made again. What belongs to the machine alone is not
+// compared; rows say what does (schema::Local).
+#ifndef HCALL_TRACE_REPLAY_H_
+#define HCALL_TRACE_REPLAY_H_
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hcall/trace/captured_call.h"
+#include "hcall/trace/counterparts.h"
+#include "hcall/trace/described_call.h"
+#include "hcall/transport/foreign_memory.h"
+#include "xencomm/client.h"
+
+namespace xencomm::trace {
+
+// What was recorded and what was answered, in words; `where`: "domctl.createdomain: max_vcpus".
+struct Difference {
+  std::string where;
+  std::string recorded;
+  std::string answered;
+};
+
+class Replay {
+ public:
+  // `client` and `memory` are borrowed; without `memory` no frames are mapped. `reading` as it was
+  // recorded.
+  Replay(Client& client, ForeignMemory* memory, const Reading& reading)
+      : client_(client), memory_(memory), reading_(reading) {}
+
+  struct Outcome {
+    std::string not_made;  // why not; "": it was
+    // Of a list of calls each, both alike in number and order; of a call that was not made none.
+    std::vector<DescribedCall> recorded;
+    std::vector<DescribedCall> answered;
+    std::vector<std::vector<Difference>> differences;  // of each
+  };
+  Outcome Make(const CapturedCall& recorded);
+
+ private:
+  // Sets the answer and what was written; why it was not made, or "".
+  std::string MakeHypercall(const schema::Call& call, CapturedCall& again);
+
+  Client& client_;
+  ForeignMemory* const memory_;
+  const Reading reading_;
+  Counterparts counterparts_;
+};
+
+// What an answer has that is not as recorded: of lists and structures field by field. Of what the
+// call has numbered the counterpart is learned.
+std::vector<Difference> Compare(const DescribedCall& recorded, const DescribedCall& answered,
+                                Counterparts& counterparts);
+
+}  // namespace xencomm::trace
+
+#endif  // HCALL_TRACE_REPLAY_H_
