@@ -23,8 +23,6 @@ class Counterparts {
 
   // None: nothing is known of it. What every machine has (domain 0, reserved ids) is itself.
   std::optional<std::uint64_t> Find(const Thing& thing) const;
-  // The same, or what it was when nothing is known of it.
-  std::uint64_t Of(const Thing& thing) const { return Find(thing).value_or(thing.number); }
 
   // Of `count` things numbered one after another, in place of what was known of them. `is_made`:
   // they have come to be by a call, and were not there before.

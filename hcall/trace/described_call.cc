@@ -217,6 +217,12 @@ class Describer {
   // --- Buffers ---
 
   Value DescribeBuffer(const Buffer& buffer) {
+    Value value = DescribeContents(buffer);
+    value.is_answer = buffer.direction == Direction::kOut;
+    return value;
+  }
+
+  Value DescribeContents(const Buffer& buffer) {
     const std::uint64_t size = buffer.element->size;
     const bool has_answer = described_.result.has_value();
     std::uint64_t filled = buffer.count;

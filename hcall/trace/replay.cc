@@ -41,6 +41,29 @@ std::uint16_t DomainOf(const DescribedCall& call) {
 
 // --- Numbers of another machine ------------------------------------------------------------------
 
+// What it is that was there before the recording; "": nobody can tell.
+const char* WordOf(Local kind) {
+  switch (kind) {
+    case Local::kDomain:
+      return "domain";
+    case Local::kPort:
+    case Local::kOwnPort:
+      return "port";
+    case Local::kHandle:
+      return "grant mapping";
+    case Local::kCpupool:
+      return "cpupool";
+    case Local::kPirq:
+      return "pirq";
+    case Local::kServer:
+      return "ioreq server";
+    case Local::kView:
+      return "view";
+    default:
+      return "";
+  }
+}
+
 // Puts the counterparts of what a call names in its place.
 class Renumbering {
  public:
@@ -48,13 +71,16 @@ class Renumbering {
   Renumbering(CapturedCall& call, const Counterparts& counterparts, const Reading& reading)
       : call_(call), counterparts_(counterparts), reading_(reading) {}
 
-  void Apply(const std::vector<DescribedCall>& described) {
+  // Of each described call what it names that nothing is known of; "": all is.
+  std::vector<std::string> Apply(const std::vector<DescribedCall>& described) {
+    std::vector<std::string> unknown(described.size());
     ImageSpace space(call_.before);
     const auto hypercall = HypercallOf(call_.request, call_.argument, space);
     if (!hypercall) {
       domain_ = DomainOf(described.front());
       if (const auto* const request = FindDeviceRequest(call_.request)) RenumberRequest(*request);
-      return;
+      unknown.front() = std::move(unknown_);
+      return unknown;
     }
     const auto list = ListOf(*hypercall);
     ForEachCall(*hypercall, space, [&](const Call& each, std::uint64_t entry) {
@@ -64,7 +90,10 @@ class Renumbering {
       RenumberCall(each, entry == schema::kNoIndex
                              ? 0
                              : list->address.value + entry * sizeof(multicall_entry));
+      unknown[static_cast<std::size_t>(its - described.begin())] = std::move(unknown_);
+      unknown_.clear();
     });
+    return unknown;
   }
 
  private:
@@ -190,9 +219,13 @@ class Renumbering {
     return words.member() == nullptr ? Local::kNo : schema::LocalOf(words.member()->spelling);
   }
 
-  std::uint64_t CounterpartOf(Local local, std::uint64_t number) const {
+  std::uint64_t CounterpartOf(Local local, std::uint64_t number) {
     if (local == Local::kNo || local == Local::kMachine) return number;
-    return counterparts_.Of({local, domain_, number});
+    const auto known = counterparts_.Find({local, domain_, number});
+    if (!known && unknown_.empty() && WordOf(local)[0] != '\0') {
+      unknown_ = absl::StrFormat("%s %d was there before the recording", WordOf(local), number);
+    }
+    return known.value_or(number);
   }
 
   void Store(std::uint64_t address, std::uint64_t number, std::size_t size) {
@@ -203,6 +236,7 @@ class Renumbering {
   const Counterparts& counterparts_;
   const Reading& reading_;
   std::uint16_t domain_ = 0;  // that the numbers of the call are of
+  std::string unknown_;       // the first thing in the call
 };
 
 // --- Memory of another program -------------------------------------------------------------------
@@ -323,8 +357,7 @@ class Comparison {
     const Value& was = Final(recorded);
     const Value& is = Final(answered);
     // Nor is it known what a pointer leads to that nobody could follow.
-    const bool is_machines = was.local == Local::kMachine && was.local_bits == 0;
-    if (is_machines || was.kind == Value::Kind::kPointer) return;
+    if (IsMachines(was) || was.kind == Value::Kind::kPointer) return;
     if (was.kind != is.kind) {
       Tell(where, ValueText(was), ValueText(is));
       return;
@@ -334,7 +367,7 @@ class Comparison {
         CompareNumbers(where, was, is);
         return;
       case Value::Kind::kList: {
-        if (!was.elements.empty() && DomainIn(was.elements[0]) != nullptr) {
+        if (was.is_answer && !was.elements.empty() && DomainIn(was.elements[0]) != nullptr) {
           CompareDomains(where, was.elements, is.elements);
           return;
         }
@@ -358,7 +391,12 @@ class Comparison {
     }
   }
 
+  static bool IsMachines(const Value& value) {
+    return value.local == Local::kMachine && value.local_bits == 0;
+  }
+
   void CompareNumbers(const std::string& where, const Value& was, const Value& is) {
+    if (IsMachines(was)) return;
     if (was.local == Local::kNo || was.local == Local::kMachine) {
       const std::uint64_t bits = was.local == Local::kNo ? 0 : was.local_bits;
       if ((was.number & ~bits) != (is.number & ~bits)) Tell(where, ValueText(was), ValueText(is));
@@ -457,7 +495,8 @@ Replay::Outcome Replay::Make(const CapturedCall& recorded) {
   if (!outcome.not_made.empty()) return outcome;
   std::vector<DescribedCall> described = Describe(recorded, reading_, {});
   CapturedCall again = recorded;
-  Renumbering(again, counterparts_, reading_).Apply(described);
+  const std::vector<std::string> unknown =
+      Renumbering(again, counterparts_, reading_).Apply(described);
   ImageSpace renumbered(again.before);
   if (const auto call = HypercallOf(again.request, again.argument, renumbered)) {
     outcome.not_made = MakeHypercall(*call, again);
@@ -469,11 +508,7 @@ Replay::Outcome Replay::Make(const CapturedCall& recorded) {
   outcome.answered = Describe(again, reading_, {});
   outcome.recorded = std::move(described);
   for (std::size_t i = 0; i < outcome.recorded.size() && i < outcome.answered.size(); ++i) {
-    for (const std::uint16_t domain : outcome.recorded[i].domains) {
-      if (counterparts_.Find({Local::kDomain, 0, domain})) continue;
-      outcome.answered[i].note =
-          absl::StrFormat("domain %d was there before the recording", domain);
-    }
+    outcome.answered[i].note = unknown[i];
     outcome.differences.push_back(Compare(outcome.recorded[i], outcome.answered[i], counterparts_));
   }
   return outcome;

@@ -1,0 +1,543 @@
+// Calls that were recorded, made again: of every op that what is answered alike is found alike, and
+// what is not is named; and of a domain's life on two machines that number it differently.
+#include "hcall/trace/replay.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "hcall/schema/generated/xen.h"
+#include "hcall/schema/words.h"
+#include "hcall/transport/collect.h"
+#include "hcall/transport/outputs.h"
+#include "hcall/transport/privcmd_calls.h"
+#include "tests/fuzz/random_call.h"
+#include "tests/unit/embedded_machine.h"
+#include "tests/unit/fake_backing.h"
+
+namespace xencomm::trace {
+namespace {
+
+using fuzz::CallMemory;
+using fuzz::Random;
+using fuzz::RandomCall;
+using schema::Local;
+
+constexpr std::uint64_t kMost = std::uint64_t{1} << 20;
+
+// --- Counterparts --------------------------------------------------------------------------------
+
+TEST(Numbers, OfRunsAreAsEachForItself) {
+  Random random(1);
+  Counterparts counterparts;
+  std::map<std::pair<std::uint16_t, std::uint64_t>, std::pair<std::uint64_t, bool>> each;
+  for (int i = 0; i < 3000; ++i) {
+    const auto domain = static_cast<std::uint16_t>(random.Below(2));
+    const std::uint64_t first = 1 + random.Below(60), count = 1 + random.Below(9);
+    const std::uint64_t number = random.Below(1000);
+    const bool is_made = random.OneIn(2);
+    counterparts.Learn({Local::kFrame, domain, first}, number, is_made, count);
+    for (std::uint64_t at = 0; at < count; ++at)
+      each[{domain, first + at}] = {number + at, is_made};
+    for (const std::uint16_t of : {std::uint16_t{0}, std::uint16_t{1}}) {
+      for (std::uint64_t frame = 1; frame < 75; ++frame) {
+        const auto known = each.find({of, frame});
+        const auto found = counterparts.Find({Local::kFrame, of, frame});
+        ASSERT_EQ(found.has_value(), known != each.end()) << of << ", " << frame;
+        if (!found) continue;
+        ASSERT_EQ(*found, known->second.first) << of << ", " << frame;
+        ASSERT_EQ(counterparts.IsMade({Local::kFrame, of, frame}), known->second.second);
+      }
+    }
+  }
+}
+
+TEST(Numbers, OfDifferentThingsHaveNothingInCommon) {
+  Counterparts counterparts;
+  counterparts.Learn({Local::kPort, 1, 7}, 8, true);
+  EXPECT_EQ(counterparts.Find({Local::kPort, 1, 7}), 8u);
+  EXPECT_FALSE(counterparts.Find({Local::kPort, 2, 7})) << "another domain's";
+  EXPECT_FALSE(counterparts.Find({Local::kPirq, 1, 7}));
+  counterparts.Learn({Local::kOwnPort, 1, 9}, 10, true);
+  EXPECT_EQ(counterparts.Find({Local::kPort, 0, 9}), 10u) << "the caller's, whoever is named";
+  counterparts.Learn({Local::kDomain, 3, 5}, 6, true);
+  EXPECT_EQ(counterparts.Find({Local::kDomain, 4, 5}), 6u) << "there is one set of domains";
+  counterparts.Learn({Local::kFrame, 1, 0x100}, 0x200, true);
+  EXPECT_EQ(counterparts.Find({Local::kAddress, 1, 0x100abc}), 0x200abcu);
+}
+
+TEST(Numbers, ThatAreTheSameEverywhereAreKept) {
+  Counterparts counterparts;
+  counterparts.Learn({Local::kDomain, 0, 0}, 1, true);
+  counterparts.Learn({Local::kDomain, 0, DOMID_SELF}, 1, true);
+  EXPECT_EQ(counterparts.Find({Local::kDomain, 0, 0}), 0u);
+  EXPECT_EQ(counterparts.Find({Local::kDomain, 0, DOMID_SELF}), DOMID_SELF);
+  EXPECT_EQ(counterparts.Find({Local::kFrame, 1, ~std::uint64_t{0}}), ~std::uint64_t{0});
+}
+
+// --- Every op ------------------------------------------------------------------------------------
+
+// This process's memory, as another would read it; and the ioctl's argument.
+class OwnMemory final : public ProgramMemory {
+ public:
+  explicit OwnMemory(const schema::Call& call) {
+    PrivcmdHypercall frame = {.op = call.hypercall, .arg = {}};
+    std::copy_n(call.registers.begin(), 5, frame.arg);
+    std::memcpy(page_.data(), &frame, sizeof(frame));
+  }
+  static constexpr std::uint64_t kFrame = 0x7000'0000'0000;
+
+  std::uint64_t Read(std::uint64_t address, std::span<std::byte> to) override {
+    for (std::uint64_t done = 0; done < to.size(); done += 4096) {
+      const std::uint64_t page = address + done;
+      const void* const from = page == kFrame ? page_.data() : reinterpret_cast<const void*>(page);
+      if (!is_there_(page)) return done;
+      std::memcpy(&to[done], from, 4096);
+    }
+    return to.size();
+  }
+  void LookOnlyIn(std::function<bool(std::uint64_t)> is_there) { is_there_ = std::move(is_there); }
+
+ private:
+  std::array<std::byte, 4096> page_ = {};
+  std::function<bool(std::uint64_t)> is_there_ = [](std::uint64_t) { return true; };
+};
+
+CapturedCall Begin(ProgramMemory& memory, const Reading& reading) {
+  CapturedCall call;
+  call.request = kPrivcmdHypercall;
+  call.argument = OwnMemory::kFrame;
+  CaptureBefore(call, memory, reading, kMost);
+  return call;
+}
+
+// A hypervisor that answers as it is told.
+class ToldTransport final : public Transport {
+ public:
+  using Answer = std::function<std::int64_t(const schema::Call&)>;
+
+  absl::StatusOr<std::unique_ptr<Backing>> MakeBacking() override {
+    return std::make_unique<testing::FakeBacking>(&calls_);
+  }
+  std::int64_t Call(std::uint64_t op, const std::array<std::uint64_t, 5>& arguments) override {
+    schema::Call call = {.hypercall = op};
+    std::copy(arguments.begin(), arguments.end(), call.registers.begin());
+    return answer(call);
+  }
+  absl::StatusOr<TracedPointer> TraceOf(const void*, TracedSpace) override {
+    return absl::UnimplementedError("");
+  }
+  bool knows_regions() override { return false; }
+  bool never_faults() const override { return true; }
+
+  Answer answer;
+
+ private:
+  testing::FakeBacking::Calls calls_;
+};
+
+// A random call of an op, recorded with random answers.
+class Recorded {
+ public:
+  Recorded(const schema::Op& op, std::uint64_t seed, CallMemory& memory)
+      : random_(seed), made_(op, kNativeOrder, random_, memory) {
+    if (!made_.ok()) return;
+    reading_ = {made_.release(), RandomCall::kVcpus};
+    OwnMemory theirs(made_.call());
+    theirs.LookOnlyIn([&](std::uint64_t page) {
+      return page == OwnMemory::kFrame || (page >= memory.address() && page < memory.end());
+    });
+    call_ = Begin(theirs, reading_);
+    is_ok_ = Collect(made_.call(), buffers_);
+    if (!is_ok_) return;
+    result_ = random_.OneIn(8) ? -ENOMEM : 0;
+    for (const schema::CollectedBuffer& buffer : buffers_) {
+      if (result_ < 0) break;
+      ForEachOutput(buffer, made_.call(), [&](std::uint64_t offset, std::uint64_t bytes) {
+        random_.Fill(buffer.data() + offset, bytes);
+      });
+    }
+    call_.result = result_;
+    CaptureAfter(call_, theirs, reading_, kMost);
+  }
+
+  bool ok() const { return is_ok_; }
+  const CapturedCall& call() const { return call_; }
+  const Reading& reading() const { return reading_; }
+
+  // As it was answered, into the buffers of a call that is made again.
+  std::int64_t AnswerAgain(const schema::Call& again) {
+    std::vector<schema::CollectedBuffer> theirs;
+    if (!Collect(again, theirs) || theirs.size() != buffers_.size()) return -EFAULT;
+    for (std::size_t i = 0; i < theirs.size() && result_ == 0; ++i) {
+      EXPECT_EQ(theirs[i].bytes(), buffers_[i].bytes());
+      // As the recorded one was left: structures come before what they lead to.
+      ForEachOutput(buffers_[i], made_.call(), [&](std::uint64_t offset, std::uint64_t bytes) {
+        std::memcpy(theirs[i].data() + offset, buffers_[i].data() + offset, bytes);
+      });
+    }
+    return result_;
+  }
+
+  // What is read of the buffers is as it was recorded, but for pointers.
+  void ExpectInputs(const schema::Call& again) {
+    std::vector<schema::CollectedBuffer> theirs;
+    ASSERT_TRUE(Collect(again, theirs));
+    ASSERT_EQ(theirs.size(), buffers_.size());
+    for (std::size_t i = 0; i < theirs.size(); ++i) {
+      const schema::CollectedBuffer& buffer = theirs[i];
+      const auto was = call_.before.At(buffers_[i].buffer.address.value, buffers_[i].bytes());
+      const schema::Record* const record = buffer.buffer.element_record;
+      if (record == nullptr && buffer.buffer.reads()) {
+        ASSERT_EQ(was.size(), buffer.bytes());
+        EXPECT_EQ(std::memcmp(buffer.data(), was.data(), was.size()), 0);
+      }
+      if (record == nullptr) continue;
+      std::vector<std::byte> whole(record->type()->size);
+      std::ranges::copy(was.first(std::min(was.size(), whole.size())), whole.begin());
+      const schema::RecordView view(whole.data(), kNativeOrder);
+      for (const schema::Part& part : record->parts()) {
+        if (part.is_buffer() || !part.reads() || !view.Has(part, schema::Phase::kBefore)) continue;
+        if (buffer.buffer.op->hypercall().holds_calls) continue;  // pointers are among them
+        if (part.offset + part.size() > std::min<std::uint64_t>(was.size(), buffer.bytes())) break;
+        EXPECT_EQ(std::memcmp(buffer.data() + part.offset, &was[part.offset], part.size()), 0)
+            << WordsOf(part).path;
+      }
+    }
+  }
+
+ private:
+  bool Collect(const schema::Call& call, std::vector<schema::CollectedBuffer>& buffers) const {
+    return CollectBuffers(call, kNativeOrder, reading_.vcpus, reading_.releases, buffers).ok();
+  }
+  template <class Visit>
+  void ForEachOutput(const schema::CollectedBuffer& buffer, const schema::Call& call,
+                     Visit visit) const {
+    const schema::ReturnedBuffer all{buffer, buffer.data(), buffer.pointer, call.registers,
+                                     kNativeOrder};
+    all.ForEachOutput(all.ResultOf(buffers_[0].data(), result_), visit);
+  }
+
+  Random random_;
+  RandomCall made_;
+  bool is_ok_ = false;
+  Reading reading_;
+  CapturedCall call_;
+  std::vector<schema::CollectedBuffer> buffers_;
+  std::int64_t result_ = 0;
+};
+
+template <class Test>
+void ForEachRandomCall(Test test) {
+  CallMemory memory;
+  for (const schema::Op* op : fuzz::AllOps()) {
+    const std::size_t cases = std::max(op->argument().variants().size(), std::size_t{1});
+    for (std::uint64_t seed = 0; seed < 6 * cases; ++seed) {
+      SCOPED_TRACE(std::string(WordsOf(op->hypercall()).name) + "." + WordsOf(*op).name +
+                   ", seed " + std::to_string(seed));
+      memory.Clear();
+      Recorded recorded(*op, seed, memory);
+      if (recorded.ok()) test(recorded);
+      if (::testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+TEST(RandomCalls, ThatAreAnsweredAlikeDifferInNothing) {
+  auto owned = std::make_unique<ToldTransport>();
+  ToldTransport& transport = *owned;
+  const auto client = *Client::Over(std::move(owned));
+  unsigned made = 0, not_made = 0;
+  ForEachRandomCall([&](Recorded& recorded) {
+    bool was_asked = false;
+    transport.answer = [&](const schema::Call& call) {
+      was_asked = true;
+      recorded.ExpectInputs(call);
+      return recorded.AnswerAgain(call);
+    };
+    Replay replay(*client, nullptr, recorded.reading());
+    const Replay::Outcome outcome = replay.Make(recorded.call());
+    EXPECT_EQ(was_asked, outcome.not_made.empty()) << outcome.not_made;
+    ++(was_asked ? made : not_made);
+    for (const auto& differences : outcome.differences) {
+      for (const Difference& each : differences) {
+        ADD_FAILURE() << each.where << ": " << each.recorded << ", " << each.answered;
+      }
+    }
+  });
+  EXPECT_GT(made, 1500u);
+  // Those with a pointer in another's data.
+  EXPECT_LT(not_made, made / 100);
+}
+
+// Of an answer each number for itself.
+void ForEachNumber(std::vector<Field>& fields, const std::string& path,
+                   const std::function<void(const std::string&, Value&)>& visit);
+void ForEachNumber(Value& value, const std::string& path,
+                   const std::function<void(const std::string&, Value&)>& visit) {
+  if (value.local == Local::kMachine && value.local_bits == 0) return;
+  if (!value.after.empty()) return ForEachNumber(value.after[0], path, visit);
+  if (value.kind == Value::Kind::kNumber) return visit(path, value);
+  for (std::size_t i = 0; i < value.elements.size(); ++i) {
+    ForEachNumber(value.elements[i], path + "[" + std::to_string(i) + "]", visit);
+  }
+  ForEachNumber(value.fields, path, visit);
+}
+void ForEachNumber(std::vector<Field>& fields, const std::string& path,
+                   const std::function<void(const std::string&, Value&)>& visit) {
+  for (Field& field : fields) {
+    const bool is_plain = path.empty() || field.name.empty();
+    ForEachNumber(field.value, is_plain ? path + field.name : path + "." + field.name, visit);
+  }
+}
+
+TEST(RandomCalls, ThatAreAnsweredOtherwiseSayWhere) {
+  unsigned named = 0, whole = 0;
+  ForEachRandomCall([&](Recorded& recorded) {
+    for (const DescribedCall& was : Describe(recorded.call(), recorded.reading(), {})) {
+      Counterparts known;
+      for (const std::uint16_t domain : was.domains) {
+        known.Learn({Local::kDomain, 0, domain}, domain, true);
+      }
+      const bool is_compared =
+          was.domains.empty() || known.IsMade({Local::kDomain, 0, was.domains.front()});
+      DescribedCall is = was;
+      unsigned count = 0;
+      ForEachNumber(is.arguments, "", [&](const std::string& path, Value& number) {
+        if (++count > 16) return;
+        const bool is_local = number.local != Local::kNo && number.local != Local::kMachine;
+        if (is_local) return;
+        ++number.number;
+        Counterparts counterparts = known;
+        const auto found = Compare(was, is, counterparts);
+        --number.number;
+        // Of many domains those that the recording has made are compared.
+        if (found.empty() && was.op == "getdomaininfolist") return;
+        ASSERT_EQ(found.size(), is_compared ? 1 : 0) << path;
+        if (!is_compared) return;
+        if (found[0].where.find(", domain ") == std::string::npos) {
+          EXPECT_EQ(found[0].where, path);
+        }
+        ++named;
+      });
+      ++*(is.result = is.result.value_or(0));
+      if (*is.result == 0) *is.result = -EPERM;
+      Counterparts counterparts = known;
+      const auto found = Compare(was, is, counterparts);
+      const bool has_difference = was.result_local == Local::kNo || was.failed();
+      ASSERT_EQ(!found.empty(), has_difference) << was.name();
+      whole += has_difference;
+    }
+  });
+  EXPECT_GT(named, 3000u);
+  EXPECT_GT(whole, 1000u);
+}
+
+// --- A domain's life -----------------------------------------------------------------------------
+
+constexpr unsigned kExtents = 4, kOrder = 2;
+
+// A toolstack, whose calls are recorded.
+class Toolstack {
+ public:
+  explicit Toolstack(Client& client) : client_(client) {}
+
+  const std::vector<CapturedCall>& calls() const { return calls_; }
+  static Reading reading() { return {schema::kBaseRelease, 4}; }
+
+  // A PV domain with some memory, ports and affinity, until its end.
+  void Live() {
+    Create();
+    auto op = Control(XEN_DOMCTL_max_vcpus, domain);
+    op->u.max_vcpus.max = 2;
+    Make(op, 0);
+    op = Control(XEN_DOMCTL_max_mem, domain);
+    op->u.max_mem.max_memkb = 4096;
+    Make(op, 0);
+
+    auto extents = *client_.arena().NewArray<xen_pfn_t>(kExtents, Contents::kCleared);
+    for (unsigned i = 0; i < kExtents; ++i) extents[i] = i << kOrder;
+    auto memory = *client_.arena().New<xen_memory_reservation>(Contents::kCleared);
+    SetHandle(memory->extent_start, extents);
+    memory->nr_extents = kExtents;
+    memory->extent_order = kOrder;
+    memory->domid = domain;
+    EXPECT_EQ(Call(__HYPERVISOR_memory_op, XENMEM_populate_physmap, memory.get()), kExtents);
+
+    // Any frame of an extent is one of the domain's.
+    auto frames = *client_.arena().NewArray<xen_pfn_t>(kExtents, Contents::kCleared);
+    for (unsigned i = 0; i < kExtents; ++i) frames[i] = extents[i] + i;
+    op = Control(XEN_DOMCTL_getpageframeinfo3, domain);
+    op->u.getpageframeinfo3.num = kExtents;
+    SetHandle(op->u.getpageframeinfo3.array, frames);
+    Make(op, 0);
+    first_frame = extents[0];
+
+    auto port = *client_.arena().New<evtchn_alloc_unbound>(Contents::kCleared);
+    port->dom = domain;
+    EXPECT_EQ(Call(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, port.get()), 0);
+    auto bind = *client_.arena().New<evtchn_bind_interdomain>(Contents::kCleared);
+    bind->remote_dom = domain;
+    bind->remote_port = port->port;
+    EXPECT_EQ(Call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_interdomain, bind.get()), 0);
+    auto send = *client_.arena().New<evtchn_send>(Contents::kCleared);
+    send->port = own_port = bind->local_port;
+    EXPECT_EQ(Call(__HYPERVISOR_event_channel_op, EVTCHNOP_send, send.get()), 0);
+
+    op = Control(XEN_DOMCTL_getdomaininfo, domain);
+    Make(op, 0);
+    Make(Control(XEN_DOMCTL_pausedomain, domain + 1), -ESRCH);
+    Make(Control(XEN_DOMCTL_destroydomain, domain), 0);
+  }
+
+  void Create() {
+    auto op = Control(XEN_DOMCTL_createdomain, DOMID_INVALID);
+    op->u.createdomain.max_vcpus = 2;
+    op->u.createdomain.max_evtchn_port = 100;
+    op->u.createdomain.max_grant_frames = op->u.createdomain.max_maptrack_frames = 4;
+    op->u.createdomain.grant_opts = 1;
+    Make(op, 0);
+    domain = op->domain;
+  }
+
+  std::uint64_t first_frame = 0;
+  std::uint32_t own_port = 0;
+  std::uint16_t domain = 0;
+
+ private:
+  using Op = Owned<xen_domctl>;
+
+  Op Control(std::uint32_t command, unsigned id) {
+    Op op = *client_.arena().New<xen_domctl>(Contents::kCleared);
+    op->cmd = command;
+    op->interface_version = XEN_DOMCTL_INTERFACE_VERSION;
+    op->domain = static_cast<domid_t>(id);
+    return op;
+  }
+  void Make(const Op& op, std::int64_t expected) {
+    EXPECT_EQ(Call(__HYPERVISOR_domctl, op.get()), expected) << op->cmd;
+  }
+
+  template <class... Arguments>
+  std::int64_t Call(std::uint64_t op, Arguments... arguments) {
+    schema::Call call = {.hypercall = op};
+    const auto number = [](auto argument) {
+      if constexpr (std::is_pointer_v<decltype(argument)>) {
+        return reinterpret_cast<std::uint64_t>(argument);
+      } else {
+        return static_cast<std::uint64_t>(argument);
+      }
+    };
+    std::size_t i = 0;
+    ((call.registers[i++] = number(arguments)), ...);
+    OwnMemory memory(call);
+    calls_.push_back(Begin(memory, reading()));
+    calls_.back().result = client_.Call(op, arguments...);
+    CaptureAfter(calls_.back(), memory, reading(), kMost);
+    return *calls_.back().result;
+  }
+
+  Client& client_;
+  std::vector<CapturedCall> calls_;
+};
+
+class Life : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    Toolstack toolstack(*recorded_);
+    toolstack.Live();
+    calls_ = toolstack.calls();
+    first_frame_ = toolstack.first_frame;
+    domain_ = toolstack.domain;
+  }
+  // Another machine, on which all is numbered otherwise.
+  void BeginElsewhere() {
+    Toolstack before(*other_);
+    before.Create();
+    before.Live();
+    ASSERT_NE(before.first_frame, first_frame_);
+  }
+
+  std::vector<Difference> ReplayAll(const std::vector<CapturedCall>& calls) {
+    Replay replay(*other_, nullptr, Toolstack::reading());
+    std::vector<Difference> all;
+    for (const CapturedCall& call : calls) {
+      outcomes_.push_back(replay.Make(call));
+      EXPECT_EQ(outcomes_.back().not_made, "");
+      for (const auto& each : outcomes_.back().differences) {
+        all.insert(all.end(), each.begin(), each.end());
+      }
+    }
+    return all;
+  }
+
+  const std::shared_ptr<Client> recorded_ =
+      embedded::ClientOf(embedded::SmallMachine(), SpaceOption::kRegion);
+  const std::shared_ptr<Client> other_ =
+      embedded::ClientOf(embedded::SmallMachine(), SpaceOption::kRegion);
+  std::vector<CapturedCall> calls_;
+  std::uint64_t first_frame_ = 0;
+  std::uint16_t domain_ = 0;
+  std::vector<Replay::Outcome> outcomes_;
+};
+
+TEST_F(Life, IsTheSameWhereAllIsNumberedOtherwise) {
+  BeginElsewhere();
+  for (const Difference& each : ReplayAll(calls_)) {
+    ADD_FAILURE() << each.where << ": " << each.recorded << ", " << each.answered;
+  }
+  // They are another domain's calls indeed.
+  ASSERT_EQ(outcomes_.size(), calls_.size());
+  EXPECT_EQ(outcomes_.back().recorded[0].domains, std::vector{domain_});
+  EXPECT_NE(outcomes_.back().answered[0].domains, std::vector{domain_});
+}
+
+TEST_F(Life, IsTheSameOnTheMachineThatItWasOn) { EXPECT_TRUE(ReplayAll(calls_).empty()); }
+
+TEST_F(Life, OfWhichACallIsMissingIsNamedWhereThatShows) {
+  BeginElsewhere();
+  const auto max_mem = calls_.begin() + 2;
+  calls_.erase(max_mem);
+  const auto differences = ReplayAll(calls_);
+  ASSERT_FALSE(differences.empty());
+  EXPECT_EQ(differences[0].where, "result");
+  EXPECT_EQ(differences[0].recorded, "4");
+  EXPECT_EQ(outcomes_[2].recorded[0].name(), "memory_op.populate_physmap");
+}
+
+TEST_F(Life, ThatBeganBeforeTheRecordingIsSaidToHave) {
+  calls_.erase(calls_.begin());
+  const auto differences = ReplayAll(calls_);
+  ASSERT_FALSE(differences.empty());
+  EXPECT_EQ(differences[0].where, "result");
+  EXPECT_EQ(outcomes_[0].answered[0].note,
+            "domain " + std::to_string(domain_) + " was there before the recording");
+}
+
+TEST_F(Life, OfWhichBytesAreMissingIsNotLived) {
+  CapturedCall call = calls_[3];
+  call.unread = "the program filters its system calls";
+  Replay replay(*other_, nullptr, Toolstack::reading());
+  EXPECT_EQ(replay.Make(call).not_made, call.unread);
+  // The list of extents is cut.
+  call = calls_[3];
+  call.before = {};
+  for (const auto& [address, bytes] : calls_[3].before.pieces()) {
+    call.before.Add(address, std::span(bytes).first(std::min(bytes.size(), std::size_t{24})));
+  }
+  EXPECT_NE(replay.Make(call).not_made, "");
+}
+
+}  // namespace
+}  // namespace xencomm::trace
