@@ -1,10 +1,12 @@
 // xencomm replay: the calls of a recording, made again.
 
 #include <cstdint>
+#include <cstdio>
 #include <map>
 #include <string>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -65,12 +67,14 @@ class Report {
       for (const auto& [what, count] : not_made_) {
         not_made.push_back({{"call", what.first}, {"why", what.second}, {"count", count}});
       }
-      PrintJson({{"made", made_}, {"different", different_}, {"not_made", std::move(not_made)}});
+      PrintLine({{"made", made_}, {"different", different_}, {"not_made", std::move(not_made)}});
       return;
     }
-    absl::PrintF("%d calls were made again, %s answered otherwise.\n", made_,
-                 different_ == 0 ? "none of them was"
-                                 : absl::StrCat(different_, different_ == 1 ? " was" : " were"));
+    const auto count_of = [](std::uint64_t count) {
+      return absl::StrCat(count, count == 1 ? " was" : " were");
+    };
+    absl::PrintF("%d call%s %s made again, %s answered otherwise.\n", made_, made_ == 1 ? "" : "s",
+                 made_ == 1 ? "was" : "were", different_ == 0 ? "none was" : count_of(different_));
     for (const auto& [what, count] : not_made_) {
       absl::PrintF("Not made: %d of %s: %s.\n", count, what.first, what.second);
     }
@@ -91,16 +95,21 @@ class Report {
         all.push_back(
             {{"where", each.where}, {"recorded", each.recorded}, {"answered", each.answered}});
       }
-      PrintJson({{"number", calls_}, {"call", recorded.name()}, {"differences", std::move(all)}});
+      PrintLine({{"number", calls_}, {"call", recorded.name()}, {"differences", std::move(all)}});
       return;
     }
     for (const Difference& each : differences) {
-      absl::PrintF("call %d, %s: %s: recorded %s, answered %s\n", calls_, recorded.name(),
+      absl::PrintF("call %d (%s %d), %s: %s: recorded %s, answered %s\n", calls_,
+                   absl::CHexEscape(captured.program), captured.process, recorded.name(),
                    each.where, each.recorded, each.answered);
     }
     absl::PrintF("  recorded  %s\n  answered  %s\n", CallText(recorded, {}, false),
                  CallText(answered, {}, false));
-    (void)captured;
+  }
+
+  // As xencomm trace writes them, a line for each.
+  static void PrintLine(const Json& json) {
+    std::puts(json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
   }
 
   const trace::Filter& filter_;
@@ -133,7 +142,10 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
   Report report(filter, arguments.Has("json"));
   while (!report.has_difference() || arguments.Has("all")) {
     const auto call = recording->Next();
-    if (!call.ok()) return call.status();
+    if (!call.ok()) {
+      report.ShowEnd();
+      return call.status();
+    }
     if (!call->has_value()) break;
     report.Add(**call, replay.Make(**call), reading);
   }
@@ -160,8 +172,8 @@ Command ReplayCommand() {
           "which fields (local).\n\n"
           "Guests' memory and the store are not recorded: a domain that is built anew is empty, "
           "and what its vcpus did does not happen. Calls are not made that the op table does not "
-          "know, whose memory was not recorded whole, or that are about mappings of a process: "
-          "they are counted. The exit code is 1 when something was answered otherwise.",
+          "know, whose memory was not recorded whole, or that are about a process and its "
+          "mappings: they are counted. The exit code is 1 when something was answered otherwise.",
       .options = {{.name = "all", .value = "", .help = "go on after a difference", .letter = 'a'},
                   {.name = "filter",
                    .value = "EXPR",

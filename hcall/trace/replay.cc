@@ -276,35 +276,6 @@ class RecordedMemory final : public Space, public schema::CallerMemory {
   MemoryImage image_;
 };
 
-// Why a call cannot be made again; "": all that it reads is there, and room for what it writes.
-std::string Prepare(const Call& call, const CapturedCall& captured, const Reading& reading,
-                    RecordedMemory& memory) {
-  ImageSpace space(captured.before);
-  const Caller caller = {.space = space, .vcpus = reading.vcpus, .releases = reading.releases};
-  std::string why;
-  std::uint64_t left = kMostBytes;
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> written;
-  auto visit = [&](const Buffer& buffer) {
-    if (buffer.bytes > left) {
-      why = absl::StrFormat("its buffers have more than %d MiB", kMostBytes >> 20);
-      return false;
-    }
-    left -= buffer.bytes;
-    const std::uint64_t known = captured.before.At(buffer.address.value, buffer.bytes).size();
-    if (buffer.reads() && known < buffer.bytes) {
-      why = absl::StrFormat("of a buffer of %d bytes %d were recorded", buffer.bytes, known);
-      return false;
-    }
-    written.emplace_back(buffer.address.value, buffer.bytes);
-    return true;
-  };
-  const schema::Finding finding = schema::ForEachBuffer(call, caller, visit);
-  if (!why.empty()) return why;
-  if (!finding.ok()) return schema::PrintFinding(finding);
-  for (const auto& [address, bytes] : written) memory.MakeRoom(address, bytes);
-  return "";
-}
-
 // --- Comparing -----------------------------------------------------------------------------------
 
 // As a call has left it.
@@ -472,15 +443,38 @@ std::vector<Difference> Compare(const DescribedCall& recorded, const DescribedCa
   return comparison.Take();
 }
 
-std::string Replay::MakeHypercall(const Call& call, CapturedCall& again) {
+std::string Replay::FindBuffers(const Call& call, const CapturedCall& captured,
+                                std::vector<Extent>& buffers) const {
+  ImageSpace space(captured.before);
+  const Caller caller = {.space = space, .vcpus = reading_.vcpus, .releases = reading_.releases};
+  std::string why;
+  std::uint64_t left = kMostBytes;
+  auto visit = [&](const Buffer& buffer) {
+    const std::uint64_t known = captured.before.At(buffer.address.value, buffer.bytes).size();
+    if (buffer.bytes > left) {
+      why = absl::StrFormat("its buffers have more than %d MiB", kMostBytes >> 20);
+    } else if (buffer.reads() && known < buffer.bytes) {
+      why = "not all that it reads was recorded";
+    }
+    if (!why.empty()) return false;
+    left -= buffer.bytes;
+    buffers.push_back({buffer.address.value, buffer.bytes});
+    return true;
+  };
+  const schema::Finding finding = schema::ForEachBuffer(call, caller, visit);
+  return finding.ok() || !why.empty() ? why : schema::Describe(finding.problem);
+}
+
+std::string Replay::MakeHypercall(CapturedCall& again, const std::vector<Extent>& buffers) {
+  ImageSpace before(again.before);
+  const Call call = *HypercallOf(again.request, again.argument, before);
   RecordedMemory memory(again.before);
-  std::string why = Prepare(call, again, reading_, memory);
-  if (!why.empty()) return why;
+  for (const Extent& each : buffers) memory.MakeRoom(each.address, each.bytes);
   ArenaMemory arena(client_.arena());
   const Caller caller = {.space = memory, .vcpus = reading_.vcpus, .releases = reading_.releases};
   schema::BouncedCall bounced(call, caller, arena, &memory);
   if (bounced.out_of_memory()) return "there is no memory for its buffers";
-  if (!bounced.ok()) return schema::PrintFinding(bounced.finding());
+  if (!bounced.ok()) return schema::Describe(bounced.finding().problem);
   std::array<std::uint64_t, 5> registers;
   std::copy_n(bounced.call().registers.begin(), registers.size(), registers.begin());
   again.result = client_.CallWith(bounced.call().hypercall, registers);
@@ -493,16 +487,25 @@ Replay::Outcome Replay::Make(const CapturedCall& recorded) {
   Outcome outcome;
   outcome.not_made = recorded.unread;
   if (!outcome.not_made.empty()) return outcome;
+  ImageSpace before(recorded.before);
+  const auto call = HypercallOf(recorded.request, recorded.argument, before);
+  std::vector<Extent> buffers;
+  if (call) outcome.not_made = FindBuffers(*call, recorded, buffers);
+  if (!outcome.not_made.empty()) return outcome;
+
   std::vector<DescribedCall> described = Describe(recorded, reading_, {});
   CapturedCall again = recorded;
   const std::vector<std::string> unknown =
       Renumbering(again, counterparts_, reading_).Apply(described);
-  ImageSpace renumbered(again.before);
-  if (const auto call = HypercallOf(again.request, again.argument, renumbered)) {
-    outcome.not_made = MakeHypercall(*call, again);
+  if (call) {
+    outcome.not_made = MakeHypercall(again, buffers);
   } else {
     again.result = MakeRequest(again, client_, memory_);
-    if (!again.result) outcome.not_made = "it is about the process alone";
+    const bool is_hypercall = again.request == kPrivcmdHypercall || again.request == kPrivcmdDmOp;
+    if (!again.result) {
+      outcome.not_made =
+          is_hypercall ? "its argument cannot be read" : "it is about the process alone";
+    }
   }
   if (!outcome.not_made.empty()) return outcome;
   outcome.answered = Describe(again, reading_, {});

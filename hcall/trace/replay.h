@@ -43,8 +43,15 @@ class Replay {
   Outcome Make(const CapturedCall& recorded);
 
  private:
+  // Where one of the buffers of a call is.
+  struct Extent {
+    std::uint64_t address, bytes;
+  };
+  // Why a call cannot be made again; "": all that it reads was recorded.
+  std::string FindBuffers(const schema::Call& call, const CapturedCall& captured,
+                          std::vector<Extent>& buffers) const;
   // Sets the answer and what was written; why it was not made, or "".
-  std::string MakeHypercall(const schema::Call& call, CapturedCall& again);
+  std::string MakeHypercall(CapturedCall& again, const std::vector<Extent>& buffers);
 
   Client& client_;
   ForeignMemory* const memory_;

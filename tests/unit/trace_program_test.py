@@ -341,6 +341,73 @@ class OnMachine(TraceTest):
         self.assertRegex(call, r"^console_io\.write\(buffer=\".*count=16\) = -1 EFAULT ")
 
 
+class Replayed(TraceTest):
+
+  def record(self, *words, env=None):
+    run(*TRACE, "-f", "--binary", "-o", self.file, "--", *words, env=env)
+
+  def replay(self, *words, code=0):
+    done = run(XENCOMM, "replay", *words, self.file)
+    self.assertEqual((done.returncode, done.stderr), (code, ""))
+    return done.stdout
+
+  def test_what_a_machine_answered_another_one_answers(self):
+    for words, calls in ((["calls"], 5), (["balloon"], 1)):
+      self.record(XENCOMM, "run", "--", PROGRAMS[0], *words, env=OnMachine.DEVICE)
+      for options in ([], ["--space=walk4"], ["--space=direct"]):
+        self.assertEqual(self.replay(*options),
+                         f"{calls} call{'s were' if calls > 1 else ' was'} made again, "
+                         "none was answered otherwise.\n")
+
+  def test_the_first_difference_is_named(self):
+    self.record(PROGRAMS[0], "calls")  # of a device that is none
+    text = self.replay(code=1)
+    self.assertRegex(text, r"^call 1 \(trace_program \d+\), domctl\.pausedomain: result: recorded "
+                     r"-1 ENOTTY \(.*\), answered -1 ESRCH \(No such process\)\n"
+                     r"  recorded  domctl\.pausedomain\(\{domain=1\}\) = -1 ENOTTY .*\n"
+                     r"  answered  domctl\.pausedomain\(\{domain=1\}\) = -1 ESRCH .* /\* domain 1 was "
+                     r"there before the recording \*/\n"
+                     r"1 call was made again, 1 was answered otherwise\.\n")
+    self.assertIn("5 calls were made again, 5 were answered otherwise.",
+                  self.replay("--all", code=1))
+    self.assertIn("5 calls were made again, 1 was answered otherwise.",
+                  self.replay("--all", "-e", "dom=3", code=1))
+    self.assertIn("none was answered otherwise", self.replay("-e", "sysctl"))
+    first, end = [json.loads(line) for line in self.replay("--json", code=1).splitlines()]
+    self.assertEqual((first["number"], first["call"]), (1, "domctl.pausedomain"))
+    self.assertEqual(first["differences"], [{"where": "result",
+                                             "recorded": "-1 ENOTTY (Inappropriate ioctl for device)",
+                                             "answered": "-1 ESRCH (No such process)"}])
+    self.assertEqual(end, {"made": 1, "different": 1, "not_made": []})
+
+  def test_what_cannot_be_made_again_is_counted(self):
+    self.record(PROGRAMS[0], "wild")
+    text = self.replay("--all")
+    self.assertTrue(text.startswith("0 calls were made again, none was answered otherwise.\n"))
+    self.assertRegex(text, r"(?m)^Not made: \d+ of domctl: a structure that cannot be read\.$")
+    self.assertRegex(text, r"(?m)^Not made: \d+ of console_io\.write: not all that it reads was "
+                     r"recorded\.$")
+    self.assertRegex(text, r"(?m)^Not made: \d+ of null\.hypercall: its argument cannot be read\.$")
+
+  def test_a_recording_that_is_none_is_refused(self):
+    for sentence, words, code in (
+        ("expected the file that xencomm trace --binary wrote", [], 2),
+        ("'/nowhere' cannot be read: No such file", ["/nowhere"], 1),
+        ("expected a trace that --binary wrote", [XENCOMM], 1),
+        ("the nearest name is domctl", ["-e", "domclt", "/nowhere"], 2)):
+      done = run(XENCOMM, "replay", *words)
+      self.assertEqual((done.returncode, done.stdout), (code, ""))
+      self.assertIn(sentence, done.stderr)
+      self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+    # One that ends within a call: what was whole was made.
+    self.record(PROGRAMS[0], "calls")
+    self.file.write_bytes(self.file.read_bytes()[:-3])
+    done = run(XENCOMM, "replay", "--all", self.file)
+    self.assertEqual(done.returncode, 1)
+    self.assertIn("4 calls were made again, 4 were", done.stdout)
+    self.assertIn("ends within a call", done.stderr)
+
+
 class Refused(TraceTest):
 
   def test_wrong_words_get_one_sentence(self):
