@@ -54,7 +54,9 @@ void AddField(std::vector<Field>& fields, std::string_view path, Value value) {
 
 // What an in-out value was, and what became of it.
 Value Changed(Value before, Value after) {
-  if (before != after) before.after.push_back(std::move(after));
+  if (before == after) return before;
+  after.is_answer = true;
+  before.after.push_back(std::move(after));
   return before;
 }
 
@@ -367,7 +369,9 @@ class Describer {
       } else if (was) {
         AddField(value.fields, path, at(before));
       } else if (is_answer) {
-        AddField(value.fields, path, at(after));
+        Value answer = at(after);
+        answer.is_answer = true;
+        AddField(value.fields, path, std::move(answer));
       }
     }
     return value;
@@ -475,6 +479,7 @@ class Describer {
       const Bytes from = is_answer ? after : before;
       if (from.size() < field.offset + field.size) continue;
       Value value = DeviceValue(field, from.subspan(field.offset, field.size));
+      value.is_answer = is_answer;
       const bool has_changed = field.direction == Direction::kInOut &&
                                described_.result.value_or(-1) >= 0 &&
                                after.size() >= field.offset + field.size;

@@ -301,7 +301,9 @@ class Comparison {
     Value was = Value::Number(static_cast<std::uint64_t>(*recorded.result));
     was.local = recorded.result_local;
     was.is_made = recorded.result_is_made;
+    is_answer_ = true;
     CompareNumbers("result", was, Value::Number(static_cast<std::uint64_t>(*answered.result)));
+    is_answer_ = false;
   }
 
   void CompareFields(const std::string& path, const std::vector<Field>& recorded,
@@ -327,6 +329,13 @@ class Comparison {
   void CompareValues(const std::string& where, const Value& recorded, const Value& answered) {
     const Value& was = Final(recorded);
     const Value& is = Final(answered);
+    const bool is_in_answer = is_answer_;
+    is_answer_ |= was.is_answer;
+    CompareFinal(where, was, is);
+    is_answer_ = is_in_answer;
+  }
+
+  void CompareFinal(const std::string& where, const Value& was, const Value& is) {
     // Nor is it known what a pointer leads to that nobody could follow.
     if (IsMachines(was) || was.kind == Value::Kind::kPointer) return;
     if (was.kind != is.kind) {
@@ -375,13 +384,15 @@ class Comparison {
     }
     const Counterparts::Thing thing = {was.local, domain_, was.number};
     const auto known = counterparts_.Find(thing);
-    if (was.is_made || !known) {
+    // Of what the call was only told nothing is learned.
+    if (was.is_made || (is_answer_ && !known)) {
       counterparts_.Learn(thing, is.number, was.is_made,
                           was.local == Local::kFrame && was.is_made ? run_ : 1);
-    } else if (*known != is.number) {
+    } else if (const std::uint64_t expected = known.value_or(was.number); expected != is.number) {
       Tell(where,
-           *known == was.number ? ValueText(was)
-                                : absl::StrFormat("%s, which is %d here", ValueText(was), *known),
+           expected == was.number
+               ? ValueText(was)
+               : absl::StrFormat("%s, which is %d here", ValueText(was), expected),
            ValueText(is));
     }
   }
@@ -426,6 +437,7 @@ class Comparison {
   const std::uint16_t domain_;
   Counterparts& counterparts_;
   bool is_compared_ = true;  // not of a domain that was there before, which is the machine's
+  bool is_answer_ = false;   // what is compared: the call was not told it
   std::uint64_t run_ = 1;    // frames that one number stands for
   std::vector<Difference> differences_;
 };

@@ -41,7 +41,7 @@ struct Value {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;  // of bits that are 1, ends included
   std::vector<Value> elements;
   std::vector<Field> fields;
-  bool is_answer = false;    // of a list: all of it, that the call was not given
+  bool is_answer = false;    // all of it: the call was not given it
   std::uint64_t more = 0;    // elements or bytes that are there and not in it
   std::vector<Value> after;  // one, or none: what the call has made of it
 

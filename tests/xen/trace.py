@@ -24,6 +24,14 @@ STEPS = {
                  'xl list',
     'failing': f'{T} -f -qq -e domctl,memory_op,failed -- xl create -e -p large.cfg; '
                'echo "exit code $?"; cat /t',
+    # Two domains' lives, made again by a machine like this one, and by Xen itself.
+    'replayed': f'{T} -f --binary -- sh -c "xl create -e -p pv-guest.cfg; xl vcpu-list; '
+                'xl create -e -p pvh-guest.cfg; xl destroy pv-guest; xl destroy pvh-guest"; '
+                'xencomm replay --all --cpus=$(nproc) /t; echo "exit code $?"; '
+                'xencomm replay --all --xen /t; echo "exit code $?"; xl list',
+    # What began before it was watched is not made again.
+    'half of it': f'xl create -e -p pvh-guest.cfg; {T} --binary -- xl destroy pvh-guest; '
+                  'xencomm replay /t; echo "exit code $?"',
     '32 bits': 'xencomm trace -- trace_32_bit; echo "exit code $?"',
 }
 
@@ -151,6 +159,15 @@ def check(text, title):
   # Why it cannot be created is in it.
   checks.expect_line('failing', 'exit code [^0].*', 1)
   checks.expect_line('failing', r'domctl\.createdomain\(\{.*max_vcpus=1000, .*\}\) = -1 EINVAL .*', 1)
+  checks.expect_line('replayed', r'\d\d\d calls were made again, none was answered otherwise\.', 2)
+  checks.expect_line('replayed', 'exit code 0', 2)
+  checks.expect_line('replayed', r'Not made: \d+ of (?!dm_op|privcmd\.unimplemented).*', 0)
+  checks.expect_line('replayed', r'(Domain-0|pv-guest|pvh-guest|\(null\)) .*', 5)
+  checks.expect_line('half of it', r'call \d+ \(xl \d+\), domctl\.(pause|destroy)domain: result: recorded '
+                     r'0, answered -1 ESRCH \(No such process\)', 1)
+  checks.expect_line('half of it', r'  answered  domctl\..* /\* domain \d+ was there before the recording '
+                     r'\*/', 1)
+  checks.expect_line('half of it', 'exit code 1', 1)
   if '32 bits' in checks.outputs and any('not found' not in line and 'No such file' not in line
                                          for line in checks.outputs['32 bits'][:1]):
     checks.expect_line('32 bits', r'xencomm trace: process \d+ is a program of 32 bits now: its '
