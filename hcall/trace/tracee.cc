@@ -38,32 +38,33 @@ constexpr std::uint64_t kScratch = kPage + kCopied;
 // The length of the instruction syscall.
 constexpr std::uint64_t kInstruction = 2;
 
-// Requests whose values glibc has as an enumeration.
-long Trace(int request, pid_t thread, std::uint64_t address, void* data) {
-  return syscall(SYS_ptrace, request, thread, address, data);
-}
-
 user_regs_struct* Registers(std::vector<std::byte>& bytes) {
   return reinterpret_cast<user_regs_struct*>(bytes.data());
 }
 
 }  // namespace
 
-std::optional<TracedProcess> LookUpProcess(pid_t thread) {
+long Trace(int request, pid_t thread, std::uint64_t address, void* data) {
+  return syscall(SYS_ptrace, request, thread, address, data);
+}
+
+std::string StatusOf(pid_t thread, const std::string& name) {
   std::ifstream status(absl::StrFormat("/proc/%d/status", thread));
-  TracedProcess process;
   std::string line;
   while (std::getline(status, line)) {
     const std::pair<std::string, std::string> parts =
         absl::StrSplit(line, absl::MaxSplits(":\t", 1));
-    const std::vector<std::string> words =
-        absl::StrSplit(parts.second, absl::ByAnyChar("\t "), absl::SkipEmpty());
-    int number = 0;
-    if (words.empty() || !absl::SimpleAtoi(words.back(), &number)) number = 0;
-    if (parts.first == "Tgid") process.id = number;
-    if (parts.first == "NStgid") process.own_id = number;
+    if (parts.first == name) return parts.second;
   }
-  if (process.id == 0) return {};
+  return "";
+}
+
+std::optional<TracedProcess> LookUpProcess(pid_t thread) {
+  TracedProcess process;
+  if (!absl::SimpleAtoi(StatusOf(thread, "Tgid"), &process.id)) return {};
+  // Of each namespace that it is in; the innermost is the last.
+  const std::vector<std::string> own_ids = absl::StrSplit(StatusOf(thread, "NStgid"), '\t');
+  if (!absl::SimpleAtoi(own_ids.back(), &process.own_id)) process.own_id = process.id;
   std::getline(std::ifstream(absl::StrFormat("/proc/%d/comm", process.id)), process.name);
   char ident[5] = {};
   std::ifstream(absl::StrFormat("/proc/%d/exe", process.id)).read(ident, sizeof(ident));
@@ -72,17 +73,11 @@ std::optional<TracedProcess> LookUpProcess(pid_t thread) {
 }
 
 unsigned FiltersOf(pid_t thread) {
-  std::ifstream status(absl::StrFormat("/proc/%d/status", thread));
-  unsigned filters = 0;
-  std::string line;
-  while (std::getline(status, line)) {
-    unsigned number = 0;
-    if (std::sscanf(line.c_str(), "Seccomp: %u", &number) == 1 && number != 0) filters = 1;
-    if (std::sscanf(line.c_str(), "Seccomp_filters: %u", &number) == 1 && number > 1) {
-      filters = number;
-    }
-  }
-  return filters;
+  unsigned mode = 0, filters = 0;
+  if (!absl::SimpleAtoi(StatusOf(thread, "Seccomp"), &mode) || mode == 0) return 0;
+  // Older kernels do not count them.
+  return absl::SimpleAtoi(StatusOf(thread, "Seccomp_filters"), &filters) && filters > 1 ? filters
+                                                                                        : 1;
 }
 
 bool WaitStatuses::WaitFor(pid_t thread, int* status) {

@@ -29,6 +29,12 @@ struct TracedProcess {
   std::vector<std::uint64_t> announcers;
 };
 
+// ptrace(), whose requests glibc has as an enumeration.
+long Trace(int request, pid_t thread, std::uint64_t address, void* data);
+
+// What /proc says of a thread by a name ("State"); "": nothing, or there is no such thread.
+std::string StatusOf(pid_t thread, const std::string& name);
+
 // Tells the libraries in it that make calls without the kernel to announce them, or to stop that.
 void SetAnnouncing(TracedProcess& process, bool announces);
 

@@ -12,16 +12,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
@@ -41,10 +40,6 @@ constexpr std::uint8_t kLetters[] = {'P', 'G', 'E'};
 
 constexpr unsigned kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC;
 constexpr unsigned kFollowing = PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK;
-
-long Trace(int request, pid_t thread, std::uint64_t address, void* data) {
-  return syscall(SYS_ptrace, request, thread, address, data);
-}
 
 template <class Clock>
 std::uint64_t Now() {
@@ -78,30 +73,14 @@ bool FilterSystemCalls() {
          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
-bool IsZombie(pid_t thread) {
-  std::ifstream status(absl::StrFormat("/proc/%d/status", thread));
-  std::string line;
-  while (std::getline(status, line)) {
-    if (absl::StartsWith(line, "State:\tZ")) return true;
-  }
-  return false;
-}
-
-std::string NumberFile(pid_t process, const char* field) {
-  std::ifstream status(absl::StrFormat("/proc/%d/status", process));
-  std::string line;
-  while (std::getline(status, line)) {
-    if (absl::StartsWith(line, field)) return line.substr(std::strlen(field));
-  }
-  return "";
-}
+bool IsZombie(pid_t thread) { return absl::StartsWith(StatusOf(thread, "State"), "Z"); }
 
 absl::Status CannotAttach(pid_t process, int error) {
   if (error == ESRCH) {
     return absl::NotFoundError(absl::StrFormat("there is no process %d", process));
   }
   int tracer = 0;
-  if (absl::SimpleAtoi(NumberFile(process, "TracerPid:\t"), &tracer) && tracer != 0) {
+  if (absl::SimpleAtoi(StatusOf(process, "TracerPid"), &tracer) && tracer != 0) {
     return absl::FailedPreconditionError(
         absl::StrFormat("process %d is traced already, by process %d", process, tracer));
   }
