@@ -50,11 +50,10 @@ long Trace(int request, pid_t thread, std::uint64_t address, void* data) {
 
 std::string StatusOf(pid_t thread, const std::string& name) {
   std::ifstream status(absl::StrFormat("/proc/%d/status", thread));
+  const std::string begin = name + ":\t";
   std::string line;
   while (std::getline(status, line)) {
-    const std::pair<std::string, std::string> parts =
-        absl::StrSplit(line, absl::MaxSplits(":\t", 1));
-    if (parts.first == name) return parts.second;
+    if (line.starts_with(begin)) return line.substr(begin.size());
   }
   return "";
 }
@@ -73,11 +72,10 @@ std::optional<TracedProcess> LookUpProcess(pid_t thread) {
 }
 
 unsigned FiltersOf(pid_t thread) {
-  unsigned mode = 0, filters = 0;
-  if (!absl::SimpleAtoi(StatusOf(thread, "Seccomp"), &mode) || mode == 0) return 0;
+  unsigned filters = 0;
+  if (absl::SimpleAtoi(StatusOf(thread, "Seccomp_filters"), &filters)) return filters;
   // Older kernels do not count them.
-  return absl::SimpleAtoi(StatusOf(thread, "Seccomp_filters"), &filters) && filters > 1 ? filters
-                                                                                        : 1;
+  return StatusOf(thread, "Seccomp") == "0" ? 0 : 1;
 }
 
 bool WaitStatuses::WaitFor(pid_t thread, int* status) {
@@ -192,8 +190,7 @@ std::uint64_t StoppedThread::Read(std::uint64_t address, std::span<std::byte> to
       continue;
     }
     std::uint64_t copied = 0;
-    if (errno != EFAULT || !IsMapped(address + done) || !CanCopy() ||
-        !CopyOut(address + done, rest, &copied) || copied == 0) {
+    if (errno != EFAULT || !IsMapped(address + done) || !CopyOut(address + done, rest, &copied)) {
       break;
     }
     done += copied;
@@ -214,7 +211,8 @@ bool StoppedThread::IsMapped(std::uint64_t address) {
   return false;
 }
 
-bool StoppedThread::CanCopy() {
+bool StoppedThread::MapScratch() {
+  if (scratch_ != 0) return true;
   if (!unread_.empty() || ended_ != 0) return false;
   if (FiltersOf(thread_.id) > own_filters_) {
     unread_ =
@@ -222,36 +220,29 @@ bool StoppedThread::CanCopy() {
         "to copy them";
     return false;
   }
+  if (!Begin()) return false;
+  const auto made = Make(SYS_mmap, {0, kScratch, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0});
+  if (!made) return false;
+  if (*made < 0) {
+    unread_ = absl::StrCat("its buffers are memory of a device, and it has no room to copy them: ",
+                           strerrordesc_np(static_cast<int>(-*made)));
+    return false;
+  }
+  scratch_ = static_cast<std::uint64_t>(*made);
   return true;
 }
 
 bool StoppedThread::CopyOut(std::uint64_t address, std::span<std::byte> to, std::uint64_t* copied) {
-  if (!Begin()) return false;
-  TracedProcess& process = *thread_.process;
-  if (process.scratch == 0) {
-    const auto made = Make(SYS_mmap, {0, kScratch, PROT_READ | PROT_WRITE,
-                                      MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0});
-    if (!made) return false;
-    if (*made < 0) {
-      unread_ =
-          absl::StrCat("its buffers are memory of a device, and it has no room to copy them: ",
-                       strerrordesc_np(static_cast<int>(-*made)));
-      return false;
-    }
-    process.scratch = static_cast<std::uint64_t>(*made);
-  }
+  if (!MapScratch()) return false;
   const std::uint64_t length = std::min<std::uint64_t>(to.size(), kCopied);
   iovec lists[2] = {{reinterpret_cast<void*>(address), length},
-                    {reinterpret_cast<void*>(process.scratch + kPage), length}};
+                    {reinterpret_cast<void*>(scratch_ + kPage), length}};
   iovec ours = {lists, sizeof(lists)};
-  iovec theirs = {reinterpret_cast<void*>(process.scratch), sizeof(lists)};
-  if (process_vm_writev(thread_.id, &ours, 1, &theirs, 1, 0) != sizeof(lists)) {
-    process.scratch = 0;  // the program has unmapped it
-    return false;
-  }
-  const auto made =
-      Make(SYS_process_vm_writev, {static_cast<std::uint64_t>(process.own_id), process.scratch, 1,
-                                   process.scratch + sizeof(iovec), 1, 0});
+  iovec theirs = {reinterpret_cast<void*>(scratch_), sizeof(lists)};
+  if (process_vm_writev(thread_.id, &ours, 1, &theirs, 1, 0) != sizeof(lists)) return false;
+  const auto own_id = static_cast<std::uint64_t>(thread_.process->own_id);
+  const auto made = Make(SYS_process_vm_writev, {own_id, scratch_, 1, scratch_ + sizeof(iovec), 1});
   // What it answers is the program's to change, and so are the lists: never more than was asked.
   if (!made || *made <= 0 || static_cast<std::uint64_t>(*made) > length) return false;
   ours = {to.data(), static_cast<std::size_t>(*made)};
@@ -259,12 +250,6 @@ bool StoppedThread::CopyOut(std::uint64_t address, std::span<std::byte> to, std:
   if (process_vm_readv(thread_.id, &ours, 1, &theirs, 1, 0) != *made) return false;
   *copied = static_cast<std::uint64_t>(*made);
   return true;
-}
-
-void StoppedThread::RemoveScratch() {
-  TracedProcess& process = *thread_.process;
-  if (process.scratch == 0 || process.call_instruction == 0 || !Begin()) return;
-  if (Make(SYS_munmap, {process.scratch, kScratch, 0, 0, 0, 0})) process.scratch = 0;
 }
 
 // --- Calls that the thread is made to make -------------------------------------------------------
@@ -278,9 +263,6 @@ bool StoppedThread::Begin() {
   std::uint64_t all = ~std::uint64_t{0};
   if (Trace(PTRACE_SETSIGMASK, thread_.id, sizeof(all), &all) != 0) return false;
   registers_ = std::move(registers);
-  if (stop_ != Stop::kEvent) {
-    thread_.process->call_instruction = Registers(registers_)->rip - kInstruction;
-  }
   return true;
 }
 
@@ -297,14 +279,14 @@ std::optional<std::int64_t> StoppedThread::Make(std::uint64_t number,
   if (is_begun) {
     registers.orig_rax = number;  // in place of the one that begins
   } else {
-    // Where a call was made before; but it may be gone.
+    // Once more from where its own call is made; but that may be gone.
+    registers.rip -= kInstruction;
     constexpr std::array<unsigned char, kInstruction> kSystemCall = {0x0f, 0x05};
     std::array<unsigned char, kInstruction> bytes = {};
     iovec ours = {bytes.data(), bytes.size()};
-    iovec theirs = {reinterpret_cast<void*>(thread_.process->call_instruction), bytes.size()};
+    iovec theirs = {reinterpret_cast<void*>(registers.rip), bytes.size()};
     (void)process_vm_readv(thread_.id, &ours, 1, &theirs, 1, 0);
     if (bytes != kSystemCall) return {};
-    registers.rip = thread_.process->call_instruction;
     registers.rax = number;
     registers.orig_rax = ~std::uint64_t{0};  // there is nothing to restart
   }
@@ -357,26 +339,14 @@ bool StoppedThread::Restore() {
     while (is_exit) {
       if (!RunToSystemCall(&is_exit)) return false;
     }
-  } else {
-    if (stop_ == Stop::kEvent) {
-      // To where a call that was interrupted is begun anew: not at the end of ours.
-      if (Trace(PTRACE_INTERRUPT, thread_.id, 0, nullptr) != 0 ||
-          Trace(PTRACE_CONT, thread_.id, 0, nullptr) != 0) {
-        return false;
-      }
-      int status;
-      if (!statuses_.WaitFor(thread_.id, &status)) return false;
-      if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXEC) {
-        ended_ = status;
-        return false;
-      }
-    }
-    if (Trace(PTRACE_SETREGS, thread_.id, 0, &registers) != 0) return false;
+  } else if (Trace(PTRACE_SETREGS, thread_.id, 0, &registers) != 0) {
+    return false;
   }
   return Trace(PTRACE_SETSIGMASK, thread_.id, sizeof(blocked_), &blocked_) == 0;
 }
 
 int StoppedThread::Finish() {
+  if (scratch_ != 0 && ended_ == 0) (void)Make(SYS_munmap, {scratch_, kScratch});
   if (!registers_.empty() && ended_ == 0) {
     (void)Restore();
     registers_.clear();

@@ -22,9 +22,6 @@ struct TracedProcess {
   pid_t own_id = 0;  // as it knows itself, in a namespace of processes
   std::string name;
   bool is_32_bit = false;
-  // Pages of our own in it, where it copies for us what nobody else may look at; 0: none yet.
-  std::uint64_t scratch = 0;
-  std::uint64_t call_instruction = 0;  // where a system call was seen to be made
   // Where it is told to announce its calls (hcall/transport/announce.h).
   std::vector<std::uint64_t> announcers;
 };
@@ -70,19 +67,19 @@ struct TracedThread {
   std::uint64_t began = 0;     // of the call, by a clock that only goes forward
 };
 
-// A thread that has stopped, and what can be done with it until it goes on: its memory is read, and
-// it is made to make system calls.
+// A thread that has stopped at a system call, and what can be done with it until it goes on: its
+// memory is read, and it is made to make system calls.
 //
 // Memory of a device is not to be had from outside: Linux copies it for nobody but its owner, and
-// libxencall keeps its buffers there (/dev/xen/hypercall). So the thread copies it to memory of
+// libxencall keeps its buffers there (/dev/xen/hypercall). So the thread copies it to pages of
 // ours, by process_vm_writev to itself, before its own call begins or after it has ended. Signals
-// wait meanwhile, and wrong pointers fail.
+// wait meanwhile, and wrong pointers fail. The pages come and go with each stop: between stops the
+// program may use any address, and have children.
 class StoppedThread final : public ProgramMemory {
  public:
   enum class Stop : std::uint8_t {
     kEntry,  // a system call begins
     kExit,   // it has ended
-    kEvent,  // somewhere else
   };
 
   // `own_filters`: how many filters it has that are not its own. `statuses` is borrowed.
@@ -95,18 +92,15 @@ class StoppedThread final : public ProgramMemory {
   // Why something could not be read that is there; "": all could be.
   const std::string& unread() const { return unread_; }
 
-  // Takes our pages away, before the process is left alone.
-  void RemoveScratch();
-
   // Puts everything back as it was; to be called before the thread goes on. The thread's wait
   // status when it is not any more what it was, since it has ended or is another program now: that
   // is to be handled then. 0: all is well.
   int Finish();
 
  private:
-  bool CanCopy();
-  bool CopyOut(std::uint64_t address, std::span<std::byte> to, std::uint64_t* copied);
   bool IsMapped(std::uint64_t address);
+  bool CopyOut(std::uint64_t address, std::span<std::byte> to, std::uint64_t* copied);
+  bool MapScratch();
   bool Begin();
   // The result; none: the thread is gone.
   std::optional<std::int64_t> Make(std::uint64_t number, const std::uint64_t (&arguments)[6]);
@@ -118,6 +112,7 @@ class StoppedThread final : public ProgramMemory {
   const unsigned own_filters_;
   WaitStatuses& statuses_;
   std::string unread_;
+  std::uint64_t scratch_ = 0;         // our pages in it; 0: none
   std::vector<std::byte> registers_;  // as they were, once something is made
   std::uint64_t blocked_ = 0;         // signals, as they were
   bool is_at_exit_ = false;           // of a call of ours

@@ -313,15 +313,10 @@ void Tracer::HandleEvent(TracedThread& thread, int event, int signal) {
     case PTRACE_EVENT_FORK:
     case PTRACE_EVENT_VFORK:
     case PTRACE_EVENT_CLONE: {
-      // A child has our pages, too; of vfork's and threads they are the same.
       unsigned long child = 0;
       if (Trace(PTRACE_GETEVENTMSG, thread.id, 0, &child) != 0) break;
-      const auto scratch = thread.process->scratch;
       TracedProcess& process = *Add(static_cast<pid_t>(child))->process;
-      if (&process != thread.process) {
-        process.scratch = scratch;
-        process.announcers = thread.process->announcers;
-      }
+      process.announcers = thread.process->announcers;
       break;
     }
     default:
@@ -484,24 +479,14 @@ void Tracer::DetachAll() {
   processes_.clear();
 }
 
-// Unless it has to go on a bit before.
+// Once it has stopped as it was asked to, or as by ^Z, which it stays.
 void Tracer::Detach(TracedThread& thread, int status) {
-  const int signal = WSTOPSIG(status);
-  const int event = status >> 16;
-  if (event == PTRACE_EVENT_STOP) {
-    // As it was asked to; another one stays stopped, as by ^Z.
-    StoppedThread stopped(thread, StoppedThread::Stop::kEvent, own_filters_, statuses_);
-    if (signal == SIGTRAP) stopped.RemoveScratch();
-    SetAnnouncing(*thread.process, false);
-    if (const int ended = stopped.Finish()) {
-      Handle(thread.id, ended);
-      return;
-    }
-  } else {
+  if (status >> 16 != PTRACE_EVENT_STOP) {
     // It goes on, to where it is asked to stop; a child may come of it.
     Handle(thread.id, status);
     return;
   }
+  SetAnnouncing(*thread.process, false);
   if (thread.call) Tell(thread);  // it is not seen how that ends
   (void)Trace(PTRACE_DETACH, thread.id, 0, nullptr);
   TracedProcess& process = *thread.process;

@@ -5,10 +5,10 @@
 //   trace_program WHAT
 //
 // calls: one call after another, for domains 1 to 5; threads, fork, exec, thread-exec: by others;
-// wild: pointers that lead nowhere; device: a buffer that only its owner can read; signals: the
-// same under a storm of them; filtered: the same by one who may not make the system calls that copy
-// it; stand: until its standard input ends, while a thread makes calls; many N: N calls; balloon:
-// one that takes long.
+// wild: pointers that lead nowhere; device: a buffer that only its owner can read; copies: the
+// same, and how many pages it has then; signals: the same under a storm of them; filtered: the same
+// by one who may not make the system calls that copy it; stand: until its standard input ends,
+// while a thread makes calls; many N: N calls; balloon: one that takes long.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -165,7 +165,6 @@ static void device(void) {
   print_bytes("bytes", memory + (uint64_t)best, 8);
   print("write", write_console(memory + (uint64_t)best, 8));
   print("write", write_console(memory + (uint64_t)best, 8));
-  // Whoever copies for a tracer does so in pages that a child has, too, and a new program has not.
   write_by_child(memory + (uint64_t)best, fork());
   write_by_child(memory + (uint64_t)best, vfork());
 }
@@ -287,6 +286,22 @@ static int mappings(void) {
   return lines;
 }
 
+static long mapped_pages(void) {
+  FILE *const all = fopen("/proc/self/statm", "r");
+  long pages = 0;
+  if (fscanf(all, "%ld", &pages) != 1) abort();
+  fclose(all);
+  return pages;
+}
+
+// Whoever copies for a tracer has no more memory afterwards than before.
+static void copies(void) {
+  const uint64_t memory = device_memory();
+  const long before = mapped_pages();
+  print("write", write_console(memory, 8));
+  printf("%ld pages more\n", mapped_pages() - before);
+}
+
 static void stand(void) {
   pthread_t other;
   pthread_create(&other, NULL, until_the_end, NULL);
@@ -343,6 +358,8 @@ int main(int argc, char **argv) {
     wild();
   } else if (strcmp(what, "device") == 0) {
     device();
+  } else if (strcmp(what, "copies") == 0) {
+    copies();
   } else if (strcmp(what, "signals") == 0) {
     signals();
   } else if (strcmp(what, "filtered") == 0) {

@@ -117,6 +117,11 @@ class Started(TraceTest):
       text = buffer.encode() if isinstance(buffer, str) else bytes.fromhex(buffer["bytes"])
       self.assertEqual(text.ljust(8, b"\0").hex(), bytes_read)
 
+  def test_who_has_copied_has_no_pages_of_ours(self):
+    # They could be in the way of what the program maps, or be unmapped and used by it.
+    call, = self.trace(PROGRAMS[0], "copies", "-f")
+    self.assertNotIn("note", call)
+
   def test_signals_wait_while_it_copies(self):
     calls = self.trace(PROGRAMS[0], "signals", "-f")
     self.assertEqual(len(calls), 300)
