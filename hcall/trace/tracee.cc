@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -198,17 +199,22 @@ std::uint64_t StoppedThread::Read(std::uint64_t address, std::span<std::byte> to
   return done;
 }
 
-// With something to read, as the process knows.
+// With something to read, as the process knows. Bad pointers can be many: it is asked once.
 bool StoppedThread::IsMapped(std::uint64_t address) {
-  std::ifstream maps(absl::StrFormat("/proc/%d/maps", thread_.id));
-  std::string line;
-  while (std::getline(maps, line)) {
-    unsigned long start, end;
-    char readable;
-    if (std::sscanf(line.c_str(), "%lx-%lx %c", &start, &end, &readable) != 3) continue;
-    if (address >= start && address < end) return readable == 'r';
+  if (!readable_) {
+    readable_.emplace();
+    std::ifstream maps(absl::StrFormat("/proc/%d/maps", thread_.id));
+    std::string line;
+    while (std::getline(maps, line)) {
+      unsigned long start, end;
+      char readable;
+      if (std::sscanf(line.c_str(), "%lx-%lx %c", &start, &end, &readable) != 3) continue;
+      if (readable == 'r') readable_->emplace_back(start, end);
+    }
   }
-  return false;
+  const auto next = std::ranges::upper_bound(*readable_, address, {},
+                                             [](const auto& each) { return each.first; });
+  return next != readable_->begin() && address < std::prev(next)->second;
 }
 
 bool StoppedThread::MapScratch() {

@@ -112,6 +112,8 @@ class StoppedThread final : public ProgramMemory {
   const unsigned own_filters_;
   WaitStatuses& statuses_;
   std::string unread_;
+  // Where it has memory that it may read, from here to there, in order; none: it was not asked yet.
+  std::optional<std::vector<std::pair<std::uint64_t, std::uint64_t>>> readable_;
   std::uint64_t scratch_ = 0;         // our pages in it; 0: none
   std::vector<std::byte> registers_;  // as they were, once something is made
   std::uint64_t blocked_ = 0;         // signals, as they were

@@ -5,10 +5,10 @@
 //   trace_program WHAT
 //
 // calls: one call after another, for domains 1 to 5; threads, fork, exec, thread-exec: by others;
-// wild: pointers that lead nowhere; device: a buffer that only its owner can read; copies: the
-// same, and how many pages it has then; signals: the same under a storm of them; filtered: the same
-// by one who may not make the system calls that copy it; stand: until its standard input ends,
-// while a thread makes calls; many N: N calls; balloon: one that takes long.
+// wild, wild-list: pointers that lead nowhere; device: a buffer that only its owner can read;
+// copies: the same, and how many pages it has then; signals: the same under a storm of them;
+// filtered: the same by one who may not make the system calls that copy it; stand: until its
+// standard input ends, while a thread makes calls; many N: N calls; balloon: one that takes long.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -269,6 +269,21 @@ static void wild(void) {
   print("no file", ioctl(-1, PRIVCMD_HYPERCALL, &all));
 }
 
+// A list of calls, each with a pointer that leads nowhere, of one who has many mappings.
+static void wild_list(void) {
+  enum { kEntries = 4096, kPages = 8192 };
+  char *const pages = mmap(NULL, kPages * 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  for (int i = 0; i < kPages; i += 2) mprotect(pages + i * 4096, 4096, PROT_NONE);
+  struct multicall_entry *const entries = calloc(kEntries, sizeof(*entries));
+  for (uint64_t i = 0; i < kEntries; ++i) {
+    entries[i].op = __HYPERVISOR_console_io;
+    entries[i].args[1] = 8;
+    entries[i].args[2] = 0x1000000 + 0x2000 * i;
+  }
+  print("list", call(__HYPERVISOR_multicall, (uint64_t)entries, kEntries, 0));
+  free(entries);
+}
+
 static void *until_the_end(void *unused) {
   (void)unused;
   for (;;) {
@@ -356,6 +371,8 @@ int main(int argc, char **argv) {
     exec_by_thread();
   } else if (strcmp(what, "wild") == 0) {
     wild();
+  } else if (strcmp(what, "wild-list") == 0) {
+    wild_list();
   } else if (strcmp(what, "device") == 0) {
     device();
   } else if (strcmp(what, "copies") == 0) {
