@@ -142,7 +142,7 @@ absl::Status Tracer::Start(char** program) {
   }
   failed_write.reset();
   started_ = child;
-  own_filters_ = FiltersOf(getpid()) + 1;
+  ++own_filters_;
   const std::uint64_t options = kOptions | kFollowing | PTRACE_O_TRACESECCOMP | PTRACE_O_EXITKILL;
   if (Trace(PTRACE_SEIZE, child, 0, reinterpret_cast<void*>(options)) != 0) {
     const int error = errno;

@@ -8,6 +8,7 @@
 #define HCALL_TRACE_TRACER_H_
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <functional>
@@ -77,7 +78,8 @@ class Tracer {
   pid_t started_ = 0;
   int started_status_ = 0;
   bool is_leaving_ = false;
-  unsigned own_filters_ = 0;  // that started programs have of us, or of whoever started this
+  // That a traced program has of us, or of whoever started this: those are not its own.
+  unsigned own_filters_ = FiltersOf(getpid());
   // Whether system calls stop by it: not where a supervisor gets to know of them before.
   bool stops_by_filter_ = false;
 };

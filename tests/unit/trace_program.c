@@ -2,13 +2,14 @@
 // DEVICE names. What it was answered it prints, so that a run under a tracer can be compared with
 // one without.
 //
-//   trace_program WHAT
+//   trace_program WHAT [ARGUMENT...]
 //
 // calls: one call after another, for domains 1 to 5; threads, fork, exec, thread-exec: by others;
 // wild, wild-list: pointers that lead nowhere; device: a buffer that only its owner can read;
 // copies: the same, and how many pages it has then; signals: the same under a storm of them;
 // filtered: the same by one who may not make the system calls that copy it; stand: until its
-// standard input ends, while a thread makes calls; many N: N calls; balloon: one that takes long.
+// standard input ends, while a thread makes calls; many N: N calls; contained PROGRAM...: becomes
+// that, below a filter as in a container; balloon: one that takes long.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -193,16 +194,21 @@ static void signals(void) {
          sigismember(&blocked, SIGALRM) + sigismember(&blocked, SIGUSR1));
 }
 
-static void filtered(void) {
+// Who makes the system call of this number is killed.
+static void forbid(uint32_t number) {
   struct sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_writev, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 1, 0),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
   };
   struct sock_fprog filter = {.len = 4, .filter = program};
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) abort();
+}
+
+static void filtered(void) {
+  forbid(SYS_process_vm_writev);
   print("write", write_console(device_memory(), 8));
   print("pausedomain", pause_domain(1));
 }
@@ -386,6 +392,9 @@ int main(int argc, char **argv) {
   } else if (strcmp(what, "killed") == 0) {
     calls(1, 1);
     raise(SIGUSR1);
+  } else if (strcmp(what, "contained") == 0 && argc > 2) {
+    forbid(SYS_reboot);
+    execv(argv[2], &argv[2]);
   } else if (strcmp(what, "many") == 0 && argc > 2) {
     for (int i = 0; i < atoi(argv[2]); ++i) pause_domain(1);
   } else {

@@ -251,6 +251,21 @@ class Attached(TraceTest):
     self.assertEqual(tracer.wait(timeout=30), 0)
     self.assertEqual(self.file.read_text(), "")
 
+  def test_filters_that_the_tracer_has_too_are_not_the_programs(self):
+    # As in a container, where all are below one.
+    contained = [PROGRAMS[0], "contained"]
+    for below, note in ((contained, False), ([], True)):
+      program = subprocess.Popen([*contained, PROGRAMS[0], "stand"], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True)
+      self.assertEqual(program.stdout.readline(), "ready\n")
+      tracer = subprocess.Popen([*below, *TRACE, "-qq", "-f", "-p", str(program.pid)],
+                                stderr=subprocess.PIPE, text=True)
+      line = tracer.stderr.readline()
+      tracer.send_signal(signal.SIGINT)
+      tracer.communicate(timeout=30)
+      program.communicate(timeout=30)
+      self.assertEqual("filters its system calls" in line, note, line)
+
   def test_who_is_traced_already_is_refused(self):
     tracer = subprocess.Popen([*TRACE, "-o", self.file, "-f", "-p", str(self.program.pid)],
                               stderr=subprocess.PIPE, text=True)
