@@ -187,7 +187,7 @@ void AskForEnd(int signal) {
   setitimer(ITIMER_REAL, &soon, nullptr);
 }
 
-// A program that was started here is told; one that was attached to is left alone.
+// A program that was started here is told, while it runs; one that was attached to is left alone.
 void HandleSignals(pid_t started) {
   passed_on_to = started;
   struct sigaction action = {};
@@ -286,8 +286,8 @@ absl::StatusOr<int> RunTrace(const Arguments& arguments) {
       is_binary || style.amounts.elements > kElements || style.amounts.bytes > kBytes;
   const trace::Tracer::Options options = {
       .follows = arguments.Has("follow"), .reading = reading, .most = is_whole ? kMost : kShown};
-  trace::Tracer* tracer_of_names = nullptr;
-  trace::StoreNames store([&](pid_t process) { return tracer_of_names->Traces(process); });
+  trace::Tracer* running = nullptr;
+  trace::StoreNames store([&](pid_t process) { return running->Traces(process); });
   trace::DomainNames names;
   if (arguments.Has("names")) {
     names = [&](std::uint16_t domain) { return store.NameOf(domain); };
@@ -319,11 +319,14 @@ absl::StatusOr<int> RunTrace(const Arguments& arguments) {
     check(output.Flush());
   };
   const auto tell_event = [&](const trace::TracedProcess& process, const std::string& event) {
+    const bool has_ended = absl::StartsWith(event, "exited") || absl::StartsWith(event, "killed");
+    // What is left of it ends by itself, or the trace does by a signal.
+    if (has_ended && process.id == running->started()) HandleSignals(0);
     if (event == "attached" || event == "detached") {
       if (!is_quiet) absl::FPrintF(stderr, "xencomm trace: process %d %s\n", process.id, event);
       return;
     }
-    if (!absl::StartsWith(event, "exited") && !absl::StartsWith(event, "killed")) {
+    if (!has_ended) {
       absl::FPrintF(stderr, "xencomm trace: process %d %s\n", process.id, event);
       return;
     }
@@ -333,7 +336,7 @@ absl::StatusOr<int> RunTrace(const Arguments& arguments) {
     }
   };
   trace::Tracer tracer(options, {.call = tell_call, .event = tell_event});
-  tracer_of_names = &tracer;
+  running = &tracer;
   if (processes.empty()) {
     const absl::Status started = tracer.Start(arguments.operands().data());
     if (absl::IsNotFound(started) || absl::IsPermissionDenied(started)) {
@@ -377,7 +380,10 @@ Command TraceCommand() {
           "those in Go or Rust, and, for root, setuid ones. A PROGRAM that is started here stops "
           "at Xen's calls only, by a filter of system calls (seccomp) that stays with it: it is "
           "traced until it ends, and what stops this command is passed on to it; if this is "
-          "killed, so is the program. Who is not root gives it no further rights, as with strace: "
+          "killed, so is the program. What it leaves behind, a daemon, is traced until that ends, "
+          "too, or until a signal ends the trace: then that runs on, but its system calls to Xen's "
+          "devices fail (ENOSYS), as after strace --seccomp-bpf. Who is not root gives it no "
+          "further rights, as with strace: "
           "a setuid program runs as its user. With -p a process stops at every system call, which "
           "takes time, and goes on alone when this ends: at ^C, say.\n\n"
           "libxencall keeps its buffers in memory of a device (/dev/xen/hypercall), which nobody "

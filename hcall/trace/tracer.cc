@@ -490,9 +490,16 @@ void Tracer::Detach(TracedThread& thread, int status) {
   if (thread.call) Tell(thread);  // it is not seen how that ends
   (void)Trace(PTRACE_DETACH, thread.id, 0, nullptr);
   TracedProcess& process = *thread.process;
-  const bool is_first = thread.is_shown && thread.id == process.id;
+  const bool is_first = thread.id == process.id;
+  const bool is_shown = thread.is_shown;
   threads_.erase(thread.id);
-  if (is_first) listener_.event(process, "detached");
+  if (!is_first) return;
+  if (started_ != 0) {
+    // There is nobody any more whom the filter could ask.
+    listener_.event(process, "runs on alone: its system calls to Xen's devices fail from now on");
+  } else if (is_shown) {
+    listener_.event(process, "detached");
+  }
 }
 
 }  // namespace xencomm::trace

@@ -2,8 +2,8 @@
 // program is made of and whatever library it uses, it asks Linux's devices by ioctl in the end.
 //
 // Programs that are started here get a filter of system calls (seccomp), so that only those ioctls
-// stop them. It stays with them: they are traced until they end. Programs that are attached to stop
-// at every system call, until they are let go of.
+// stop them. It stays with them, and without a tracer those fail: they are traced until they end.
+// Programs that are attached to stop at every system call, until they are let go of.
 #ifndef HCALL_TRACE_TRACER_H_
 #define HCALL_TRACE_TRACER_H_
 
@@ -46,8 +46,9 @@ class Tracer {
   absl::Status Start(char** program);
   absl::Status Attach(pid_t process);
 
-  // Until all have ended, or `is_over` is true when a signal came: then those that were attached to
-  // are let go of. A started program has ended so: a wait status.
+  // Until all have ended, or `is_over` is true when a signal came: then those that are left are let
+  // go of. Of who was started here, all calls fail from then on. A started program has ended so: a
+  // wait status.
   int Run(const std::function<bool()>& is_over);
 
   pid_t started() const { return started_; }

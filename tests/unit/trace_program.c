@@ -5,11 +5,12 @@
 //   trace_program WHAT [ARGUMENT...]
 //
 // calls: one call after another, for domains 1 to 5; threads, fork, exec, thread-exec: by others;
-// wild, wild-list: pointers that lead nowhere; device: a buffer that only its owner can read;
-// copies: the same, and how many pages it has then; signals: the same under a storm of them;
-// filtered: the same by one who may not make the system calls that copy it; stand: until its
-// standard input ends, while a thread makes calls; many N: N calls; contained PROGRAM...: becomes
-// that, below a filter as in a container; balloon: one that takes long.
+// leave: by a child that goes on alone; wild, wild-list: pointers that lead nowhere; device: a
+// buffer that only its owner can read; copies: the same, and how many pages it has then; signals:
+// the same under a storm of them; filtered: the same by one who may not make the system calls that
+// copy it; stand: until its standard input ends, while a thread makes calls; many N: N calls;
+// contained PROGRAM...: becomes that, below a filter as in a container; balloon: one that takes
+// long.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -290,6 +291,14 @@ static void wild_list(void) {
   free(entries);
 }
 
+// A daemon, which asks until it is answered otherwise.
+static void leave_one_behind(void) {
+  if (fork() != 0) return;
+  for (int i = 0; i < 5000 && pause_domain(1) == -1 && errno == ENOTTY; ++i) usleep(2000);
+  print("left", -1);
+  _exit(0);
+}
+
 static void *until_the_end(void *unused) {
   (void)unused;
   for (;;) {
@@ -379,6 +388,8 @@ int main(int argc, char **argv) {
     wild();
   } else if (strcmp(what, "wild-list") == 0) {
     wild_list();
+  } else if (strcmp(what, "leave") == 0) {
+    leave_one_behind();
   } else if (strcmp(what, "device") == 0) {
     device();
   } else if (strcmp(what, "copies") == 0) {

@@ -6,6 +6,7 @@ that they are as they would be without it.
 """
 
 import collections
+import errno
 import json
 import os
 import pathlib
@@ -44,6 +45,13 @@ class TraceTest(unittest.TestCase):
     self.assertEqual((done.returncode, done.stdout), (alone.returncode, alone.stdout), done.stderr)
     self.assertEqual(done.returncode, code)
     return [json.loads(line) for line in self.file.read_text().splitlines()]
+
+  def wait_for(self, text):
+    """Until that stands in the trace."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (
+        self.file.exists() and text in self.file.read_text()):
+      time.sleep(0.02)
 
   def domains(self, calls):
     return [call["arguments"]["domain"] for call in calls]
@@ -148,6 +156,22 @@ class Started(TraceTest):
       for _ in range(12):
         done = run(*TRACE, "-f", "-o", self.file, "--", PROGRAMS[0], what)
         self.assertEqual(done.returncode, code, done.stderr)
+
+  def test_what_is_left_behind_is_traced_until_a_signal_comes(self):
+    for number in (signal.SIGTERM, signal.SIGINT):
+      tracer = subprocess.Popen([*TRACE, "-f", "-o", self.file, "--", PROGRAMS[0], "leave"],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+      self.wait_for("exited with 3")
+      calls = self.file.read_text().count("pausedomain")
+      time.sleep(0.2)
+      self.assertGreater(self.file.read_text().count("pausedomain"), calls)
+      tracer.send_signal(number)
+      said = tracer.communicate(timeout=30)
+      self.assertEqual(tracer.returncode, 3)
+      # It lives, but nothing answers its calls any more.
+      self.assertEqual(said[0], f"left: -1, errno {errno.ENOSYS}\n")
+      self.assertRegex(said[1], r"process \d+ runs on alone: its system calls .* fail from now on\n$")
+      self.file.unlink()
 
   def test_a_programs_name_is_shown_as_text(self):
     program = self.file.with_name("a\x1b[31m")
