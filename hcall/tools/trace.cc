@@ -120,8 +120,10 @@ class Output {
 
   // Of a process: "exited with 0".
   void Show(std::uint64_t time, const trace::TracedProcess& process, const std::string& event) {
-    if (!has_lines_ || style_.is_json || style_.is_plain) return;
-    Write(absl::StrCat(Begin(time, process.id, process.name), "+++ ", event, " +++"));
+    if (!has_lines_) return;
+    Write(style_.is_json
+              ? trace::EventJson(time, process.id, process.name, event)
+              : absl::StrCat(Begin(time, process.id, process.name), "+++ ", event, " +++"));
   }
 
   void ShowSummary() {
@@ -452,7 +454,9 @@ Command TraceCommand() {
             .help = "domains with their names, as the store has them; it is not asked while "
                     "its daemon is traced",
             .letter = 'y'},
-           {.name = "json", .value = "", .help = "a line of JSON for each call, not cut"},
+           {.name = "json",
+            .value = "",
+            .help = "a line of JSON for each call, not cut, and for each process that ends"},
            {.name = "release",
             .value = "RELEASE",
             .help = "read calls as this release of Xen has them, and not as the Xen below; "

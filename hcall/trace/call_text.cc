@@ -225,6 +225,10 @@ Json ToJson(const Value& value) {
   return Json{{"before", PlainJson(value)}, {"after", PlainJson(value.after[0])}};
 }
 
+std::string LineOf(const Json& object) {
+  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 constexpr char kBold[] = "\033[1m", kRed[] = "\033[31m", kGrey[] = "\033[2m", kOff[] = "\033[0m";
 
 }  // namespace
@@ -290,7 +294,17 @@ std::string CallJson(const CapturedCall& captured, const DescribedCall& call,
     }
     if (!known.empty()) line["domains"] = std::move(known);
   }
-  return line.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return LineOf(line);
+}
+
+std::string EventJson(std::uint64_t time, std::int32_t process, const std::string& program,
+                      const std::string& event) {
+  Json line;
+  line["time"] = time;
+  line["process"] = process;
+  line["program"] = JsonText(program);
+  line["event"] = event;
+  return LineOf(line);
 }
 
 }  // namespace xencomm::trace

@@ -23,9 +23,13 @@ std::string CallText(const DescribedCall& call, const DomainNames& names, bool h
 std::string CallJson(const CapturedCall& captured, const DescribedCall& call,
                      const DomainNames& names);
 
-// The same of a part of it.
+// Parts of the line.
 std::string ValueText(const Value& value, const DomainNames& names = {});
 std::string ResultText(const DescribedCall& call);
+
+// {"event": "exited with 0", …} of a process, in one line.
+std::string EventJson(std::uint64_t time, std::int32_t process, const std::string& program,
+                      const std::string& event);
 
 // "EPERM"; "errno 4095" of one without a name.
 std::string ErrnoName(std::int64_t error);

@@ -101,12 +101,14 @@ TracedThread* Tracer::Add(pid_t id) {
   const std::optional<TracedProcess> found = LookUpProcess(id);
   const pid_t process = found ? found->id : id;
   auto& shared = processes_[process];
-  if (shared == nullptr) {
+  const bool is_new = shared == nullptr;
+  if (is_new) {
     shared = std::make_unique<TracedProcess>(found.value_or(TracedProcess()));
     shared->id = process;
   }
   thread->process = shared.get();
   thread->is_shown = options_.follows || started_ == 0 || id == started_;
+  if (is_new && found && thread->is_shown && id != started_) listener_.event(*shared, "attached");
   return thread.get();
 }
 
@@ -195,9 +197,7 @@ absl::Status Tracer::Attach(pid_t process) {
   };
   const int error = seize(process);
   if (error != 0) return CannotAttach(process, error);
-  TracedProcess& attached = *threads_[process]->process;
-  SetAnnouncing(attached, true);
-  listener_.event(attached, "attached");
+  SetAnnouncing(*threads_[process]->process, true);
   if (!options_.follows) return absl::OkStatus();
   // Its other threads, and those that they start meanwhile.
   for (std::size_t known = 0; known != threads_.size();) {

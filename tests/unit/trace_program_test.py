@@ -41,7 +41,7 @@ class TraceTest(unittest.TestCase):
     options = [word for word in words if str(word).startswith("-")]
     program = [word for word in words if not str(word).startswith("-")]
     alone = run(*program)
-    done = run(*TRACE, "--json", "-o", self.file, *options, "--", *program)
+    done = run(*TRACE, "--json", "-q", "-o", self.file, *options, "--", *program)
     self.assertEqual((done.returncode, done.stdout), (alone.returncode, alone.stdout), done.stderr)
     self.assertEqual(done.returncode, code)
     return [json.loads(line) for line in self.file.read_text().splitlines()]
@@ -103,6 +103,18 @@ class Started(TraceTest):
     self.assertEqual(self.domains(calls), [8, 1, 2, 3, 4, 5])
     self.assertEqual([call["thread"] == call["process"] for call in calls], [False] + [True] * 5)
 
+  def test_processes_are_shown_that_come_and_end(self):
+    for what, codes in (("fork", [4, 3, 3]), ("threads", [3])):
+      done = run(*TRACE, "--json", "-f", "-o", self.file, "--", PROGRAMS[0], what)
+      lines = [json.loads(line) for line in self.file.read_text().splitlines()]
+      events = [line for line in lines if "event" in line]
+      self.assertEqual([event["event"] for event in events], [f"exited with {c}" for c in codes])
+      self.assertEqual({(event["program"], *event) for event in events},
+                       {(PROGRAMS[0].name[:15], "time", "process", "program", "event")})
+      # Children, but no threads.
+      self.assertEqual(done.stderr, "".join(
+          f"xencomm trace: process {event['process']} attached\n" for event in events[:-1]))
+
   def test_pointers_that_lead_nowhere_hurt_nobody(self):
     calls = self.trace(PROGRAMS[0], "wild", "-f")
     self.assertEqual(len(calls), 33)
@@ -121,7 +133,7 @@ class Started(TraceTest):
     shown = run(PROGRAMS[0], "device").stdout
     if "skipped" in shown:
       self.skipTest(shown)
-    done = run(*TRACE, "--json", "-f", "-o", self.file, "--", PROGRAMS[0], "device")
+    done = run(*TRACE, "--json", "-q", "-f", "-o", self.file, "--", PROGRAMS[0], "device")
     bytes_read = re.search("bytes: (.*)", done.stdout).group(1)
     self.assertEqual(done.stdout.count("write: -1, errno 25"), 2)
     self.assertEqual(done.stdout.count("child: 5"), 2)
@@ -352,7 +364,7 @@ class OnMachine(TraceTest):
       self.assertEqual({call["program"] for call in calls}, {PROGRAMS[0].name[:15]})
 
   def test_continuations_are_seen(self):
-    done = run(XENCOMM, "run", "--", *TRACE, "--json", "-o", self.file, "--", PROGRAMS[0],
+    done = run(XENCOMM, "run", "--", *TRACE, "--json", "-q", "-o", self.file, "--", PROGRAMS[0],
                "balloon", env=self.DEVICE)
     self.assertEqual(done.stdout, "decrease: 6000, errno 0\n", done.stderr)
     call, = [json.loads(line) for line in self.file.read_text().splitlines()]
