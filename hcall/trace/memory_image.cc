@@ -1,9 +1,26 @@
 #include "hcall/trace/memory_image.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace xencomm::trace {
+
+void Piece::Append(std::span<const std::byte> more) {
+  bytes_.insert(bytes_.end(), more.begin(), more.end());
+}
+
+void Piece::Prepend(std::span<const std::byte> more) {
+  if (more.size() > unused_) {
+    const std::size_t room = size() + more.size();
+    bytes_.insert(bytes_.begin(), room, std::byte{0});
+    unused_ += room;
+  }
+  unused_ -= more.size();
+  std::ranges::copy(more, bytes_.begin() + static_cast<std::ptrdiff_t>(unused_));
+}
+
+bool Piece::operator==(const Piece& other) const { return std::ranges::equal(*this, other); }
 
 void MemoryImage::Add(std::uint64_t address, std::span<const std::byte> bytes) {
   // What would pass the last address is no memory.
@@ -21,17 +38,22 @@ void MemoryImage::Add(std::uint64_t address, std::span<const std::byte> bytes) {
     const std::uint64_t gap = next == pieces_.end() ? bytes.size() : next->first - address;
     const auto fresh = bytes.first(std::min<std::uint64_t>(gap, bytes.size()));
     bytes = bytes.subspan(fresh.size());
-    auto piece = before;
-    if (before != pieces_.end() && end == address) {
-      piece->second.insert(piece->second.end(), fresh.begin(), fresh.end());
-    } else {
-      piece = pieces_.emplace(address, std::vector<std::byte>(fresh.begin(), fresh.end())).first;
-    }
+    const bool is_joined = before != pieces_.end() && end == address;
+    const auto piece = is_joined ? before : pieces_.try_emplace(address).first;
+    piece->second.Append(fresh);
     address += fresh.size();
     next = std::next(piece);
-    if (next != pieces_.end() && next->first == address) {
-      piece->second.insert(piece->second.end(), next->second.begin(), next->second.end());
+    if (next == pieces_.end() || next->first != address) continue;
+    // The shorter one joins the longer one.
+    if (piece->second.size() > next->second.size()) {
+      piece->second.Append(next->second);
       pieces_.erase(next);
+    } else {
+      next->second.Prepend(piece->second);
+      auto both = pieces_.extract(next);
+      both.key() = piece->first;
+      pieces_.erase(piece);
+      pieces_.insert(std::move(both));
     }
   }
 }
@@ -47,10 +69,10 @@ bool MemoryImage::Write(std::uint64_t address, std::span<const std::byte> bytes)
 std::span<const std::byte> MemoryImage::At(std::uint64_t address, std::uint64_t most) const {
   const auto next = pieces_.upper_bound(address);
   if (next == pieces_.begin()) return {};
-  const auto& [start, bytes] = *std::prev(next);
+  const auto& [start, piece] = *std::prev(next);
   const std::uint64_t into = address - start;
-  if (into >= bytes.size()) return {};
-  return std::span(bytes).subspan(into, std::min<std::uint64_t>(most, bytes.size() - into));
+  if (into >= piece.size()) return {};
+  return std::span(piece).subspan(into, std::min<std::uint64_t>(most, piece.size() - into));
 }
 
 Mapping ImageSpace::Resolve(VirtualAddress pointer, std::uint64_t offset, std::uint64_t length,

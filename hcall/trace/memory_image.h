@@ -12,9 +12,26 @@
 
 namespace xencomm::trace {
 
+// Bytes in a row that grow at either end, at a cost of what is added alone, in the long run.
+class Piece {
+ public:
+  const std::byte* data() const { return bytes_.data() + unused_; }
+  std::size_t size() const { return bytes_.size() - unused_; }
+  const std::byte* begin() const { return data(); }
+  const std::byte* end() const { return data() + size(); }
+  void Append(std::span<const std::byte> more);
+  void Prepend(std::span<const std::byte> more);
+
+  bool operator==(const Piece& other) const;
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::size_t unused_ = 0;  // so many at the front are not there yet
+};
+
 class MemoryImage {
  public:
-  using Pieces = std::map<std::uint64_t, std::vector<std::byte>>;
+  using Pieces = std::map<std::uint64_t, Piece>;
 
   // Of bytes that are there already the new ones are not looked at.
   void Add(std::uint64_t address, std::span<const std::byte> bytes);

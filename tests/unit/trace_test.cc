@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <span>
 #include <string>
@@ -426,6 +427,32 @@ TEST(Image, IsAsAnArrayWithGaps) {
   MemoryImage last;
   last.Add(~std::uint64_t{0} - 3, std::vector<std::byte>(10));
   EXPECT_EQ(last.At(~std::uint64_t{0} - 3, 10).size(), 3u);
+}
+
+// A megabyte by pieces of 16 bytes, from either end and from both: each byte is moved a few times.
+TEST(Image, GrowsAtEitherEndWithoutMovingAll) {
+  constexpr std::uint64_t kCount = 1 << 16, kBytes = 16, kBase = 0x1000'0000;
+  for (const int way : {0, 1, 2}) {
+    MemoryImage image;
+    const std::uint64_t begun = static_cast<std::uint64_t>(std::clock());
+    for (std::uint64_t i = 0; i < kCount; ++i) {
+      const std::uint64_t both = kCount / 2 + (i % 2 == 0 ? i / 2 : ~(i / 2));
+      const std::uint64_t at = way == 0 ? i : way == 1 ? kCount - 1 - i : both;
+      const std::vector<std::byte> bytes(kBytes, static_cast<std::byte>(at));
+      image.Add(kBase + at * kBytes, bytes);
+    }
+    const std::uint64_t ticks = static_cast<std::uint64_t>(std::clock()) - begun;
+    EXPECT_LT(ticks, std::uint64_t{CLOCKS_PER_SEC});
+    const auto all = image.At(kBase, ~std::uint64_t{0});
+    ASSERT_EQ(all.size(), kCount * kBytes);
+    for (std::uint64_t i = 0; i < all.size(); ++i) {
+      ASSERT_EQ(all[i], static_cast<std::byte>(i / kBytes));
+    }
+    EXPECT_EQ(image.pieces().size(), 1u);
+    MemoryImage same;
+    same.Add(kBase, all);
+    EXPECT_EQ(image, same);
+  }
 }
 
 class Recording : public ::testing::Test {
