@@ -7,6 +7,7 @@
 #include <map>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "hcall/schema/count.h"
 #include "hcall/schema/generated/xen.h"
 #include "hcall/trace/device_requests.h"
@@ -21,11 +22,16 @@ using schema::Call;
 using schema::Caller;
 using schema::Direction;
 
-// Reads a program's memory by pages, each once, and keeps in an image what was asked for.
+// Reads a program's memory by pages, each once, and keeps in an image what was asked for. How much
+// that is, a program can choose: of one call it looks at so many pages, as `most` bytes of a buffer
+// and a number of buffers are.
 class CapturingSpace final : public Space {
  public:
   // Borrowed.
-  CapturingSpace(ProgramMemory& memory, MemoryImage& image) : memory_(memory), image_(image) {}
+  CapturingSpace(ProgramMemory& memory, MemoryImage& image, std::uint64_t most)
+      : memory_(memory),
+        image_(image),
+        most_pages_(std::clamp<std::uint64_t>(most, 64 << 10, 4 << 20) * 64 / kPage) {}
 
   // As far as there is something.
   void Keep(std::uint64_t address, std::uint64_t bytes) {
@@ -36,10 +42,15 @@ class CapturingSpace final : public Space {
                      [](std::byte*, std::uint64_t, std::uint64_t) {});
   }
 
+  // Says what is missing for that.
+  void TellMissing(std::string& unread) const {
+    if (!is_too_much_ || !unread.empty()) return;
+    unread = absl::StrCat("it leads to more than ", most_pages_, " pages: not all were read");
+  }
+
  private:
   static constexpr std::uint64_t kPage = 4096;
   static constexpr std::uint64_t kMostPages = 256;  // at a time
-  static constexpr std::size_t kMostInAll = 65536;  // of one call: 256 MiB
   struct Page {
     std::array<std::byte, kPage> bytes;
     bool is_there = false;
@@ -52,9 +63,9 @@ class CapturingSpace final : public Space {
     if (access == Access::kWrite) return Fault::kNotPresent;
     const std::uint64_t into = address % kPage;
     Load(address - into, address - into + 1);
-    Page& page = pages_.at(address - into);
-    if (!page.is_there) return Fault::kNotPresent;
-    const auto bytes = std::span(page.bytes).subspan(into, std::min(length, kPage - into));
+    const auto page = pages_.find(address - into);
+    if (page == pages_.end() || !page->second.is_there) return Fault::kNotPresent;
+    const auto bytes = std::span(page->second.bytes).subspan(into, std::min(length, kPage - into));
     image_.Add(address, bytes);
     return Mapping(bytes.data(), bytes.size());
   }
@@ -68,14 +79,17 @@ class CapturingSpace final : public Space {
         at += kPage;
         continue;
       }
+      const std::uint64_t left = std::min(most_pages_ - pages_.size(), kMostPages);
+      if (left == 0) {
+        is_too_much_ = true;
+        return;
+      }
       std::uint64_t pages = 1;
-      while (pages < kMostPages && end - at > pages * kPage &&
-             !pages_.contains(at + pages * kPage)) {
+      while (pages < left && end - at > pages * kPage && !pages_.contains(at + pages * kPage)) {
         ++pages;
       }
       std::vector<std::byte> bytes(pages * kPage);
-      const bool is_enough = pages_.size() >= kMostInAll;
-      const std::uint64_t read = is_enough ? 0 : memory_.Read(at, bytes) / kPage;
+      const std::uint64_t read = memory_.Read(at, bytes) / kPage;
       for (std::uint64_t i = 0; i <= read && i < pages; ++i) {
         Page& page = pages_[at + i * kPage];
         page.is_there = i < read;
@@ -86,6 +100,8 @@ class CapturingSpace final : public Space {
 
   ProgramMemory& memory_;
   MemoryImage& image_;
+  const std::uint64_t most_pages_;
+  bool is_too_much_ = false;
   std::map<std::uint64_t, Page> pages_;
 };
 
@@ -174,13 +190,14 @@ std::optional<Call> EntryOf(VirtualAddress list, std::uint64_t entry, Space& mem
 
 void CaptureBefore(CapturedCall& call, ProgramMemory& memory, const Reading& reading,
                    std::uint64_t most) {
-  CapturingSpace space(memory, call.before);
+  CapturingSpace space(memory, call.before, most);
   const std::optional<Call> hypercall = HypercallOf(call.request, call.argument, space);
   if (!hypercall) {
     ForEachRange(call.request, call.argument, space,
                  [&](std::uint64_t address, std::uint64_t bytes, Direction direction) {
                    if (direction != Direction::kOut) space.Keep(address, std::min(bytes, most));
                  });
+    space.TellMissing(call.unread);
     return;
   }
   const Caller caller = {.space = space, .vcpus = reading.vcpus, .releases = reading.releases};
@@ -193,18 +210,20 @@ void CaptureBefore(CapturedCall& call, ProgramMemory& memory, const Reading& rea
   ForEachCall(*hypercall, space, [&](const Call& each, std::uint64_t) {
     if (!ListOf(each)) (void)schema::ForEachBuffer(each, caller, keep);
   });
+  space.TellMissing(call.unread);
 }
 
 void CaptureAfter(CapturedCall& call, ProgramMemory& memory, const Reading& reading,
                   std::uint64_t most) {
   ImageSpace before(call.before);
-  CapturingSpace space(memory, call.after);
+  CapturingSpace space(memory, call.after, most);
   const std::optional<Call> hypercall = HypercallOf(call.request, call.argument, before);
   if (!hypercall) {
     ForEachRange(call.request, call.argument, before,
                  [&](std::uint64_t address, std::uint64_t bytes, Direction direction) {
                    if (direction != Direction::kIn) space.Keep(address, std::min(bytes, most));
                  });
+    space.TellMissing(call.unread);
     return;
   }
   const Caller caller = {.space = before, .vcpus = reading.vcpus, .releases = reading.releases};
@@ -234,6 +253,7 @@ void CaptureAfter(CapturedCall& call, ProgramMemory& memory, const Reading& read
     };
     (void)schema::ForEachBuffer(each, caller, keep);
   });
+  space.TellMissing(call.unread);
 }
 
 }  // namespace xencomm::trace

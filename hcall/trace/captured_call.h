@@ -64,15 +64,15 @@ std::optional<schema::Call> HypercallOf(std::uint64_t request, std::uint64_t arg
 template <class Visit>
 void ForEachCall(const schema::Call& call, Space& memory, Visit visit);
 
-// What `call.request` and `call.argument` lead to. Of a buffer at most `most` bytes are kept.
+// What `call.request` and `call.argument` lead to. Of a buffer at most `most` bytes are kept, of
+// all together a number of them; `call.unread` says so when that was not all.
 void CaptureBefore(CapturedCall& call, ProgramMemory& memory, const Reading& reading,
                    std::uint64_t most);
 // The same when `call.result` is known.
 void CaptureAfter(CapturedCall& call, ProgramMemory& memory, const Reading& reading,
                   std::uint64_t most);
 
-// --- Details
-// --------------------------------------------------------------------------------------
+// --- Details -------------------------------------------------------------------------------------
 
 // How many elements of a buffer hold a result, by the structure around its pointer as the call has
 // left it; or by the call's registers, where the pointer stands there.

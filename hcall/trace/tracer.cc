@@ -390,7 +390,7 @@ void Tracer::BeginCall(TracedThread& thread, std::uint64_t request, std::uint64_
   call.argument = argument;
   StoppedThread stopped(thread, StoppedThread::Stop::kEntry, own_filters_, statuses_);
   CaptureBefore(call, stopped, options_.reading, options_.most);
-  call.unread = stopped.unread();
+  if (call.unread.empty()) call.unread = stopped.unread();
   const int ended = stopped.Finish();
   call.time = Now<std::chrono::system_clock>();
   thread.call = std::move(call);

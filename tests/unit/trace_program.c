@@ -278,7 +278,7 @@ static void wild(void) {
 
 // A list of calls, each with a pointer that leads nowhere, of one who has many mappings.
 static void wild_list(void) {
-  enum { kEntries = 4096, kPages = 8192 };
+  enum { kEntries = 900, kPages = 32768 };
   char *const pages = mmap(NULL, kPages * 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   for (int i = 0; i < kPages; i += 2) mprotect(pages + i * 4096, 4096, PROT_NONE);
   struct multicall_entry *const entries = calloc(kEntries, sizeof(*entries));

@@ -202,6 +202,49 @@ TEST_F(Trace, ShowsThatThereIsMoreThanWasKept) {
             "console_io.write(buffer=\"" + std::string(24, 'x') + "\"..., count=40) = 0");
 }
 
+// Memory everywhere: a list of calls, each with a page of its own.
+class Endless final : public ProgramMemory {
+ public:
+  static constexpr std::uint64_t kFrame = 0x1000, kList = 0x10'0000, kTexts = 0x1000'0000;
+  static constexpr std::uint64_t kCalls = 64 * 80, kPages = 1 + 80 + kCalls;
+
+  std::uint64_t Read(std::uint64_t address, std::span<std::byte> to) override {
+    std::ranges::fill(to, std::byte{'x'});
+    pages += to.size() / 4096;
+    const PrivcmdHypercall frame = {.op = __HYPERVISOR_multicall, .arg = {kList, kCalls}};
+    if (address == kFrame) std::memcpy(to.data(), &frame, sizeof(frame));
+    for (std::size_t at = 0; address >= kList && address < kTexts && at < to.size();
+         at += sizeof(multicall_entry)) {
+      multicall_entry entry = {};
+      entry.op = __HYPERVISOR_console_io;
+      entry.args[1] = 4;
+      entry.args[2] = kTexts + (address + at - kList) / sizeof(entry) * 4096;
+      std::memcpy(&to[at], &entry, sizeof(entry));
+    }
+    return to.size();
+  }
+
+  std::uint64_t pages = 0;
+};
+
+TEST_F(Trace, LooksAtNoMoreOfACallThanCanBeShown) {
+  Endless all, some;
+  call_.request = kPrivcmdHypercall;
+  call_.argument = Endless::kFrame;
+  CaptureBefore(call_, all, reading_, 64 << 20);
+  EXPECT_EQ(all.pages, Endless::kPages);
+  EXPECT_EQ(call_.unread, "");
+  call_.before = {};
+  CaptureBefore(call_, some, reading_, 64 << 10);
+  EXPECT_EQ(some.pages, 1024u);
+  EXPECT_EQ(call_.unread, "it leads to more than 1024 pages: not all were read");
+  const auto calls = Describe(call_, reading_, amounts_);
+  ASSERT_GT(calls.size(), 900u);
+  EXPECT_EQ(CallText(calls[7], names_, false),
+            "console_io.write(buffer=\"xxxx\", count=4) = ? (call 8 of 5120 in a list) "
+            "/* it leads to more than 1024 pages: not all were read */");
+}
+
 TEST_F(Trace, ShowsBitmapsAsRangesAndTextQuoted) {
   const std::uint8_t bits[2] = {0x0f, 0x81};
   const std::uint64_t op = Domctl(XEN_DOMCTL_setvcpuaffinity, 1, [&](auto& u) {
