@@ -1,6 +1,7 @@
 // xencomm trace: what strace is for system calls, for hypercalls.
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -202,6 +203,15 @@ void HandleSignals(pid_t started) {
   std::signal(SIGPIPE, SIG_IGN);  // what cannot be written ends the trace, not the program
 }
 
+// Whatever ends this leaves no core file: in it would be other programs' memory, and it could take
+// the place of the program's own. After the program has been started, whose limits are its own.
+void LeaveNoCore() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_CORE, &limit) != 0) return;
+  limit.rlim_cur = 0;
+  (void)setrlimit(RLIMIT_CORE, &limit);
+}
+
 // As strace: what ended the program ends this, too.
 int EndAs(int status) {
   if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
@@ -347,6 +357,7 @@ absl::StatusOr<int> RunTrace(const Arguments& arguments) {
     }
     if (!started.ok()) return started;
   }
+  LeaveNoCore();
   HandleSignals(tracer.started());
   absl::Status attached;
   for (const pid_t process : processes) {

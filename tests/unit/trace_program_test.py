@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -182,7 +183,7 @@ class Started(TraceTest):
       self.assertEqual(tracer.returncode, 3)
       # It lives, but nothing answers its calls any more.
       self.assertEqual(said[0], f"left: -1, errno {errno.ENOSYS}\n")
-      self.assertRegex(said[1], r"process \d+ runs on alone: its system calls .* fail from now on\n$")
+      self.assertRegex(said[1], r"process \d+ runs on alone: .* fail from now on\n$")
       self.file.unlink()
 
   def test_a_programs_name_is_shown_as_text(self):
@@ -196,6 +197,20 @@ class Started(TraceTest):
     done = run(*TRACE, "-o", self.file, "--", PROGRAMS[0], "killed")
     self.assertEqual(done.returncode, -signal.SIGUSR1)
     self.assertIn("+++ killed by SIGUSR1 +++", self.file.read_text())
+
+  def test_it_leaves_no_core_file_but_the_program_may(self):
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    if most == 0:
+      self.skipTest("nobody may leave one here")
+    looks = "ulimit -c; grep core /proc/$PPID/limits; ulimit -c 0; kill -ABRT $$"
+    done = run(XENCOMM.resolve(), "trace", "-o", self.file, "--", "sh", "-c", looks,
+               cwd=self.file.parent, preexec_fn=lambda: resource.setrlimit(
+                   resource.RLIMIT_CORE, (most, most)))
+    its, tracers = done.stdout.splitlines()
+    self.assertNotEqual(its, "0")
+    self.assertRegex(tracers, r"^Max core file size +0 ")
+    self.assertEqual(done.returncode, -signal.SIGABRT)
+    self.assertEqual(list(self.file.parent.iterdir()), [self.file])
 
   def test_lines_are_made_of_what_is_asked_for(self):
     def lines(*options):
