@@ -47,11 +47,11 @@ class TraceTest(unittest.TestCase):
     self.assertEqual(done.returncode, code)
     return [json.loads(line) for line in self.file.read_text().splitlines()]
 
-  def wait_for(self, text):
-    """Until that stands in the trace."""
+  def wait_for(self, text, count=1):
+    """Until that stands in the trace so often."""
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and not (
-        self.file.exists() and text in self.file.read_text()):
+    while not (self.file.exists() and self.file.read_text().count(text) >= count):
+      self.assertLess(time.monotonic(), deadline, text)
       time.sleep(0.02)
 
   def domains(self, calls):
@@ -175,9 +175,7 @@ class Started(TraceTest):
       tracer = subprocess.Popen([*TRACE, "-f", "-o", self.file, "--", PROGRAMS[0], "leave"],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
       self.wait_for("exited with 3")
-      calls = self.file.read_text().count("pausedomain")
-      time.sleep(0.2)
-      self.assertGreater(self.file.read_text().count("pausedomain"), calls)
+      self.wait_for("pausedomain", self.file.read_text().count("pausedomain") + 1)
       tracer.send_signal(number)
       said = tracer.communicate(timeout=30)
       self.assertEqual(tracer.returncode, 3)
@@ -274,10 +272,7 @@ class Attached(TraceTest):
     for end in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
       tracer = subprocess.Popen([*TRACE, "-f", "-o", self.file, "-p", str(self.program.pid)],
                                 stderr=subprocess.PIPE, text=True)
-      deadline = time.monotonic() + 30
-      while time.monotonic() < deadline and not (
-          self.file.exists() and self.file.read_text().count("\n") > 20):
-        time.sleep(0.02)
+      self.wait_for("\n", 21)
       self.assertRegex(self.ask(), r"^\d+ mappings$")
       tracer.send_signal(end)
       said = tracer.communicate(timeout=30)[1]
