@@ -105,6 +105,13 @@ class CapturingSpace final : public Space {
   std::map<std::uint64_t, Page> pages_;
 };
 
+// A list of calls, before what they lead to.
+void KeepList(const Call& call, CapturingSpace& space, std::uint64_t most) {
+  const std::optional<CallList> list = ListOf(call);
+  if (!list) return;
+  space.Keep(list->address.value, std::min(list->count * sizeof(multicall_entry), most));
+}
+
 std::uint64_t NumberAt(Space& memory, std::uint64_t address, schema::Ref field) {
   alignas(std::uint64_t) std::byte bytes[sizeof(std::uint64_t)] = {};
   if (!CopyFrom(memory, VirtualAddress{address}, field.offset, bytes, field.size).ok()) return 0;
@@ -201,6 +208,7 @@ void CaptureBefore(CapturedCall& call, ProgramMemory& memory, const Reading& rea
     return;
   }
   const Caller caller = {.space = space, .vcpus = reading.vcpus, .releases = reading.releases};
+  KeepList(*hypercall, space, most);
   auto keep = [&](const Buffer& buffer) {
     const bool holds_inputs = buffer.reads() || buffer.element_record != nullptr;
     if (holds_inputs) space.Keep(buffer.address.value, std::min(buffer.bytes, most));
@@ -227,9 +235,7 @@ void CaptureAfter(CapturedCall& call, ProgramMemory& memory, const Reading& read
     return;
   }
   const Caller caller = {.space = before, .vcpus = reading.vcpus, .releases = reading.releases};
-  if (const auto list = ListOf(*hypercall)) {
-    space.Keep(list->address.value, std::min(list->count * sizeof(multicall_entry), most));
-  }
+  KeepList(*hypercall, space, most);
   ForEachCall(*hypercall, before, [&](const Call& each, std::uint64_t entry) {
     if (ListOf(each)) return;
     std::int64_t result = call.result.value_or(-1);
