@@ -82,12 +82,13 @@ MISTAKES = {
         "domctl.createdomain: struct xen_domctl_createdomain has no field altp2m.opts: "
         "expected …since and until the releases that have it (in 4.17, 4.18, 4.19, 4.20)"),
     "field without a row": (
-        "domctl.yaml", '      cpupool_id: "in -- 0: the first pool"\n', "", "    createdomain:",
+        "domctl.yaml", '      cpupool_id: "in, names cpupool -- 0: the first pool"\n', "",
+        "    createdomain:",
         "domctl.createdomain: xen_domctl_createdomain.cpupool_id (uint32_t, xen/domctl.h) "
         "has no meaning: expected a row (in 4.17, …)"),
     "count that is no field": (
-        "sysctl.yaml", "      buffer: out [count]", "      buffer: out [counts]",
-        "      buffer: out [counts]",
+        "sysctl.yaml", '      buffer: "out [count]', '      buffer: "out [counts]',
+        '      buffer: "out [counts]',
         "sysctl.readconsole: struct xen_sysctl_readconsole has no field counts: expected one "
         "that it has, or since … (in 4.17, …)"),
     "constant in a count": (
@@ -144,8 +145,9 @@ MISTAKES = {
         "domctl: xen_domctl.u.new_member belongs to no op: expected one called so, … (in "
         "4.20)"),
     "pointer without a count": (
-        "sysctl.yaml", "      buffer: out [count], filled count\n", "      buffer: out -- bytes\n",
-        "      buffer: out -- bytes",
+        "sysctl.yaml", '      buffer: "out [count], filled count, the machine\'s',
+        '      buffer: "out -- bytes',
+        '      buffer: "out -- bytes',
         "sysctl.readconsole: buffer is a pointer: expected [COUNT] behind out (in 4.17, …)"),
     "count without a pointer": (
         "sysctl.yaml", '      clear: "in', '      clear: "in [1]', "      clear: ",
@@ -278,7 +280,7 @@ MISTAKES = {
         "sysctl.pm_op: … and u.set_gov.scaling_governor have bytes in common: …"),
     "case of all other values that overlaps": (
         "sysctl.yaml", "      when cmd is SET_CPUFREQ_GOV:",
-        "      when cmd is not GET_CPUFREQ_PARA:", "      when cmd is GET_CPUFREQ_AVGFREQ:",
+        "      when cmd is not GET_CPUFREQ_PARA:", "        u.get_avgfreq:",
         "sysctl.pm_op: u.set_gov.scaling_governor and u.get_avgfreq have bytes in common: …"),
     "cases of two flags that overlap": (
         "grant_table.yaml", "      when flags has not GNTCOPY_source_gref:",
@@ -291,8 +293,8 @@ MISTAKES = {
         "domctl.yaml", "      max_memkb: in", "      max_memkb:\n        x: in", "      max_memkb",
         "expected a text; a case begins with 'when ' and stands in no other"),
     "rows of an op": (
-        "domctl.yaml", "      port: \"in -- of", f"      {'port ' * 129}: as port\n      port: "
-        "\"in -- of", "    subscribe:",
+        "domctl.yaml", "      port: \"in, names", f"      {'port ' * 129}: as port\n      port: "
+        "\"in, names", "    subscribe:",
         "domctl.subscribe: … rows: expected 128 at most"),
     "pointer of no op": (
         "4.22.layout", "struct xen_remove_from_physmap ",
@@ -314,7 +316,7 @@ MISTAKES = {
         "domctl.yaml", "      when gwr is 0:", "      when gwr is 08:", "      when gwr is 08:",
         "'gwr is 08': expected FIELD is VALUE or VALUE …"),
     "case of nothing": (
-        "domctl.yaml", '      when gwr is 0: {uva: "out [len], of void"}\n',
+        "domctl.yaml", '      when gwr is 0: {uva: "out [len], of void, the machine\'s"}\n',
         "      when gwr is 0:\n", "      when gwr is 0:", "expected a mapping: NAME: …"),
     "ops without their number's place": (
         "nmi.yaml", "  op: cmd in register\n", "", "nmi_op:",
@@ -340,6 +342,16 @@ MISTAKES = {
     "count by an array": (
         "records.yaml", "[size, at most", "[pad, at most", "  name: in [pad",
         "…: pad is no number: expected a field that is one (in 4.17, …)"),
+    "thing that has no numbers": (
+        "domctl.yaml", "      max_memkb: in --", "      max_memkb: in, names memory --",
+        "      max_memkb: in, names", "max_memkb: 'names memory': expected filled COUNT, …"),
+    "thing that a call is told of and makes": (
+        "domctl.yaml", "      max_memkb: in --", "      max_memkb: in, makes frame --",
+        "      max_memkb: in, makes", "domctl.max_mem: max_memkb is not written: expected …"),
+    "machine's flag that is none": (
+        "domctl.yaml", "the machine's XEN_DOMINF_running or", "the machine's XEN_DOMINF_new or",
+        '      flags: "out, flags XEN_DOMINF_,',
+        "flags: XEN_DOMINF_new: expected a field, a constant, …"),
     "number of a hypercall": (
         "nmi.yaml", "  op: cmd in register\n", "  op: cmd in register\n  number: 64\n", "nmi_op:",
         "nmi_op: number 64: expected 0 to 63"),
@@ -347,7 +359,7 @@ MISTAKES = {
         "nmi.yaml", 'arg: "in [1]"}', "arg: in}", "  registers:",
         "nmi_op.register_callback: arg: expected [COUNT] behind in (in 4.17, …)"),
     "buffer without a count": (
-        "dm_op.yaml", '{dirty_bitmap: "out [bits nr, at most 32768], of uint8_t"}',
+        "dm_op.yaml", '{dirty_bitmap: "out [bits nr, at most 32768], of uint8_t, the machine\'s"}',
         "{dirty_bitmap: out}", "      buffers: {dirty_bitmap",
         "dm_op.track_dirty_vram: dirty_bitmap: expected [COUNT] behind out (in 4.17, …)"),
     "case of an embedded structure": (
@@ -368,7 +380,7 @@ MISTAKES = {
         "time_offset_seconds: of uint8_t: expected [COUNT] behind in, too"),
     "clause that is there twice": (
         "sysctl.yaml", "[count], filled count", "[count], filled count, filled count",
-        "      buffer: out [count], filled count, filled count",
+        '      buffer: "out [count], filled count, filled count',
         "buffer: filled count: expected each clause once"),
     "bound that is there twice": (
         "records.yaml", "at most XEN_LIVEPATCH_NAME_SIZE", "at most 5, at most 6", "  name: in",
@@ -377,17 +389,17 @@ MISTAKES = {
         "records.yaml", "at most XEN_LIVEPATCH_NAME_SIZE", "at most 5x", "  name: in",
         "name: 'at most 5x': expected a number, CONSTANT, …"),
     "count by a pointer": (
-        "sysctl.yaml", "[count], filled count", "[buffer]", "      buffer: out [buffer]",
+        "sysctl.yaml", "[count], filled count", "[buffer]", '      buffer: "out [buffer]',
         "sysctl.readconsole: buffer is no number: expected a field that is one (in 4.17, …)"),
     "count by nothing": (
-        "sysctl.yaml", "[count], filled count", "[count / 0]", "      buffer: out [count / 0]",
+        "sysctl.yaml", "[count], filled count", "[count / 0]", '      buffer: "out [count / 0]',
         "buffer: 'count / 0': expected a number, CONSTANT, …"),
     "count of too many bits": (
         "sysctl.yaml", "[count], filled count", "[18446744073709551616]",
-        "      buffer: out [18446744073709551616]",
+        '      buffer: "out [18446744073709551616]',
         "buffer: 18446744073709551616: expected a number of at most 64 bits"),
     "octal count": (
-        "sysctl.yaml", "[count], filled count", "[010]", "      buffer: out [010]",
+        "sysctl.yaml", "[count], filled count", "[010]", '      buffer: "out [010]',
         "buffer: '010': expected a number, CONSTANT, …"),
     "name of other bytes": (
         "domctl.yaml", re.compile("mcg_cap: as vmce"), "mcg_cap: as vcpu", None,
@@ -545,6 +557,30 @@ class News(unittest.TestCase):
         self.assertTrue(op["stable"])
         self.assertIn(("domain", "in"), [(field["path"], field["direction"])
                                          for field in op["argument"]["fields"]])
+
+    def test_what_is_one_machines_is_said_where_the_row_says_it(self):
+        self.table.file("sysctl.yaml").write_text(
+            self.table.file("sysctl.yaml").read_text().replace("    sched_id:\n", """\
+    sched_id:
+      returns: "names port -- a port"
+""", 1))
+        table = self.compiled()
+        sysctl, = self.forms(table, "sysctl", "sched_id")
+        self.assertEqual((sysctl["returns"], sysctl["local"]), ("a port", {"what": "port"}))
+        info = self.forms(table, "domctl", "getdomaininfo")[0]
+        local = {part["path"]: part.get("local") for part in info["argument"]["fields"]}
+        self.assertEqual(local["cpu_time"], {"what": "machine"})
+        self.assertEqual(local["flags"], {"what": "machine", "bits": 0x30})
+        self.assertIsNone(local["max_pages"])
+        create = self.forms(table, "domctl", "createdomain")[0]
+        self.assertEqual([part.get("local") for part in create["argument"]["fields"]
+                          if part["path"] == "domain"], [{"what": "domain", "is_made": True}])
+        # A structure with rows of its own that is embedded: what is written of it.
+        pool = self.forms(table, "sysctl", "cpupool_op")[0]
+        local = {(part["path"], part["direction"]): part.get("local")
+                 for part in pool["argument"]["fields"]}
+        self.assertEqual(local["cpumap.bitmap", "out"], {"what": "machine"})
+        self.assertIsNone(local["cpumap.nr_bits", "in"])
 
     def test_an_editors_own_files_are_none(self):
         for name in ".domctl.yaml.swp", "domctl.yaml~", ".4.17.layout.swp":

@@ -22,7 +22,7 @@ def shape(field):
 def local(of):
     if of.what == "no":
         return {}
-    return {"local": {"what": of.what, **given(is_made=of.is_made, bits=of.bits)}}
+    return {"local": {"what": of.what, **given(is_made=of.is_made, bits=of.bits or None)}}
 
 
 def count(part, name):
