@@ -32,7 +32,9 @@ using trace::Difference;
 std::string TransportFor(const Arguments& arguments, const trace::Reading& recorded) {
   const std::string transport = arguments.Transport();
   const Setting parts = SplitSetting(transport);
-  const bool is_known = recorded.releases != 0 && recorded.releases != schema::kAllReleases;
+  // A file says anything.
+  const bool is_known =
+      recorded.releases != 0 && recorded.releases >> schema::ReleaseNumbers().size() == 0;
   if (parts.name != "embedded" || absl::StrContains(parts.options, "release=") || !is_known) {
     return transport;
   }

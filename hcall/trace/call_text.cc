@@ -187,6 +187,12 @@ Json ToJson(const std::vector<Field>& fields) {
   return object;
 }
 
+// What is cut is not taken for all of it.
+Json Cut(const char* what, Json shown, std::uint64_t more) {
+  if (more == 0) return shown;
+  return Json{{what, std::move(shown)}, {"more", more}};
+}
+
 Json PlainJson(const Value& value) {
   switch (value.kind) {
     case Kind::kNumber: {
@@ -199,20 +205,25 @@ Json PlainJson(const Value& value) {
       return Json{{"value", number}, {"name", name}};
     }
     case Kind::kText:
-      return JsonText(value.bytes);
-    case Kind::kBytes:
-      return Json{{"bytes", absl::BytesToHexString(value.bytes)}};
+      return Cut("text", JsonText(value.bytes), value.more);
+    case Kind::kBytes: {
+      Json bytes = {{"bytes", absl::BytesToHexString(value.bytes)}};
+      if (value.more != 0) bytes["more"] = value.more;
+      return bytes;
+    }
     case Kind::kBits: {
       Json ranges = Json::array();
       for (const auto& [first, last] : value.ranges) ranges.push_back(Json::array({first, last}));
-      return Json{{"bits", ranges}};
+      Json bits = {{"bits", ranges}};
+      if (value.more != 0) bits["more"] = value.more;
+      return bits;
     }
     case Kind::kPointer:
       return value.number == 0 ? Json() : Json{{"pointer", value.number}};
     case Kind::kList: {
       Json list = Json::array();
       for (const Value& each : value.elements) list.push_back(ToJson(each));
-      return list;
+      return Cut("list", std::move(list), value.more);
     }
     case Kind::kStruct:
       return ToJson(value.fields);
@@ -272,7 +283,9 @@ std::string CallJson(const CapturedCall& captured, const DescribedCall& call,
     if (!field.name.empty()) {
       arguments[field.name] = std::move(value);
     } else if (value.is_object() && !value.contains("pointer")) {
-      for (auto& [name, each] : value.items()) arguments[name] = each;
+      for (auto& [name, each] : value.items()) {
+        arguments[arguments.contains(name) ? "u." + name : name] = each;
+      }
     } else {
       arguments[absl::StrCat(arguments.size())] = std::move(value);
     }

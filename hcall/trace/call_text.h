@@ -19,7 +19,8 @@ std::string CallText(const DescribedCall& call, const DomainNames& names, bool h
 
 // {"call": "domctl.getdomaininfo", "arguments": {…}, "result": 0, …}, in one line. A number of a
 // constant's name is {"value": 1, "name": "…"}, one that the call has changed {"before": …,
-// "after": …}, a pointer that leads to nothing known {"pointer": 140…}.
+// "after": …}, a pointer that leads to nothing known {"pointer": 140…}; of what is cut, "more" says
+// how many elements or bytes are not there.
 std::string CallJson(const CapturedCall& captured, const DescribedCall& call,
                      const DomainNames& names);
 

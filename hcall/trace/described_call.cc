@@ -267,7 +267,7 @@ class Describer {
           part.filled().kind == schema::CountKind::kNone) {
         all = RecordView(holder.data(), kNativeOrder).Read(bits);
       }
-      Value map = BitsOf(bytes, all);
+      Value map = BitsOf(bytes, all, amounts_);
       MarkAs(part, map);
       return map;
     }
@@ -472,8 +472,9 @@ class Describer {
   }
 
   void AddDeviceFields(std::span<const DeviceField> fields, Bytes before, Bytes after,
-                       std::vector<Field>& into) {
+                       std::vector<Field>& into, const DeviceArray* array = nullptr) {
     for (const DeviceField& field : fields) {
+      if (array != nullptr && !Has(*array, field, before)) continue;
       const bool is_answer = field.direction == Direction::kOut;
       if (is_answer && described_.result.value_or(-1) < 0) continue;
       const Bytes from = is_answer ? after : before;
@@ -525,7 +526,7 @@ class Describer {
                                      ? answered.subspan(at, array.element_size)
                                      : Bytes();
         Value element = Value::Of(Value::Kind::kStruct);
-        AddDeviceFields(array.element, each, its_answer, element.fields);
+        AddDeviceFields(array.element, each, its_answer, element.fields, &array);
         list.elements.push_back(std::move(element));
       }
       list.more = count - list.elements.size();

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "hcall/machine/event_calls.h"
+#include "hcall/schema/count.h"
 #include "hcall/transport/grant_calls.h"
 #include "hcall/transport/privcmd_calls.h"
 
@@ -65,14 +66,27 @@ constexpr DeviceField kMostGrants[] = {{"count", 0, 4}};
 constexpr DeviceField kNotifyFields[] = {FIELD(UnmapNotify, index, Form::kAddress),
                                          FIELD(UnmapNotify, action),
                                          FIELD(UnmapNotify, port, Form::kPort)};
-constexpr DeviceField kSegment[] = {FIELD(GrantCopySegment, source.address, Form::kAddress),
-                                    FIELD(GrantCopySegment, dest.address, Form::kAddress),
+// A side is of a grant or an address of the program.
+#define SIDE(side, flag)                                                                             \
+  {#side ".ref", offsetof(GrantCopySegment, side.foreign.ref), 4, Form::kNumber, kIn, flag},         \
+      {#side ".offset",                                                                              \
+       offsetof(GrantCopySegment, side.foreign.offset),                                              \
+       2,                                                                                            \
+       Form::kNumber,                                                                                \
+       kIn,                                                                                          \
+       flag},                                                                                        \
+      {#side ".domid", offsetof(GrantCopySegment, side.foreign.domid), 2, Form::kDomain, kIn, flag}, \
+  {                                                                                                  \
+#side ".virt", offsetof(GrantCopySegment, side.address), 8, Form::kAddress, kIn, 0, flag         \
+  }
+constexpr DeviceField kSegment[] = {SIDE(source, kCopyFromGrant), SIDE(dest, kCopyToGrant),
                                     FIELD(GrantCopySegment, length), FIELD(GrantCopySegment, flags),
                                     FIELD(GrantCopySegment, status, Form::kSigned, kOut)};
+#undef SIDE
 constexpr DeviceField kCopyFields[] = {FIELD(GrantCopy, count)};
 constexpr DeviceArray kCopyArrays[] = {{"segments", offsetof(GrantCopy, segments),
                                         COUNT(GrantCopy, count), sizeof(GrantCopySegment), kSegment,
-                                        kInOut}};
+                                        kInOut, COUNT(GrantCopySegment, flags)}};
 constexpr DeviceField kNumber[] = {{"", 0, 4}};
 constexpr DeviceField kAllocateFields[] = {FIELD(ShareAllocate, domid, Form::kDomain),
                                            FIELD(ShareAllocate, flags), FIELD(ShareAllocate, count),
@@ -128,6 +142,12 @@ constexpr DeviceRequest kRequests[] = {
 }  // namespace
 
 std::span<const DeviceRequest> DeviceRequests() { return kRequests; }
+
+bool Has(const DeviceArray& array, const DeviceField& field, std::span<const std::byte> element) {
+  if (!array.flags || element.size() < array.element_size) return true;
+  const std::uint64_t flags = schema::RecordView(element.data(), kNativeOrder).Read(array.flags);
+  return (flags & field.with_flag) == field.with_flag && (flags & field.without_flag) == 0;
+}
 
 schema::Local LocalOf(const DeviceField& field) {
   switch (field.form) {

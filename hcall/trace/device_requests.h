@@ -4,6 +4,7 @@
 #ifndef HCALL_TRACE_DEVICE_REQUESTS_H_
 #define HCALL_TRACE_DEVICE_REQUESTS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -20,6 +21,9 @@ struct DeviceField {
   std::uint16_t size;
   Form form = Form::kNumber;
   schema::Direction direction = schema::Direction::kIn;
+  // It is there when this bit of the element's flags is set, or when it is not.
+  std::uint16_t with_flag = 0;
+  std::uint16_t without_flag = 0;
 };
 
 // So many elements behind a pointer of the structure, or behind the structure itself.
@@ -32,6 +36,7 @@ struct DeviceArray {
   std::uint16_t element_size;
   std::span<const DeviceField> element;  // one field at 0 without a name: the element is that
   schema::Direction direction = schema::Direction::kIn;
+  schema::Ref flags = {};  // of an element
 };
 
 struct DeviceRequest {
@@ -46,6 +51,9 @@ struct DeviceRequest {
 };
 
 std::span<const DeviceRequest> DeviceRequests();
+
+// Whether a field of an array's element is there.
+bool Has(const DeviceArray& array, const DeviceField& field, std::span<const std::byte> element);
 
 // Whose number a field is, if it is one (hcall/schema/words.h).
 schema::Local LocalOf(const DeviceField& field);

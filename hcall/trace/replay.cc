@@ -177,13 +177,16 @@ class Renumbering {
       for (std::uint64_t i = 0; i < count; ++i) {
         const std::uint64_t element = start + i * array.element_size;
         if (call_.before.At(element, 1).empty()) break;
-        RenumberFields(array.element, element);
+        RenumberFields(array.element, element, &array);
       }
     }
   }
 
-  void RenumberFields(std::span<const DeviceField> fields, std::uint64_t address) {
+  void RenumberFields(std::span<const DeviceField> fields, std::uint64_t address,
+                      const DeviceArray* array = nullptr) {
     for (const DeviceField& field : fields) {
+      const auto element = call_.before.At(address, array == nullptr ? 0 : array->element_size);
+      if (array != nullptr && !Has(*array, field, element)) continue;
       if (field.direction == schema::Direction::kOut) continue;
       RenumberNumber(address + field.offset, field.size, trace::LocalOf(field));
     }

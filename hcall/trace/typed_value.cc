@@ -177,13 +177,16 @@ Value NameOf(Bytes bytes, const Amounts& amounts) {
   return TextOf(bytes.first(static_cast<std::size_t>(end - bytes.begin())), amounts);
 }
 
-Value BitsOf(Bytes bytes, std::uint64_t all) {
+Value BitsOf(Bytes bytes, std::uint64_t all, const Amounts& amounts) {
   Value value = Value::Of(Value::Kind::kBits);
   const std::uint64_t known = std::min<std::uint64_t>(bytes.size() * 8, all);
   for (std::uint64_t bit = 0; bit < known; ++bit) {
     if ((std::to_integer<unsigned>(bytes[bit / 8]) >> bit % 8 & 1) == 0) continue;
     if (!value.ranges.empty() && value.ranges.back().second + 1 == bit) {
       value.ranges.back().second = bit;
+    } else if (value.ranges.size() == amounts.elements) {
+      value.more = all - bit;
+      return value;
     } else {
       value.ranges.emplace_back(bit, bit);
     }

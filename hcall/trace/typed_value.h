@@ -32,7 +32,7 @@ void SetLocal(schema::Local local, bool is_made, Value& value);
 Value NameOf(Bytes bytes, const Amounts& amounts);
 
 // The first `all` bits that `bytes` are the beginning of.
-Value BitsOf(Bytes bytes, std::uint64_t all);
+Value BitsOf(Bytes bytes, std::uint64_t all, const Amounts& amounts);
 
 // Elements one after another, as far as there are bytes.
 Value ArrayOf(Bytes bytes, const schema::Type& type, std::string_view spelling,

@@ -264,6 +264,27 @@ TEST_F(Trace, ShowsBitmapsAsRangesAndTextQuoted) {
             "console_io.write(buffer=\"" + std::string(32, 'x') + "\"..., count=40) = 0");
 }
 
+TEST_F(Trace, CutsBitmapsAndSaysSoInJsonToo) {
+  const std::vector<std::uint8_t> every_other(16, 0x55);
+  const std::uint64_t op = Domctl(XEN_DOMCTL_setvcpuaffinity, 1, [&](auto& u) {
+    u.vcpuaffinity.flags = XEN_VCPUAFFINITY_HARD;
+    Set(u.vcpuaffinity.cpumap_hard.bitmap, program_.New(every_other.data(), every_other.size()));
+    u.vcpuaffinity.cpumap_hard.nr_bits = 128;
+  });
+  EXPECT_EQ(LineOf(__HYPERVISOR_domctl, {op}),
+            "domctl.setvcpuaffinity({domain=1, vcpu=0, flags=XEN_VCPUAFFINITY_HARD, "
+            "cpumap_hard={bitmap={0,2,4,6,8,10,12,14,...}, nr_bits=128}}) = 0");
+  const nlohmann::json& bitmap = json_["arguments"]["cpumap_hard"]["bitmap"];
+  EXPECT_EQ(bitmap["bits"].size(), 8u);
+  EXPECT_EQ(bitmap["more"], 112);
+  const std::string longer(40, 'x');
+  (void)LineOf(__HYPERVISOR_console_io,
+               {CONSOLEIO_write, 40, program_.New(longer.data(), longer.size())});
+  const nlohmann::json& text = json_["arguments"]["buffer"];
+  EXPECT_EQ(text["text"], std::string(32, 'x'));
+  EXPECT_EQ(text["more"], 8);
+}
+
 TEST_F(Trace, ShowsOnlyAnswersThatTheCallGave) {
   xen_sysctl sysctl = {};
   sysctl.cmd = XEN_SYSCTL_getdomaininfolist;
@@ -331,6 +352,34 @@ TEST_F(Trace, ShowsTheDevicesOtherRequests) {
   EXPECT_EQ(LinesOf(kPrivcmdDmOp, program_.New(PrivcmdDmOp{7, 0, nullptr}), 0, [] {}),
             std::vector<std::string>{"dm_op(domid=0x7, nr_bufs=0x0, bufs=0x0) = 0 /* dm_op: bufs: "
                                      "fewer or shorter buffers than the op needs */"});
+}
+
+TEST_F(Trace, ShowsEachSideOfAGrantCopyAsWhatItIs) {
+  GrantCopySegment segment = {};
+  segment.source.foreign = {.ref = 8, .offset = 16, .domid = 3};
+  segment.dest.address = 0x7000;
+  segment.length = 100;
+  segment.flags = kCopyFromGrant;
+  GrantCopy copy = {};
+  copy.count = 1;
+  const std::uint64_t place = program_.New(segment);
+  std::memcpy(reinterpret_cast<std::byte*>(&copy) + offsetof(GrantCopy, segments), &place,
+              sizeof(place));
+  const auto lines = LinesOf(kGrantCopy, program_.New(copy), 0, [] {});
+  EXPECT_EQ(lines, std::vector<std::string>{
+                       "gntdev.grant_copy({count=1, segments=[{source={ref=8, offset=16, domid=3}, "
+                       "dest={virt=0x7000}, length=100, flags=1, status=0}]}) = 0"});
+  EXPECT_EQ(described_[0].domains, std::vector<std::uint16_t>{3});
+}
+
+TEST_F(Trace, ShowsHowLargeAResourceIs) {
+  PrivcmdMapResource resource = {};
+  resource.dom = 3;
+  const std::uint64_t place = program_.New(resource);
+  const auto lines = LinesOf(kPrivcmdMapResource, place, 0,
+                             [&] { program_.At<PrivcmdMapResource>(place).num = 5; });
+  EXPECT_EQ(lines, std::vector<std::string>{"privcmd.mmap_resource({dom=3, type=0, id=0, idx=0, "
+                                            "num=0 => 5, addr=0x0}) = 0"});
 }
 
 TEST_F(Trace, NamesDomains) {
