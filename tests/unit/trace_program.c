@@ -360,6 +360,9 @@ int main(int argc, char **argv) {
   file = open(path != NULL ? path : "/dev/null", O_RDWR);
   if (strcmp(what, "calls") == 0) {
     calls(1, 5);
+  } else if (strcmp(what, "user") == 0) {
+    printf("user %d\n", (int)geteuid());
+    calls(1, 1);
   } else if (strcmp(what, "threads") == 0) {
     threads();
   } else if (strcmp(what, "fork") == 0) {

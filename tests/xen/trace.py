@@ -16,10 +16,15 @@ STEPS = {
     'topology': f'{T} -qq -- xenpm get-cpu-topology; cat /t',
     'static': f'DEVICE=/dev/xen/privcmd {T} -qq -- trace_program_static calls; '
               'echo "exit code $?"; cat /t',
+    'threads': f'DEVICE=/dev/xen/privcmd {T} -f -qq -- trace_program_static threads; cat /t',
+    # Another user's, by whose rights it runs.
+    'setuid': 'cp /bin/trace_program_static /s; chown 1000 /s; chmod 4755 /s; chmod 666 '
+              f'/dev/xen/privcmd; DEVICE=/dev/xen/privcmd {T} -qq -- /s user; '
+              'echo "exit code $?"; chmod 600 /dev/xen/privcmd; cat /t',
     'recorded': f'{T} -f --binary -- xl list >/dev/null; xencomm trace --read=/t -qq',
     # A daemon, attached to, while others need it; what is asked for by -y is not asked of it.
-    'daemon': f'timeout -s INT 6 {T} -y -p $(pidof xenstored) & sleep 1; '
-              'xl create -e -p pvh-guest.cfg; xl list; wait; cat /t; xl domid pvh-guest',
+    'daemon': f'{T} -y -p $(pidof xenstored) & sleep 2; xl create -e -p pvh-guest.cfg; xl list; '
+              'kill -INT $!; wait; cat /t; xl domid pvh-guest',
     'destroyed': f'{T} -f -qq -e hypercall -- xl destroy pv-guest; cat /t; xl destroy pvh-guest; '
                  'xl list',
     'failing': f'{T} -f -qq -e domctl,memory_op,failed -- xl create -e -p large.cfg; '
@@ -142,6 +147,11 @@ def check(text, title):
     checks.expect_line('static', rf'domctl\.pausedomain\(\{{domain={number}\}}\) = '
                        r'(0|-1 ESRCH \(No such process\))', 1)
   checks.expect_line('static', 'exit code 3', 1)
+  for number in range(10, 14):
+    checks.expect_line('threads', rf'domctl\.pausedomain\(\{{domain={number}\}}\) = -1 ESRCH .*', 1)
+  checks.expect_line('setuid', 'user 1000', 1)
+  checks.expect_line('setuid', r'domctl\.pausedomain\(\{domain=1\}\) = (0|-1 ESRCH .*)', 1)
+  checks.expect_line('setuid', 'exit code 3', 1)
   recorded = checks.expect_calls('recorded', PROBES)
   checks.expect('recorded', 'the list is among them',
                 any(line.startswith('sysctl.getdomaininfolist') for line in recorded))
@@ -163,10 +173,10 @@ def check(text, title):
   checks.expect_line('replayed', 'exit code 0', 2)
   checks.expect_line('replayed', r'Not made: \d+ of (?!dm_op|privcmd\.unimplemented).*', 0)
   checks.expect_line('replayed', r'(Domain-0|pv-guest|pvh-guest|\(null\)) .*', 5)
-  checks.expect_line('half of it', r'call \d+ \(xl \d+\), domctl\.(pause|destroy)domain: result: recorded '
-                     r'0, answered -1 ESRCH \(No such process\)', 1)
-  checks.expect_line('half of it', r'  answered  domctl\..* /\* domain \d+ was there before the recording '
-                     r'\*/', 1)
+  checks.expect_line('half of it', r'call \d+ \(xl \d+\), domctl\.(pause|destroy)domain: result: '
+                     r'recorded 0, answered -1 ESRCH \(No such process\)', 1)
+  checks.expect_line('half of it', r'  answered  domctl\..* /\* domain \d+ was there before the '
+                     r'recording \*/', 1)
   checks.expect_line('half of it', 'exit code 1', 1)
   if '32 bits' in checks.outputs and any('not found' not in line and 'No such file' not in line
                                          for line in checks.outputs['32 bits'][:1]):
