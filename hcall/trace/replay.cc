@@ -136,7 +136,8 @@ class Renumbering {
   void RenumberBuffer(const Buffer& buffer) {
     const std::uint64_t size = buffer.element->size;
     if (size == 0) return;
-    for (std::uint64_t at = 0; at + size <= buffer.bytes; at += size) {
+    // A structure may be cut off at its end.
+    for (std::uint64_t at = 0; at < buffer.bytes; at += size) {
       const std::uint64_t address = buffer.address.value + at;
       if (buffer.element_record != nullptr) {
         RenumberRecord(*buffer.element_record, address);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hcall/trace/captured_call.h"
@@ -29,9 +30,13 @@ struct Difference {
 class Replay {
  public:
   // `client` and `memory` are borrowed; without `memory` no frames are mapped. `reading` as it was
-  // recorded.
-  Replay(Client& client, ForeignMemory* memory, const Reading& reading)
-      : client_(client), memory_(memory), reading_(reading) {}
+  // recorded. `counterparts`: what is known before.
+  Replay(Client& client, ForeignMemory* memory, const Reading& reading,
+         Counterparts counterparts = {})
+      : client_(client),
+        memory_(memory),
+        reading_(reading),
+        counterparts_(std::move(counterparts)) {}
 
   struct Outcome {
     std::string not_made;  // why not; "": it was

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "hcall/machine/event_calls.h"
 #include "hcall/schema/generated/xen.h"
 #include "hcall/schema/words.h"
 #include "hcall/transport/collect.h"
@@ -25,6 +26,7 @@
 #include "tests/fuzz/random_call.h"
 #include "tests/unit/embedded_machine.h"
 #include "tests/unit/fake_backing.h"
+#include "xencomm/own_space.h"
 
 namespace xencomm::trace {
 namespace {
@@ -147,6 +149,144 @@ class ToldTransport final : public Transport {
   testing::FakeBacking::Calls calls_;
 };
 
+// A number that a call is given, and whose it is.
+struct Given {
+  std::uint64_t number;
+  std::uint64_t bits;  // that it can have
+  Local local;
+  std::byte* place;  // nullptr: it is told by the call itself
+};
+
+// All numbers that a call is given, each after the other: registers, then what they lead to, as
+// rows and types say. Of calls in a list each call's.
+class AllGiven {
+ public:
+  AllGiven(const schema::Call& call, const Reading& reading)
+      : caller_{space_, kNativeOrder, reading.vcpus, reading.releases} {
+    ForEachCall(call, space_, [&](const schema::Call& each, std::uint64_t entry) {
+      if (ListOf(each)) return;
+      calls.emplace_back();
+      std::byte* registers = nullptr;
+      if (entry != schema::kNoIndex) {
+        registers = reinterpret_cast<std::byte*>(call.registers[0]) +
+                    entry * sizeof(multicall_entry) + offsetof(multicall_entry, args);
+      }
+      Add(each, registers);
+    });
+  }
+
+  std::vector<std::vector<Given>> calls;
+
+ private:
+  void Add(const schema::Call& call, std::byte* registers) {
+    std::vector<Given> behind;
+    std::swap(behind, calls.back());
+    const schema::Op* op = nullptr;
+    auto enter = [&](const schema::Op& entered) { return op = &entered, true; };
+    auto visit = [&](const schema::Buffer& buffer) { return Add(buffer), true; };
+    if (!schema::ForEachBuffer(call, caller_, visit, enter).ok()) return;
+    std::swap(behind, calls.back());
+    for (const schema::Part& part : op->registers().parts()) {
+      if (part.is_buffer()) continue;
+      std::byte* const place = registers == nullptr ? nullptr : registers + part.offset;
+      calls.back().push_back({call.registers[part.offset / 8] & part.number_bits(),
+                              part.number_bits(), LocalOf(part), place});
+    }
+    calls.back().insert(calls.back().end(), behind.begin(), behind.end());
+  }
+
+  void Add(const schema::Buffer& buffer) {
+    auto* const start = reinterpret_cast<std::byte*>(buffer.address.value);
+    for (std::uint64_t i = 0; i < buffer.count && buffer.element->size != 0; ++i) {
+      std::byte* const element = start + i * buffer.element->size;
+      if (buffer.element_record == nullptr) {
+        if (buffer.reads()) Add(element, *buffer.element, LocalOf(*buffer.part));
+        continue;
+      }
+      std::vector<std::byte> copy(buffer.element->size);
+      std::copy_n(element,
+                  std::min<std::uint64_t>(copy.size(), buffer.bytes - i * buffer.element->size),
+                  copy.begin());
+      const schema::RecordView view(copy.data(), kNativeOrder);
+      for (const schema::Part& part : buffer.element_record->parts()) {
+        const schema::Member* const member = WordsOf(part).member();
+        if (part.is_buffer() || !part.reads() || !view.Has(part, schema::Phase::kBefore)) continue;
+        if (i * buffer.element->size + part.offset + part.size() > buffer.bytes) continue;
+        if (member != nullptr && member->bit_width != 0) continue;
+        for (std::uint64_t at = 0; at < part.size(); at += part.type().size) {
+          Add(element + part.offset + at, part.type(), LocalOf(part));
+        }
+      }
+    }
+  }
+
+  void Add(std::byte* at, const schema::Type& type, Local local) {
+    if (type.is_number() && type.kind != schema::Kind::kHandle) {
+      const std::uint64_t number = schema::RecordView(at, kNativeOrder).Read(0, type.size);
+      calls.back().push_back({number, ~std::uint64_t{0} >> (64 - 8 * type.size), local, at});
+    }
+    if (type.kind != schema::Kind::kStruct) return;
+    for (const schema::Member& member : MembersOf(type)) {
+      if (member.bit_width != 0) continue;
+      for (std::uint64_t i = 0; i < member.size; i += member.type().size) {
+        Add(at + member.offset + i, member.type(), schema::LocalOf(type, member));
+      }
+    }
+  }
+
+  static Local LocalOf(const schema::Part& part) {
+    const schema::PartWords& words = WordsOf(part);
+    if (words.is_made || words.local == Local::kMachine) return Local::kNo;
+    if (words.local != Local::kNo || words.member() == nullptr) return words.local;
+    return schema::LocalOf(words.member()->spelling);
+  }
+
+  OwnSpace space_;
+  schema::Caller caller_;
+};
+
+constexpr Local kKinds[] = {Local::kDomain,  Local::kFrame, Local::kPort,   Local::kHandle,
+                            Local::kCpupool, Local::kPirq,  Local::kServer, Local::kView};
+bool IsOfDomain(Local kind) {
+  return kind != Local::kDomain && kind != Local::kHandle && kind != Local::kCpupool;
+}
+
+// Another machine, on which each kind of things has other numbers, of each domain others.
+std::uint64_t OnOtherMachine(Local kind, std::uint16_t domain, std::uint64_t number) {
+  if (kind == Local::kNo || number == 0) return number;
+  if (kind == Local::kAddress) {
+    return OnOtherMachine(Local::kFrame, domain, number >> 12) << 12 | (number & 0xfff);
+  }
+  if (kind == Local::kOwnPort) return OnOtherMachine(Local::kPort, 0, number);
+  if (kind == Local::kDomain) return number >= DOMID_FIRST_RESERVED ? number : number + 1;
+  if (kind == Local::kFrame && number >= ~std::uint64_t{0} >> 12) return number;
+  if (static_cast<std::uint32_t>(number) == ~std::uint32_t{0} && kind != Local::kFrame) {
+    return number;
+  }
+  const std::uint64_t of_domain = IsOfDomain(kind) ? 16 * (domain % 64) : 0;
+  return number + 0x1000 * static_cast<unsigned>(kind) + of_domain;
+}
+
+// As the replay finds it: by the first domain that a call names.
+std::uint16_t DomainOf(const std::vector<Given>& call) {
+  const auto first = std::ranges::find(call, Local::kDomain, &Given::local);
+  const std::uint64_t domain = first == call.end() ? 0 : first->number;
+  return domain == DOMID_SELF ? std::uint16_t{0} : static_cast<std::uint16_t>(domain);
+}
+
+Counterparts OtherMachine(const AllGiven& given) {
+  Counterparts counterparts;
+  for (const auto& call : given.calls) {
+    for (const std::uint16_t domain : {DomainOf(call), std::uint16_t{0}}) {
+      for (const Local kind : kKinds) {
+        counterparts.Learn({kind, domain, 1}, OnOtherMachine(kind, domain, 1), true,
+                           ~std::uint64_t{1});
+      }
+    }
+  }
+  return counterparts;
+}
+
 // A random call of an op, recorded with random answers.
 class Recorded {
  public:
@@ -154,6 +294,16 @@ class Recorded {
       : random_(seed), made_(op, kNativeOrder, random_, memory) {
     if (!made_.ok()) return;
     reading_ = {made_.release(), RandomCall::kVcpus};
+    // Frames that there can be.
+    for (auto& call : AllGiven(made_.call(), reading_).calls) {
+      for (const Given& each : call) {
+        const bool is_frame = each.local == Local::kFrame || each.local == Local::kAddress;
+        if (!is_frame || each.place == nullptr || each.bits != ~std::uint64_t{0}) continue;
+        const std::uint64_t number = each.number >> 24;
+        std::memcpy(each.place, &number, sizeof(number));
+      }
+    }
+    given_ = std::make_unique<AllGiven>(made_.call(), reading_);
     OwnMemory theirs(made_.call());
     theirs.LookOnlyIn([&](std::uint64_t page) {
       return page == OwnMemory::kFrame || (page >= memory.address() && page < memory.end());
@@ -175,6 +325,7 @@ class Recorded {
   bool ok() const { return is_ok_; }
   const CapturedCall& call() const { return call_; }
   const Reading& reading() const { return reading_; }
+  const AllGiven& given() const { return *given_; }
 
   // As it was answered, into the buffers of a call that is made again.
   std::int64_t AnswerAgain(const schema::Call& again) {
@@ -235,6 +386,7 @@ class Recorded {
   Reading reading_;
   CapturedCall call_;
   std::vector<schema::CollectedBuffer> buffers_;
+  std::unique_ptr<AllGiven> given_;
   std::int64_t result_ = 0;
 };
 
@@ -279,6 +431,36 @@ TEST(RandomCalls, ThatAreAnsweredAlikeDifferInNothing) {
   EXPECT_GT(made, 1500u);
   // Those with a pointer in another's data.
   EXPECT_LT(not_made, made / 100);
+}
+
+TEST(RandomCalls, AreMadeAgainByTheNumbersOfTheOtherMachine) {
+  auto owned = std::make_unique<ToldTransport>();
+  ToldTransport& transport = *owned;
+  const auto client = *Client::Over(std::move(owned));
+  std::map<Local, unsigned> named;
+  ForEachRandomCall([&](Recorded& recorded) {
+    transport.answer = [&](const schema::Call& call) {
+      const AllGiven again(call, recorded.reading());
+      EXPECT_EQ(again.calls.size(), recorded.given().calls.size());
+      for (std::size_t i = 0; i < again.calls.size(); ++i) {
+        const std::vector<Given>& was = recorded.given().calls[i];
+        const std::uint16_t domain = DomainOf(was);
+        EXPECT_EQ(again.calls[i].size(), was.size());
+        for (std::size_t j = 0; j < was.size() && j < again.calls[i].size(); ++j) {
+          EXPECT_EQ(again.calls[i][j].number,
+                    OnOtherMachine(was[j].local, domain, was[j].number) & was[j].bits)
+              << was[j].number << " of " << domain << ", kind " << static_cast<int>(was[j].local);
+          ++named[was[j].local];
+        }
+      }
+      return -EPERM;
+    };
+    Replay replay(*client, nullptr, recorded.reading(), OtherMachine(recorded.given()));
+    (void)replay.Make(recorded.call());
+  });
+  for (const Local kind : kKinds) {
+    EXPECT_GT(named[kind], 5u) << static_cast<int>(kind);
+  }
 }
 
 // Of an answer each number for itself.
@@ -342,6 +524,223 @@ TEST(RandomCalls, ThatAreAnsweredOtherwiseSayWhere) {
   });
   EXPECT_GT(named, 3000u);
   EXPECT_GT(whole, 1000u);
+}
+
+// --- Answers
+// ---------------------------------------------------------------------------------------
+
+Field Number(const char* name, std::uint64_t number, Local local = Local::kNo,
+             std::uint64_t bits = 0) {
+  Field field = {name, Value::Number(number)};
+  field.value.local = local;
+  field.value.local_bits = bits;
+  return field;
+}
+
+// A list of domains, each with flags of which two bits are the machine's.
+DescribedCall Domains(std::vector<std::array<std::uint64_t, 3>> domains) {
+  DescribedCall call;
+  call.result = 0;
+  call.arguments = {{"buffer", Value::Of(Value::Kind::kList)}};
+  call.arguments[0].value.is_answer = true;
+  for (const auto& [id, flags, pages] : domains) {
+    Value each = Value::Of(Value::Kind::kStruct);
+    each.fields = {Number("domain", id, Local::kDomain),
+                   Number("flags", flags, Local::kMachine, 0x30), Number("pages", pages)};
+    call.arguments[0].value.elements.push_back(std::move(each));
+  }
+  return call;
+}
+
+std::vector<std::string> Found(const DescribedCall& recorded, const DescribedCall& answered,
+                               Counterparts& counterparts) {
+  std::vector<std::string> all;
+  for (const Difference& each : Compare(recorded, answered, counterparts)) {
+    all.push_back(each.where + ": " + each.recorded + ", " + each.answered);
+  }
+  return all;
+}
+
+TEST(Answers, AboutDomainsAreOfThoseThatTheRecordingMade) {
+  Counterparts known;
+  known.Learn({Local::kDomain, 0, 5}, 1, true);
+  known.Learn({Local::kDomain, 0, 6}, 3, false);
+  using Strings = std::vector<std::string>;
+  const DescribedCall was = Domains({{0, 1, 10}, {5, 0x20, 100}, {6, 0, 7}});
+  EXPECT_EQ(Found(was, Domains({{0, 2, 20}, {1, 0x10, 100}}), known), Strings());
+  EXPECT_EQ(Found(was, Domains({{1, 0x21, 100}}), known),
+            Strings{"buffer, domain 5.flags: 32, 33"});
+  EXPECT_EQ(Found(was, Domains({{1, 0x20, 101}}), known),
+            Strings{"buffer, domain 5.pages: 100, 101"});
+  EXPECT_EQ(Found(was, Domains({{5, 0x20, 100}}), known),
+            Strings{"buffer, domain 5: {domain=5, flags=32, pages=100}, nothing"});
+}
+
+TEST(Answers, OfAListAreAsManyAsWereRecorded) {
+  Counterparts known;
+  DescribedCall was, is;
+  was.result = is.result = 0;
+  was.arguments = is.arguments = {{"list", Value::Of(Value::Kind::kList)}};
+  was.arguments[0].value.elements = {Value::Number(1), Value::Number(2)};
+  is.arguments[0].value.elements = {Value::Number(1)};
+  EXPECT_EQ(Found(was, is, known), std::vector<std::string>{"list: 2 elements, 1"});
+}
+
+TEST(Answers, ThatMakeAThingAreItsNumberFromThenOn) {
+  Counterparts known;
+  known.Learn({Local::kPort, 0, 5}, 6, true);
+  DescribedCall was, is;
+  was.result = is.result = 0;
+  Field port = Number("port", 5, Local::kPort);
+  port.value.is_answer = port.value.is_made = true;
+  was.arguments = is.arguments = {port};
+  is.arguments[0].value.number = 9;
+  EXPECT_TRUE(Compare(was, is, known).empty());
+  EXPECT_EQ(known.Find({Local::kPort, 0, 5}), 9u);
+  // One that is named is what it was.
+  was.arguments[0].value.is_made = false;
+  is.arguments[0].value.number = 10;
+  EXPECT_EQ(Found(was, is, known), std::vector<std::string>{"port: 5, which is 9 here, 10"});
+}
+
+// --- Requests of devices -------------------------------------------------------------------------
+
+// What was mapped of which domain.
+class ToldMemory final : public ForeignMemory {
+ public:
+  int Map(std::uint32_t of, Placement&, std::span<const std::uint64_t> of_frames,
+          std::span<int> errors) override {
+    domain = of;
+    frames.assign(of_frames.begin(), of_frames.end());
+    errors[1] = -EINVAL;
+    return 0;
+  }
+  int Unmap(void*, std::size_t) override { return ++unmapped, 0; }
+  int MapResource(const Resource& resource, Placement&) override {
+    domain = resource.domain;
+    return 0;
+  }
+  int UnmapResource(void*, std::size_t) override { return ++unmapped, 0; }
+  int ResourceSize(const Resource& resource, std::size_t* size) override {
+    domain = resource.domain;
+    *size = 3 * 4096;
+    return 0;
+  }
+  int Restrict(std::uint16_t) override { return -EINVAL; }
+
+  std::uint32_t domain = 0;
+  std::vector<std::uint64_t> frames;
+  int unmapped = 0;
+};
+
+class Requests : public ::testing::Test {
+ protected:
+  Requests() {
+    auto owned = std::make_unique<ToldTransport>();
+    transport_ = owned.get();
+    client_ = *Client::Over(std::move(owned));
+    known_.Learn({Local::kDomain, 0, 5}, 1, true);
+    known_.Learn({Local::kFrame, 5, 0x100}, 0x200, true, 16);
+    known_.Learn({Local::kPort, 0, 7}, 8, true);
+    known_.Learn({Local::kPort, 5, 7}, 9, true);
+  }
+
+  template <class T>
+  Replay::Outcome Make(std::uint64_t request, const T& argument, std::int64_t result,
+                       const MemoryImage& more = {}) {
+    CapturedCall call;
+    call.request = request;
+    call.argument = 0x1000;
+    call.before = more;
+    call.before.Add(0x1000, std::as_bytes(std::span(&argument, 1)));
+    call.after = call.before;
+    call.result = result;
+    Replay replay(*client_, &memory_, {}, known_);
+    return replay.Make(call);
+  }
+
+  ToldTransport* transport_;
+  std::shared_ptr<Client> client_;
+  ToldMemory memory_;
+  Counterparts known_;
+};
+
+TEST_F(Requests, ForFramesAreOfTheDomainsThatTheyAreHere) {
+  const std::uint64_t frames[3] = {0x100, 0x10f, 0x110};
+  const int errors[3] = {};
+  MemoryImage arrays;
+  arrays.Add(0x2000, std::as_bytes(std::span(frames)));
+  arrays.Add(0x3000, std::as_bytes(std::span(errors)));
+  PrivcmdMapBatch batch = {.num = 3, .dom = 5, .addr = 0x7000, .arr = nullptr, .err = nullptr};
+  const std::uint64_t places[2] = {0x2000, 0x3000};
+  std::memcpy(&batch.arr, &places[0], 8);
+  std::memcpy(&batch.err, &places[1], 8);
+  const Replay::Outcome outcome = Make(kPrivcmdMapBatch, batch, 0, arrays);
+  EXPECT_EQ(memory_.domain, 1u);
+  EXPECT_EQ(memory_.frames, (std::vector<std::uint64_t>{0x200, 0x20f, 0x110}));
+  EXPECT_EQ(memory_.unmapped, 1);
+  ASSERT_EQ(outcome.differences.size(), 1u);
+  ASSERT_EQ(outcome.differences[0].size(), 1u);
+  EXPECT_EQ(outcome.differences[0][0].where, "err[1]");
+  EXPECT_EQ(outcome.differences[0][0].answered, "-EINVAL");
+}
+
+TEST_F(Requests, ForAResourceSayHowLargeItIs) {
+  PrivcmdMapResource resource = {};
+  resource.dom = 5;
+  const Replay::Outcome asked = Make(kPrivcmdMapResource, resource, 0);
+  EXPECT_EQ(memory_.domain, 1u);
+  ASSERT_EQ(asked.differences.size(), 1u);
+  ASSERT_EQ(asked.differences[0].size(), 1u);
+  EXPECT_EQ(asked.differences[0][0].where, "num");
+  EXPECT_EQ(asked.differences[0][0].answered, "3");
+  resource.num = 2;
+  EXPECT_EQ(Make(kPrivcmdMapResource, resource, -EINVAL).differences[0][0].where, "result");
+  EXPECT_EQ(memory_.unmapped, 1);
+}
+
+TEST_F(Requests, ForEventsAreMadeOfTheHypervisor) {
+  std::uint64_t op = 0;
+  evtchn_bind_interdomain asked = {};
+  transport_->answer = [&](const schema::Call& call) {
+    EXPECT_EQ(call.hypercall, std::uint64_t{__HYPERVISOR_event_channel_op});
+    op = call.registers[0];
+    std::memcpy(&asked, reinterpret_cast<const void*>(call.registers[1]), sizeof(evtchn_send));
+    if (op != EVTCHNOP_bind_interdomain) return 0;
+    auto* const bind = reinterpret_cast<evtchn_bind_interdomain*>(call.registers[1]);
+    asked = *bind;
+    bind->local_port = 12;
+    return 0;
+  };
+  EXPECT_TRUE(Make(machine::kEventNotify, machine::EventPort{7}, 0).differences[0].empty());
+  EXPECT_EQ(op, std::uint64_t{EVTCHNOP_send});
+  EXPECT_EQ(asked.remote_dom, 8u) << "it begins with the port";
+  const machine::EventBindInterdomain bind = {.remote_domain = 5, .remote_port = 7};
+  // The port that is bound is another one here.
+  EXPECT_TRUE(Make(machine::kEventBindInterdomain, bind, 33).differences[0].empty());
+  EXPECT_EQ(asked.remote_dom, 1u);
+  EXPECT_EQ(asked.remote_port, 9u) << "that domain's";
+  EXPECT_EQ(Make(machine::kEventReset, machine::EventPort{7}, 0).not_made,
+            "it is about the process alone");
+}
+
+TEST_F(Requests, OfDeviceModelsAreOfTheDomainThatItIsHere) {
+  std::uint64_t domain = 0;
+  transport_->answer = [&](const schema::Call& call) {
+    EXPECT_EQ(call.hypercall, std::uint64_t{__HYPERVISOR_dm_op});
+    domain = call.registers[0];
+    return 0;
+  };
+  xen_dm_op op = {};
+  op.op = XEN_DMOP_set_pci_intx_level;
+  MemoryImage arrays;
+  arrays.Add(0x3000, std::as_bytes(std::span(&op, 1)));
+  const std::uint64_t buffer[2] = {0x3000, sizeof(op)};
+  arrays.Add(0x2000, std::as_bytes(std::span(buffer)));
+  PrivcmdDmOp frame = {5, 1, nullptr};
+  std::memcpy(&frame.ubufs, "\0\x20\0\0\0\0\0\0", 8);
+  EXPECT_EQ(Make(kPrivcmdDmOp, frame, 0, arrays).not_made, "");
+  EXPECT_EQ(domain, 1u);
 }
 
 // --- A domain's life -----------------------------------------------------------------------------
@@ -496,6 +895,16 @@ TEST_F(Life, IsTheSameWhereAllIsNumberedOtherwise) {
   BeginElsewhere();
   for (const Difference& each : ReplayAll(calls_)) {
     ADD_FAILURE() << each.where << ": " << each.recorded << ", " << each.answered;
+  }
+  // Any frame of an extent is found.
+  const DescribedCall& looked = outcomes_[4].answered[0];
+  ASSERT_EQ(looked.name(), "domctl.getpageframeinfo3");
+  const auto array = std::ranges::find(looked.arguments[0].value.fields, "array", &Field::name);
+  ASSERT_NE(array, looked.arguments[0].value.fields.end());
+  const DescribedCall& populated = outcomes_[3].answered[0];
+  const Value& extents = populated.arguments[0].value.fields[0].value.after.at(0);
+  for (unsigned i = 0; i < kExtents; ++i) {
+    EXPECT_EQ(array->value.elements[i].number, extents.elements[i].number + i);
   }
   // They are another domain's calls indeed.
   ASSERT_EQ(outcomes_.size(), calls_.size());
