@@ -31,7 +31,8 @@ using schema::Phase;
 using schema::RecordView;
 using schema::Type;
 
-constexpr std::uint64_t kMostBytes = std::uint64_t{64} << 20;  // of a call's buffers
+// Of a call's buffers: each number of them is looked at by its name.
+constexpr std::uint64_t kMostBytes = std::uint64_t{4} << 20;
 
 // Whose numbers a call's are, where they are a domain's own.
 std::uint16_t DomainOf(const DescribedCall& call) {
