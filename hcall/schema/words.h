@@ -74,6 +74,7 @@ struct PartWords {
   Naming naming;
   Local local;
   bool is_made;              // the call gives the thing its number
+  bool is_or_next;           // it names the first one from there on
   std::uint64_t local_bits;  // of the machine's flags; 0: all of it
   Index member_index;
 

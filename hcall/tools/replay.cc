@@ -87,6 +87,7 @@ class Report {
   }
 
   bool has_difference() const { return different_ != 0; }
+  bool has_made() const { return made_ != 0; }
 
  private:
   void Show(const CapturedCall& captured, const DescribedCall& recorded,
@@ -152,7 +153,7 @@ absl::StatusOr<int> Run(const Arguments& arguments) {
     report.Add(**call, replay.Make(**call), reading);
   }
   report.ShowEnd();
-  return report.has_difference() ? 1 : 0;
+  return report.has_difference() || !report.has_made() ? 1 : 0;
 }
 
 }  // namespace
@@ -165,7 +166,8 @@ Command ReplayCommand() {
           "FILE is what xencomm trace --binary wrote, on real Xen or on a machine. Its calls are "
           "made one after another, as domain 0, and the first one that is answered otherwise is "
           "named, with each field that differs. So a trace of a host becomes a test: of this "
-          "library's hypervisor, or with --xen of a newer Xen. Without options the machine is one "
+          "library's hypervisor, or with --xen of the host's Xen, which is changed as the calls "
+          "say. Without options the machine is one "
           "of its own that answers as the release that was recorded; it may want the host's "
           "--cpus and --memory.\n\n"
           "What the other machine has numbered by itself (domains, frames, event channels, grant "
@@ -174,8 +176,9 @@ Command ReplayCommand() {
           "which fields (local).\n\n"
           "Guests' memory and the store are not recorded: a domain that is built anew is empty, "
           "and what its vcpus did does not happen. Calls are not made that the op table does not "
-          "know, whose memory was not recorded whole, or that are about a process and its "
-          "mappings: they are counted. The exit code is 1 when something was answered otherwise.",
+          "know, whose memory was not recorded whole, that are about a process and its mappings, "
+          "or about something that was there before the recording: they are counted. The exit "
+          "code is 1 when something was answered otherwise, or no call was made at all.",
       .options = {{.name = "all", .value = "", .help = "go on after a difference", .letter = 'a'},
                   {.name = "filter",
                    .value = "EXPR",

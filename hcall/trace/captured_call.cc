@@ -169,7 +169,8 @@ std::uint64_t CountFilledIn(const Buffer& buffer, const void* registers, const M
   std::array<std::byte, schema::kMaxRecordSize> holder = {};
   if (!buffer.in_register) {
     const auto as_left = after.At(buffer.holder.value, holder.size());
-    if (as_left.empty()) return buffer.count;
+    const bool is_in_result = buffer.part->filled().kind == schema::CountKind::kReturned;
+    if (as_left.empty() && !is_in_result) return buffer.count;
     std::ranges::copy(as_left, holder.begin());
   }
   return schema::CountFilled(*buffer.part, buffer.count,

@@ -14,15 +14,25 @@ bool IsOfDomain(Local kind) {
   return kind != Local::kDomain && kind != Local::kHandle && kind != Local::kCpupool;
 }
 
-// Numbers that mean the same everywhere: no thing, every thing, what is there from the start.
-bool IsEverywhere(Local kind, std::uint64_t number) {
-  const auto as_32_bits = static_cast<std::uint32_t>(number);
-  if (kind == Local::kDomain) return number == 0 || number >= DOMID_FIRST_RESERVED;
-  if (kind == Local::kFrame) return number == 0 || number >= ~std::uint64_t{0} >> kPageShift;
-  return number == 0 || as_32_bits == ~std::uint32_t{0};
-}
-
 }  // namespace
+
+bool Counterparts::IsEverywhere(const Thing& thing) {
+  const std::uint64_t number = thing.number;
+  switch (thing.kind) {
+    case Local::kDomain:
+      return number == 0 || number >= DOMID_FIRST_RESERVED;
+    case Local::kAddress:
+      return IsEverywhere({Local::kFrame, thing.domain, number >> kPageShift});
+    case Local::kFrame:
+      return number == 0 || number >= ~std::uint64_t{0} >> kPageShift;
+    case Local::kHandle:
+    case Local::kPirq:
+    case Local::kServer:
+      return static_cast<std::uint32_t>(number) == ~std::uint32_t{0};
+    default:
+      return number == 0 || static_cast<std::uint32_t>(number) == ~std::uint32_t{0};
+  }
+}
 
 Counterparts::Key Counterparts::KeyOf(const Thing& thing) {
   return {thing.kind, IsOfDomain(thing.kind) ? thing.domain : std::uint16_t{0}, thing.number};
@@ -45,7 +55,7 @@ std::optional<std::uint64_t> Counterparts::Find(const Thing& thing) const {
     return *frame << kPageShift | (thing.number & kInPage);
   }
   if (thing.kind == Local::kOwnPort) return Find({Local::kPort, 0, thing.number});
-  if (IsEverywhere(thing.kind, thing.number)) return thing.number;
+  if (IsEverywhere(thing)) return thing.number;
   const auto run = RunOf(KeyOf(thing));
   if (run == known_.end()) return {};
   return run->second.number + (thing.number - std::get<2>(run->first));
@@ -85,7 +95,12 @@ void Counterparts::Learn(const Thing& thing, std::uint64_t number, bool is_made,
     Learn(frame, number >> kPageShift, is_made);
   } else if (thing.kind == Local::kOwnPort) {
     Learn({Local::kPort, 0, thing.number}, number, is_made);
-  } else if (!IsEverywhere(thing.kind, thing.number) && count <= ~thing.number) {
+  } else if (!IsEverywhere(thing) && count <= ~thing.number) {
+    if (thing.kind == Local::kDomain && is_made && count == 1) {
+      std::erase_if(known_, [&](const auto& known) {
+        return IsOfDomain(std::get<0>(known.first)) && std::get<1>(known.first) == thing.number;
+      });
+    }
     Cut(KeyOf(thing), count);
     known_[KeyOf(thing)] = {number, count, is_made};
   }

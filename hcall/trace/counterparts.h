@@ -21,11 +21,15 @@ class Counterparts {
     std::uint64_t number;
   };
 
-  // None: nothing is known of it. What every machine has (domain 0, reserved ids) is itself.
+  // A number that means the same on every machine: of what is there from the start, of nothing.
+  static bool IsEverywhere(const Thing& thing);
+
+  // None: nothing is known of it. What is everywhere is itself.
   std::optional<std::uint64_t> Find(const Thing& thing) const;
 
   // Of `count` things numbered one after another, in place of what was known of them. `is_made`:
-  // they have come to be by a call, and were not there before.
+  // they have come to be by a call, and were not there before. A domain that is made has nothing
+  // of one that had its id.
   void Learn(const Thing& thing, std::uint64_t number, bool is_made, std::uint64_t count = 1);
   bool IsMade(const Thing& thing) const;
 

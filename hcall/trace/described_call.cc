@@ -301,7 +301,8 @@ class Describer {
       // A structure may be cut off at its end, but the rest of a list may not be known at all.
       const std::uint64_t room =
           std::min<std::uint64_t>(buffer.element->size, buffer.bytes - i * buffer.element->size);
-      std::optional<Value> each = DescribeRecord(*buffer.element_record, address, room);
+      std::optional<Value> each =
+          DescribeRecord(*buffer.element_record, address, room, buffer.writes());
       if (!each) break;
       list.elements.push_back(*std::move(each));
     }
@@ -316,7 +317,7 @@ class Describer {
 
   // The structure at an address; none: it is not known.
   std::optional<Value> DescribeRecord(const Record& record, std::uint64_t address,
-                                      std::uint64_t room) {
+                                      std::uint64_t room, bool is_written) {
     // Whole copies, of which what is not known is zero: tests look at fields wherever they are.
     const std::size_t size = record.type()->size;
     std::vector<std::byte> before(size), after(size);
@@ -326,7 +327,7 @@ class Describer {
       return bytes.size();
     };
     const std::size_t had = copy(captured_.before, before);
-    const std::size_t left = copy(captured_.after, after);
+    const std::size_t left = is_written ? copy(captured_.after, after) : 0;
     if (had == 0 && left == 0) return {};
     const bool failed = described_.result.value_or(-1) < 0;
     const Hypercall& hypercall = op_->hypercall();

@@ -1,7 +1,9 @@
 #include "hcall/trace/replay.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -33,6 +35,9 @@ using schema::Type;
 
 // Of a call's buffers: each number of them is looked at by its name.
 constexpr std::uint64_t kMostBytes = std::uint64_t{4} << 20;
+
+// The last id that a domain can have, and so hardly has.
+constexpr std::uint64_t kNobody = DOMID_FIRST_RESERVED - 1;
 
 // Whose numbers a call's are, where they are a domain's own.
 std::uint16_t DomainOf(const DescribedCall& call) {
@@ -84,9 +89,12 @@ class Renumbering {
       return unknown;
     }
     const auto list = ListOf(*hypercall);
+    auto its = described.begin();  // in the order of the list
     ForEachCall(*hypercall, space, [&](const Call& each, std::uint64_t entry) {
-      const auto its = std::ranges::find(described, entry, &DescribedCall::entry);
-      if (its == described.end() || ListOf(each)) return;
+      if (ListOf(each)) return;
+      its = std::find_if(its, described.end(),
+                         [&](const DescribedCall& call) { return call.entry == entry; });
+      if (its == described.end()) return;
       domain_ = DomainOf(*its);
       RenumberCall(each, entry == schema::kNoIndex
                              ? 0
@@ -158,10 +166,12 @@ class Renumbering {
       if (!view.Has(part, Phase::kBefore)) continue;
       const Member* const member = WordsOf(part).member();
       if (member != nullptr && member->bit_width != 0) continue;
+      may_be_unknown_ = WordsOf(part).is_or_next;
       const std::uint64_t size = part.type().size;
       for (std::uint64_t at = 0; at + size <= part.size() && size != 0; at += size) {
         RenumberValue(address + part.offset + at, part.type(), LocalOf(part));
       }
+      may_be_unknown_ = false;
     }
   }
 
@@ -227,21 +237,27 @@ class Renumbering {
   std::uint64_t CounterpartOf(Local local, std::uint64_t number) {
     if (local == Local::kNo || local == Local::kMachine) return number;
     const auto known = counterparts_.Find({local, domain_, number});
-    if (!known && unknown_.empty() && WordOf(local)[0] != '\0') {
+    if (known || may_be_unknown_ || WordOf(local)[0] == '\0') return known.value_or(number);
+    if (unknown_.empty()) {
       unknown_ = absl::StrFormat("%s %d was there before the recording", WordOf(local), number);
     }
-    return known.value_or(number);
+    // Not somebody else's here.
+    return local == Local::kDomain ? kNobody : number;
   }
 
+  // What several lead to is renumbered once.
   void Store(std::uint64_t address, std::uint64_t number, std::size_t size) {
+    if (!renumbered_.insert(address).second) return;
     call_.before.Write(address, std::as_bytes(std::span(&number, 1)).first(size));
   }
 
   CapturedCall& call_;
   const Counterparts& counterparts_;
   const Reading& reading_;
-  std::uint16_t domain_ = 0;  // that the numbers of the call are of
-  std::string unknown_;       // the first thing in the call
+  std::uint16_t domain_ = 0;     // that the numbers of the call are of
+  bool may_be_unknown_ = false;  // it is, or what comes after it
+  std::string unknown_;          // the first thing in the call
+  std::set<std::uint64_t> renumbered_;
 };
 
 // --- Memory of another program -------------------------------------------------------------------
@@ -294,10 +310,10 @@ class Comparison {
   }
 
   void CompareResults(const DescribedCall& recorded, const DescribedCall& answered) {
-    if (!recorded.result) return;  // the program ended in it
     if (recorded.failed() || answered.failed() || recorded.result_local == Local::kNo) {
       if (recorded.failed() != answered.failed() ||
-          (recorded.result != answered.result && recorded.result_local == Local::kNo) ||
+          (recorded.result != answered.result && recorded.result_local == Local::kNo &&
+           is_compared_) ||
           (recorded.failed() && recorded.result != answered.result)) {
         Tell("result", ResultText(recorded), ResultText(answered));
       }
@@ -334,10 +350,12 @@ class Comparison {
   void CompareValues(const std::string& where, const Value& recorded, const Value& answered) {
     const Value& was = Final(recorded);
     const Value& is = Final(answered);
-    const bool is_in_answer = is_answer_;
+    const bool is_in_answer = is_answer_, is_in_changed = is_changed_;
     is_answer_ |= was.is_answer;
+    is_changed_ |= !recorded.after.empty();
     CompareFinal(where, was, is);
     is_answer_ = is_in_answer;
+    is_changed_ = is_in_changed;
   }
 
   void CompareFinal(const std::string& where, const Value& was, const Value& is) {
@@ -382,15 +400,20 @@ class Comparison {
 
   void CompareNumbers(const std::string& where, const Value& was, const Value& is) {
     if (IsMachines(was)) return;
-    if (was.local == Local::kNo || was.local == Local::kMachine) {
-      const std::uint64_t bits = was.local == Local::kNo ? 0 : was.local_bits;
+    // What a call answers in place of a frame that it was told is none.
+    const bool is_no_frame = was.local == Local::kFrame && is_changed_ && !was.is_made;
+    if (was.local == Local::kNo || was.local == Local::kMachine || is_no_frame) {
+      const std::uint64_t bits = was.local == Local::kMachine ? was.local_bits : 0;
       if ((was.number & ~bits) != (is.number & ~bits)) Tell(where, ValueText(was), ValueText(is));
       return;
     }
     const Counterparts::Thing thing = {was.local, domain_, was.number};
     const auto known = counterparts_.Find(thing);
     // Of what the call was only told nothing is learned.
-    if (was.is_made || (is_answer_ && !known)) {
+    if (was.is_made && !Counterparts::IsEverywhere(thing) &&
+        Counterparts::IsEverywhere({was.local, domain_, is.number})) {
+      Tell(where, ValueText(was), ValueText(is));
+    } else if (was.is_made || (is_answer_ && !known)) {
       counterparts_.Learn(thing, is.number, was.is_made,
                           was.local == Local::kFrame && was.is_made ? run_ : 1);
     } else if (const std::uint64_t expected = known.value_or(was.number); expected != is.number) {
@@ -406,6 +429,8 @@ class Comparison {
   // others are the machine's.
   void CompareDomains(const std::string& where, const std::vector<Value>& recorded,
                       const std::vector<Value>& answered) {
+    const bool was_compared = is_compared_;
+    is_compared_ = true;
     for (const Value& was : recorded) {
       const std::uint64_t domain = DomainIn(was)->number;
       const auto here = counterparts_.Find({Local::kDomain, 0, domain});
@@ -420,6 +445,7 @@ class Comparison {
         CompareFields(its, was.fields, other->fields);
       }
     }
+    is_compared_ = was_compared;
   }
 
   // The one that a structure is about, if it is.
@@ -443,6 +469,7 @@ class Comparison {
   Counterparts& counterparts_;
   bool is_compared_ = true;  // not of a domain that was there before, which is the machine's
   bool is_answer_ = false;   // what is compared: the call was not told it
+  bool is_changed_ = false;  // it was told something else
   std::uint64_t run_ = 1;    // frames that one number stands for
   std::vector<Difference> differences_;
 };
@@ -451,6 +478,7 @@ class Comparison {
 
 std::vector<Difference> Compare(const DescribedCall& recorded, const DescribedCall& answered,
                                 Counterparts& counterparts) {
+  if (!recorded.result) return {};  // the program ended in it
   Comparison comparison(recorded, counterparts);
   comparison.CompareResults(recorded, answered);
   // What a call that failed answers says nothing.
@@ -514,6 +542,11 @@ Replay::Outcome Replay::Make(const CapturedCall& recorded) {
   CapturedCall again = recorded;
   const std::vector<std::string> unknown =
       Renumbering(again, counterparts_, reading_).Apply(described);
+  for (std::size_t i = 0; i < described.size(); ++i) {
+    // That there is no such domain can be asked again.
+    if (!unknown[i].empty() && described[i].result != -ESRCH) outcome.not_made = unknown[i];
+  }
+  if (!outcome.not_made.empty()) return outcome;
   if (call) {
     outcome.not_made = MakeHypercall(again, buffers);
   } else {
@@ -528,7 +561,6 @@ Replay::Outcome Replay::Make(const CapturedCall& recorded) {
   outcome.answered = Describe(again, reading_, {});
   outcome.recorded = std::move(described);
   for (std::size_t i = 0; i < outcome.recorded.size() && i < outcome.answered.size(); ++i) {
-    outcome.answered[i].note = unknown[i];
     outcome.differences.push_back(Compare(outcome.recorded[i], outcome.answered[i], counterparts_));
   }
   return outcome;

@@ -433,29 +433,38 @@ class Replayed(TraceTest):
                          "none was answered otherwise.\n")
 
   def test_the_first_difference_is_named(self):
-    self.record(PROGRAMS[0], "calls")  # of a device that is none
+    self.record(PROGRAMS[0], "balloon")  # of a device that is none
+    self.file.write_bytes(self.file.read_bytes() + self.file.read_bytes()[24:])
     text = self.replay(code=1)
-    self.assertRegex(text, r"^call 1 \(trace_program \d+\), domctl\.pausedomain: result: recorded "
-                     r"-1 ENOTTY \(.*\), answered -1 ESRCH \(No such process\)\n"
-                     r"  recorded  domctl\.pausedomain\(\{domain=1\}\) = -1 ENOTTY .*\n"
-                     r"  answered  domctl\.pausedomain\(\{domain=1\}\) = -1 ESRCH .* /\* domain 1 was "
-                     r"there before the recording \*/\n"
+    self.assertRegex(text, r"^call 1 \(trace_program \d+\), memory_op\.decrease_reservation: result: "
+                     r"recorded -1 ENOTTY \(.*\), answered 6000\n"
+                     r"  recorded  memory_op\.decrease_reservation\(\{.*\}\) = -1 ENOTTY .*\n"
+                     r"  answered  memory_op\.decrease_reservation\(\{.*\}\) = 6000\n"
                      r"1 call was made again, 1 was answered otherwise\.\n")
-    self.assertIn("5 calls were made again, 5 were answered otherwise.",
+    self.assertIn("2 calls were made again, 2 were answered otherwise.",
                   self.replay("--all", code=1))
-    self.assertIn("5 calls were made again, 1 was answered otherwise.",
-                  self.replay("--all", "-e", "dom=3", code=1))
-    self.assertIn("none was answered otherwise", self.replay("-e", "sysctl"))
+    self.assertIn("2 calls were made again, 2 were answered otherwise.",
+                  self.replay("--all", "-e", "memory_op", code=1))
+    self.assertIn("2 calls were made again, none was answered otherwise",
+                  self.replay("-e", "sysctl"))
     first, end = [json.loads(line) for line in self.replay("--json", code=1).splitlines()]
-    self.assertEqual((first["number"], first["call"]), (1, "domctl.pausedomain"))
+    self.assertEqual((first["number"], first["call"]), (1, "memory_op.decrease_reservation"))
     self.assertEqual(first["differences"], [{"where": "result",
                                              "recorded": "-1 ENOTTY (Inappropriate ioctl for device)",
-                                             "answered": "-1 ESRCH (No such process)"}])
+                                             "answered": "6000"}])
     self.assertEqual(end, {"made": 1, "different": 1, "not_made": []})
+
+  def test_what_was_there_before_is_left_alone(self):
+    self.record(PROGRAMS[0], "calls")
+    text = self.replay("--all", code=1)
+    self.assertIn("0 calls were made again", text)
+    for domain in range(1, 6):
+      self.assertIn(f"Not made: 1 of domctl.pausedomain: domain {domain} was there before the "
+                    "recording.\n", text)
 
   def test_what_cannot_be_made_again_is_counted(self):
     self.record(PROGRAMS[0], "wild")
-    text = self.replay("--all")
+    text = self.replay("--all", code=1)
     self.assertTrue(text.startswith("0 calls were made again, none was answered otherwise.\n"))
     self.assertRegex(text, r"(?m)^Not made: \d+ of domctl: a structure that cannot be read\.$")
     self.assertRegex(text, r"(?m)^Not made: \d+ of console_io\.write: not all that it reads was "
@@ -473,11 +482,11 @@ class Replayed(TraceTest):
       self.assertIn(sentence, done.stderr)
       self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
     # One that ends within a call: what was whole was made.
-    self.record(PROGRAMS[0], "calls")
+    self.record(XENCOMM, "run", "--", PROGRAMS[0], "calls", env=OnMachine.DEVICE)
     self.file.write_bytes(self.file.read_bytes()[:-3])
     done = run(XENCOMM, "replay", "--all", self.file)
     self.assertEqual(done.returncode, 1)
-    self.assertIn("4 calls were made again, 4 were", done.stdout)
+    self.assertIn("4 calls were made again, none was", done.stdout)
     self.assertIn("ends within a call", done.stderr)
 
 

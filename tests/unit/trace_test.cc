@@ -311,6 +311,19 @@ TEST_F(Trace, ShowsOnlyAnswersThatTheCallGave) {
                         absl::StrFormat("%x", list) + "}) = -1 EPERM (Operation not permitted)");
 }
 
+TEST_F(Trace, ShowsAsManyAnswersAsTheResultSays) {
+  const std::uint64_t frames[3] = {0x10, 0x20, 0x30};
+  const std::uint64_t list = program_.New(frames, 3);
+  xen_memory_reservation memory = {};
+  Set(memory.extent_start, list);
+  memory.nr_extents = 3;
+  memory.domid = 4;
+  EXPECT_EQ(LineOf(__HYPERVISOR_memory_op, {XENMEM_increase_reservation, program_.New(memory)}, 2,
+                   [&] { program_.At<std::uint64_t>(list) = 0x77; }),
+            "memory_op.increase_reservation({extent_start=[0x77, 0x20], nr_extents=3, "
+            "extent_order=0, mem_flags=0x0, domid=4}) = 2");
+}
+
 TEST_F(Trace, ShowsWhatItDoesNotKnowAsItIs) {
   EXPECT_EQ(LineOf(77, {1, 2, 3, 4, 0x50}, -ENOSYS),
             "hypercall_77(0x1, 0x2, 0x3, 0x4, 0x50) = -1 ENOSYS (Function not implemented) "

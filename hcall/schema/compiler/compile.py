@@ -82,7 +82,10 @@ def main():
             "op_table.json": as_json, "rows.h": typed_rows.text(table, all_facts, releases[0]),
             "types.h": typed_rows.types(all_facts, releases),
             "xen.h": structures.structures(releases)}.items():
-        (options.output / name).write_text(text, "utf-8")
+        # What is as it was keeps its time, and what is made of it is not made again.
+        path = options.output / name
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
     if options.depfile:
         # Folders too: a file that is new makes one newer.
         read = [options.rows, *options.rows.glob("[!.]*.yaml"), options.releases,

@@ -22,7 +22,8 @@ def shape(field):
 def local(of):
     if of.what == "no":
         return {}
-    return {"local": {"what": of.what, **given(is_made=of.is_made, bits=of.bits or None)}}
+    return {"local": {"what": of.what, **given(is_made=of.is_made, is_or_next=of.is_or_next,
+                                              bits=of.bits or None)}}
 
 
 def count(part, name):

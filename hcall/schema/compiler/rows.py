@@ -79,6 +79,7 @@ class Local:
     """Why a value of one machine is not another's."""
     what: str = "no"  # LOCALS; machine: what the machine is, or has come to
     is_made: bool = False  # the call gives the thing its number
+    is_or_next: bool = False  # it names the first one from there on
     bits: object = ()  # of the machine's flags: words, then a mask; none: all
 
 
@@ -240,22 +241,22 @@ def parse_naming(kind, prefixes, scope, excepted):
     return Naming(kind, tuple(prefixes.split()), scope, excepted)
 
 
-def parse_local(verb, what, bits=None):
+def parse_local(verb, what, or_next=None, bits=None):
     if what:
-        return Local(what, verb == "makes")
+        return Local(what, verb == "makes", or_next is not None)
     return Local("machine", bits=tuple(bits.split(" or ")) if bits else ())
 
 
 # What a number is the name of, on one machine; words.h.
 LOCALS = "domain|frame|address|port|own port|handle|cpupool|pirq|server|view"
-LOCAL = rf"(?:the machine's|(names|makes) ({LOCALS}))"
+LOCAL = rf"(?:the machine's|(names|makes) ({LOCALS})( or the next)?)"
 
 
 def parse_returns(text):
     """Of an op's result."""
     found = re.fullmatch(rf"(?:{LOCAL} -- )?(.*)", text, re.DOTALL)
     is_local = text.startswith("the machine's -- ") or found[2]
-    return found[3], parse_local(found[1], found[2]) if is_local else Local()
+    return found[4], parse_local(found[1], found[2]) if is_local else Local()
 
 
 # What is between commas, if not in quotes or brackets.
@@ -280,7 +281,7 @@ CLAUSES = (
 OF_POINTERS = {"filled", "of", "until_replaced", "trailing", "address_bits", "second_null"}
 CLAUSE_WORDS = ("filled COUNT, null \"WORDS\", of TYPE, until replaced, trailing, enum or flags "
                 "PREFIX, address bits, second null, low bits, the machine's, names or makes "
-                f"{LOCALS}, since or until RELEASE")
+                f"{LOCALS} or the next, since or until RELEASE")
 
 
 def parse_row(field, text, place):

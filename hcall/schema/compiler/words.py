@@ -13,7 +13,7 @@ from cpp import enumerator, init, quoted
 
 
 def local(of):
-    return enumerator("Local", of.what), of.is_made, of.bits or 0
+    return enumerator("Local", of.what), of.is_made, of.is_or_next, of.bits or 0
 
 
 class Words:
