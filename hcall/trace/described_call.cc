@@ -560,6 +560,11 @@ class Describer {
 
 }  // namespace
 
+std::uint16_t DomainOf(const DescribedCall& call) {
+  const std::uint16_t first = call.domains.empty() ? std::uint16_t{0} : call.domains.front();
+  return first == DOMID_SELF ? std::uint16_t{0} : first;
+}
+
 std::vector<DescribedCall> Describe(const CapturedCall& call, const Reading& reading,
                                     const Amounts& amounts) {
   return Describer(call, reading, amounts).Describe();

@@ -34,6 +34,10 @@ struct DescribedCall {
   bool failed() const { return result && *result < 0; }
 };
 
+// Whose numbers those of a call are, where they are a domain's own: of the first that it names, or
+// the caller's.
+std::uint16_t DomainOf(const DescribedCall& call);
+
 // A call; of a list of calls each, unless the list as such failed, or has none.
 std::vector<DescribedCall> Describe(const CapturedCall& call, const Reading& reading,
                                     const Amounts& amounts);

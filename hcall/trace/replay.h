@@ -13,19 +13,13 @@
 #include <vector>
 
 #include "hcall/trace/captured_call.h"
+#include "hcall/trace/comparison.h"
 #include "hcall/trace/counterparts.h"
 #include "hcall/trace/described_call.h"
 #include "hcall/transport/foreign_memory.h"
 #include "xencomm/client.h"
 
 namespace xencomm::trace {
-
-// What was recorded and what was answered, in words; `where`: "domctl.createdomain: max_vcpus".
-struct Difference {
-  std::string where;
-  std::string recorded;
-  std::string answered;
-};
 
 class Replay {
  public:
@@ -63,11 +57,6 @@ class Replay {
   const Reading reading_;
   Counterparts counterparts_;
 };
-
-// What an answer has that is not as recorded: of lists and structures field by field. Of what the
-// call has numbered the counterpart is learned.
-std::vector<Difference> Compare(const DescribedCall& recorded, const DescribedCall& answered,
-                                Counterparts& counterparts);
 
 }  // namespace xencomm::trace
 
