@@ -132,7 +132,7 @@ class Renumbering {
       const std::uint64_t address = buffer.address.value + at;
       if (buffer.element_record != nullptr) {
         RenumberRecord(*buffer.element_record, address);
-      } else if (buffer.reads() && !WordsOf(*buffer.part).is_made) {
+      } else if (buffer.reads()) {
         RenumberValue(address, *buffer.element, LocalOf(*buffer.part));
       }
     }
@@ -144,7 +144,7 @@ class Renumbering {
     std::ranges::copy(bytes, copy.begin());
     const RecordView view(copy.data(), kNativeOrder);
     for (const Part& part : record.parts()) {
-      if (part.is_buffer() || !part.reads() || WordsOf(part).is_made) continue;
+      if (part.is_buffer() || !part.reads()) continue;
       if (!view.Has(part, Phase::kBefore)) continue;
       const Member* const member = WordsOf(part).member();
       if (member != nullptr && member->bit_width != 0) continue;
@@ -202,7 +202,9 @@ class Renumbering {
     RenumberNumber(address, type.size, local);
   }
 
+  // What several lead to is renumbered once.
   void RenumberNumber(std::uint64_t address, std::size_t size, Local local) {
+    if (!renumbered_.insert(address).second) return;
     const auto bytes = call_.before.At(address, size);
     if (bytes.size() < size) return;
     const std::uint64_t number = RecordView(bytes.data(), kNativeOrder).Read(0, size);
@@ -227,9 +229,7 @@ class Renumbering {
     return local == Local::kDomain ? kNobody : number;
   }
 
-  // What several lead to is renumbered once.
   void Store(std::uint64_t address, std::uint64_t number, std::size_t size) {
-    if (!renumbered_.insert(address).second) return;
     call_.before.Write(address, std::as_bytes(std::span(&number, 1)).first(size));
   }
 

@@ -672,7 +672,7 @@ class ToldMemory final : public ForeignMemory {
           std::span<int> errors) override {
     domain = of;
     frames.assign(of_frames.begin(), of_frames.end());
-    errors[1] = -EINVAL;
+    errors[1] = error;
     return 0;
   }
   int Unmap(void*, std::size_t) override { return ++unmapped, 0; }
@@ -690,6 +690,7 @@ class ToldMemory final : public ForeignMemory {
 
   std::uint32_t domain = 0;
   std::vector<std::uint64_t> frames;
+  int error = -EINVAL;
   int unmapped = 0;
 };
 
@@ -780,8 +781,71 @@ TEST_F(Requests, ForEventsAreMadeOfTheHypervisor) {
   EXPECT_TRUE(Make(machine::kEventBindInterdomain, bind, 33).differences[0].empty());
   EXPECT_EQ(asked.remote_dom, 1u);
   EXPECT_EQ(asked.remote_port, 9u) << "that domain's";
+  EXPECT_TRUE(Make(machine::kEventUnbind, machine::EventPort{7}, 0).differences[0].empty());
+  EXPECT_EQ(op, std::uint64_t{EVTCHNOP_close});
   EXPECT_EQ(Make(machine::kEventReset, machine::EventPort{7}, 0).not_made,
             "it is about the process alone");
+}
+
+TEST_F(Requests, ForFramesThatArePagedOutSaySo) {
+  const std::uint64_t frames[2] = {0x100, 0x101};
+  const int errors[2] = {};
+  MemoryImage arrays;
+  arrays.Add(0x2000, std::as_bytes(std::span(frames)));
+  arrays.Add(0x3000, std::as_bytes(std::span(errors)));
+  PrivcmdMapBatch batch = {.num = 2, .dom = 5, .addr = 0x7000, .arr = nullptr, .err = nullptr};
+  const std::uint64_t places[2] = {0x2000, 0x3000};
+  std::memcpy(&batch.arr, &places[0], 8);
+  std::memcpy(&batch.err, &places[1], 8);
+  memory_.error = -ENOENT;
+  const Replay::Outcome outcome = Make(kPrivcmdMapBatch, batch, 0, arrays);
+  ASSERT_FALSE(outcome.differences[0].empty());
+  EXPECT_EQ(outcome.differences[0][0].where, "result");
+}
+
+// Two calls in a list that share what they point at.
+class SharedArgument : public Requests {
+ protected:
+  Replay::Outcome MakeTwice(std::uint64_t op, std::array<std::uint64_t, 3> arguments,
+                            std::vector<std::byte> bytes) {
+    multicall_entry entries[2] = {};
+    for (multicall_entry& each : entries) {
+      each.op = op;
+      std::ranges::copy(arguments, each.args);
+    }
+    MemoryImage more;
+    more.Add(0x2000, std::as_bytes(std::span(entries)));
+    more.Add(kShared, bytes);
+    return Make(kPrivcmdHypercall,
+                PrivcmdHypercall{.op = __HYPERVISOR_multicall, .arg = {0x2000, 2}}, 0, more);
+  }
+  static constexpr std::uint64_t kShared = 0x10'0000;
+};
+
+TEST_F(SharedArgument, IsRenumberedOnce) {
+  evtchn_send send = {.port = 7};
+  std::vector<std::uint32_t> ports;
+  transport_->answer = [&](const schema::Call& call) {
+    const auto* const entries = reinterpret_cast<const multicall_entry*>(call.registers[0]);
+    for (const multicall_entry& each : std::span(entries, 2)) {
+      ports.push_back(reinterpret_cast<const evtchn_send*>(each.args[1])->port);
+    }
+    return 0;
+  };
+  const auto bytes = std::as_bytes(std::span(&send, 1));
+  EXPECT_EQ(MakeTwice(__HYPERVISOR_event_channel_op, {EVTCHNOP_send, kShared},
+                      {bytes.begin(), bytes.end()})
+                .not_made,
+            "");
+  EXPECT_EQ(ports, (std::vector<std::uint32_t>{8, 8}));
+}
+
+TEST_F(SharedArgument, CountsTwiceOfWhatACallMayTake) {
+  constexpr std::uint64_t kMany = std::uint64_t{3} << 20;
+  EXPECT_EQ(MakeTwice(__HYPERVISOR_console_io, {CONSOLEIO_write, kMany, kShared},
+                      std::vector<std::byte>(kMany))
+                .not_made,
+            "its buffers have more than 4 MiB");
 }
 
 TEST_F(Requests, OfDeviceModelsAreOfTheDomainThatItIsHere) {
